@@ -1,0 +1,35 @@
+"""thetadot (θ̇): training read as motion.
+
+The loss is a potential, an optimizer is a differential equation plus a rule for stepping it; learning rate, momentum and batch size
+are a time step, a friction and a temperature.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Loaded when first used, so that reading a record or drawing a report never imports torch.
+_MODULES = ("analysis", "errors", "integrators", "optim", "probes", "records", "report", "schedules", "systems", "training", "translation")
+_NAMES = {"Task": "thetadot.training", "Result": "thetadot.training", "run": "thetadot.training", "load": "thetadot.training"}
+
+__all__ = ["Result", "Task", "analysis", "errors", "integrators", "load", "optim", "probes", "records", "report", "run", "schedules",
+           "systems", "training", "translation"]  # fmt: skip
+
+if TYPE_CHECKING:
+    from thetadot import analysis, errors, integrators, optim, probes, records, report, schedules, systems, training, translation
+    from thetadot.training import Result, Task, load, run
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"thetadot.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'thetadot' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES, *_NAMES])

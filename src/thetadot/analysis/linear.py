@@ -1,0 +1,138 @@
+r"""The matrix of a step: what an integrator's own rule does to a quadratic loss L = hθ²/2.
+
+    x_{n+1} = A x_n + b ζ_n + C ξ_n,    x = (position, further tensor variables)
+
+A is found by running the rule on unit vectors, b by a unit of extra gradient (minibatch noise ζ), each column of C by one
+unit draw (thermal noise ξ). Nothing is transcribed, so what holds for the matrix holds for the optimizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.integrators.base import initial_state
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.integrators.base import Integrator
+    from thetadot.systems.base import System
+    from thetadot.typing import State
+
+
+@dataclass(frozen=True)
+class LinearStep:
+    """A, b, C of one step, float64; k variables, m draws.
+
+    Attributes:
+        matrix: A, (k, k).
+        gradient_noise: b, (k,).
+        thermal_noise: C, (k, m).
+        names: the k variables' names.
+    """
+
+    matrix: Tensor
+    gradient_noise: Tensor
+    thermal_noise: Tensor
+    names: tuple[str, ...]
+
+    def spectral_radius(self) -> float:
+        """Largest |eigenvalue| of A; the step is stable where it is below 1."""
+        return float(torch.linalg.eigvals(self.matrix).abs().max())
+
+    def stationary_covariance(self, gradient_variance: float = 0.0) -> Tensor:
+        """P = A P Aᵀ + s² b bᵀ + C Cᵀ, (k, k), solved directly.
+
+        Args:
+            gradient_variance: s² >= 0, variance of the gradient's noise per step.
+        """
+        size = len(self.names)
+        noise = gradient_variance * torch.outer(self.gradient_noise, self.gradient_noise)
+        noise = noise + self.thermal_noise @ self.thermal_noise.T
+        operator = torch.eye(size * size, dtype=torch.float64) - torch.kron(self.matrix, self.matrix)
+        return torch.linalg.solve(operator, noise.reshape(-1)).reshape(size, size)
+
+
+class _Probe:
+    """Runs one step of the rule on a batch of states of the quadratic."""
+
+    def __init__(self, system: System, integrator: Integrator, step: float, curvature: float) -> None:
+        self.integrator = integrator
+        self.scales = integrator.prepare(system, step)
+        self.curvature = curvature
+        self.names = (POSITION, *(name for name in system.variables if name not in system.scalars))
+        blank = initial_state(system, integrator, torch.zeros(1, dtype=torch.float64))
+        after = self._stages(blank, 0.0, None)
+        # one step settles the numbers that a rule carries, such as a look-ahead's shift
+        self.numbers = {name: value for name, value in after.items() if name not in self.names}
+
+    def __call__(self, columns: Tensor, extra: float = 0.0, draw: int | None = None) -> Tensor:
+        """States (k, n) -> states (k, n)."""
+        state: State = dict(zip(self.names, columns, strict=True)) | self.numbers
+        after = self._stages(state, extra, draw)
+        return torch.stack([after[name] for name in self.names])  # type: ignore[arg-type]
+
+    def count_draws(self) -> int:
+        """Normal numbers a step takes."""
+        self._stages({name: torch.zeros(1, dtype=torch.float64) for name in self.names} | self.numbers, 0.0, None)
+        return self._drawn
+
+    def _stages(self, state: State, extra: float, unit: int | None) -> State:
+        shape = state[POSITION]
+        self._drawn = 0
+
+        def draw() -> Tensor:
+            self._drawn += 1
+            return torch.full_like(shape, float(self._drawn - 1 == unit))  # type: ignore[arg-type]
+
+        for stage in range(self.integrator.stages):
+            gradient = self.curvature * state[POSITION] + extra
+            if self.integrator.evaluation == "midpoint":
+                gradient = self._midpoint_gradient(state, extra)
+            state = self.integrator.advance(self.scales, state, gradient, draw, stage)  # type: ignore[arg-type]
+        return state
+
+    def _midpoint_gradient(self, state: State, extra: float) -> Tensor:
+        """The g with g = h(θ + θ'(g))/2 + extra; θ' is affine in g, so two evaluations give it."""
+        start: Tensor = state[POSITION]  # type: ignore[assignment]
+        zero, one = (
+            self.integrator.advance(self.scales, state, torch.full_like(start, value), lambda: torch.zeros_like(start))
+            for value in (0.0, 1.0)
+        )
+        slope = one[POSITION] - zero[POSITION]
+        half = self.curvature / 2.0
+        return (half * (start + zero[POSITION]) + extra) / (1.0 - half * slope)  # type: ignore[no-any-return]
+
+
+def linearize(system: System, integrator: Integrator, *, step: float, curvature: float) -> LinearStep:
+    """A, b and C of ``integrator`` stepping ``system`` on L = hθ²/2.
+
+    Exact for systems that are linear in their variables (all but the adaptive ones, which have no such matrix).
+
+    Args:
+        system: what moves.
+        integrator: how it is stepped.
+        step: γ > 0.
+        curvature: h.
+
+    Example:
+        >>> from thetadot.integrators import Euler
+        >>> from thetadot.systems import GradientFlow
+        >>> linearize(GradientFlow(), Euler(), step=0.1, curvature=2.0).matrix
+        tensor([[0.8000]], dtype=torch.float64)
+    """
+    probe = _Probe(system, integrator, step, curvature)
+    size = len(probe.names)
+    zeros = torch.zeros(size, 1, dtype=torch.float64)
+    rest = probe(zeros)
+    thermal = [probe(zeros, draw=index) - rest for index in range(probe.count_draws())]
+    return LinearStep(
+        matrix=probe(torch.eye(size, dtype=torch.float64)) - rest,
+        gradient_noise=(probe(zeros, extra=1.0) - rest).squeeze(1),
+        thermal_noise=torch.cat(thermal, dim=1) if thermal else torch.zeros(size, 0, dtype=torch.float64),
+        names=probe.names,
+    )

@@ -1,0 +1,123 @@
+r"""The order of an integrator, measured: error ∝ γᵖ at a fixed time.
+
+    p = log₂(e(γ)/e(γ/2))
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.errors import NotConverged
+from thetadot.integrators.base import MechanicalIntegrator, initial_state
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from thetadot.integrators.base import Integrator
+    from thetadot.systems.base import System
+    from thetadot.typing import Force, State
+
+_MOST_ITERATIONS = 200
+
+
+def trajectory(
+    system: System,
+    integrator: Integrator,
+    gradient: Force,
+    initial: Tensor,
+    *,
+    step: float,
+    steps: int,
+    at_rest: bool = True,
+) -> Tensor:
+    """Positions (steps+1, *) of a deterministic motion, the velocity zero at the start.
+
+    Args:
+        system: what moves, without temperature.
+        integrator: how it is stepped.
+        gradient: ∇L.
+        initial: θ₀, shape (*).
+        step: γ > 0.
+        steps: number of steps.
+        at_rest: begin a staggered velocity half a step early (second order); False begins it at zero, as optimizers do.
+    """
+    scales = integrator.prepare(system, step)
+    state = initial_state(system, integrator, initial)
+    if at_rest and isinstance(integrator, MechanicalIntegrator):
+        state["velocity"] = integrator.at_rest(scales, gradient(initial))
+    positions = [initial]
+    for _ in range(steps):
+        state = _step(integrator, scales, state, gradient)
+        positions.append(integrator.position(scales, state))
+    return torch.stack(positions)
+
+
+def measured_order(
+    system: System,
+    integrator: Integrator,
+    gradient: Force,
+    initial: Tensor,
+    *,
+    time: float,
+    steps: Sequence[int],
+    reference: Tensor,
+    at_rest: bool = True,
+) -> list[float]:
+    """log₂ of successive error ratios at ``time``, for numbers of steps that double.
+
+    Args:
+        system: what moves.
+        integrator: how it is stepped.
+        gradient: ∇L.
+        initial: θ₀.
+        time: end of the motion.
+        steps: numbers of steps, each twice the one before.
+        reference: θ(time), exact.
+        at_rest: as in :func:`trajectory`.
+
+    Example:
+        >>> from thetadot.integrators import Euler
+        >>> from thetadot.systems import GradientFlow
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> orders = measured_order(GradientFlow(), Euler(), lambda x: x, one, time=1.0, steps=(1000, 2000),
+        ...                         reference=one / math.e)
+        >>> round(orders[0], 2)
+        1.0
+    """
+    errors = []
+    for count in steps:
+        path = trajectory(system, integrator, gradient, initial, step=time / count, steps=count, at_rest=at_rest)
+        errors.append(float((path[-1] - reference).norm()))
+    return [math.log2(coarse / fine) for coarse, fine in zip(errors, errors[1:], strict=False)]
+
+
+def _step(integrator: Integrator, scales: object, state: State, gradient: Force) -> State:
+    for stage in range(integrator.stages):
+        force = gradient(state[POSITION])  # type: ignore[arg-type]
+        if integrator.evaluation == "midpoint":
+            force = _settled(integrator, scales, state, gradient, force)
+        state = integrator.advance(scales, state, force, _no_noise, stage)
+    return state
+
+
+def _settled(integrator: Integrator, scales: object, state: State, gradient: Force, force: Tensor) -> Tensor:
+    """Fixed point of the gradient at the midpoint that it causes; converges for γ²h < 4."""
+    for _ in range(_MOST_ITERATIONS):
+        after = integrator.advance(scales, state, force, _no_noise)
+        new = gradient((state[POSITION] + after[POSITION]) / 2.0)  # type: ignore[arg-type]
+        if torch.allclose(new, force, rtol=1e-14, atol=1e-15):
+            return new
+        force = new
+    raise NotConverged(
+        f"the implicit step did not settle in {_MOST_ITERATIONS} iterations: γ²h is not below 4. Pass a smaller step."
+    )
+
+
+def _no_noise() -> Tensor:
+    raise AssertionError("a deterministic system draws no noise")

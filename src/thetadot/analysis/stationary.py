@@ -1,0 +1,62 @@
+r"""The law that a noisy optimizer settles to near a minimum, exactly as it is stepped.
+
+    P = A P Aᵀ + s² b bᵀ + C Cᵀ                                                  discrete Lyapunov equation
+
+Closed forms that it reproduces (h curvature, α lr, β momentum, γ step):
+
+    gradient descent, gradient noise s²       Var θ = αs²/(h(2-αh))
+    heavy ball, gradient noise s²             Var θ = αs²(1+β)/((1-β)h(2(1+β)-αh))
+    Leapfrog on Kramers, temperature T        Var θ = T/(h(1-γ²h/4))
+    BAOAB on Kramers                          Var θ = T/h
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thetadot.analysis.linear import linearize
+from thetadot.errors import require
+
+if TYPE_CHECKING:
+    from thetadot.integrators.base import Integrator
+    from thetadot.systems.base import System
+
+
+def stationary_variance(
+    system: System,
+    integrator: Integrator,
+    *,
+    step: float,
+    curvature: float,
+    gradient_variance: float = 0.0,
+    batch_size: float = 1.0,
+) -> float:
+    """Variance of the position once stationary on L = hθ²/2.
+
+    Args:
+        system: what moves; its temperature is thermal noise.
+        integrator: how it is stepped.
+        step: γ > 0.
+        curvature: h > 0.
+        gradient_variance: s² >= 0 of one sample.
+        batch_size: B >= 1, samples averaged.
+
+    Raises:
+        InadmissibleValue: the step is unstable at this curvature, so that there is no stationary law.
+
+    Example:
+        >>> from thetadot.integrators import Euler
+        >>> from thetadot.systems import GradientFlow
+        >>> value = stationary_variance(GradientFlow(), Euler(), step=0.3, curvature=2.0, gradient_variance=1.0)
+        >>> round(value, 7)
+        0.1071429
+    """
+    linear = linearize(system, integrator, step=step, curvature=curvature)
+    radius = linear.spectral_radius()
+    require(
+        radius < 1.0,
+        f"step={step:g} at curvature={curvature:g}",
+        f"is not stable (spectral radius {radius:.6g}): there is no stationary law",
+        "Pass a smaller step, a curvature > 0 and a friction > 0.",
+    )
+    return float(linear.stationary_covariance(gradient_variance / batch_size)[0, 0])

@@ -1,0 +1,107 @@
+"""What an integrator is: a rule that carries a state over one step, as a pure function of tensors.
+
+``prepare`` reduces a system and a step to scalars, once per parameter group; ``advance`` is the rule, run on one tensor,
+by an optimizer on p.grad, by the analysis on a quadratic, by a simulation on an ensemble. It exists nowhere else.
+
+A step may be cut into stages: each begins with the gradient at the state's present position, so that a rule of one stage
+needs no closure in an optimizer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import torch
+
+from thetadot.errors import IncompatiblePair
+from thetadot.systems.base import POSITION, Mechanical, System
+from thetadot.tensors import accumulation_dtype
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.typing import Draw, Scalar, State
+
+
+@runtime_checkable
+class Integrator(Protocol):
+    """A rule for one step.
+
+    Attributes:
+        order: global order in the step for the deterministic part, from a suitable start; measured by the tests.
+        stages: gradients a step needs.
+        evaluation: where a stage's gradient is taken: at the state's position, or at the midpoint of the step that it
+            itself causes (implicit).
+        carried: names of numbers that the rule itself carries from step to step.
+    """
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def stages(self) -> int: ...
+    @property
+    def evaluation(self) -> Literal["position", "midpoint"]: ...
+    @property
+    def carried(self) -> tuple[str, ...]: ...
+
+    def prepare(self, system: System, step: Scalar) -> Any:
+        """Scalars of one step. Raises IncompatiblePair where the integrator cannot step the system."""
+
+    def advance(self, scales: Any, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
+        """The state after one stage; the state given is left as it is."""
+
+    def position(self, scales: Any, state: State) -> Tensor:
+        """θ, where the position that the gradient is taken at is shifted from it."""
+
+
+@runtime_checkable
+class MechanicalIntegrator(Integrator, Protocol):
+    """An integrator of mechanical systems; it owns its map between (γ, λ) and (α, β)."""
+
+    def momentum(self, damping: Scalar) -> Scalar:
+        """β of λγ."""
+
+    def damping(self, momentum: Scalar) -> Scalar:
+        """λγ of β."""
+
+    def gain(self, momentum: Scalar) -> Scalar:
+        """α/γ²: displacement per step and γ²∇L that a force causes from rest."""
+
+    def drift(self, scales: Any) -> Scalar:
+        """Displacement of one step per unit of stored velocity, no force acting."""
+
+    def at_rest(self, scales: Any, gradient: Tensor) -> Tensor:
+        """The stored velocity half a step before a start at rest."""
+
+
+def name_of(concept: object) -> str:
+    """The class's name, as errors say it."""
+    return type(concept).__name__
+
+
+def require_mechanical(integrator: object, system: System) -> Mechanical:
+    """The system, if it has a velocity and a friction."""
+    if not isinstance(system, Mechanical):
+        raise IncompatiblePair(
+            f"{name_of(integrator)} steps a velocity against friction, and {name_of(system)} has none. "
+            "Use DampedNewton or Kramers, or step this system with Euler or EulerMaruyama."
+        )
+    return system
+
+
+def require_noiseless(integrator: object, system: System) -> System:
+    """The system, if no noise acts on it."""
+    if any(system.amplitude(name, 1.0) is not None for name in (POSITION, *system.variables)):
+        raise IncompatiblePair(
+            f"{name_of(integrator)} draws no noise, and {name_of(system)} has a temperature. "
+            "Use EulerMaruyama, Leapfrog or a splitting word such as Splitting('BAOAB'), or a system without temperature."
+        )
+    return system
+
+
+def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
+    """Every variable at zero, at ``position``; sums over steps are kept in float32 beside narrower positions."""
+    state: State = {POSITION: position}
+    for name in system.variables:
+        state[name] = 0.0 if name in system.scalars else torch.zeros_like(position, dtype=accumulation_dtype(position))
+    return state | dict.fromkeys(integrator.carried, 0.0)

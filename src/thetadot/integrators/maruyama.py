@@ -1,0 +1,56 @@
+r"""Euler-Maruyama, for every system with or without noise.
+
+    x_{n+1} = x_n + γ f(x_n) + √γ σ ξ_n                                                     [maruyama1955]
+
+Weak order 1, one gradient. On Langevin dynamics of curvature h the stationary variance is T/(h(1-γh/2)), not T/h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.systems.base import System
+    from thetadot.typing import Draw, Scalar, State
+
+
+@dataclass(frozen=True)
+class EulerMaruyama:
+    """x' = x + γ f(x) + √γ σ ξ; at temperature 0 it is :class:`Euler`.
+
+    Example:
+        >>> import torch
+        >>> from thetadot.systems import Langevin
+        >>> scales = EulerMaruyama().prepare(Langevin(temperature=2.0), step=0.25)
+        >>> EulerMaruyama().advance(scales, {"position": torch.zeros(1)}, torch.ones(1), lambda: torch.ones(1))
+        {'position': tensor([0.7500])}
+    """
+
+    order: ClassVar[int] = 1
+    stages: ClassVar[int] = 1
+    evaluation: ClassVar[str] = "position"
+    carried: ClassVar[tuple[str, ...]] = ()
+
+    def prepare(self, system: System, step: Scalar) -> tuple[System, Scalar]:
+        """The pair itself."""
+        return system, step
+
+    def advance(self, scales: tuple[System, Scalar], state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
+        """One step."""
+        system, step = scales
+        new: State = {}
+        for name in (POSITION, *system.variables):
+            new[name] = state[name] + system.increment(name, state, gradient, step)
+            amplitude = system.amplitude(name, step)
+            if amplitude is not None:
+                new[name] = new[name] + amplitude * draw()
+        return new
+
+    def position(self, scales: Any, state: State) -> Tensor:  # noqa: ARG002
+        """θ itself."""
+        return state[POSITION]  # type: ignore[return-value]

@@ -1,0 +1,56 @@
+r"""Semi-implicit (symplectic) Euler: the further variables first, then the position with their new values.
+
+    y_{n+1} = y_n + γ g(x_n, y_n),    x_{n+1} = x_n + γ f(x_n, y_{n+1})
+
+First order, one gradient. The adaptive flow stepped so is Adam, exactly; damped Newton stepped so is momentum with
+β = 1-λγ, α = γ² [su2018, eq. 18].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from thetadot.integrators.base import require_noiseless
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.systems.base import System
+    from thetadot.typing import Draw, Scalar, State
+
+
+@dataclass(frozen=True)
+class SemiImplicitEuler:
+    """Variables in the system's order, each seeing the new values of those before it; the position last.
+
+    Example:
+        >>> import torch
+        >>> from thetadot.systems import DampedNewton
+        >>> scales = SemiImplicitEuler().prepare(DampedNewton(friction=1.0), step=0.1)
+        >>> state = {"position": torch.zeros(1), "velocity": torch.ones(1)}
+        >>> SemiImplicitEuler().advance(scales, state, torch.zeros(1), draw=None)["position"]
+        tensor([0.0900])
+    """
+
+    order: ClassVar[int] = 1
+    stages: ClassVar[int] = 1
+    evaluation: ClassVar[str] = "position"
+    carried: ClassVar[tuple[str, ...]] = ()
+
+    def prepare(self, system: System, step: Scalar) -> tuple[System, Scalar]:
+        """The pair itself."""
+        return require_noiseless(self, system), step
+
+    def advance(self, scales: tuple[System, Scalar], state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
+        """One step."""
+        system, step = scales
+        state = dict(state)
+        for name in (*system.variables, POSITION):
+            state[name] = state[name] + system.increment(name, state, gradient, step)
+        return state
+
+    def position(self, scales: Any, state: State) -> Tensor:  # noqa: ARG002
+        """θ itself."""
+        return state[POSITION]  # type: ignore[return-value]

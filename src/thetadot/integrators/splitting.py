@@ -1,0 +1,162 @@
+r"""Splitting integrators of damped Newton and Kramers dynamics, given by a word.
+
+    A: θ += γη        B: η -= γ∇L        O: η ← e^{-λγ} η + √(T(1-e^{-2λγ})) ξ
+
+Each letter's flow is exact. BAOAB has position variance exactly T/h on curvature h at every stable step; its on-step velocity
+is colder, so read kinetic temperature at the half-step. Words are stepped from a force (see :mod:`words`); 'BAOA' is
+the cycle of 'BAOAB', and at T = 0 its positions are heavy ball's with β = e^{-λγ}, α = γ²(1+β)/2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from thetadot.errors import IncompatiblePair, InadmissibleValue
+from thetadot.integrators.base import name_of, require_mechanical
+from thetadot.integrators.words import Piece, force_first, parse, stages
+from thetadot.systems.base import POSITION, System, over
+from thetadot.tensors import exp, log, sqrt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.typing import Draw, Scalar, State
+
+
+class SubStep(NamedTuple):
+    """A letter with its scalars: A and B their share of the step; O what remains of the velocity, and the heat."""
+
+    letter: str
+    amount: Scalar
+    thermal: Scalar | None = None
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """The integrator of a word.
+
+    Args:
+        word: letters A, B, O, at least one A and one B; 'BAOAB', 'OBABO', 'OBA', ...
+
+    Raises:
+        InadmissibleValue: not such a word.
+
+    Example:
+        >>> import torch
+        >>> from thetadot.systems import Kramers
+        >>> rule = Splitting("BAOAB")
+        >>> scales = rule.prepare(Kramers(friction=1.0, temperature=0.0), step=1.0)
+        >>> state = {"position": torch.zeros(1), "velocity": torch.ones(1)}
+        >>> rule.advance(scales, state, torch.zeros(1), lambda: torch.zeros(1))["position"]  # (1 + 1/e)/2
+        tensor([0.6839])
+    """
+
+    word: str
+
+    evaluation: ClassVar[str] = "position"
+    carried: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        parse(self.word)
+
+    @cached_property
+    def _stages(self) -> tuple[tuple[Piece, ...], ...]:
+        return stages(force_first(parse(self.word)))
+
+    @property
+    def order(self) -> int:
+        """2 for words that read the same backwards, 1 for others."""
+        return 2 if self.word == self.word[::-1] else 1
+
+    @property
+    def stages(self) -> int:
+        """Gradients a step."""
+        return len(self._stages)
+
+    def prepare(self, system: System, step: Scalar) -> tuple[tuple[SubStep, ...], ...]:
+        """Scalars of every letter, by stage."""
+        mechanical = require_mechanical(self, system)
+        damping = over(mechanical.friction, step)
+        if "O" not in self.word and not (isinstance(damping, float | int) and damping == 0):
+            raise IncompatiblePair(
+                f"{name_of(self)}({self.word!r}) has no O, the letter of friction, and {name_of(system)} has friction. "
+                "Put an O into the word, or pass friction=0."
+            )
+        noisy = mechanical.amplitude("velocity", step) is not None
+
+        def sub_step(piece: Piece) -> SubStep:
+            share = float(piece.share)
+            if piece.letter != "O":
+                return SubStep(piece.letter, share * step)
+            retain = exp(-share * damping)
+            return SubStep("O", retain, sqrt(mechanical.temperature * (1.0 - retain * retain)) if noisy else None)
+
+        return tuple(tuple(map(sub_step, stage)) for stage in self._stages)
+
+    def advance(
+        self, scales: tuple[tuple[SubStep, ...], ...], state: State, gradient: Tensor, draw: Draw, stage: int = 0
+    ) -> State:
+        """The letters of one stage."""
+        position, velocity = state[POSITION], state["velocity"]
+        for letter, amount, thermal in scales[stage]:
+            if letter == "A":
+                position = position + amount * velocity
+            elif letter == "B":
+                velocity = velocity - amount * gradient
+            else:
+                velocity = amount * velocity if thermal is None else amount * velocity + thermal * draw()
+        return {POSITION: position, "velocity": velocity}
+
+    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
+        """θ itself."""
+        return state[POSITION]  # type: ignore[return-value]
+
+    def momentum(self, damping: Scalar) -> Scalar:
+        """β = e^{-λγ}."""
+        return exp(-damping)
+
+    def damping(self, momentum: Scalar) -> Scalar:
+        """λγ = -ln β."""
+        return -log(momentum)
+
+    def gain(self, momentum: Scalar) -> Scalar:
+        """α/γ², read off the word: (1+β)/2 for BAOA, 1 for OBA."""
+        self._require_one_stage()
+        position: Scalar = 0.0
+        velocity: Scalar = 0.0
+        for piece in self._stages[0]:
+            share = float(piece.share)
+            if piece.letter == "A":
+                position = position + share * velocity
+            elif piece.letter == "B":
+                velocity = velocity + share
+            else:
+                velocity = velocity * momentum**share
+        return position
+
+    def drift(self, scales: tuple[tuple[SubStep, ...], ...]) -> Scalar:
+        """Displacement of one step per unit of velocity, no force acting."""
+        self._require_one_stage()
+        position: Scalar = 0.0
+        velocity: Scalar = 1.0
+        for letter, amount, _ in scales[0]:
+            if letter == "A":
+                position = position + amount * velocity
+            elif letter == "O":
+                velocity = velocity * amount
+        return position
+
+    def at_rest(self, scales: tuple[tuple[SubStep, ...], ...], gradient: Tensor) -> Tensor:
+        """η = γ∇L/2: with it the first B is the half kick of a word that begins at rest."""
+        self._require_one_stage()
+        step = sum(sub.amount for sub in scales[0] if sub.letter == "B")
+        return step / 2.0 * gradient
+
+    def _require_one_stage(self) -> None:
+        if self.stages != 1:
+            raise InadmissibleValue(
+                f"word={self.word!r} takes {self.stages} gradients a step, so no lr and momentum stand for it. "
+                "Give step and friction, or a word with one, such as 'BAOAB'."
+            )

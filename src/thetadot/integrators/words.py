@@ -1,0 +1,83 @@
+r"""Splitting words: which part of the motion acts when.
+
+A word names exact sub-flows in the order in which they act: A drifts (θ += η dt), B kicks (η -= ∇L dt), O is friction and heat
+(the Ornstein-Uhlenbeck flow). A letter that stands n times acts for 1/n of the step each time.
+
+An optimizer is handed the gradient at the start of a step, so a word is turned round until a B begins it that follows an A: the
+orbit of positions is the same, the velocity is read at another place of the cycle.
+
+Source:
+    Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling" (2013).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+
+from thetadot.errors import InadmissibleValue
+
+LETTERS = "ABO"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One sub-flow: its letter and its share of the step."""
+
+    letter: str
+    share: Fraction
+
+
+def parse(word: str) -> tuple[Piece, ...]:
+    """Pieces of a word, each letter's shares summing to one.
+
+    Raises:
+        InadmissibleValue: another letter, or a word without an A or a B.
+
+    Example:
+        >>> [f"{piece.letter}{piece.share}" for piece in parse("BAOAB")]
+        ['B1/2', 'A1/2', 'O1', 'A1/2', 'B1/2']
+    """
+    strange = sorted(set(word) - set(LETTERS))
+    if strange or not {"A", "B"} <= set(word):
+        said = f"has the letter {strange[0]!r}" if strange else "lacks an A or a B"
+        raise InadmissibleValue(f"word={word!r} {said}. Pass letters A, B and O, with an A and a B, such as 'BAOAB'.")
+    return tuple(Piece(letter, Fraction(1, word.count(letter))) for letter in word)
+
+
+def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The same cycle from a B that follows an A (other than by O), neighbours of one letter merged.
+
+    Example:
+        >>> [f"{piece.letter}{piece.share}" for piece in force_first(parse("BAOAB"))]
+        ['B1', 'A1/2', 'O1', 'A1/2']
+    """
+    count = len(pieces)
+    moving = [piece.letter for piece in pieces if piece.letter != "O"]
+    place = [i for i in range(count) if pieces[i].letter != "O"]
+    starts = [place[i] for i in range(len(moving)) if moving[i] == "B" and moving[i - 1] == "A"]
+    start = starts[-1]
+    turned = pieces[start:] + pieces[:start]
+    return tuple(
+        Piece(letter, sum((piece.share for piece in group), Fraction(0)))
+        for letter, group in groupby(turned, key=lambda piece: piece.letter)
+    )
+
+
+def stages(pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], ...]:
+    """Pieces cut before each B that needs a new gradient, that is, one that follows an A.
+
+    Example:
+        >>> [''.join(piece.letter for piece in stage) for stage in stages(force_first(parse("BABAB")))]
+        ['BA', 'BA']
+    """
+    cut: list[list[Piece]] = [[]]
+    moved = False
+    for piece in pieces:
+        if piece.letter == "B" and moved:
+            cut.append([])
+            moved = False
+        moved = moved or piece.letter == "A"
+        cut[-1].append(piece)
+    return tuple(tuple(stage) for stage in cut)

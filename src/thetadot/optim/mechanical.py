@@ -1,0 +1,144 @@
+"""Optimizers of mechanical systems: lr and momentum in ``param_groups``, step and friction behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+
+from thetadot.analysis.stability import stability_limit
+from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators.base import MechanicalIntegrator, name_of
+from thetadot.optim.flow import Flow, finite
+from thetadot.reading import Reading
+from thetadot.systems import DampedNewton, Kramers
+from thetadot.systems.base import PerStep
+from thetadot.tensors import sqrt
+
+if TYPE_CHECKING:
+    from torch.optim.optimizer import ParamsT
+
+    from thetadot.systems.base import System
+    from thetadot.typing import Scalar
+
+
+class MechanicalFlow(Flow):
+    """A velocity stepped against friction, in torch's words.
+
+    The integrator's own map turns (lr, momentum) into a time step γ = √(α/gain) and a damping per step; neither divides by lr.
+    """
+
+    integrator: MechanicalIntegrator
+
+    def __init__(self, params: ParamsT, integrator: MechanicalIntegrator, lr: Scalar, momentum: Scalar, **common: Any) -> None:
+        super().__init__(params, None, integrator, lr, momentum=momentum, **common)
+
+    @classmethod
+    def _integrator(cls, **options: Any) -> MechanicalIntegrator:
+        """The integrator that ``options`` ask for."""
+        raise NotImplementedError(cls.__name__)  # pragma: no cover - abstract
+
+    @classmethod
+    def from_physical(cls, params: ParamsT, *, step: Scalar, friction: Scalar, **options: Any) -> Self:
+        """Build from a time step γ > 0 and a friction λ >= 0, by the integrator's own map.
+
+        Raises:
+            InadmissibleValue: λγ > 2 under the Cayley map, a negative momentum.
+        """
+        require(bool(0 < step < float("inf")), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+        finite("friction", friction)
+        integrator = cls._integrator(**options)
+        momentum = integrator.momentum(friction * step)
+        require(
+            bool(momentum >= 0),
+            f"friction·step={friction * step:g}",
+            f"is above 2: the momentum it stands for, {momentum:.3g}, is negative",
+            "Pass friction·step <= 2.",
+        )
+        return cls(params, lr=integrator.gain(momentum) * step * step, momentum=momentum, **options)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """0 <= momentum < 1, temperature >= 0."""
+        super().check(group)
+        momentum = group["momentum"]
+        require(
+            bool(0 <= momentum < 1),
+            f"momentum={momentum:g}",
+            "is outside [0, 1): " + ("the friction it stands for is negative or none" if momentum >= 1 else "its damping λγ is above 2"),
+            "Pass 0 <= momentum < 1, or use from_physical(step=, friction=) with friction·step <= 2.",
+        )
+        if "temperature" in group:
+            finite("temperature", group["temperature"])
+
+    def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
+        """Damped Newton, or Kramers where the group has a temperature; its step by the integrator's map."""
+        momentum = group["momentum"]
+        friction = PerStep(self.integrator.damping(momentum))
+        step = sqrt(group["lr"] / self.integrator.gain(momentum))
+        if "temperature" in group:
+            return Kramers(friction, group["temperature"]), step
+        return DampedNewton(friction), step
+
+    def reading(self, group: dict[str, Any]) -> Reading:
+        """Step, friction and the largest stable curvature of one group."""
+        _, step = self.motion(group)
+        damping, lr = float(self.integrator.damping(group["momentum"])), float(group["lr"])
+        limit = stability_limit(float(group["momentum"]), getattr(self.integrator, "lookahead", 0.0))
+        if self.integrator.evaluation == "midpoint":
+            limit = float("inf")
+        return Reading(float(step), damping / float(step) if lr else float("inf"), limit / lr if lr else float("inf"))
+
+
+def adopt(cls: type[MechanicalFlow], sgd: torch.optim.SGD, *, nesterov: bool, **options: Any) -> Any:
+    """``cls`` with the parameters, hyperparameters and velocity of a torch.optim.SGD in mid-run."""
+    if not isinstance(sgd, torch.optim.SGD):
+        raise InadmissibleValue(f"sgd is a {name_of(sgd)}. Pass a torch.optim.SGD.")
+    if any(bool(group["nesterov"]) != nesterov for group in sgd.param_groups):
+        other = "HeavyBall" if nesterov else "Nesterov"
+        raise InadmissibleValue(f"sgd has nesterov={not nesterov}. Use {other}.from_torch, which is that method.")
+    groups = [
+        {
+            "params": group["params"],
+            # dampening multiplies the gradient inside the buffer: it is a smaller lr
+            "lr": group["lr"] * (1.0 - group["dampening"]),
+            "momentum": group["momentum"],
+            "weight_decay": group["weight_decay"],
+            "weight_decay_mode": "l2",
+            "maximize": group["maximize"],
+        }
+        for group in sgd.param_groups
+    ]
+    flow = cls(groups, lr=groups[0]["lr"], momentum=groups[0]["momentum"], **options)
+    for group, source in zip(flow.param_groups, sgd.param_groups, strict=True):
+        scales = flow.integrator.prepare(*flow.motion(group))
+        drift = flow.integrator.drift(scales)
+        for p in group["params"]:
+            buffer = sgd.state.get(p, {}).get("momentum_buffer")
+            if buffer is None:
+                continue
+            if drift == 0:
+                raise InadmissibleValue("lr=0: the velocity of a standing clock is not defined. Switch at an lr > 0.")
+            flow.state[p] = {"velocity": buffer.detach() * (-source["lr"] / drift)}
+            if flow.integrator.carried:
+                flow.state[p]["shift"] = float(getattr(flow.integrator, "lookahead", 0.0) * group["momentum"] * drift)
+    return flow
+
+
+def release(flow: MechanicalFlow, *, nesterov: bool) -> torch.optim.SGD:
+    """The torch.optim.SGD that continues ``flow``."""
+    for group in flow.param_groups:
+        if group["weight_decay"] != 0 and group["weight_decay_mode"] != "l2":
+            raise InadmissibleValue(
+                f"weight_decay={group['weight_decay']:g} is decoupled, which torch.optim.SGD has not. Build with weight_decay_mode='l2'."
+            )
+        if group["lr"] == 0:
+            raise InadmissibleValue("lr=0: torch's buffer of a standing clock is not defined. Switch at an lr > 0.")
+    kept = ("params", "lr", "momentum", "weight_decay", "maximize")
+    groups = [{name: group[name] for name in kept} | {"nesterov": nesterov and group["momentum"] > 0} for group in flow.param_groups]
+    sgd = torch.optim.SGD(groups, lr=groups[0]["lr"])
+    for group in flow.param_groups:
+        drift = flow.integrator.drift(flow.integrator.prepare(*flow.motion(group)))
+        for p in group["params"]:
+            if p in flow.state and group["momentum"] > 0:
+                sgd.state[p] = {"momentum_buffer": flow.state[p]["velocity"] * (-drift / group["lr"])}
+    return sgd

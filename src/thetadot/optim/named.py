@@ -1,0 +1,368 @@
+"""Optimizers under the names that users know: each a system and an integrator, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from thetadot.analysis.stability import adaptive_stability_limit, stability_limit
+from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, SemiImplicitEuler, Splitting
+from thetadot.optim.flow import Flow, finite
+from thetadot.optim.mechanical import MechanicalFlow, adopt, release
+from thetadot.reading import Reading
+from thetadot.systems import AdaptiveFlow, GradientFlow
+from thetadot.systems import Langevin as LangevinDynamics
+from thetadot.systems.base import PerStep
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.optim.optimizer import ParamsT
+
+    from thetadot.integrators.base import MechanicalIntegrator
+    from thetadot.integrators.leapfrog import Convention
+    from thetadot.systems.base import System
+    from thetadot.typing import Scalar
+
+
+def _decay(convention: Convention, common: dict[str, Any]) -> dict[str, Any]:
+    """``convention="torch"`` stands for torch's weight decay too."""
+    if convention == "torch":
+        if common.get("weight_decay_mode", "l2") != "l2":
+            raise InadmissibleValue("convention='torch' has torch's weight decay, 'l2'. Leave weight_decay_mode out, or change convention.")
+        return common | {"weight_decay_mode": "l2"}
+    return common
+
+
+class GradientDescent(Flow):
+    r"""Gradient descent: :class:`GradientFlow` × :class:`Euler`.
+
+        θ' = θ - α∇L(θ)
+
+    Args:
+        params: as for torch.optim.
+        lr: α >= 0, the time step itself. On curvature h stable for αh < 2.
+        common: ``weight_decay``, ``weight_decay_mode``, ``maximize``; see :class:`Flow`.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, requires_grad=True)
+        >>> optimizer = GradientDescent([p], lr=0.25)
+        >>> (p * p).sum().backward(); optimizer.step(); p.data
+        tensor([0.5000])
+    """
+
+    def __init__(self, params: ParamsT, lr: Scalar, **common: Any) -> None:
+        super().__init__(params, GradientFlow(), Euler(), lr, **common)
+
+    @classmethod
+    def from_physical(cls, params: ParamsT, *, step: Scalar, **common: Any) -> Self:
+        """lr is the time step."""
+        return cls(params, lr=step, **common)
+
+    def reading(self, group: dict[str, Any]) -> Reading:
+        """Step and largest stable curvature 2/α."""
+        lr = float(group["lr"])
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"))
+
+
+class HeavyBall(MechanicalFlow):
+    r"""Heavy-ball momentum: :class:`DampedNewton` × :class:`Leapfrog`.
+
+        v' = βv - α∇L(θ),    θ' = θ + v',    v = γη
+
+    At constant settings equal to torch.optim.SGD with momentum. When lr changes, torch keeps v/lr, Keras v; mechanics keeps the velocity η,
+    which is what is stored by default.
+
+    Args:
+        params: as for torch.optim.
+        lr: α >= 0. On curvature h stable for αh < 2(1+β).
+        momentum: 0 <= β < 1.
+        convention: what is held fixed when settings change: "physical" η, "displacement" v, or "torch" v/lr (with torch's l2 decay).
+        common: ``weight_decay``, ``weight_decay_mode``, ``maximize``, ``start``; see :class:`Flow`.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, requires_grad=True)
+        >>> optimizer = HeavyBall([p], lr=0.25, momentum=0.5)
+        >>> for _ in range(2):
+        ...     optimizer.zero_grad(); (p * p).sum().backward(); optimizer.step()
+        >>> round(p.item(), 6)  # 1 -> 1/2 -> 1/2 - 1/4 - 1/4
+        0.0
+    """
+
+    def __init__(
+        self, params: ParamsT, lr: Scalar, momentum: Scalar = 0.9, *, convention: Convention = "physical", **common: Any
+    ) -> None:
+        super().__init__(params, self._integrator(convention), lr, momentum, **_decay(convention, common))
+
+    @classmethod
+    def _integrator(cls, convention: Convention = "physical", **_: Any) -> MechanicalIntegrator:
+        return Leapfrog(convention)
+
+    @classmethod
+    def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
+        """Take over a torch.optim.SGD in mid-run: parameters, settings, velocity. Dampening becomes a smaller lr."""
+        return adopt(cls, sgd, nesterov=False, **options)  # type: ignore[no-any-return]
+
+    def to_torch(self) -> torch.optim.SGD:
+        """The torch.optim.SGD that continues this run."""
+        return release(self, nesterov=False)
+
+
+class Nesterov(MechanicalFlow):
+    r"""Look-ahead momentum: :class:`DampedNewton` × :class:`LookAhead`.
+
+        v' = βv - α∇L(θ + cβv),    θ' = θ + v';    the parameter holds Θ = θ + cβv
+
+    c = 1 is torch.optim.SGD(nesterov=True), c = 1/2 the article's eq. 20. ``position()`` gives θ.
+
+    Args:
+        params: as for torch.optim.
+        lr: α >= 0. On curvature h stable for αh < 2(1+β)/(1+2cβ).
+        momentum: 0 <= β < 1.
+        lookahead: c in [0, 1].
+        convention: as for :class:`HeavyBall`.
+        common: see :class:`Flow`.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, requires_grad=True)
+        >>> optimizer = Nesterov([p], lr=0.25, momentum=0.5)
+        >>> (p * p).sum().backward(); optimizer.step(); p.data, optimizer.position()[p]  # v = -1/2, Θ = θ + v/2
+        (tensor([0.2500]), tensor([0.5000]))
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Scalar,
+        momentum: Scalar = 0.9,
+        lookahead: float = 1.0,
+        *,
+        convention: Convention = "physical",
+        **common: Any,
+    ) -> None:
+        require(0 <= lookahead <= 1, f"lookahead={lookahead:g}", "is outside [0, 1]", "Pass 0 (heavy ball), 0.5 (eq. 20) or 1 (Nesterov).")
+        super().__init__(params, self._integrator(lookahead, convention), lr, momentum, **_decay(convention, common))
+
+    @classmethod
+    def _integrator(cls, lookahead: float = 1.0, convention: Convention = "physical", **_: Any) -> MechanicalIntegrator:
+        return LookAhead(convention, lookahead)
+
+    @classmethod
+    def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
+        """Take over a torch.optim.SGD(nesterov=True) in mid-run."""
+        return adopt(cls, sgd, nesterov=True, **options)  # type: ignore[no-any-return]
+
+    def to_torch(self) -> torch.optim.SGD:
+        """The torch.optim.SGD(nesterov=True) that continues this run (c = 1 only)."""
+        require(
+            self.integrator.lookahead == 1.0,  # type: ignore[attr-defined]
+            f"lookahead={self.integrator.lookahead:g}",  # type: ignore[attr-defined]
+            "is not torch's method",
+            "Only lookahead=1 is.",
+        )
+        return release(self, nesterov=True)
+
+
+class ImplicitHeavyBall(MechanicalFlow):
+    r"""Implicit momentum: :class:`DampedNewton` × :class:`ImplicitMidpoint` (the article's eq. 19).
+
+        v' = βv - α∇L((θ+θ')/2),    θ' = θ + v'
+
+    Stable at every lr on a quadratic. Each step solves an equation: ``step(closure)`` calls the closure many times.
+
+    Args:
+        params: as for torch.optim; float64 is advised.
+        lr: α >= 0.
+        momentum: 0 <= β < 1.
+        common: see :class:`Flow`.
+
+    Raises:
+        NotConverged: from ``step``, if the equation was not solved; nothing has moved then.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        >>> optimizer = ImplicitHeavyBall([p], lr=2.0, momentum=0.0)
+        >>> def closure():
+        ...     optimizer.zero_grad(); loss = (p * p / 2).sum(); loss.backward(); return loss
+        >>> _ = optimizer.step(closure); round(p.item(), 9) + 0  # θ' = θ(1 - αh/2)/(1 + αh/2)
+        0.0
+    """
+
+    def __init__(self, params: ParamsT, lr: Scalar, momentum: Scalar = 0.9, **common: Any) -> None:
+        super().__init__(params, self._integrator(), lr, momentum, **common)
+
+    @classmethod
+    def _integrator(cls, **_: Any) -> MechanicalIntegrator:
+        return ImplicitMidpoint()
+
+
+class Langevin(Flow):
+    r"""Stochastic gradient Langevin dynamics: :class:`systems.Langevin` × :class:`EulerMaruyama`.
+
+        θ' = θ - α∇L + √(2αT) ξ
+
+    Samples exp(-L/T) as α -> 0; on curvature h the variance is T/(h(1-αh/2)). T is in units of the loss as it is given: to sample a
+    posterior of N points from a mean loss, pass T = 1/N.
+
+    Args:
+        params: as for torch.optim.
+        lr: α >= 0, the time step itself.
+        temperature: T >= 0.
+        generator: source of the noise's key.
+        common: see :class:`Flow`.
+
+    Example:
+        >>> import torch
+        >>> p = torch.zeros(3, requires_grad=True)
+        >>> optimizer = Langevin([p], lr=0.1, temperature=0.0)  # at T = 0 it is gradient descent
+        >>> p.sum().backward(); optimizer.step(); p.data
+        tensor([-0.1000, -0.1000, -0.1000])
+    """
+
+    def __init__(
+        self, params: ParamsT, lr: Scalar, temperature: Scalar, *, generator: torch.Generator | None = None, **common: Any
+    ) -> None:
+        super().__init__(params, None, EulerMaruyama(), lr, temperature=temperature, generator=generator, **common)
+
+    @classmethod
+    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar, **common: Any) -> Self:
+        """lr is the time step."""
+        return cls(params, lr=step, temperature=temperature, **common)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """temperature >= 0."""
+        super().check(group)
+        finite("temperature", group["temperature"])
+
+    def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
+        """Langevin dynamics at the group's temperature."""
+        return LangevinDynamics(group["temperature"]), group["lr"]
+
+    def reading(self, group: dict[str, Any]) -> Reading:
+        """As gradient descent."""
+        lr = float(group["lr"])
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"))
+
+
+class Kramers(MechanicalFlow):
+    r"""Momentum at a temperature: :class:`systems.Kramers` × the word BAOA.
+
+        η ← η - γ∇L,   θ ← θ + γη/2,   η ← βη + √(T(1-β²)) ξ,   θ ← θ + γη/2;    γ = √(2α/(1+β))
+
+    Samples exp(-L/T), exactly on quadratics at every stable lr. At T = 0 its positions are :class:`HeavyBall`'s.
+
+    Args:
+        params: as for torch.optim.
+        lr: α >= 0.
+        momentum: 0 <= β < 1; the friction is -ln β/γ.
+        temperature: T >= 0, in units of the loss.
+        generator: source of the noise's key.
+        common: see :class:`Flow`.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, requires_grad=True)
+        >>> optimizer = Kramers([p], lr=0.25, momentum=0.5, temperature=0.0)
+        >>> (p * p).sum().backward(); optimizer.step(); p.data
+        tensor([0.5000])
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Scalar,
+        momentum: Scalar = 0.9,
+        *,
+        temperature: Scalar,
+        generator: torch.Generator | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(params, self._integrator(), lr, momentum, temperature=temperature, generator=generator, **common)
+
+    @classmethod
+    def _integrator(cls, **_: Any) -> MechanicalIntegrator:
+        return Splitting("BAOA")
+
+
+class Adam(Flow):
+    r"""Adam: :class:`AdaptiveFlow` × :class:`SemiImplicitEuler`.
+
+        m' = m + (1-β₁)(∇L-m),  v' = v + (1-β₂)(∇L²-v),  θ' = θ - α m̂'/(√v̂' + ε)
+
+    Equal to torch.optim.Adam. The debiasing weights follow the betas actually used, so a beta schedule stays unbiased.
+
+    Args:
+        params: as for torch.optim.
+        lr: α >= 0, the time step itself. Stable for αh < 2(1+β₁)/(1-β₁) on the preconditioned curvature.
+        betas: (β₁, β₂) in [0, 1).
+        eps: ε >= 0, outside the root.
+        common: see :class:`Flow`; weight decay is "l2" unless asked otherwise, as in torch.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, requires_grad=True)
+        >>> optimizer = Adam([p], lr=0.125)
+        >>> (p * p).sum().backward(); optimizer.step(); p.data  # the first step is lr in length
+        tensor([0.8750])
+    """
+
+    def __init__(
+        self, params: ParamsT, lr: Scalar = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, **common: Any
+    ) -> None:
+        common = {"weight_decay_mode": "l2"} | common
+        super().__init__(params, None, SemiImplicitEuler(), lr, betas=tuple(betas), eps=eps, **common)
+
+    @classmethod
+    def from_physical(cls, params: ParamsT, *, step: float, mean_rate: float, square_rate: float, **common: Any) -> Self:
+        """Build from the flow's rates a and b in 1/time: β = 1 - rate·step."""
+        return cls(params, lr=step, betas=(1.0 - mean_rate * step, 1.0 - square_rate * step), **common)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Betas in [0, 1), eps >= 0."""
+        super().check(group)
+        finite("betas[0]", group["betas"][0], below=1.0)
+        finite("betas[1]", group["betas"][1], below=1.0)
+        finite("eps", group["eps"])
+
+    def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
+        """The adaptive flow with memories of the group's betas."""
+        beta1, beta2 = group["betas"]
+        return AdaptiveFlow(PerStep(1.0 - beta1), PerStep(1.0 - beta2), group["eps"]), group["lr"]
+
+    def reading(self, group: dict[str, Any]) -> Reading:
+        """Step, and the limit on the curvature as the frozen preconditioner √v̂+ε sees it."""
+        lr = float(group["lr"])
+        preconditioner: dict[Tensor, Tensor] = {
+            p: (self.state[p]["square"] / self.state[p]["square_weight"]).sqrt() + group["eps"]
+            for p in group["params"]
+            if p in self.state
+        }
+        limit = adaptive_stability_limit(float(group["betas"][0])) / lr if lr else float("inf")
+        return Reading(lr, (1.0 - group["betas"][0]) / lr if lr else float("inf"), limit, preconditioner)
+
+
+class AdamW(Adam):
+    """:class:`Adam` with decoupled weight decay, equal to torch.optim.AdamW.
+
+    Example:
+        >>> import torch
+        >>> p = torch.ones(1, requires_grad=True)
+        >>> optimizer = AdamW([p], lr=0.125, weight_decay=1.0)
+        >>> (p * p).sum().backward(); optimizer.step(); p.data  # 1·(1 - 1/8) - 1/8
+        tensor([0.7500])
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Scalar = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        **common: Any,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay=weight_decay, **{"weight_decay_mode": "decoupled"} | common)

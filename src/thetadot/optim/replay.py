@@ -1,0 +1,33 @@
+"""Closures that are called more than once a step see the same random numbers each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def replayable(closure: Callable[[], Any], devices: Iterable[torch.device]) -> Callable[[], Any]:
+    """``closure`` with grad enabled; from the second call on, random numbers are those of the first.
+
+    Dropout masks so stay one function of the parameters during a step. After each repetition the generators stand where the first call
+    left them.
+    """
+    cuda = [device for device in devices if device.type == "cuda"]
+    before: list[Any] = []
+
+    def evaluate() -> Any:
+        with torch.enable_grad():
+            if not before:
+                before.extend((torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in cuda]))
+                return closure()
+            with torch.random.fork_rng(devices=cuda):
+                torch.set_rng_state(before[0])
+                for device, state in zip(cuda, before[1], strict=True):
+                    torch.cuda.set_rng_state(state, device)
+                return closure()
+
+    return evaluate

@@ -1,0 +1,40 @@
+"""The contract between what measures and what shows: a versioned, append-only record of a run."""
+
+from thetadot.records.reader import Record, read
+from thetadot.records.schema import (
+    SCHEMA,
+    UNITS,
+    VERSION,
+    Choice,
+    Curvature,
+    Ensemble,
+    Entry,
+    Epoch,
+    Header,
+    Motion,
+    Noise,
+    Result,
+    Rollback,
+    Trial,
+)
+from thetadot.records.writer import Writer
+
+__all__ = [
+    "SCHEMA",
+    "UNITS",
+    "VERSION",
+    "Choice",
+    "Curvature",
+    "Ensemble",
+    "Entry",
+    "Epoch",
+    "Header",
+    "Motion",
+    "Noise",
+    "Record",
+    "Result",
+    "Rollback",
+    "Trial",
+    "Writer",
+    "read",
+]

@@ -1,0 +1,75 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def plain(value: float | None, digits: int = 3) -> str:
+    """A number with a few significant digits and no computer's exponent.
+
+    Example:
+        >>> [plain(x) for x in (0.0312345, 12345.6, 2.5e-7, 128, None)]
+        ['0.0312', '12,346', '2.5×10⁻⁷', '128', '–']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, int) and abs(value) < 10**15:
+        return f"{value:,}"
+    if not -1e300 < value < 1e300:
+        return "beyond measure"
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e7:
+        decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+        text = f"{value:,.{decimals}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}"
+
+
+def share(part: float) -> str:
+    """A fraction of one as a percentage.
+
+    Example:
+        >>> [share(x) for x in (0.12, 0.9893, 0.0091, 0.00004, 1.3)]
+        ['12%', '98.9%', '0.91%', 'less than 0.01%', '130%']
+    """
+    percent = 100 * part
+    if 0 < percent < 0.01:
+        return "less than 0.01%"
+    if 90 < percent < 100:
+        return f"{math.floor(percent * 10) / 10:g}%"
+    return f"{plain(percent, 2 if percent < 100 else 3)}%"
+
+
+def duration(seconds: float) -> str:
+    """A time span.
+
+    Example:
+        >>> [duration(s) for s in (0.31, 25.2, 200, 7500)]
+        ['0.31 s', '25 s', '3 min 20 s', '2 h 5 min']
+    """
+    if not 0 <= seconds < 1e15:
+        return "an unknown time"
+    if seconds < 9.95:
+        return f"{plain(seconds, 2)} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> count(1, "trial"), count(2000, "step")
+        ('1 trial', '2,000 steps')
+    """
+    return f"{plain(number)} {noun if number == 1 else noun + 's'}"

@@ -1,0 +1,102 @@
+"""Columns of a record as arrays, and how a long one is thinned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from thetadot.records import Rollback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from thetadot.records import Record
+
+Array = NDArray[np.float64]
+E = TypeVar("E", bound=msgspec.Struct)
+
+MOST_POINTS = 2000
+LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
+
+
+def column(entries: Iterable[msgspec.Struct], name: str) -> Array:
+    """One field of every entry; what is missing or too large to draw is NaN."""
+    return np.array([number(getattr(entry, name)) for entry in entries], dtype=np.float64)
+
+
+def number(value: Any) -> float:
+    """A float that can be drawn, or NaN."""
+    # compared before converted: an integer of a record may be too long for a float
+    return float(value) if value is not None and -LARGEST < value < LARGEST else float("nan")
+
+
+def standing(record: Record, kind: type[E]) -> tuple[list[E], list[E]]:
+    """Entries of one kind that stand, and those that a rollback undid, each in order."""
+    kept: list[E] = []
+    undone: list[E] = []
+    for entry in record.entries:
+        if isinstance(entry, kind):
+            kept.append(entry)
+        elif isinstance(entry, Rollback):
+            # what was measured before training is not part of it
+            while kept and getattr(kept[-1], "when", "training") == "training" and _step(kept[-1]) > entry.back_to:
+                undone.append(kept.pop())
+    return kept, sorted(undone, key=_step)
+
+
+def _step(entry: Any) -> int:
+    step: int = entry.step
+    return step
+
+
+def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]:
+    """Pairs that can be drawn: both finite and, on a logarithmic axis, y > 0."""
+    good = np.isfinite(x) & np.isfinite(y)
+    if positive:
+        good &= np.where(good, y, 0) > 0
+    return x[good], y[good]
+
+
+def thin(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
+    """At most ``most`` finite points of a line: its ends, and the lowest and highest of each of equal stretches.
+
+    Example:
+        >>> thin(np.arange(6.0), np.array([0.0, 9.0, 1.0, 1.0, -9.0, 0.0]), most=4)
+        (array([0., 1., 4., 5.]), array([ 0.,  9., -9.,  0.]))
+    """
+    x, y = finite(x, y)
+    if len(y) <= most:
+        return x, y
+    inner = y[1:-1]
+    stretches = max((most - 2) // 2, 1)
+    edges = np.unique(np.linspace(0, len(inner), stretches + 1).astype(np.int64))
+    extremes = [
+        (low + int(at(inner[low:high]))) + 1
+        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for at in (np.argmin, np.argmax)
+    ]
+    kept = np.unique([0, *extremes, len(y) - 1])
+    return x[kept], y[kept]
+
+
+def smooth(y: Array, share: float = 0.02) -> Array:
+    """Centred moving mean over ``share`` of the length; at the ends the window is cut, not padded.
+
+    Example:
+        >>> smooth(np.array([1.0, 1.0, 4.0, 1.0, 1.0]), share=0.5)
+        array([1., 2., 2., 2., 1.])
+    """
+    half = int(len(y) * share / 2 + 0.5)
+    total = np.concatenate([[0.0], np.cumsum(y)])
+    at = np.arange(len(y))
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(y))
+    mean: Array = (total[high] - total[low]) / (high - low)
+    return mean
+
+
+def by_step(entries: Iterable[msgspec.Struct]) -> Array:
+    """The step of every entry."""
+    return column(entries, "step")

@@ -1,0 +1,186 @@
+"""What a run says, in plain sentences. Every function here is pure and answers "" where the record is silent."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thetadot.records import Choice, Epoch, Motion, Trial
+from thetadot.report.numerals import count, duration, plain, share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from thetadot.records import Curvature, Noise, Record, Result
+    from thetadot.report.series import Array
+
+STILL = 0.05
+"""A setting that moves by less than this share of itself is called constant."""
+
+
+def metric(name: str | None, value: float | None) -> str:
+    """A metric's value as its kind is usually written: accuracies in percent."""
+    if value is None:
+        return "–"
+    return share(value) if name is not None and "accuracy" in name.lower() and 0 <= value <= 1 else plain(value)
+
+
+def verdict(record: Record) -> str:
+    """The whole run in one sentence."""
+    result = record.result
+    if result is None:
+        return _unfinished(record)
+    if result.diverged:
+        return (
+            f"Diverged: the loss ran away after {count(result.steps, 'step')} and the run was stopped. "
+            f"The best validation loss before that was {plain(result.best_valid_loss)}, at epoch {plain(result.best_epoch)}."
+        )
+    best = f"best loss {plain(result.best_valid_loss)} at epoch {plain(result.best_epoch)}"
+    took = f" in {duration(result.seconds)}" if result.seconds > 0 else ""
+    if result.metric is None:
+        head = f"Reached a validation loss of {plain(result.valid_loss)} ({best}){took}"
+    else:
+        name = record.header.metric
+        reached = metric(name, result.metric)
+        label = "" if name is None else f" {name}"
+        head = f"Reached {reached}{label} on the validation set ({best}){took}"
+    return f"{head}{_hands(record)}."
+
+
+def _unfinished(record: Record) -> str:
+    motions, epochs = record.of(Motion), record.of(Epoch)
+    if not motions and not epochs:
+        return "This run has not finished: nothing of the training is in the record yet."
+    steps = max(entry.step for entry in (*motions[-1:], *epochs[-1:]))
+    head = f"This run has not finished: the record ends at step {plain(steps)}"
+    if not epochs:
+        return f"{head}, before the end of the first epoch."
+    last = epochs[-1]
+    return f"{head}; after epoch {plain(last.epoch)} of {plain(record.header.epochs)} the validation loss was {plain(last.valid_loss)}."
+
+
+def _hands(record: Record) -> str:
+    choices = record.of(Choice)
+    if not choices:
+        return ""
+    given = [choice.setting for choice in choices if choice.source == "given"]
+    if not given:
+        return "; nothing was tuned by hand"
+    return f"; set by hand: {', '.join(dict.fromkeys(given))}"
+
+
+def trials(tried: Sequence[Trial], result: Result | None) -> str:
+    """How the search went."""
+    if not tried:
+        return ""
+    scored = [trial for trial in tried if trial.score is not None]
+    lost = len(tried) - len(scored)
+    text = f"{count(len(tried), 'short trial')} were run" if len(tried) > 1 else "One short trial was run"
+    if scored:
+        best = min(scored, key=lambda trial: trial.score or 0.0)
+        text += f"; {best.optimizer} at learning rate {plain(best.lr)} scored best ({plain(best.score)})"
+    if lost:
+        text += f"; {lost} diverged"
+    spent = max(trial.cost for trial in tried)
+    if result is not None and 0 < spent <= result.cost:
+        text += f". Everything up to the last trial took {share(spent / result.cost)} of the run's gradient work"
+    return f"{text}."
+
+
+def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
+    """How far the loss came, and whether it turned."""
+    if not epochs:
+        return f"The loss of the last recorded step was {plain(motions[-1].loss)}." if motions else ""
+    best = min(epochs, key=lambda epoch: epoch.valid_loss)
+    first, last = epochs[0], epochs[-1]
+    text = f"The validation loss went from {plain(first.valid_loss)} after epoch {plain(first.epoch)} to {plain(last.valid_loss)}"
+    if best is last:
+        return f"{text}, its lowest value: longer training might still have helped."
+    text += f"; it was lowest ({plain(best.valid_loss)}) at epoch {plain(best.epoch)}."
+    if best.valid_loss > 0 and last.valid_loss > 1.2 * best.valid_loss:
+        text += " Later epochs made it worse: the network began to learn its training samples by heart."
+    return text
+
+
+def change(noun: str, values: Array) -> str:
+    """How a setting went, in half a sentence."""
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return ""
+    first, last, low, high = (float(v) for v in (values[0], values[-1], values.min(), values.max()))
+    middle = max(abs(low), abs(high))
+    if high - low <= STILL * middle:
+        return f"{noun} stayed at {plain(float(np.median(values)))}"
+    if math.isclose(first, last, rel_tol=STILL):
+        return f"{noun} moved between {plain(low)} and {plain(high)}"
+    return f"{noun} {'rose' if last > first else 'fell'} from {plain(first)} to {plain(last)}"
+
+
+def pair(one: str, other: str) -> str:
+    """Two half sentences as one."""
+    parts = [part for part in (one, other) if part]
+    text = ", while ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def curvature(entries: Sequence[Curvature]) -> str:
+    """How near the step came to instability."""
+    ratios = [e.sharpness / e.limit for e in entries if e.limit is not None and e.limit > 0 and e.when != "warm-up"]
+    ratios = ratios or [e.sharpness / e.limit for e in entries if e.limit is not None and e.limit > 0]
+    if not ratios:
+        return ""
+    over = sum(ratio > 1 for ratio in ratios)
+    highest = share(max(ratios))
+    if max(ratios) <= 0:
+        return "No direction of upward curvature was found: the step was stable."
+    if not over:
+        return f"The curvature stayed at or below {highest} of what the step would tolerate."
+    return (
+        f"In {over} of {count(len(ratios), 'measurement')} the curvature was above the limit (up to {highest} of it): "
+        "there the step alone would have made the loss oscillate and grow."
+    )
+
+
+def noise(entries: Sequence[Noise], batch: float | None) -> str:
+    """Whether the gradients were signal or noise, at the last measurement."""
+    if not entries:
+        return ""
+    last = entries[-1]
+    least = "" if last.resolved else "at least "
+    text = f"At the last measurement, noise and signal would be equal in a batch of {least}{plain(last.noise_scale)} samples"
+    if batch is None or not batch > 0:
+        return f"{text}."
+    ratio = last.noise_scale / batch
+    if ratio > 2:
+        lesson = "most of each gradient was noise"
+    elif ratio < 0.5 and last.resolved:
+        lesson = "most of each gradient was signal, a smaller batch would have done"
+    else:
+        lesson = "noise and signal were of the same size" if last.resolved else "the noise was not told from the signal"
+    return f"{text}; the batch used was {plain(batch)}: {lesson}."
+
+
+def cooling(temperature: Array) -> str:
+    """How far the run was cooled."""
+    values = temperature[np.isfinite(temperature)]
+    if len(values) < 2 or not values[0] > 0:
+        return ""
+    ratio = float(values[-1] / values[0])
+    if ratio < 1 - STILL:
+        return f"The temperature of the noise fell to {share(ratio)} of what it was at the start."
+    if ratio > 1 + STILL:
+        return f"The temperature of the noise rose to {share(ratio)} of what it was at the start."
+    return "The temperature of the noise ended where it started."
+
+
+def portrait(steps: Array, speed: Array) -> str:
+    """Whether the motion came to rest."""
+    pace = np.abs(speed)
+    if len(pace) < 2 or not pace.max() > 0:
+        return ""
+    top = int(pace.argmax())
+    tail = float(pace[-max(len(pace) // 50, 1) :].mean() / pace[top])
+    end = "it came to rest" if tail < 0.1 else "it was still moving when the record ends"
+    return f"The motion was fastest at step {plain(int(steps[top]))}; at the end it had {share(tail)} of that speed: {end}."

@@ -1,0 +1,75 @@
+"""What a system is: the variables that move beside the position, and how fast.
+
+A system knows nothing of steps taken, data or torch.optim; an integrator knows nothing of which system it steps.
+They meet in :meth:`System.increment`, the change of one variable over one step at the present rates, and in
+:meth:`System.amplitude`, the standard deviation of the noise over that step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.typing import Scalar, State
+
+POSITION = "position"
+
+
+@dataclass(frozen=True)
+class PerStep:
+    """A rate counted per step instead of per unit of time: λγ instead of λ.
+
+    An optimizer whose lr is 0 stands still in time at an unchanged momentum: its friction is infinite, its damping
+    per step is not.
+    """
+
+    value: Scalar
+
+
+Rate = float | PerStep
+"""A rate in 1/time, or per step."""
+
+
+def over(rate: Rate | Tensor, step: Scalar) -> Scalar:
+    """Rate times step.
+
+    Example:
+        >>> over(3.0, 0.5), over(PerStep(3.0), 0.5)
+        (1.5, 3.0)
+    """
+    return rate.value if isinstance(rate, PerStep) else rate * step
+
+
+@runtime_checkable
+class System(Protocol):
+    """An equation of motion.
+
+    Attributes:
+        variables: names of the variables beside ``position``, in the order in which a sequential step updates them.
+            Those in ``scalars`` are numbers, all others tensors of the position's shape.
+    """
+
+    variables: ClassVar[tuple[str, ...]]
+    scalars: ClassVar[tuple[str, ...]]
+
+    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
+        """Drift of variable ``name`` times ``step``."""
+
+    def amplitude(self, name: str, step: Scalar) -> Scalar | None:
+        """Standard deviation of the noise on variable ``name`` over ``step``; None where none acts."""
+
+
+@runtime_checkable
+class Mechanical(System, Protocol):
+    """A system of unit mass: θ̇ = η, η̇ = -λη - ∇L(θ) + √(2λT) ξ."""
+
+    @property
+    def friction(self) -> Rate:
+        """λ >= 0."""
+
+    @property
+    def temperature(self) -> Scalar:
+        """T >= 0, in units of the loss."""

@@ -1,0 +1,38 @@
+"""Elementary functions that take floats and tensors alike, and never touch what they are given."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from thetadot.typing import Scalar
+
+
+def sqrt(x: Scalar) -> Scalar:
+    """√x."""
+    return x.sqrt() if isinstance(x, torch.Tensor) else math.sqrt(x)
+
+
+def exp(x: Scalar) -> Scalar:
+    """eˣ."""
+    return x.exp() if isinstance(x, torch.Tensor) else math.exp(x)
+
+
+def log(x: Scalar) -> Scalar:
+    """Natural logarithm; log 0 = -∞ for floats as for tensors."""
+    if isinstance(x, torch.Tensor):
+        return x.log()
+    return math.log(x) if x != 0 else -math.inf
+
+
+def real_view(x: torch.Tensor) -> torch.Tensor:
+    """A complex tensor of shape (*) as a real one of shape (*, 2), sharing memory; a real one as it is."""
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def accumulation_dtype(x: torch.Tensor) -> torch.dtype:
+    """The dtype that running sums over steps need: float32 where the tensor itself is narrower."""
+    return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
