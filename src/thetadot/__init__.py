@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Loaded when first used, so that reading a record or drawing a report never imports torch.
-_MODULES = ("analysis", "errors", "integrators", "optim", "probes", "records", "report", "schedules", "systems", "training", "translation")
+_MODULES = ("analysis", "errors", "integrators", "optim", "probes", "records", "report", "schedules", "systems", "tasks", "training", "translation")
 _NAMES = {"Task": "thetadot.training", "Result": "thetadot.training", "run": "thetadot.training", "load": "thetadot.training"}
 
 __all__ = ["Result", "Task", "analysis", "errors", "integrators", "load", "optim", "probes", "records", "report", "run", "schedules",
-           "systems", "training", "translation"]  # fmt: skip
+           "systems", "tasks", "training", "translation"]  # fmt: skip
 
 if TYPE_CHECKING:
-    from thetadot import analysis, errors, integrators, optim, probes, records, report, schedules, systems, training, translation
+    from thetadot import analysis, errors, integrators, optim, probes, records, report, schedules, systems, tasks, training, translation
     from thetadot.training import Result, Task, load, run
 
 

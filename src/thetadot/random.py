@@ -5,7 +5,8 @@ and a tensor's noise does not depend on how tensors are batched, ordered or shar
 ``draw`` the draw within a step; ``index`` is the element's place in the tensor.
 
 Source:
-    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011; known-answer vectors of Random123.
+    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011; known-answer vectors of
+    Random123.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 if TYPE_CHECKING:
-    from thetadot.typing import Scalar
+    from thetadot.typing import Scalar, State
 
 
 def sqrt(x: Scalar) -> Scalar:
@@ -36,3 +36,8 @@ def real_view(x: torch.Tensor) -> torch.Tensor:
 def accumulation_dtype(x: torch.Tensor) -> torch.dtype:
     """The dtype that running sums over steps need: float32 where the tensor itself is narrower."""
     return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
+
+
+def tensor_of(state: State, name: str) -> torch.Tensor:
+    """A variable that is a tensor by the system's own declaration."""
+    return cast("torch.Tensor", state[name])

@@ -116,7 +116,9 @@ def to_lr_momentum(step: Scalar, friction: Scalar) -> Settings:
         Settings(lr=0.5, momentum=0.0)
     """
     _require_positive("step", step)
-    require(bool(0 <= friction < float("inf")), f"friction={friction:g}", "is negative or not finite", "Pass friction >= 0.")
+    require(
+        bool(0 <= friction < float("inf")), f"friction={friction:g}", "is negative or not finite", "Pass friction >= 0."
+    )
     momentum = cayley(friction * step)
     return Settings(lr_of(step, momentum), momentum)
 
@@ -126,12 +128,13 @@ def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False
 
         β' = 1 + (κ - √(κ² + 8κ))/2,    κ = r (1-β)²/(1+β)
 
-    Exact. ``approximate=True`` gives the article's 1 - (1-β)√r, whose 1-β' is too small by up to √((1+β)/2) as r -> 0:
-    2.5% at β = .9, 13% at .5.
+    Exact. ``approximate=True`` gives the article's 1 - (1-β)√r, whose 1-β' is too small by up to √((1+β)/2) as
+    r -> 0: 2.5% at β = .9, 13% at .5.
 
     Args:
         lr_ratio: r > 0.
         momentum: -1 < β <= 1.
+        approximate: the article's formula.
 
     Raises:
         InadmissibleValue: outside these ranges.
@@ -166,24 +169,36 @@ def temperature(
 
     Args:
         lr: α >= 0.
-        momentum: 0 <= β < 1.
+        momentum: -1 < β < 1.
         gradient_variance: trΣ >= 0, of one sample.
         batch_size: B >= 1.
         parameters: d >= 1.
         dataset_size: N >= B.
 
+    Raises:
+        InadmissibleValue: outside these ranges.
+
     Example:
         >>> temperature(lr=0.2, momentum=0.5, gradient_variance=10.0, batch_size=4)
         0.5
     """
-    require(bool(lr >= 0), f"lr={lr:g}", "is negative", "Pass lr >= 0.")
+    for name, value in (("lr", lr), ("gradient_variance", gradient_variance)):
+        require(bool(0 <= value < float("inf")), f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
     require(
         bool(-1 < momentum < 1),
         f"momentum={momentum:g}",
         "is outside (-1, 1): without friction no temperature is kept",
         "Pass momentum < 1.",
     )
-    require(bool(gradient_variance >= 0), f"gradient_variance={gradient_variance:g}", "is negative", "Pass trΣ >= 0.")
-    require(bool(batch_size > 0), f"batch_size={batch_size:g}", "is not positive", "Pass batch_size >= 1.")
-    value = lr * gradient_variance / (2.0 * (1.0 - momentum) * batch_size * parameters)
-    return value if dataset_size is None else value * (1.0 - batch_size / dataset_size)
+    require(bool(batch_size >= 1), f"batch_size={batch_size:g}", "is below 1", "Pass batch_size >= 1.")
+    require(parameters >= 1, f"parameters={parameters}", "is below 1", "Pass the number of parameters.")
+    full = lr * gradient_variance / (2.0 * (1.0 - momentum) * batch_size * parameters)
+    if dataset_size is None:
+        return full
+    require(
+        bool(batch_size <= dataset_size),
+        f"batch_size={batch_size:g}",
+        f"is above dataset_size={dataset_size}: so many samples cannot be drawn without replacement",
+        "Pass batch_size <= dataset_size, or no dataset_size.",
+    )
+    return full * (1.0 - batch_size / dataset_size)

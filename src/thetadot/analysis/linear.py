@@ -2,8 +2,8 @@ r"""The matrix of a step: what an integrator's own rule does to a quadratic loss
 
     x_{n+1} = A x_n + b ζ_n + C ξ_n,    x = (position, further tensor variables)
 
-A is found by running the rule on unit vectors, b by a unit of extra gradient (minibatch noise ζ), each column of C by one
-unit draw (thermal noise ξ). Nothing is transcribed, so what holds for the matrix holds for the optimizer.
+A is found by running the rule on unit vectors, b by a unit of extra gradient (minibatch noise ζ), each column of C
+by one unit draw (thermal noise ξ). Nothing is transcribed, so what holds for the matrix holds for the optimizer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.integrators.base import initial_state
+from thetadot.errors import IncompatiblePair
+from thetadot.integrators.base import initial_state, name_of
 from thetadot.systems.base import POSITION
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +56,19 @@ class LinearStep:
         noise = gradient_variance * torch.outer(self.gradient_noise, self.gradient_noise)
         noise = noise + self.thermal_noise @ self.thermal_noise.T
         operator = torch.eye(size * size, dtype=torch.float64) - torch.kron(self.matrix, self.matrix)
-        return torch.linalg.solve(operator, noise.reshape(-1)).reshape(size, size)
+        covariance: Tensor = torch.linalg.solve(operator, noise.reshape(-1)).reshape(size, size)
+        return covariance
+
+
+class _UnitDraw:
+    """Noise that is 1 at one draw of the step and 0 at all others."""
+
+    def __init__(self, like: Tensor, unit: int | None) -> None:
+        self.like, self.unit, self.drawn = like, unit, 0
+
+    def __call__(self) -> Tensor:
+        self.drawn += 1
+        return torch.full_like(self.like, float(self.drawn - 1 == self.unit))
 
 
 class _Probe:
@@ -66,58 +80,60 @@ class _Probe:
         self.curvature = curvature
         self.names = (POSITION, *(name for name in system.variables if name not in system.scalars))
         blank = initial_state(system, integrator, torch.zeros(1, dtype=torch.float64))
-        after = self._stages(blank, 0.0, None)
+        after = self._stages(blank, 0.0, None)[0]
         # one step settles the numbers that a rule carries, such as a look-ahead's shift
         self.numbers = {name: value for name, value in after.items() if name not in self.names}
 
     def __call__(self, columns: Tensor, extra: float = 0.0, draw: int | None = None) -> Tensor:
         """States (k, n) -> states (k, n)."""
-        state: State = dict(zip(self.names, columns, strict=True)) | self.numbers
-        after = self._stages(state, extra, draw)
-        return torch.stack([after[name] for name in self.names])  # type: ignore[arg-type]
+        after, _ = self._stages(self._state(columns), extra, draw)
+        return torch.stack([tensor_of(after, name) for name in self.names])
 
     def count_draws(self) -> int:
         """Normal numbers a step takes."""
-        self._stages({name: torch.zeros(1, dtype=torch.float64) for name in self.names} | self.numbers, 0.0, None)
-        return self._drawn
+        zeros = torch.zeros(len(self.names), 1, dtype=torch.float64)
+        return self._stages(self._state(zeros), 0.0, None)[1].drawn
 
-    def _stages(self, state: State, extra: float, unit: int | None) -> State:
-        shape = state[POSITION]
-        self._drawn = 0
+    def _state(self, columns: Tensor) -> State:
+        return {**dict(zip(self.names, columns, strict=True)), **self.numbers}
 
-        def draw() -> Tensor:
-            self._drawn += 1
-            return torch.full_like(shape, float(self._drawn - 1 == unit))  # type: ignore[arg-type]
-
+    def _stages(self, state: State, extra: float, unit: int | None) -> tuple[State, _UnitDraw]:
+        draw = _UnitDraw(tensor_of(state, POSITION), unit)
         for stage in range(self.integrator.stages):
-            gradient = self.curvature * state[POSITION] + extra
+            gradient = self.curvature * tensor_of(state, POSITION) + extra
             if self.integrator.evaluation == "midpoint":
-                gradient = self._midpoint_gradient(state, extra)
-            state = self.integrator.advance(self.scales, state, gradient, draw, stage)  # type: ignore[arg-type]
-        return state
+                gradient = self._midpoint_gradient(state, extra, unit)
+            state = self.integrator.advance(self.scales, state, gradient, draw, stage)
+        return state, draw
 
-    def _midpoint_gradient(self, state: State, extra: float) -> Tensor:
+    def _midpoint_gradient(self, state: State, extra: float, unit: int | None) -> Tensor:
         """The g with g = h(θ + θ'(g))/2 + extra; θ' is affine in g, so two evaluations give it."""
-        start: Tensor = state[POSITION]  # type: ignore[assignment]
+        start = tensor_of(state, POSITION)
         zero, one = (
-            self.integrator.advance(self.scales, state, torch.full_like(start, value), lambda: torch.zeros_like(start))
+            tensor_of(
+                self.integrator.advance(self.scales, state, torch.full_like(start, value), _UnitDraw(start, unit)),
+                POSITION,
+            )
             for value in (0.0, 1.0)
         )
-        slope = one[POSITION] - zero[POSITION]
         half = self.curvature / 2.0
-        return (half * (start + zero[POSITION]) + extra) / (1.0 - half * slope)  # type: ignore[no-any-return]
+        return (half * (start + zero) + extra) / (1.0 - half * (one - zero))
 
 
 def linearize(system: System, integrator: Integrator, *, step: float, curvature: float) -> LinearStep:
     """A, b and C of ``integrator`` stepping ``system`` on L = hθ²/2.
 
-    Exact for systems that are linear in their variables (all but the adaptive ones, which have no such matrix).
+    Exact for systems that are linear in their variables: all but the adaptive ones, which have no such matrix. The
+    position is the one that the gradient is taken at; for a look-ahead that is Θ.
 
     Args:
         system: what moves.
         integrator: how it is stepped.
         step: γ > 0.
         curvature: h.
+
+    Raises:
+        IncompatiblePair: the step is not linear.
 
     Example:
         >>> from thetadot.integrators import Euler
@@ -130,8 +146,15 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
     zeros = torch.zeros(size, 1, dtype=torch.float64)
     rest = probe(zeros)
     thermal = [probe(zeros, draw=index) - rest for index in range(probe.count_draws())]
+    matrix = probe(torch.eye(size, dtype=torch.float64)) - rest
+    twice = torch.full((size, 1), 2.0, dtype=torch.float64)
+    if not torch.allclose(probe(twice) - rest, matrix @ twice, rtol=1e-9, atol=1e-9):
+        raise IncompatiblePair(
+            f"{name_of(system)} is not linear in its variables, so that no matrix steps it. "
+            "Use GradientFlow, Langevin, DampedNewton or Kramers."
+        )
     return LinearStep(
-        matrix=probe(torch.eye(size, dtype=torch.float64)) - rest,
+        matrix=matrix,
         gradient_noise=(probe(zeros, extra=1.0) - rest).squeeze(1),
         thermal_noise=torch.cat(thermal, dim=1) if thermal else torch.zeros(size, 0, dtype=torch.float64),
         names=probe.names,

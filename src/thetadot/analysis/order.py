@@ -1,18 +1,17 @@
-r"""The order of an integrator, measured: error ∝ γᵖ at a fixed time.
-
-    p = log₂(e(γ)/e(γ/2))
-"""
+r"""The order of an integrator, measured: error ∝ γᵖ at a fixed time, p = log₂(e(γ)/e(γ/2))."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import NotConverged
-from thetadot.integrators.base import MechanicalIntegrator, initial_state
-from thetadot.systems.base import POSITION
+from thetadot.errors import IncompatiblePair, NotConverged
+from thetadot.integrators.base import MechanicalIntegrator, initial_state, name_of
+from thetadot.systems.base import POSITION, noisy
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +45,15 @@ def trajectory(
         step: γ > 0.
         steps: number of steps.
         at_rest: begin a staggered velocity half a step early (second order); False begins it at zero, as optimizers do.
+
+    Raises:
+        IncompatiblePair: the integrator cannot step the system, or noise acts on it.
     """
+    if noisy(system):
+        raise IncompatiblePair(
+            f"{name_of(system)} has a temperature, and a trajectory has an order only without noise. "
+            "Pass temperature 0."
+        )
     scales = integrator.prepare(system, step)
     state = initial_state(system, integrator, initial)
     if at_rest and isinstance(integrator, MechanicalIntegrator):
@@ -94,12 +101,12 @@ def measured_order(
     for count in steps:
         path = trajectory(system, integrator, gradient, initial, step=time / count, steps=count, at_rest=at_rest)
         errors.append(float((path[-1] - reference).norm()))
-    return [math.log2(coarse / fine) for coarse, fine in zip(errors, errors[1:], strict=False)]
+    return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
 
 
 def _step(integrator: Integrator, scales: object, state: State, gradient: Force) -> State:
     for stage in range(integrator.stages):
-        force = gradient(state[POSITION])  # type: ignore[arg-type]
+        force = gradient(tensor_of(state, POSITION))
         if integrator.evaluation == "midpoint":
             force = _settled(integrator, scales, state, gradient, force)
         state = integrator.advance(scales, state, force, _no_noise, stage)
@@ -110,7 +117,7 @@ def _settled(integrator: Integrator, scales: object, state: State, gradient: For
     """Fixed point of the gradient at the midpoint that it causes; converges for γ²h < 4."""
     for _ in range(_MOST_ITERATIONS):
         after = integrator.advance(scales, state, force, _no_noise)
-        new = gradient((state[POSITION] + after[POSITION]) / 2.0)  # type: ignore[arg-type]
+        new = gradient((tensor_of(state, POSITION) + tensor_of(after, POSITION)) / 2.0)
         if torch.allclose(new, force, rtol=1e-14, atol=1e-15):
             return new
         force = new

@@ -3,8 +3,8 @@ r"""How large a step may be: linear stability on a curvature h.
     heavy ball (c = 0), eq. 20 (c = 1/2), Nesterov (c = 1):    αh < 2(1+β)/(1+2cβ)
     Adam with its preconditioner P frozen:                     αh < 2(1+β₁)/(1-β₁),  h of P⁻¹H
 
-The first is the Jury criterion of z² - [1-x+β(1-cx)]z + β(1-cx), x = αh: 3.8, 2 and 1.357 at β = .9. For c = 1/2 the limit is 2
-whatever β. The second is heavy ball's in another unit: Adam's mean is a velocity whose kick is 1-β₁.
+The first is the Jury criterion of z² - [1-x+β(1-cx)]z + β(1-cx), x = αh: 3.8, 2 and 1.357 at β = .9. For c = 1/2
+the limit is 2 whatever β. The second is heavy ball's in another unit: Adam's mean is a velocity whose kick is 1-β₁.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def stationary_variance(
         batch_size: B >= 1, samples averaged.
 
     Raises:
-        InadmissibleValue: the step is unstable at this curvature, so that there is no stationary law.
+        InadmissibleValue: the step is unstable at this curvature, so that there is no stationary law; or a variance
+            or batch size out of range.
+        IncompatiblePair: the step is not linear, or not possible.
 
     Example:
         >>> from thetadot.integrators import Euler
@@ -51,6 +53,13 @@ def stationary_variance(
         >>> round(value, 7)
         0.1071429
     """
+    require(
+        0 <= gradient_variance < float("inf"),
+        f"gradient_variance={gradient_variance:g}",
+        "is negative or not finite",
+        "Pass s² >= 0.",
+    )
+    require(batch_size >= 1, f"batch_size={batch_size:g}", "is below 1", "Pass batch_size >= 1.")
     linear = linearize(system, integrator, step=step, curvature=curvature)
     radius = linear.spectral_radius()
     require(

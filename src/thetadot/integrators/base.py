@@ -1,10 +1,11 @@
 """What an integrator is: a rule that carries a state over one step, as a pure function of tensors.
 
-``prepare`` reduces a system and a step to scalars, once per parameter group; ``advance`` is the rule, run on one tensor,
-by an optimizer on p.grad, by the analysis on a quadratic, by a simulation on an ensemble. It exists nowhere else.
+``prepare`` reduces a system and a step to scalars, once per parameter group; ``advance`` is the rule, run on one
+tensor, by an optimizer on p.grad, by the analysis on a quadratic, by a simulation on an ensemble. It exists nowhere
+else.
 
-A step may be cut into stages: each begins with the gradient at the state's present position, so that a rule of one stage
-needs no closure in an optimizer.
+A step may be cut into stages: each begins with the gradient at the state's present position, so that a rule of one
+stage needs no closure in an optimizer.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.systems.base import POSITION, Mechanical, System
+from thetadot.systems.base import POSITION, Mechanical, System, noisy
 from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.typing import Draw, Scalar, State
+
+
+Evaluation = Literal["position", "midpoint"]
 
 
 @runtime_checkable
@@ -36,13 +40,20 @@ class Integrator(Protocol):
     """
 
     @property
-    def order(self) -> int: ...
+    def order(self) -> int:
+        """Global order."""
+
     @property
-    def stages(self) -> int: ...
+    def stages(self) -> int:
+        """Gradients a step."""
+
     @property
-    def evaluation(self) -> Literal["position", "midpoint"]: ...
+    def evaluation(self) -> Evaluation:
+        """Where they are taken."""
+
     @property
-    def carried(self) -> tuple[str, ...]: ...
+    def carried(self) -> tuple[str, ...]:
+        """The rule's own numbers."""
 
     def prepare(self, system: System, step: Scalar) -> Any:
         """Scalars of one step. Raises IncompatiblePair where the integrator cannot step the system."""
@@ -91,10 +102,11 @@ def require_mechanical(integrator: object, system: System) -> Mechanical:
 
 def require_noiseless(integrator: object, system: System) -> System:
     """The system, if no noise acts on it."""
-    if any(system.amplitude(name, 1.0) is not None for name in (POSITION, *system.variables)):
+    if noisy(system):
         raise IncompatiblePair(
             f"{name_of(integrator)} draws no noise, and {name_of(system)} has a temperature. "
-            "Use EulerMaruyama, Leapfrog or a splitting word such as Splitting('BAOAB'), or a system without temperature."
+            "Use EulerMaruyama, Leapfrog or a splitting word such as Splitting('BAOAB'), or a system without "
+            "temperature."
         )
     return system
 

@@ -2,22 +2,27 @@ r"""Euler's method, for every system without noise.
 
     x_{n+1} = x_n + γ f(x_n)                                                                [su2018, eq. 2]
 
-First order, one gradient. On gradient flow of curvature h stable for γh < 2. Gradient flow stepped so is gradient descent.
+First order, one gradient. On gradient flow of curvature h stable for γh < 2. Gradient flow stepped so is gradient
+descent.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.integrators.base import require_noiseless
 from thetadot.systems.base import POSITION
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.integrators.base import Evaluation
     from thetadot.systems.base import System
     from thetadot.typing import Draw, Scalar, State
+
+    Pair = tuple[System, Scalar]
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,20 @@ class Euler:
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
-    evaluation: ClassVar[str] = "position"
+    evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
-    def prepare(self, system: System, step: Scalar) -> tuple[System, Scalar]:
+    def prepare(self, system: System, step: Scalar) -> Pair:
         """The pair itself."""
         return require_noiseless(self, system), step
 
-    def advance(self, scales: tuple[System, Scalar], state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
+    def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
         system, step = scales
         return {
             name: state[name] + system.increment(name, state, gradient, step) for name in (POSITION, *system.variables)
         }
 
-    def position(self, scales: Any, state: State) -> Tensor:  # noqa: ARG002
+    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
         """θ itself."""
-        return state[POSITION]  # type: ignore[return-value]
+        return tensor_of(state, POSITION)

@@ -3,8 +3,8 @@ r"""Leapfrog: position on the step, velocity half-way between, damping centred (
     η_{n+1/2} = β η_{n-1/2} - (γ(1+β)/2) ∇L(θ_n),    θ_{n+1} = θ_n + γ η_{n+1/2}
     β = (1-λγ/2)/(1+λγ/2)                                                                   [su2018, eqs. 13-16]
 
-With v = γη and α = γ²(1+β)/2 this is heavy-ball momentum, v' = βv - α∇L, θ' = θ + v'. Written so, nothing divides by γ, and
-lr = 0 works.
+With v = γη and α = γ²(1+β)/2 this is heavy-ball momentum, v' = βv - α∇L, θ' = θ + v'. Written so, nothing divides
+by γ, and lr = 0 works.
 
 Second order in γ if the velocity starts half a step early (``at_rest``: γ∇L/2); from zero, as is usual, first order.
 On curvature h stable for γ√h < 2 whatever λ, that is αh < 2(1+β). With noise Var θ = T/(h(1-γ²h/4)).
@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import require_mechanical
 from thetadot.systems.base import POSITION, System, over
-from thetadot.tensors import sqrt
+from thetadot.tensors import sqrt, tensor_of
 from thetadot.translation import cayley, damping
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.integrators.base import Evaluation
     from thetadot.typing import Draw, Scalar, State
 
 Convention = Literal["physical", "displacement", "torch"]
@@ -54,7 +55,8 @@ def prepare_kick(integrator: object, system: System, step: Scalar, convention: C
     noisy = mechanical.amplitude("velocity", step) is not None
     if noisy and convention != "physical":
         raise InadmissibleValue(
-            f"convention={convention!r} has no thermal law: the physical velocity has. Pass convention='physical' or temperature 0."
+            f"convention={convention!r} has no thermal law: the physical velocity has. "
+            "Pass convention='physical' or temperature 0."
         )
     match convention:
         case "physical":
@@ -68,7 +70,7 @@ def prepare_kick(integrator: object, system: System, step: Scalar, convention: C
 
 
 def kick(scales: KickDrift, velocity: Tensor, gradient: Tensor, draw: Draw) -> Tensor:
-    """s' = retain·s - kick·∇L + thermal·ξ: the one place where momentum is stepped."""
+    """The one place where momentum is stepped: s' = retain·s - kick·∇L + thermal·ξ."""
     kicked = scales.retain * velocity - scales.kick * gradient
     return kicked if scales.thermal is None else kicked + scales.thermal * draw()
 
@@ -124,14 +126,14 @@ class Leapfrog(CayleyMap):
     """
 
     order: ClassVar[int] = 2
-    evaluation: ClassVar[str] = "position"
+    evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
-        velocity = kick(scales, state["velocity"], gradient, draw)  # type: ignore[arg-type]
+        velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         return {POSITION: state[POSITION] + scales.drift * velocity, "velocity": velocity}
 
     def position(self, scales: KickDrift, state: State) -> Tensor:  # noqa: ARG002
         """θ itself."""
-        return state[POSITION]  # type: ignore[return-value]
+        return tensor_of(state, POSITION)

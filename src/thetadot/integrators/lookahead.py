@@ -2,17 +2,18 @@ r"""Look-ahead: the gradient at Θ = θ + cβγη, ahead on the way.
 
     η' = βη - (γ(1+β)/2) ∇L(Θ),    Θ' = Θ - cβγη + (1+cβ')γ'η'
 
-c = 0 is heavy ball, 1/2 the article's eq. 20, 1 Nesterov's method as frameworks have it. The shifted variable Θ is the one that
-is stored, so that one gradient, at p, is enough. cβγ of the step before is carried: under a changing β, θ = Θ - cβγη holds
-exactly. (``convention="torch"`` has torch's formula, with the new β and α throughout.)
+c = 0 is heavy ball, 1/2 the article's eq. 20, 1 Nesterov's method as frameworks have it. The shifted variable Θ is
+the one that is stored, so that one gradient, at p, is enough. cβγ of the step before is carried: under a changing
+β, θ = Θ - cβγη holds exactly. (``convention="torch"`` has torch's formula, with the new β and α throughout.)
 
-First order as a solver of θ̈ + λθ̇ = -∇L for c > 0 (the article says second), second order for the high-resolution equation
+First order as a solver of θ̈ + λθ̇ = -∇L for c > 0 (the article says second), second order for the high-resolution
+equation
 
     θ̈ + (λ + cγ∇²L) θ̇ + ∇L = 0
 
-so that what look-ahead adds is damping by curvature. (Under the article's map β = 1-λγ, α = γ², the inertia is 1-λγ/2 in place
-of 1.) On curvature h stable for αh < 2(1+β)/(1+2cβ), a smaller limit than heavy ball's (the article claims a wider one, which only
-eq. 19 has).
+so that what look-ahead adds is damping by curvature. (Under the article's map β = 1-λγ, α = γ², the inertia is
+1-λγ/2 in place of 1.) On curvature h stable for αh < 2(1+β)/(1+2cβ), a smaller limit than heavy ball's (the article
+claims a wider one, which only eq. 19 has).
 
 Source:
     [su2018] Su Jianlin, https://kexue.fm/archives/5655 (2018), eqs. 18-20.
@@ -25,10 +26,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.integrators.leapfrog import CayleyMap, KickDrift, kick
 from thetadot.systems.base import POSITION
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.integrators.base import Evaluation
     from thetadot.typing import Draw, Scalar, State
 
 
@@ -53,19 +56,20 @@ class LookAhead(CayleyMap):
     lookahead: float = 1.0
 
     order: ClassVar[int] = 1
-    evaluation: ClassVar[str] = "position"
+    evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ("shift",)
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
-        velocity = kick(scales, state["velocity"], gradient, draw)  # type: ignore[arg-type]
+        velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         ahead = self.lookahead * scales.retain * scales.drift
-        position = state[POSITION] - self._shift(scales, state) * state["velocity"] + (scales.drift + ahead) * velocity
+        position = self.position(scales, state) + (scales.drift + ahead) * velocity
         return {POSITION: position, "velocity": velocity, "shift": ahead}
 
     def position(self, scales: KickDrift, state: State) -> Tensor:
         """θ = Θ - cβγη."""
-        return state[POSITION] - self._shift(scales, state) * state["velocity"]  # type: ignore[return-value]
+        return tensor_of(state, POSITION) - self.shift(scales, state) * tensor_of(state, "velocity")
 
-    def _shift(self, scales: KickDrift, state: State) -> Scalar:
+    def shift(self, scales: KickDrift, state: State) -> Scalar:
+        """(Θ-θ)/s of the step before; in torch's formula, of the coming one."""
         return self.lookahead * scales.retain * scales.drift if self.convention == "torch" else state["shift"]

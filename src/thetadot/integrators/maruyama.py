@@ -8,15 +8,19 @@ Weak order 1, one gradient. On Langevin dynamics of curvature h the stationary v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.systems.base import POSITION
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.integrators.base import Evaluation
     from thetadot.systems.base import System
     from thetadot.typing import Draw, Scalar, State
+
+    Pair = tuple[System, Scalar]
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,14 @@ class EulerMaruyama:
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
-    evaluation: ClassVar[str] = "position"
+    evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
-    def prepare(self, system: System, step: Scalar) -> tuple[System, Scalar]:
+    def prepare(self, system: System, step: Scalar) -> Pair:
         """The pair itself."""
         return system, step
 
-    def advance(self, scales: tuple[System, Scalar], state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
+    def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
         system, step = scales
         new: State = {}
@@ -51,6 +55,6 @@ class EulerMaruyama:
                 new[name] = new[name] + amplitude * draw()
         return new
 
-    def position(self, scales: Any, state: State) -> Tensor:  # noqa: ARG002
+    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
         """θ itself."""
-        return state[POSITION]  # type: ignore[return-value]
+        return tensor_of(state, POSITION)

@@ -19,6 +19,7 @@ from thetadot.integrators.leapfrog import CayleyMap, KickDrift, Leapfrog
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.integrators.base import Evaluation
     from thetadot.typing import Draw, State
 
 
@@ -38,7 +39,7 @@ class ImplicitMidpoint(CayleyMap):
     """
 
     order: ClassVar[int] = 1
-    evaluation: ClassVar[str] = "midpoint"
+    evaluation: ClassVar[Evaluation] = "midpoint"
     carried: ClassVar[tuple[str, ...]] = ()
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:

@@ -2,9 +2,10 @@ r"""Splitting integrators of damped Newton and Kramers dynamics, given by a word
 
     A: θ += γη        B: η -= γ∇L        O: η ← e^{-λγ} η + √(T(1-e^{-2λγ})) ξ
 
-Each letter's flow is exact. BAOAB has position variance exactly T/h on curvature h at every stable step; its on-step velocity
-is colder, so read kinetic temperature at the half-step. Words are stepped from a force (see :mod:`words`); 'BAOA' is
-the cycle of 'BAOAB', and at T = 0 its positions are heavy ball's with β = e^{-λγ}, α = γ²(1+β)/2.
+Each letter's flow is exact. BAOAB has position variance exactly T/h on curvature h at every stable step; its
+on-step velocity is colder, so read kinetic temperature at the half-step. Words are stepped from a force (see
+:mod:`words`); 'BAOA' is the cycle of 'BAOAB', and at T = 0 its positions are heavy ball's with β = e^{-λγ}, α =
+γ²(1+β)/2.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from thetadot.errors import IncompatiblePair, InadmissibleValue
+from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import name_of, require_mechanical
-from thetadot.integrators.words import Piece, force_first, parse, stages
+from thetadot.integrators.words import Piece, force_first, parse, reversible, stages
 from thetadot.systems.base import POSITION, System, over
-from thetadot.tensors import exp, log, sqrt
+from thetadot.tensors import exp, log, sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.integrators.base import Evaluation
     from thetadot.typing import Draw, Scalar, State
 
 
@@ -55,7 +57,7 @@ class Splitting:
 
     word: str
 
-    evaluation: ClassVar[str] = "position"
+    evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -67,8 +69,8 @@ class Splitting:
 
     @property
     def order(self) -> int:
-        """2 for words that read the same backwards, 1 for others."""
-        return 2 if self.word == self.word[::-1] else 1
+        """2 for words whose cycle runs the same backwards, 1 for others."""
+        return 2 if reversible(parse(self.word)) else 1
 
     @property
     def stages(self) -> int:
@@ -99,7 +101,7 @@ class Splitting:
         self, scales: tuple[tuple[SubStep, ...], ...], state: State, gradient: Tensor, draw: Draw, stage: int = 0
     ) -> State:
         """The letters of one stage."""
-        position, velocity = state[POSITION], state["velocity"]
+        position, velocity = tensor_of(state, POSITION), tensor_of(state, "velocity")
         for letter, amount, thermal in scales[stage]:
             if letter == "A":
                 position = position + amount * velocity
@@ -111,7 +113,7 @@ class Splitting:
 
     def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
         """θ itself."""
-        return state[POSITION]  # type: ignore[return-value]
+        return tensor_of(state, POSITION)
 
     def momentum(self, damping: Scalar) -> Scalar:
         """β = e^{-λγ}."""

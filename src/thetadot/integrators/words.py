@@ -1,10 +1,10 @@
 r"""Splitting words: which part of the motion acts when.
 
-A word names exact sub-flows in the order in which they act: A drifts (θ += η dt), B kicks (η -= ∇L dt), O is friction and heat
-(the Ornstein-Uhlenbeck flow). A letter that stands n times acts for 1/n of the step each time.
+A word names exact sub-flows in the order in which they act: A drifts (θ += η dt), B kicks (η -= ∇L dt), O is
+friction and heat (the Ornstein-Uhlenbeck flow). A letter that stands n times acts for 1/n of the step each time.
 
-An optimizer is handed the gradient at the start of a step, so a word is turned round until a B begins it that follows an A: the
-orbit of positions is the same, the velocity is read at another place of the cycle.
+An optimizer is handed the gradient at the start of a step, so a word is turned round until a B begins it that
+follows an A: the orbit of positions is the same, the velocity is read at another place of the cycle.
 
 Source:
     Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling" (2013).
@@ -58,10 +58,25 @@ def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     place = [i for i in range(count) if pieces[i].letter != "O"]
     starts = [place[i] for i in range(len(moving)) if moving[i] == "B" and moving[i - 1] == "A"]
     start = starts[-1]
-    turned = pieces[start:] + pieces[:start]
+    return _merged(pieces[start:] + pieces[:start])
+
+
+def reversible(pieces: tuple[Piece, ...]) -> bool:
+    """Whether the cycle is the same when run backwards: its positions then are those of a palindrome, of second order.
+
+    Example:
+        >>> reversible(parse("BAOAB")), reversible(parse("BAOA")), reversible(parse("OBA"))
+        (True, True, False)
+    """
+    cycle = force_first(pieces)
+    backwards = cycle[::-1]
+    return any(backwards[i:] + backwards[:i] == cycle for i in range(len(cycle)))
+
+
+def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     return tuple(
         Piece(letter, sum((piece.share for piece in group), Fraction(0)))
-        for letter, group in groupby(turned, key=lambda piece: piece.letter)
+        for letter, group in groupby(pieces, key=lambda piece: piece.letter)
     )
 
 

@@ -1,9 +1,8 @@
 """Optimizers: a system × an integrator × a list of parameters."""
 
+from thetadot.optim.adaptive import Adam, AdamW
 from thetadot.optim.flow import Flow
 from thetadot.optim.named import (
-    Adam,
-    AdamW,
     GradientDescent,
     HeavyBall,
     ImplicitHeavyBall,

@@ -4,10 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thetadot.errors import InadmissibleValue
+from thetadot.errors import InadmissibleValue, IncompatiblePair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+HYPERPARAMETERS = frozenset(
+    (
+        "amsgrad",
+        "betas",
+        "convention",
+        "dampening",
+        "eps",
+        "friction",
+        "lookahead",
+        "momentum",
+        "nesterov",
+        "temperature",
+    )
+)
+"""Words that mean something to one optimizer or another; where they mean nothing they are refused."""
+
+
+def refuse(owner: str, strange: Iterable[str], known: Iterable[str]) -> None:
+    """Raise IncompatiblePair if there is anything strange.
+
+    Example:
+        >>> refuse("GradientDescent", ["momentum"], ["lr", "weight_decay"])
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.IncompatiblePair: GradientDescent has no momentum. It takes lr, weight_decay; leave the rest \
+out, or use an optimizer that has it.
+    """
+    names = sorted(strange)
+    if names:
+        raise IncompatiblePair(
+            f"{owner} has no {' and no '.join(names)}. It takes {', '.join(known)}; leave the rest out, "
+            "or use an optimizer that has it."
+        )
 
 
 def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
@@ -15,7 +49,7 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
 
     Args:
         params: ``model.named_parameters()``, or groups whose "params" are such pairs.
-        no_decay: name parts; a parameter whose name contains one is not decayed.
+        no_decay: name parts, or one; a parameter whose name contains one is not decayed.
 
     Raises:
         InadmissibleValue: the parameters have no names.
@@ -23,18 +57,22 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
     Example:
         >>> import torch
         >>> layer = torch.nn.Linear(2, 1)
-        >>> [(len(group["params"]), group.get("weight_decay")) for group in split_decay(layer.named_parameters(), ["bias"])]
+        >>> groups = split_decay(layer.named_parameters(), ["bias"])
+        >>> [(len(group["params"]), group.get("weight_decay")) for group in groups]
         [(1, None), (1, 0.0)]
     """
+    parts = (no_decay,) if isinstance(no_decay, str) else tuple(no_decay)
     entries = list(params)
     groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
     split: list[dict[str, Any]] = []
     for group in groups:
         pairs = list(group["params"])
         if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-            raise InadmissibleValue("no_decay needs parameter names. Pass model.named_parameters() instead of model.parameters().")
-        spared = [pair for pair in pairs if any(part in pair[0] for part in no_decay)]
-        decayed = [pair for pair in pairs if not any(part in pair[0] for part in no_decay)]
+            raise InadmissibleValue(
+                "no_decay needs parameter names. Pass model.named_parameters() instead of model.parameters()."
+            )
+        spared = [pair for pair in pairs if any(part in pair[0] for part in parts)]
+        decayed = [pair for pair in pairs if not any(part in pair[0] for part in parts)]
         if decayed:
             split.append(group | {"params": decayed})
         if spared:

@@ -1,39 +1,47 @@
 r"""The implicit step, solved: z = (θ + θ'(∇L(z)))/2 by Newton's method with Krylov inner solves.
 
-θ'(g) is the integrator's own rule with g for the gradient; the solver only finds the midpoint z at which gradient and step agree.
-Convergence is checked; a step that does not converge is not taken.
+θ'(g) is the integrator's own rule with g for the gradient; the solver only finds the midpoint z at which gradient and
+step agree. Convergence is checked; a step that does not converge is not taken.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from thetadot.errors import NotConverged
 from thetadot.systems.base import POSITION
-from thetadot.tensors import real_view
+from thetadot.tensors import real_view, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    from thetadot.typing import State
+
+    Vector = NDArray[np.float64]
 
 _MOST_ITERATIONS = 50
 
 
 def solve_midpoint(
     moving: Sequence[tuple[int, Tensor, dict[str, Any], Any]],
-    advance: Callable[..., dict[str, Any]],
-    store: Callable[[Tensor, dict[str, Any]], None],
+    advance: Callable[..., State],
+    origin: Callable[[Tensor, dict[str, Any]], Tensor],
+    store: Callable[[Tensor, State], None],
     evaluate: Callable[[], Any],
 ) -> None:
     """Move every parameter of ``moving`` by the implicit step and update its state.
 
     Args:
         moving: (index, parameter, group, scalars) of each parameter with a gradient.
-        advance: the rule of one parameter, from p.grad to a state.
+        advance: the rule of one parameter, from p.grad, taken ``at`` a point, to a state.
+        origin: where the rule starts from, the parameter after decoupled decay; a real view.
         store: writes a state to its parameter.
         evaluate: recomputes p.grad at the parameters' present values.
 
@@ -52,41 +60,56 @@ def solve_midpoint(
         for p, value in zip(parameters, values, strict=True):
             p.detach().copy_(value)
 
-    def step_from_start() -> list[dict[str, Any]]:
-        place(start)
-        return [advance(*entry) for entry in moving]
-
-    def residual(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        place(_unflatten(flat, start))
+    def step_through(flat: Vector) -> list[State]:
+        """The rule's states from the start, with the gradient at ``flat``."""
+        middle = _unflatten(flat, start)
+        place(middle)
         evaluate()
-        after = step_from_start()
-        middle = [(real_view(s) + state[POSITION]) / 2.0 for s, state in zip(start, after, strict=True)]
-        return flat - _flatten(middle)
-
-    origin = _flatten([real_view(s) for s in start])
-    first = residual(origin)
-    scale = max(1.0, float(abs(origin).max()), float(abs(first).max()))
-    try:
-        solution = newton_krylov(
-            residual, origin - first, method="lgmres", f_tol=eps**0.75 * scale, rdiff=eps**0.5, maxiter=_MOST_ITERATIONS
-        )
-    except (NoConvergence, ValueError) as error:
         place(start)
+        return [advance(*entry, at=z) for entry, z in zip(moving, middle, strict=True)]
+
+    begin = _flatten([origin(p, group) for _, p, group, _ in moving])
+
+    def residual(flat: Vector) -> Vector:
+        after = _flatten([tensor_of(state, POSITION) for state in step_through(flat)])
+        if not np.isfinite(after).all():
+            raise _NotFiniteError
+        return flat - (begin + after) / 2.0
+
+    tolerance = math.inf
+    try:
+        first = residual(begin)
+        tolerance = eps**0.75 * max(1.0, float(abs(begin).max(initial=0.0)), float(abs(first).max(initial=0.0)))
+        solution = newton_krylov(
+            residual, begin - first, method="lgmres", f_tol=tolerance, rdiff=eps**0.5, maxiter=_MOST_ITERATIONS
+        )
+        states = step_through(solution)
+    except (NoConvergence, _NotFiniteError) as error:
+        place(start)
+        found = (
+            "met a gradient that is not finite"
+            if isinstance(error, _NotFiniteError)
+            else f"did not reach {tolerance:.1e}"
+        )
         raise NotConverged(
-            f"the implicit step was not solved to {eps**0.75 * scale:.1e} in {_MOST_ITERATIONS} iterations. "
-            "Pass a smaller lr, or parameters in float64."
+            f"the implicit step {found} in {_MOST_ITERATIONS} iterations. Pass a smaller lr, or parameters in float64."
         ) from error
-    place(_unflatten(solution, start))
-    evaluate()
-    for entry, state in zip(moving, step_from_start(), strict=True):
-        store(entry[1], state)
+    except BaseException:  # the closure's own: parameters go back before it is passed on
+        place(start)
+        raise
+    for (_, p, _, _), state in zip(moving, states, strict=True):
+        store(p, state)
 
 
-def _flatten(values: Sequence[Tensor]) -> np.ndarray[Any, Any]:
-    return torch.cat([value.reshape(-1).double() for value in values]).cpu().numpy()
+class _NotFiniteError(ArithmeticError):
+    """Leaves the solver."""
 
 
-def _unflatten(flat: np.ndarray[Any, Any], like: Sequence[Tensor]) -> list[Tensor]:
+def _flatten(values: Sequence[Tensor]) -> Vector:
+    return np.asarray(torch.cat([value.reshape(-1).double() for value in values]).cpu().numpy(), dtype=np.float64)
+
+
+def _unflatten(flat: Vector, like: Sequence[Tensor]) -> list[Tensor]:
     parts, offset = [], 0
     for p in like:
         view = real_view(p)

@@ -13,7 +13,7 @@ from thetadot.optim.flow import Flow, finite
 from thetadot.reading import Reading
 from thetadot.systems import DampedNewton, Kramers
 from thetadot.systems.base import PerStep
-from thetadot.tensors import sqrt
+from thetadot.tensors import accumulation_dtype, real_view, sqrt
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 class MechanicalFlow(Flow):
     """A velocity stepped against friction, in torch's words.
 
-    The integrator's own map turns (lr, momentum) into a time step γ = √(α/gain) and a damping per step; neither divides by lr.
+    The integrator's own map turns (lr, momentum) into a time step γ = √(α/gain) and a damping per step; neither divides
+    by lr.
     """
 
     integrator: MechanicalIntegrator
 
-    def __init__(self, params: ParamsT, integrator: MechanicalIntegrator, lr: Scalar, momentum: Scalar, **common: Any) -> None:
-        super().__init__(params, None, integrator, lr, momentum=momentum, **common)
+    def __init__(
+        self, params: ParamsT, integrator: MechanicalIntegrator, lr: Scalar, momentum: Scalar, **common: Any
+    ) -> None:
+        own = {"momentum": momentum} | common.pop("hyperparameters", {})
+        super().__init__(params, None, integrator, lr, hyperparameters=own, **common)
 
     @classmethod
     def _integrator(cls, **options: Any) -> MechanicalIntegrator:
@@ -64,7 +68,8 @@ class MechanicalFlow(Flow):
         require(
             bool(0 <= momentum < 1),
             f"momentum={momentum:g}",
-            "is outside [0, 1): " + ("the friction it stands for is negative or none" if momentum >= 1 else "its damping λγ is above 2"),
+            "is outside [0, 1): the friction it stands for is "
+            + ("negative or none" if momentum >= 1 else "above 2/γ"),
             "Pass 0 <= momentum < 1, or use from_physical(step=, friction=) with friction·step <= 2.",
         )
         if "temperature" in group:
@@ -118,7 +123,8 @@ def adopt(cls: type[MechanicalFlow], sgd: torch.optim.SGD, *, nesterov: bool, **
                 continue
             if drift == 0:
                 raise InadmissibleValue("lr=0: the velocity of a standing clock is not defined. Switch at an lr > 0.")
-            flow.state[p] = {"velocity": buffer.detach() * (-source["lr"] / drift)}
+            buffer = real_view(buffer.detach())
+            flow.state[p] = {"velocity": buffer.to(accumulation_dtype(buffer)) * (-source["lr"] / drift)}
             if flow.integrator.carried:
                 flow.state[p]["shift"] = float(getattr(flow.integrator, "lookahead", 0.0) * group["momentum"] * drift)
     return flow
@@ -129,16 +135,22 @@ def release(flow: MechanicalFlow, *, nesterov: bool) -> torch.optim.SGD:
     for group in flow.param_groups:
         if group["weight_decay"] != 0 and group["weight_decay_mode"] != "l2":
             raise InadmissibleValue(
-                f"weight_decay={group['weight_decay']:g} is decoupled, which torch.optim.SGD has not. Build with weight_decay_mode='l2'."
+                f"weight_decay={group['weight_decay']:g} is decoupled, which torch.optim.SGD has not. "
+                "Build with weight_decay_mode='l2'."
             )
         if group["lr"] == 0:
             raise InadmissibleValue("lr=0: torch's buffer of a standing clock is not defined. Switch at an lr > 0.")
     kept = ("params", "lr", "momentum", "weight_decay", "maximize")
-    groups = [{name: group[name] for name in kept} | {"nesterov": nesterov and group["momentum"] > 0} for group in flow.param_groups]
+    groups = [
+        {name: group[name] for name in kept} | {"nesterov": nesterov and group["momentum"] > 0}
+        for group in flow.param_groups
+    ]
     sgd = torch.optim.SGD(groups, lr=groups[0]["lr"])
     for group in flow.param_groups:
         drift = flow.integrator.drift(flow.integrator.prepare(*flow.motion(group)))
         for p in group["params"]:
             if p in flow.state and group["momentum"] > 0:
-                sgd.state[p] = {"momentum_buffer": flow.state[p]["velocity"] * (-drift / group["lr"])}
+                buffer = flow.state[p]["velocity"] * (-drift / group["lr"])
+                buffer = torch.view_as_complex(buffer) if p.is_complex() else buffer
+                sgd.state[p] = {"momentum_buffer": buffer.to(p.dtype)}
     return sgd

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from thetadot.analysis.stability import adaptive_stability_limit, stability_limit
+from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
-from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, SemiImplicitEuler, Splitting
+from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, Splitting
 from thetadot.optim.flow import Flow, finite
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.reading import Reading
-from thetadot.systems import AdaptiveFlow, GradientFlow
+from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
-from thetadot.systems.base import PerStep
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
     from thetadot.integrators.base import MechanicalIntegrator
@@ -29,7 +27,9 @@ def _decay(convention: Convention, common: dict[str, Any]) -> dict[str, Any]:
     """``convention="torch"`` stands for torch's weight decay too."""
     if convention == "torch":
         if common.get("weight_decay_mode", "l2") != "l2":
-            raise InadmissibleValue("convention='torch' has torch's weight decay, 'l2'. Leave weight_decay_mode out, or change convention.")
+            raise InadmissibleValue(
+                "convention='torch' has torch's weight decay, 'l2'. Leave weight_decay_mode out, or change convention."
+            )
         return common | {"weight_decay_mode": "l2"}
     return common
 
@@ -57,7 +57,7 @@ class GradientDescent(Flow):
 
     @classmethod
     def from_physical(cls, params: ParamsT, *, step: Scalar, **common: Any) -> Self:
-        """lr is the time step."""
+        """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
     def reading(self, group: dict[str, Any]) -> Reading:
@@ -71,14 +71,15 @@ class HeavyBall(MechanicalFlow):
 
         v' = βv - α∇L(θ),    θ' = θ + v',    v = γη
 
-    At constant settings equal to torch.optim.SGD with momentum. When lr changes, torch keeps v/lr, Keras v; mechanics keeps the velocity η,
-    which is what is stored by default.
+    At constant settings equal to torch.optim.SGD with momentum. When lr changes, torch keeps v/lr, Keras v;
+    mechanics keeps the velocity η, which is what is stored by default.
 
     Args:
         params: as for torch.optim.
         lr: α >= 0. On curvature h stable for αh < 2(1+β).
         momentum: 0 <= β < 1.
-        convention: what is held fixed when settings change: "physical" η, "displacement" v, or "torch" v/lr (with torch's l2 decay).
+        convention: what is held fixed when settings change: "physical" η, "displacement" v, or "torch" v/lr (with
+            torch's l2 decay).
         common: ``weight_decay``, ``weight_decay_mode``, ``maximize``, ``start``; see :class:`Flow`.
 
     Example:
@@ -143,7 +144,12 @@ class Nesterov(MechanicalFlow):
         convention: Convention = "physical",
         **common: Any,
     ) -> None:
-        require(0 <= lookahead <= 1, f"lookahead={lookahead:g}", "is outside [0, 1]", "Pass 0 (heavy ball), 0.5 (eq. 20) or 1 (Nesterov).")
+        require(
+            0 <= lookahead <= 1,
+            f"lookahead={lookahead:g}",
+            "is outside [0, 1]",
+            "Pass 0 (heavy ball), 0.5 (eq. 20) or 1 (Nesterov).",
+        )
         super().__init__(params, self._integrator(lookahead, convention), lr, momentum, **_decay(convention, common))
 
     @classmethod
@@ -205,8 +211,8 @@ class Langevin(Flow):
 
         θ' = θ - α∇L + √(2αT) ξ
 
-    Samples exp(-L/T) as α -> 0; on curvature h the variance is T/(h(1-αh/2)). T is in units of the loss as it is given: to sample a
-    posterior of N points from a mean loss, pass T = 1/N.
+    Samples exp(-L/T) as α -> 0; on curvature h the variance is T/(h(1-αh/2)). T is in units of the loss as it is
+    given: to sample a posterior of N points from a mean loss, pass T = 1/N.
 
     Args:
         params: as for torch.optim.
@@ -224,17 +230,31 @@ class Langevin(Flow):
     """
 
     def __init__(
-        self, params: ParamsT, lr: Scalar, temperature: Scalar, *, generator: torch.Generator | None = None, **common: Any
+        self,
+        params: ParamsT,
+        lr: Scalar,
+        temperature: Scalar,
+        *,
+        generator: torch.Generator | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(params, None, EulerMaruyama(), lr, temperature=temperature, generator=generator, **common)
+        super().__init__(
+            params,
+            None,
+            EulerMaruyama(),
+            lr,
+            hyperparameters={"temperature": temperature},
+            generator=generator,
+            **common,
+        )
 
     @classmethod
     def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar, **common: Any) -> Self:
-        """lr is the time step."""
+        """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
 
     def check(self, group: dict[str, Any]) -> None:
-        """temperature >= 0."""
+        """Also T >= 0."""
         super().check(group)
         finite("temperature", group["temperature"])
 
@@ -281,88 +301,16 @@ class Kramers(MechanicalFlow):
         generator: torch.Generator | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(params, self._integrator(), lr, momentum, temperature=temperature, generator=generator, **common)
+        super().__init__(
+            params,
+            self._integrator(),
+            lr,
+            momentum,
+            hyperparameters={"temperature": temperature},
+            generator=generator,
+            **common,
+        )
 
     @classmethod
     def _integrator(cls, **_: Any) -> MechanicalIntegrator:
         return Splitting("BAOA")
-
-
-class Adam(Flow):
-    r"""Adam: :class:`AdaptiveFlow` × :class:`SemiImplicitEuler`.
-
-        m' = m + (1-β₁)(∇L-m),  v' = v + (1-β₂)(∇L²-v),  θ' = θ - α m̂'/(√v̂' + ε)
-
-    Equal to torch.optim.Adam. The debiasing weights follow the betas actually used, so a beta schedule stays unbiased.
-
-    Args:
-        params: as for torch.optim.
-        lr: α >= 0, the time step itself. Stable for αh < 2(1+β₁)/(1-β₁) on the preconditioned curvature.
-        betas: (β₁, β₂) in [0, 1).
-        eps: ε >= 0, outside the root.
-        common: see :class:`Flow`; weight decay is "l2" unless asked otherwise, as in torch.
-
-    Example:
-        >>> import torch
-        >>> p = torch.ones(1, requires_grad=True)
-        >>> optimizer = Adam([p], lr=0.125)
-        >>> (p * p).sum().backward(); optimizer.step(); p.data  # the first step is lr in length
-        tensor([0.8750])
-    """
-
-    def __init__(
-        self, params: ParamsT, lr: Scalar = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, **common: Any
-    ) -> None:
-        common = {"weight_decay_mode": "l2"} | common
-        super().__init__(params, None, SemiImplicitEuler(), lr, betas=tuple(betas), eps=eps, **common)
-
-    @classmethod
-    def from_physical(cls, params: ParamsT, *, step: float, mean_rate: float, square_rate: float, **common: Any) -> Self:
-        """Build from the flow's rates a and b in 1/time: β = 1 - rate·step."""
-        return cls(params, lr=step, betas=(1.0 - mean_rate * step, 1.0 - square_rate * step), **common)
-
-    def check(self, group: dict[str, Any]) -> None:
-        """Betas in [0, 1), eps >= 0."""
-        super().check(group)
-        finite("betas[0]", group["betas"][0], below=1.0)
-        finite("betas[1]", group["betas"][1], below=1.0)
-        finite("eps", group["eps"])
-
-    def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
-        """The adaptive flow with memories of the group's betas."""
-        beta1, beta2 = group["betas"]
-        return AdaptiveFlow(PerStep(1.0 - beta1), PerStep(1.0 - beta2), group["eps"]), group["lr"]
-
-    def reading(self, group: dict[str, Any]) -> Reading:
-        """Step, and the limit on the curvature as the frozen preconditioner √v̂+ε sees it."""
-        lr = float(group["lr"])
-        preconditioner: dict[Tensor, Tensor] = {
-            p: (self.state[p]["square"] / self.state[p]["square_weight"]).sqrt() + group["eps"]
-            for p in group["params"]
-            if p in self.state
-        }
-        limit = adaptive_stability_limit(float(group["betas"][0])) / lr if lr else float("inf")
-        return Reading(lr, (1.0 - group["betas"][0]) / lr if lr else float("inf"), limit, preconditioner)
-
-
-class AdamW(Adam):
-    """:class:`Adam` with decoupled weight decay, equal to torch.optim.AdamW.
-
-    Example:
-        >>> import torch
-        >>> p = torch.ones(1, requires_grad=True)
-        >>> optimizer = AdamW([p], lr=0.125, weight_decay=1.0)
-        >>> (p * p).sum().backward(); optimizer.step(); p.data  # 1·(1 - 1/8) - 1/8
-        tensor([0.7500])
-    """
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: Scalar = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-        **common: Any,
-    ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay=weight_decay, **{"weight_decay_mode": "decoupled"} | common)

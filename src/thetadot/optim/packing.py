@@ -1,18 +1,23 @@
-"""What a state dict holds beyond torch's: the stored velocity's convention, the noise key and the step count."""
+"""What a state dict holds beyond torch's: the integrator's options, the noise key and the step count."""
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
-from thetadot.errors import DamagedFile, InadmissibleValue
+from thetadot.errors import DamagedFile, InadmissibleValue, ThetadotError
 from thetadot.integrators.base import MechanicalIntegrator, name_of
+from thetadot.integrators.leapfrog import CayleyMap
+from thetadot.integrators.lookahead import LookAhead
+from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from thetadot.integrators.base import Integrator
+    from thetadot.integrators.leapfrog import Convention
     from thetadot.optim.flow import Flow
 
 VERSION = 1
@@ -23,63 +28,125 @@ def pack(flow: Flow) -> dict[str, Any]:
     return {
         "version": VERSION,
         "integrator": name_of(flow.integrator),
-        "convention": getattr(flow.integrator, "convention", None),
+        "options": _options(flow.integrator),
+        "convention": _convention(flow.integrator),
         "key": flow.key,
         "steps": flow.steps,
     }
 
 
 def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, Any]], None]) -> None:
-    """Check, load by torch's own method, then put back what it would have cast, and convert the velocity."""
+    """Check, load by torch's own method, then put back what it would have cast, and convert the velocity.
+
+    Whatever fails, the optimizer is as before.
+    """
+    own = _require_ours(flow, state_dict)
+    before = {"state": flow.state, "param_groups": flow.param_groups}
+    try:
+        load({key: value for key, value in state_dict.items() if key != "thetadot"})
+        for group in flow.param_groups:
+            flow.check(group)
+        _uncast(flow, state_dict)
+        if own["convention"] != _convention(flow.integrator):
+            _convert(flow, own["convention"])
+        key, steps = int(own["key"]), int(own["steps"])
+    except ThetadotError:
+        flow.__setstate__(before)
+        raise
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError, RuntimeError) as error:
+        flow.__setstate__(before)
+        raise DamagedFile(
+            f"the state dict does not fit this optimizer: {error}. Build it with the same parameters."
+        ) from error
+    flow.key, flow.steps = key, steps
+
+
+def _options(integrator: Integrator) -> dict[str, Any]:
+    """What tells the integrator from others of its class, but for the convention, which can be converted."""
+    if not dataclasses.is_dataclass(integrator):
+        return {}
+    return {
+        field.name: getattr(integrator, field.name)
+        for field in dataclasses.fields(integrator)
+        if field.name != "convention"
+    }
+
+
+def _convention(integrator: Integrator) -> str | None:
+    return integrator.convention if isinstance(integrator, CayleyMap) else None
+
+
+def _require_ours(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """The part that :func:`pack` wrote, if it is there and of this integrator."""
     own = state_dict.get("thetadot") if isinstance(state_dict, dict) else None
     if not isinstance(own, dict) or own.get("version") != VERSION:
         raise DamagedFile(
             f"this is not a state dict of thetadot's {name_of(flow)} (version {VERSION}). "
             "For a torch optimizer use HeavyBall.from_torch(sgd); else pass what state_dict() returned."
         )
-    if own["integrator"] != name_of(flow.integrator):
+    mine = pack(flow)
+    if missing := sorted(mine.keys() - own.keys()):
+        raise DamagedFile(f"the state dict lacks {', '.join(missing)}. Pass what state_dict() returned.")
+    if (own["integrator"], own["options"]) != (mine["integrator"], mine["options"]):
         raise DamagedFile(
-            f"the state dict is of integrator {own['integrator']}, this optimizer has {name_of(flow.integrator)}. "
-            "Build the optimizer that was saved."
+            f"the state dict is of integrator {own['integrator']} {own['options']}, this optimizer has "
+            f"{mine['integrator']} {mine['options']}. Build the optimizer that was saved."
         )
-    try:
-        load({key: value for key, value in state_dict.items() if key != "thetadot"})
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedFile(f"the state dict does not fit this optimizer: {error}. Build it with the same parameters.") from error
-    flow.key, flow.steps = int(own["key"]), int(own["steps"])
-    _uncast(flow, state_dict)
-    if own["convention"] != getattr(flow.integrator, "convention", None):
-        _convert(flow, own["convention"])
+    return own
 
 
 def _uncast(flow: Flow, state_dict: dict[str, Any]) -> None:
-    """torch casts state to the parameter's dtype; a float32 velocity of a bfloat16 parameter must stay float32."""
+    """Put the saved tensors back.
+
+    torch casts state to the parameter's dtype; a float32 velocity of a bfloat16 parameter must stay float32.
+    """
     saved = state_dict["state"]
-    indices = [index for group in state_dict["param_groups"] for index in group["params"]]
-    parameters = [p for group in flow.param_groups for p in group["params"]]
-    for index, p in zip(indices, parameters, strict=True):
-        for name, value in saved.get(index, {}).items():
-            if isinstance(value, Tensor):
-                flow.state[p][name] = value.detach().clone().to(p.device)
+    indices = iter([index for group in state_dict["param_groups"] for index in group["params"]])
+    for group in flow.param_groups:
+        system, _ = flow.motion(group)
+        names = {*system.variables, *flow.integrator.carried}
+        numbers = {*system.scalars, *flow.integrator.carried}
+        for p, index in zip(group["params"], indices, strict=False):
+            values = saved.get(index)
+            if values is None:
+                continue
+            if set(values) != names:
+                raise DamagedFile(
+                    f"parameter {index} was saved with {sorted(values)}, this optimizer has {sorted(names)}. "
+                    "Build the optimizer that was saved."
+                )
+            for name, value in values.items():
+                if name in numbers:
+                    flow.state[p][name] = value.detach().clone() if isinstance(value, Tensor) else value
+                    continue
+                position = real_view(p.detach())
+                if value.shape != position.shape:
+                    raise DamagedFile(
+                        f"parameter {index} was saved with {name} of shape {tuple(value.shape)}, here it has "
+                        f"{tuple(position.shape)}. Build the model that was saved."
+                    )
+                flow.state[p][name] = value.detach().to(position.device, accumulation_dtype(position), copy=True)
 
 
 def _convert(flow: Flow, convention: str) -> None:
     """Keep the displacement of a step, drift·s, while the unit of s changes."""
     integrator = flow.integrator
-    if not isinstance(integrator, MechanicalIntegrator):
-        raise DamagedFile(f"convention={convention!r} does not fit {name_of(integrator)}. Build the optimizer that was saved.")
-    source = copy.copy(integrator)
-    object.__setattr__(source, "convention", convention)
+    if not isinstance(integrator, CayleyMap) or not isinstance(integrator, MechanicalIntegrator):
+        raise DamagedFile(
+            f"convention={convention!r} does not fit {name_of(integrator)}. Build the optimizer that was saved."
+        )
+    source = dataclasses.replace(integrator, convention=cast("Convention", convention))  # prepare refuses others
     for group in flow.param_groups:
         pair = flow.motion(group)
-        old, new = source.drift(source.prepare(*pair)), integrator.drift(integrator.prepare(*pair))
-        if new == 0:
+        scales = source.prepare(*pair)
+        old, new = source.drift(scales), integrator.drift(integrator.prepare(*pair))
+        moving = [flow.state[p] for p in group["params"] if p in flow.state]
+        if moving and (old == 0 or new == 0):
             raise InadmissibleValue(
                 f"lr={group['lr']:g}: a velocity cannot be converted from {convention!r} where the clock stands still. "
                 "Load at an lr > 0, or build the optimizer with that convention."
             )
-        for p in group["params"]:
-            if p in flow.state and "velocity" in flow.state[p]:
-                flow.state[p]["velocity"] = flow.state[p]["velocity"] * (old / new)
-            if p in flow.state and "shift" in flow.state[p]:
-                flow.state[p]["shift"] = flow.state[p]["shift"] * (new / old) if old else 0.0
+        for state in moving:
+            if isinstance(source, LookAhead):
+                state["shift"] = source.shift(scales, state) * (new / old)
+            state["velocity"] = state["velocity"] * (old / new)

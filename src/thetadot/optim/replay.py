@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def replayable(closure: Callable[[], Any], devices: Iterable[torch.device]) -> Callable[[], Any]:
     """``closure`` with grad enabled; from the second call on, random numbers are those of the first.
 
-    Dropout masks so stay one function of the parameters during a step. After each repetition the generators stand where the first call
-    left them.
+    Dropout masks so stay one function of the parameters during a step. After each repetition the generators stand
+    where the first call left them.
     """
     cuda = [device for device in devices if device.type == "cuda"]
     before: list[Any] = []

@@ -61,7 +61,7 @@ def read(path: str | Path) -> Record:
     for number, line in enumerate(lines, start=1):
         try:
             entries.append(decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if number == 1:
                 break
             damage.append(f"line {number}: {error}")

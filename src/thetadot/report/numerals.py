@@ -41,8 +41,8 @@ def share(part: float) -> str:
     percent = 100 * part
     if 0 < percent < 0.01:
         return "less than 0.01%"
-    if 90 < percent < 100:
-        return f"{math.floor(percent * 10) / 10:g}%"
+    if 90 < percent < 100:  # what is missing to all of it is what matters, and nearly all is not all
+        return f"{min(round(percent, 1), 99.9):g}%"
     return f"{plain(percent, 2 if percent < 100 else 3)}%"
 
 

@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from thetadot.records import Choice, Curvature, Noise, Rollback, read
+from thetadot.records import Choice, Rollback, read
 from thetadot.report import words
 from thetadot.report.embed import embed, script
 from thetadot.report.figures import curvature, losses, noise, portrait, settings, trials
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.numerals import plain
 from thetadot.report.palette import DARK, LIGHT, RAMP
-from thetadot.report.tiles import facts, tiles
+from thetadot.report.tiles import SOURCES, facts, tiles
 
 if TYPE_CHECKING:
     from thetadot.records import Record
     from thetadot.report.figures.picture import Picture
 
-SOURCES = {"measured": "measured", "tried": "tried out", "rule": "by a rule", "given": "given by hand"}
 MOST_DAMAGE = 20
 MOST_ROWS = 200
 
@@ -111,18 +110,27 @@ def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) 
 
 def _sections(record: Record) -> list[Section]:
     line = Timeline(record)
-    measured = record.of(Curvature), record.of(Noise)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
         ("chosen", "What was chosen, and why", [trials.picture(record)], "No trials are recorded."),
         ("loss", "Loss along the run", [losses.picture(record, line)], "No steps and no epochs are recorded yet."),
         ("settings", "Settings and what they mean", [settings.picture(record, line)], "No steps are recorded yet."),
-        ("curvature", "Curvature and stability", [curvature.picture(record, line)],
-         "Every measured curvature was zero or negative: nothing to compare with the limit." if measured[0] else "The curvature was not measured."),
-        ("noise", "Noise and temperature", [noise.scale(record, line), noise.cooling(record, line)],
-         "No positive noise scale was measured." if measured[1] else "The noise was not measured."),
-        ("portrait", "The run as a path", [portrait.picture(record)], "Fewer than two places of the motion are recorded."),
-    ]  # fmt: skip
-    return [Section(name, title, tuple(p for p in drawn if p is not None), silent) for name, title, drawn, silent in planned]
+        (
+            "curvature",
+            "Curvature and stability",
+            [curvature.picture(record, line)],
+            "No upward curvature was measured.",
+        ),
+        (
+            "noise",
+            "Noise and temperature",
+            [noise.scale(record, line), noise.cooling(record, line)],
+            "The noise was not measured.",
+        ),
+        ("portrait", "The run as a path", [portrait.picture(record)], "The way of the motion is not recorded."),
+    ]
+    return [
+        Section(name, title, tuple(p for p in drawn if p is not None), silent) for name, title, drawn, silent in planned
+    ]
 
 
 def _value(choice: Choice) -> str:
@@ -139,7 +147,9 @@ def _asset(name: str) -> str:
 
 
 def _template() -> jinja2.Template:
-    environment: Any = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment: Any = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template: jinja2.Template = environment.from_string(_asset("template.html.jinja"))
     return template
 
@@ -148,4 +158,7 @@ def _policy(scripts: tuple[str, ...]) -> str:
     """The browser runs these scripts and no other, and fetches nothing."""
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

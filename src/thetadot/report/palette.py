@@ -1,4 +1,4 @@
-"""Colours by role, for light and dark: page and pictures share them (hues after Okabe and Ito, told apart by the colour-blind)."""
+"""Colours by role, for light and dark, shared by page and pictures; hues that the colour-blind tell apart."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -73,11 +74,7 @@ def thin(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
     inner = y[1:-1]
     stretches = max((most - 2) // 2, 1)
     edges = np.unique(np.linspace(0, len(inner), stretches + 1).astype(np.int64))
-    extremes = [
-        (low + int(at(inner[low:high]))) + 1
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
-        for at in (np.argmin, np.argmax)
-    ]
+    extremes = [(low + int(at(inner[low:high]))) + 1 for low, high in pairwise(edges) for at in (np.argmin, np.argmax)]
     kept = np.unique([0, *extremes, len(y) - 1])
     return x[kept], y[kept]
 

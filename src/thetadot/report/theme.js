@@ -32,6 +32,10 @@
       }
     }
   };
+  // printing does not wait for the next frame
+  const redraw = () => {
+    for (const plot of document.querySelectorAll(".plot")) window.Bokeh?.index.get_by_id(plot.dataset.root)?.repaint?.();
+  };
   const show = () => {
     button.textContent = isDark() ? "Light mode" : "Dark mode";
     button.setAttribute("aria-pressed", String(isDark()));
@@ -74,7 +78,7 @@
   system.addEventListener("change", show);
 
   let screen = null;
-  addEventListener("beforeprint", () => { screen = page.dataset.mode ?? ""; apply("light"); });
+  addEventListener("beforeprint", () => { screen = page.dataset.mode ?? ""; apply("light"); redraw(); });
   addEventListener("afterprint", () => { if (screen !== null) { apply(screen || null); screen = null; } });
 
   apply(wished());

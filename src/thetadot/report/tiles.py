@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.records import Epoch, Motion
+from thetadot.records import Choice, Epoch, Motion
 from thetadot.report import words
 from thetadot.report.numerals import duration, plain
 
 if TYPE_CHECKING:
     from thetadot.records import Header, Record
+
+SETTINGS = (("lr", "learning rate α"), ("momentum", "momentum β"), ("batch_size", "batch size B"))
+SOURCES = {"measured": "measured", "tried": "tried out", "rule": "by a rule", "given": "given by hand"}
 
 Tile = tuple[str, str, str]
 """Value, label, remark."""
@@ -18,7 +21,7 @@ Tile = tuple[str, str, str]
 def tiles(record: Record) -> list[Tile]:
     """Key numbers, from the result or, while there is none, from the last entries."""
     header, result = record.header, record.result
-    motions, epochs = record.of(Motion), record.of(Epoch)
+    epochs = record.of(Epoch)
     last_epoch = epochs[-1] if epochs else None
     last = result or last_epoch
     found: list[Tile] = []
@@ -27,24 +30,24 @@ def tiles(record: Record) -> list[Tile]:
     if last is not None:
         remark = f"best {plain(result.best_valid_loss)} at epoch {plain(result.best_epoch)}" if result else "so far"
         found.append((plain(last.valid_loss), "validation loss", remark))
-    first = motions[0] if motions else None
-    lr, momentum = _peak(record)
-    found.append((plain(lr), "learning rate α", "at its highest"))
-    found.append((plain(momentum), "momentum β", "at its start"))
-    found.append((plain(first.batch_size if first else result.batch_size if result else None), "batch size B", "at the start"))
-    steps = result.steps if result else max((entry.step for entry in (*motions[-1:], *epochs[-1:])), default=None)
-    found.append((plain(steps), "steps", f"{plain(result.epochs)} epochs" if result else f"of {plain(header.epochs)} epochs"))
+    found += [_setting(record, *names) for names in SETTINGS]
+    steps = result.steps if result else words.last_step(record)
+    found.append(
+        (plain(steps), "steps", f"{plain(result.epochs)} epochs" if result else f"of {plain(header.epochs)} epochs")
+    )
     seconds = result.seconds if result else last_epoch.seconds if last_epoch else 0.0
     if seconds > 0:
         found.append((duration(seconds), "time", "choosing and training" if result else "so far"))
     return found
 
 
-def _peak(record: Record) -> tuple[float | None, float | None]:
-    motions, result = record.of(Motion), record.result
-    if motions:
-        return max(motion.lr for motion in motions), motions[0].momentum
-    return (result.lr, result.momentum) if result else (None, None)
+def _setting(record: Record, name: str, label: str) -> Tile:
+    """What was chosen; else what the result says; else what the first step used."""
+    for choice in reversed(record.of(Choice)):
+        if choice.setting == name and not isinstance(choice.value, str):
+            return plain(choice.value), label, SOURCES[choice.source]
+    used = record.result or next(iter(record.of(Motion)), None)
+    return plain(getattr(used, name, None)), label, "as used"
 
 
 def facts(header: Header) -> list[tuple[str, str]]:
@@ -59,8 +62,8 @@ def facts(header: Header) -> list[tuple[str, str]]:
     ]
     if header.ensemble is not None:
         ensemble = header.ensemble
-        found += [("simulated system", ensemble.system), ("integrator", ensemble.integrator), ("paths", plain(ensemble.paths)),
-                  ("dimension", plain(ensemble.dimension))]  # fmt: skip
+        found += [("simulated system", ensemble.system), ("integrator", ensemble.integrator)]
+        found += [("paths", plain(ensemble.paths)), ("dimension", plain(ensemble.dimension))]
     if header.started:
         found.append(("started", header.started))
     return found

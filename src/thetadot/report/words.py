@@ -35,7 +35,8 @@ def verdict(record: Record) -> str:
     if result.diverged:
         return (
             f"Diverged: the loss ran away after {count(result.steps, 'step')} and the run was stopped. "
-            f"The best validation loss before that was {plain(result.best_valid_loss)}, at epoch {plain(result.best_epoch)}."
+            f"The best validation loss before that was {plain(result.best_valid_loss)}, "
+            f"at epoch {plain(result.best_epoch)}."
         )
     best = f"best loss {plain(result.best_valid_loss)} at epoch {plain(result.best_epoch)}"
     took = f" in {duration(result.seconds)}" if result.seconds > 0 else ""
@@ -49,16 +50,23 @@ def verdict(record: Record) -> str:
     return f"{head}{_hands(record)}."
 
 
+def last_step(record: Record) -> int:
+    """The last step that the record knows of."""
+    steps = [motion.step for motion in record.of(Motion)[-1:]] + [epoch.step for epoch in record.of(Epoch)[-1:]]
+    return max(steps, default=0)
+
+
 def _unfinished(record: Record) -> str:
     motions, epochs = record.of(Motion), record.of(Epoch)
     if not motions and not epochs:
         return "This run has not finished: nothing of the training is in the record yet."
-    steps = max(entry.step for entry in (*motions[-1:], *epochs[-1:]))
+    steps = last_step(record)
     head = f"This run has not finished: the record ends at step {plain(steps)}"
     if not epochs:
         return f"{head}, before the end of the first epoch."
     last = epochs[-1]
-    return f"{head}; after epoch {plain(last.epoch)} of {plain(record.header.epochs)} the validation loss was {plain(last.valid_loss)}."
+    done = f"after epoch {plain(last.epoch)} of {plain(record.header.epochs)}"
+    return f"{head}; {done} the validation loss was {plain(last.valid_loss)}."
 
 
 def _hands(record: Record) -> str:
@@ -95,7 +103,8 @@ def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
         return f"The loss of the last recorded step was {plain(motions[-1].loss)}." if motions else ""
     best = min(epochs, key=lambda epoch: epoch.valid_loss)
     first, last = epochs[0], epochs[-1]
-    text = f"The validation loss went from {plain(first.valid_loss)} after epoch {plain(first.epoch)} to {plain(last.valid_loss)}"
+    begun = f"from {plain(first.valid_loss)} after epoch {plain(first.epoch)}"
+    text = f"The validation loss went {begun} to {plain(last.valid_loss)}"
     if best is last:
         return f"{text}, its lowest value: longer training might still have helped."
     text += f"; it was lowest ({plain(best.valid_loss)}) at epoch {plain(best.epoch)}."
@@ -149,7 +158,8 @@ def noise(entries: Sequence[Noise], batch: float | None) -> str:
         return ""
     last = entries[-1]
     least = "" if last.resolved else "at least "
-    text = f"At the last measurement, noise and signal would be equal in a batch of {least}{plain(last.noise_scale)} samples"
+    size = f"{least}{plain(last.noise_scale)} samples"
+    text = f"At the last measurement, noise and signal would be equal in a batch of {size}"
     if batch is None or not batch > 0:
         return f"{text}."
     ratio = last.noise_scale / batch
@@ -165,14 +175,12 @@ def noise(entries: Sequence[Noise], batch: float | None) -> str:
 def cooling(temperature: Array) -> str:
     """How far the run was cooled."""
     values = temperature[np.isfinite(temperature)]
-    if len(values) < 2 or not values[0] > 0:
+    if len(values) < 2 or not values.max() > 0:
         return ""
-    ratio = float(values[-1] / values[0])
+    ratio = float(values[-1] / values.max())
     if ratio < 1 - STILL:
-        return f"The temperature of the noise fell to {share(ratio)} of what it was at the start."
-    if ratio > 1 + STILL:
-        return f"The temperature of the noise rose to {share(ratio)} of what it was at the start."
-    return "The temperature of the noise ended where it started."
+        return f"The temperature of the noise fell to {share(ratio)} of its highest value."
+    return "The noise was not cooled: its temperature at the end is its highest."
 
 
 def portrait(steps: Array, speed: Array) -> str:
@@ -183,4 +191,5 @@ def portrait(steps: Array, speed: Array) -> str:
     top = int(pace.argmax())
     tail = float(pace[-max(len(pace) // 50, 1) :].mean() / pace[top])
     end = "it came to rest" if tail < 0.1 else "it was still moving when the record ends"
-    return f"The motion was fastest at step {plain(int(steps[top]))}; at the end it had {share(tail)} of that speed: {end}."
+    fastest = plain(int(steps[top]))
+    return f"The motion was fastest at step {fastest}; at the end it had {share(tail)} of that speed: {end}."

@@ -3,11 +3,13 @@ r"""The adaptive flow: the continuous limit of Adam.
     ṁ = a(∇L - m),    v̇ = b(∇L² - v),    θ̇ = -m̂ / (√v̂ + ε),    m̂ = m/w,  v̂ = v/u
     ẇ = a(1 - w),     u̇ = b(1 - u),      all four from 0                                     [dasilva2018]
 
-w and u are the weight that m and v have gathered, 1-e^(-at) and 1-e^(-bt): the debiasing follows the memories even where
-their rates change. Time is counted in lr: a = (1-β₁)/η, b = (1-β₂)/η. The square root stands outside ε, as in torch.
+w and u are the weight that m and v have gathered, 1-e^(-at) and 1-e^(-bt): the debiasing follows the memories even
+where their rates change. Time is counted in lr: a = (1-β₁)/η, b = (1-β₂)/η. The square root stands outside ε, as in
+torch.
 
 Source:
-    [dasilva2018] da Silva, Gazeau, "A general system of differential equations to model first order adaptive algorithms".
+    [dasilva2018] da Silva, Gazeau, "A general system of differential equations to model first order adaptive
+    algorithms".
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.systems.base import POSITION, Rate, over
+from thetadot.systems.base import POSITION, Rate, admissible, over
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +34,9 @@ class AdaptiveFlow:
         mean_rate: a > 0 in 1/time, or :class:`PerStep` (1-β₁).
         square_rate: b > 0, likewise (1-β₂).
         eps: ε >= 0, in units of the gradient.
+
+    Raises:
+        InadmissibleValue: a number out of range.
 
     Example:
         >>> import torch
@@ -48,6 +54,11 @@ class AdaptiveFlow:
     variables: ClassVar[tuple[str, ...]] = ("mean", "square", "mean_weight", "square_weight")
     scalars: ClassVar[tuple[str, ...]] = ("mean_weight", "square_weight")
 
+    def __post_init__(self) -> None:
+        admissible("mean_rate", self.mean_rate)
+        admissible("square_rate", self.square_rate)
+        admissible("eps", self.eps)
+
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
         """One variable's drift times the step."""
         match name:
@@ -60,9 +71,15 @@ class AdaptiveFlow:
             case "square_weight":
                 return over(self.square_rate, step) * (1.0 - state["square_weight"])
         assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
-        root = (state["square"] / state["square_weight"]) ** 0.5
-        return -step * (state["mean"] / state["mean_weight"]) / (root + self.eps)
+        mean = _debiased(tensor_of(state, "mean"), state["mean_weight"], gradient)
+        square = _debiased(tensor_of(state, "square"), state["square_weight"], gradient * gradient)
+        return -step * mean / (square**0.5 + self.eps)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
         """No noise."""
         return None
+
+
+def _debiased(memory: Tensor, weight: Scalar, limit: Tensor) -> Tensor:
+    """Memory over the weight it has gathered; at time 0, where both vanish, the limit of their ratio."""
+    return limit if isinstance(weight, float) and weight == 0 else memory / weight

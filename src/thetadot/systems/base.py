@@ -7,8 +7,12 @@ They meet in :meth:`System.increment`, the change of one variable over one step 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from thetadot.errors import require
+from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +37,17 @@ Rate = float | PerStep
 """A rate in 1/time, or per step."""
 
 
+def admissible(name: str, rate: Rate | Tensor) -> None:
+    """Raise InadmissibleValue where a number is negative or not finite; reading tensors would stall a device.
+
+    An infinite rate per step is admissible: it forgets everything at once.
+    """
+    value = rate.value if isinstance(rate, PerStep) else rate
+    if isinstance(value, float | int):
+        finite = value < math.inf or isinstance(rate, PerStep)
+        require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
+
+
 def over(rate: Rate | Tensor, step: Scalar) -> Scalar:
     """Rate times step.
 
@@ -41,6 +56,23 @@ def over(rate: Rate | Tensor, step: Scalar) -> Scalar:
         (1.5, 3.0)
     """
     return rate.value if isinstance(rate, PerStep) else rate * step
+
+
+def heat(temperature: Scalar, clock: Scalar) -> Scalar | None:
+    """√(2T·clock); None at the number 0, where nothing needs to be drawn.
+
+    Example:
+        >>> heat(2.0, 0.25), heat(0.0, 0.25)
+        (1.0, None)
+    """
+    if isinstance(temperature, float | int) and temperature == 0:
+        return None
+    return sqrt(2.0 * temperature * clock)
+
+
+def noisy(system: System) -> bool:
+    """Whether noise acts on any variable."""
+    return any(system.amplitude(name, 1.0) is not None for name in (POSITION, *system.variables))
 
 
 @runtime_checkable
@@ -68,7 +100,7 @@ class Mechanical(System, Protocol):
 
     @property
     def friction(self) -> Rate:
-        """λ >= 0."""
+        """λ >= 0, in 1/time or per step."""
 
     @property
     def temperature(self) -> Scalar:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.tensors import sqrt
+from thetadot.systems.base import admissible, heat
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,9 @@ class Langevin:
     Args:
         temperature: T >= 0, in units of the loss.
 
+    Raises:
+        InadmissibleValue: a number out of range.
+
     Example:
         >>> Langevin(temperature=2.0).amplitude("position", step=0.25)
         1.0
@@ -35,10 +38,13 @@ class Langevin:
     variables: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        admissible("temperature", self.temperature)
+
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor:  # noqa: ARG002
         """-γ∇L."""
         return -step * gradient
 
-    def amplitude(self, name: str, step: Scalar) -> Scalar:  # noqa: ARG002
-        """√(2Tγ)."""
-        return sqrt(2.0 * self.temperature * step)
+    def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
+        """√(2Tγ); None at temperature 0."""
+        return heat(self.temperature, step)

@@ -2,8 +2,8 @@ r"""Newton's equation with friction, unit mass.
 
     θ̇ = η,    η̇ = -λη - ∇L(θ)                                                              [su2018, eqs. 10, 11]
 
-Energy |η|²/2 + L falls at the rate λ|η|². Friction slows, it never stops the motion short of the bottom; the slowest mode
-of curvature μ decays fastest at λ = 2√μ.
+Energy |η|²/2 + L falls at the rate λ|η|². Friction slows, it never stops the motion short of the bottom; the
+slowest mode of curvature μ decays fastest at λ = 2√μ.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.systems.base import POSITION, Rate, over
+from thetadot.systems.base import POSITION, Rate, admissible, over
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,9 @@ class DampedNewton:
     Args:
         friction: λ >= 0 in 1/time, or :class:`PerStep`.
 
+    Raises:
+        InadmissibleValue: a number out of range.
+
     Example:
         >>> import torch
         >>> state = {"position": torch.zeros(1), "velocity": torch.ones(1)}
@@ -37,6 +40,9 @@ class DampedNewton:
 
     variables: ClassVar[tuple[str, ...]] = ("velocity",)
     scalars: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        admissible("friction", self.friction)
 
     @property
     def temperature(self) -> float:

@@ -9,10 +9,10 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.records import Curvature, Record
 from thetadot.report import words
-from thetadot.report.figures.frame import Timeline, hover, spread
+from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.series import by_step, column, finite, standing
+from thetadot.report.series import by_step, column, finite, number, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure
 
 FLOOR = 0.2
-"""A band that reaches below this share of the lowest curvature is cut there: zero has no place on a logarithmic axis."""
+"""A band that reaches below this share of the lowest curvature is cut there: a logarithmic axis has no zero."""
 
 
 def picture(record: Record, timeline: Timeline) -> Picture | None:
     """Largest curvature with its residual band, the limit as a line, danger shaded; None where nothing was measured."""
-    entries = [entry for entry in standing(record, Curvature)[0] if entry.sharpness > 0]
+    entries = [entry for entry in standing(record, Curvature)[0] if number(entry.sharpness) > 0]
     if not entries:
         return None
     limits = column(entries, "limit")
-    y_range = spread(column(entries, "sharpness"), limits, log=True)
-    y_range.end *= 1.6  # room to see the danger above the limit
-    plot = timeline.axes(330, y_range, log=True)
-    keys = _limit(plot, entries, timeline, y_range.end)
-    floor = FLOOR * float(np.nanmin(column(entries, "sharpness")))
+    bottom, top = spread(column(entries, "sharpness"), limits, log=True)
+    top *= 1.6  # room to see the danger above the limit
+    plot = timeline.axes(330, (bottom, top), log=True)
+    keys = _limit(plot, entries, timeline, top)
+    floor = FLOOR * float(np.min(column(entries, "sharpness")))
     for seen, role, marker in ((False, "blue", "circle"), (True, "purple", "diamond")):
         group = [entry for entry in entries if entry.preconditioned is seen]
         keys += _group(plot, group, role, marker, floor)
     return Picture(
         name="curvature",
         heading="How sharply the landscape curves, against what the step can bear",
-        reading="In a valley that is curved more sharply than the limit, each step lands higher on the opposite wall than it "
-        "left: the loss grows. Below the limit a step is safe. Each line of the grid upward is a multiplication.",
+        reading="In a valley that is curved more sharply than the limit, each step lands higher on the opposite wall "
+        f"than it left: the loss grows. Below the limit a step is safe. {FACTORS}",
         says=words.curvature(entries),
         panels=(Panel("Largest curvature of the loss", "λmax, in loss per parameter²", plot),),
-        keys=tuple(keys),
+        keys=(*keys, *timeline.keys),
     )
 
 
@@ -53,13 +53,16 @@ def _limit(plot: figure, entries: Sequence[Curvature], timeline: Timeline, top: 
     if not len(x):
         return []
     # held at its ends, so that the region does not stop short of the picture's edge
-    x, y = np.concatenate([[timeline.first], x, [timeline.last]]), np.concatenate([y[:1], y, y[-1:]])
+    x, y = np.concatenate([timeline.limits[:1], x, timeline.limits[1:]]), np.concatenate([y[:1], y, y[-1:]])
     area = plot.varea(x=x, y1=y, y2=np.maximum(y, top * 1e3), fill_alpha=0.12)
     paint(area.glyph, fill_color="red")
     line = plot.line(x, y, line_width=2)
     paint(line.glyph, line_color="red")
     hover(plot, line, [("step", "@x{0,0}"), ("limit", "@y{%.4g}")], along=True)
-    return [Key("line", "red", "limit of the optimizer's step"), Key("band", "red", "danger: above it the step is unstable")]
+    return [
+        Key("line", "red", "limit of the optimizer's step"),
+        Key("band", "red", "danger: above it the step is unstable"),
+    ]
 
 
 def _group(plot: figure, entries: Sequence[Curvature], role: str, marker: str, floor: float) -> list[Key]:
@@ -81,10 +84,23 @@ def _group(plot: figure, entries: Sequence[Curvature], role: str, marker: str, f
     paint(line.glyph, line_color=role)
     marks = plot.scatter("x", "y", source=source, marker=marker, size=9 if marker == "diamond" else 7)
     paint(marks.glyph, line_color=role, fill_color=role)
-    hover(plot, marks, [("step", "@x{0,0}"), ("measured in", "@when"), ("curvature", "@y{%.4g}"), ("give or take", "@residual{%.2g}"),
-                        ("limit", "@limit")])  # fmt: skip
+    hover(
+        plot,
+        marks,
+        [
+            ("step", "@x{0,0}"),
+            ("measured in", "@when"),
+            ("curvature", "@y{%.4g}"),
+            ("give or take", "@residual{%.2g}"),
+            ("limit", "@limit"),
+        ],
+    )
     adaptive = marker == "diamond"
     return [
-        Key("diamond" if adaptive else "dot", role, "curvature" + (" as the adaptive optimizer sees it" if adaptive else "")),
+        Key(
+            "diamond" if adaptive else "dot",
+            role,
+            "curvature" + (" as the adaptive optimizer sees it" if adaptive else ""),
+        ),
         Key("band", role, "its uncertainty"),
     ]

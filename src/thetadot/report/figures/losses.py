@@ -9,7 +9,7 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.records import Epoch, Motion, Record
 from thetadot.report import words
-from thetadot.report.figures.frame import Timeline, hover, spread
+from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.series import by_step, column, finite, smooth, standing, thin
@@ -42,25 +42,22 @@ def picture(record: Record, timeline: Timeline) -> Picture | None:
     if undone:
         lost = plot.line(*thin(by_step(undone), column(undone, "loss")), line_width=1, line_dash="dotted")
         paint(lost.glyph, line_color="red")
-        keys.append(Key("dash", "red", "steps that a rollback undid"))
+        keys.append(Key("dots", "red", "steps that a rollback undid"))
     if len(at):
         line = plot.line(at, valid, line_width=1.2, line_alpha=0.6)
         paint(line.glyph, line_color="orange")
         _marks(plot, epochs, at, valid, "validation loss")
         keys.append(Key("dot", "orange", "validation loss, at the end of each epoch"))
-    if timeline.rollbacks:
-        keys.append(Key("dash", "red", "upright: a rollback"))
     panels = [Panel("Loss (lower is better)", "L", plot)]
     metric = _metric(record, epochs, timeline)
     return Picture(
         name="loss",
         heading="How wrong the network was, step by step",
         reading="Each step's loss is measured on a few samples and jumps about (faint); the line is its running mean. "
-        "The dots are measured on samples the network never trained on." + (" Every line of the grid upward is a "
-        "multiplication, not an addition." if log else ""),
+        "The dots are measured on samples the network never trained on." + (f" {FACTORS}" if log else ""),
         says=words.losses(motions, epochs),
         panels=(*panels, metric) if metric is not None else tuple(panels),
-        keys=tuple(keys),
+        keys=(*keys, *timeline.keys),
     )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.records import Motion, Noise, Record
 from thetadot.report import words
-from thetadot.report.figures.frame import Timeline, hover, spread
+from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.numerals import plain
 from thetadot.report.palette import paint
-from thetadot.report.series import by_step, column, finite, smooth, standing, thin
+from thetadot.report.series import by_step, column, finite, number, smooth, standing, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 def scale(record: Record, timeline: Timeline) -> Picture | None:
     """Noise scale with its band against the batch used; None where it was not measured."""
-    entries = [entry for entry in standing(record, Noise)[0] if entry.noise_scale > 0]
+    entries = [entry for entry in standing(record, Noise)[0] if number(entry.noise_scale) > 0]
     if not entries:
         return None
     motions, _ = standing(record, Motion)
     batch = column(motions, "batch_size")
     resolved = [entry for entry in entries if entry.resolved]
-    plot = timeline.axes(330, spread(column(entries, "noise_scale"), column(resolved, "low"), column(resolved, "high"), batch, log=True),
-                         log=True)  # fmt: skip
+    drawn = (column(entries, "noise_scale"), column(resolved, "low"), column(resolved, "high"), batch)
+    plot = timeline.axes(330, spread(*drawn, log=True), log=True)
     keys = _readings(plot, entries)
     x, y = finite(by_step(motions), batch, positive=True)
     if len(x):
@@ -42,11 +42,11 @@ def scale(record: Record, timeline: Timeline) -> Picture | None:
     return Picture(
         name="noise",
         heading="How many samples it takes before a gradient is more signal than noise",
-        reading="Where the batch lies below the noise scale, single gradients are mostly noise and a larger batch would "
-        "pay; above it, more samples only repeat what is known. Each line of the grid upward is a multiplication.",
+        reading="Where the batch lies below the noise scale, single gradients are mostly noise and a larger batch "
+        f"would pay; above it, more samples only repeat what is known. {FACTORS}",
         says=words.noise(entries, float(batch[-1]) if len(batch) else None),
         panels=(Panel("Batch at which noise and signal are equal", "trΣ/|G|², in samples", plot),),
-        keys=tuple(keys),
+        keys=(*keys, *timeline.keys),
     )
 
 
@@ -72,7 +72,9 @@ def _readings(plot: figure, entries: Sequence[Noise]) -> list[Key]:
             "text": [f"{'' if known else 'at least '}{plain(entry.noise_scale)}" for entry in some],
             "band": [f"{plain(entry.low)} to {plain(entry.high)}" if known else "not resolved" for entry in some],
         })  # fmt: skip
-        marks = plot.scatter("x", "y", source=source, marker="circle" if known else "triangle", size=7 if known else 10, line_width=1.8)
+        marks = plot.scatter(
+            "x", "y", source=source, marker="circle" if known else "triangle", size=7 if known else 10, line_width=1.8
+        )
         paint(marks.glyph, line_color="purple", fill_color="purple" if known else "card")
         hover(plot, marks, [("step", "@x{0,0}"), ("noise scale", "@text"), ("between", "@band")])
         keys += (
@@ -107,9 +109,9 @@ def cooling(record: Record, timeline: Timeline) -> Picture | None:
     return Picture(
         name="temperature",
         heading="Cooling: how the shaking by noise was brought down",
-        reading="Noise in the gradients shakes the parameters as heat shakes molecules. Where the energy of the motion follows "
-        "the temperature, the network jitters in place; where it lies above, it is still moving downhill.",
+        reading="Noise in the gradients shakes the parameters as heat does molecules. Where the energy of the "
+        "motion follows the temperature, the network jitters in place; where it lies above, it still moves downhill.",
         says=words.cooling(column(motions, "temperature")),
         panels=(Panel("Temperature, and energy of the motion", "T and mean η², in loss per degree of freedom", plot),),
-        keys=tuple(keys),
+        keys=(*keys, *timeline.keys),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
-Mark = Literal["line", "thin", "dash", "dot", "square", "diamond", "open", "cross", "ring", "band", "ramp"]
+Mark = Literal["line", "thin", "dots", "upright", "dot", "square", "diamond", "open", "cross", "ring", "band", "ramp"]
 
 
 @dataclass(frozen=True)

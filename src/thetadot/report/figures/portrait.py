@@ -35,7 +35,7 @@ def picture(record: Record) -> Picture | None:
     # not thinned by extremes: a curve in the plane has none along the steps
     kept = np.unique(np.linspace(0, len(place) - 1, MOST_MARKS).astype(np.int64))
     plot = axes(340, spread(place), spread(speed[kept], calm))
-    plot.xaxis[0].axis_label = "distance travelled from the start, along the way to the end"
+    plot.xaxis[0].axis_label = "distance from the start"
     faint = plot.scatter(place[kept], speed[kept], size=3, fill_alpha=0.35, line_alpha=0)
     paint(faint.glyph, fill_color="grey")
     _path(plot, steps[kept], place[kept], calm[kept])
@@ -46,10 +46,12 @@ def picture(record: Record) -> Picture | None:
     return Picture(
         name="portrait",
         heading="The whole run as one path: how far it had come, and how fast it was going",
-        reading="Follow the colours from the open circle (start) to the full square (end). High means fast; at the bottom line "
-        "the motion stands still, below it the motion goes back. A loop is an overshoot that comes back.",
+        reading="Follow the colours from the open circle (start) to the full square (end). High means fast; "
+        "at zero the motion stands still, below it goes back. A loop is an overshoot that comes back.",
         says=words.portrait(steps, calm),
-        panels=(Panel("Speed along the way to the end", "parameter per unit of time", plot),),
+        panels=(
+            Panel("Speed (upward) against distance, both along the way to the end", "parameter per unit of time", plot),
+        ),
         keys=(
             Key("ramp", "", "early to late"),
             Key("ring", "ink", "start"),

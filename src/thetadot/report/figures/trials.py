@@ -33,12 +33,11 @@ def picture(record: Record) -> Picture | None:
     scores = column(tried, "score")
     scores = scores[np.isfinite(scores)]
     log = bool(len(scores)) and float(scores.min()) > 0
-    y_range = spread(scores, log=log)
-    # room for the crosses of diverged trials
-    top = y_range.end * 1.05 if log else y_range.end
-    y_range.end = y_range.end * 1.2 if log else y_range.end + 0.1 * (y_range.end - y_range.start)
-    plot = axes(300, spread(column(tried, "lr"), log=True), y_range, x_log=True, y_log=log)
-    plot.xaxis[0].axis_label = "learning rate α (each tick is ten times the one before)"
+    low, high = spread(scores, log=log)
+    top = high * 1.05 if log else high
+    edge = high * 1.2 if log else high + 0.1 * (high - low)  # room for the crosses of diverged trials
+    plot = axes(300, spread(column(tried, "lr"), log=True), (low, edge), x_log=True, y_log=log)
+    plot.xaxis[0].axis_label = "learning rate α"
     keys = []
     names = list(dict.fromkeys(trial.optimizer for trial in tried))[:MOST_OPTIMIZERS]
     for role, name in zip(ROLES * MOST_OPTIMIZERS, names, strict=False):
@@ -53,11 +52,11 @@ def picture(record: Record) -> Picture | None:
         keys.append(Key("ring", "ink", "the one that was chosen"))
     return Picture(
         name="trials",
-        heading="Short rehearsals showed which step size learns fastest without running away",
+        heading="Short trials showed which step size learns fastest without running away",
         reading="Each mark is one short training with its own learning rate. Lower is better; too far left it learns "
-        "slowly, too far right it is thrown off.",
+        "slowly, too far right it is thrown off. Equal distances are equal factors, not equal amounts.",
         says=words.trials(tried, record.result),
-        panels=(Panel("Loss on held-back samples after the rehearsal", "score", plot),),
+        panels=(Panel("Loss on held-back samples after the trial", "score", plot),),
         keys=tuple(keys),
     )
 

@@ -1,0 +1,154 @@
+"""Batches as a pure function of (seed, epoch, place): resumable anywhere, whatever the number of workers.
+
+The batch size may change from step to step; a last batch of one sample is merged into the one before, so that batch
+statistics exist. Random transforms of a dataset draw from generators keyed by (seed, epoch, place), and leave the global ones alone.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+
+from thetadot.errors import TaskError
+from thetadot.random import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class Request(NamedTuple):
+    """Which samples make a batch, and the key of their transforms' randomness."""
+
+    key: int
+    indices: list[int]
+
+
+class Batch(NamedTuple):
+    """Inputs, targets and their number."""
+
+    inputs: Any
+    target: Any
+    size: int
+
+
+class _Keyed(Dataset[Any]):
+    """The user's dataset, asked for whole batches under a key."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, request: Request) -> list[Any]:
+        with _generators(request.key):
+            if hasattr(self.dataset, "__getitems__"):
+                return self.dataset.__getitems__(request.indices)  # type: ignore[no-any-return]
+            return [self.dataset[i] for i in request.indices]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[index]
+
+
+@contextmanager
+def _generators(key: int) -> Iterator[None]:
+    """Python's, numpy's and torch's generators seeded by ``key`` inside, as they were outside."""
+    saved = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is what users' transforms draw from
+    with torch.random.fork_rng(devices=[]):
+        random.seed(key)
+        np.random.seed(key % 2**32)  # noqa: NPY002
+        torch.manual_seed(key % 2**63)
+        try:
+            yield
+        finally:
+            random.setstate(saved[0])
+            np.random.set_state(saved[1])  # noqa: NPY002
+
+
+class Source:
+    """Batches of one dataset on one device.
+
+    Args:
+        dataset: map-style.
+        seed: key of order and transforms.
+        device: where batches go.
+        workers: processes that load them; 0 loads in this one.
+    """
+
+    def __init__(self, dataset: Dataset[Any], seed: int, device: torch.device, workers: int = 0) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.device = device
+        self.workers = workers
+        self.size = len(dataset)  # type: ignore[arg-type]
+        # a TensorDataset has no transforms: it is indexed at once
+        self._tensors = dataset.tensors if type(dataset) is TensorDataset else None
+
+    def order(self, epoch: int, among: Sequence[int] | None = None) -> list[int]:
+        """A permutation of all samples, or of ``among``, keyed by (seed, epoch)."""
+        generator = torch.Generator().manual_seed(derive(self.seed, 1, epoch) % 2**63)
+        pool = list(range(self.size)) if among is None else list(among)
+        return [pool[i] for i in torch.randperm(len(pool), generator=generator).tolist()]
+
+    def plan(self, epoch: int, batch_size: Callable[[int], int], among: Sequence[int] | None = None) -> list[Request]:
+        """An epoch's batches; ``batch_size`` is a function of the samples already taken in it."""
+        order = self.order(epoch, among)
+        requests: list[Request] = []
+        place = 0
+        while place < len(order):
+            take = max(1, batch_size(place))
+            if len(order) - place - take == 1:
+                take += 1
+            requests.append(Request(derive(self.seed, 2, epoch, place), order[place : place + take]))
+            place += take
+        return requests
+
+    def load(self, requests: Sequence[Request]) -> Iterator[Batch]:
+        """Batches on the device, in order."""
+        if self._tensors is not None:
+            for request in requests:
+                index = torch.tensor(request.indices)
+                yield self._batch(tuple(tensor[index] for tensor in self._tensors), len(request.indices))
+        elif self.workers and len(requests) > 1:
+            loader: DataLoader[Any] = DataLoader(
+                _Keyed(self.dataset),
+                batch_sampler=requests,  # type: ignore[arg-type]
+                num_workers=self.workers,
+                # workers draw their base seed here, not from the global generator
+                generator=torch.Generator().manual_seed(self.seed % 2**63),
+            )
+            for request, items in zip(requests, loader, strict=True):
+                yield self._batch(items, len(request.indices))
+        else:
+            keyed = _Keyed(self.dataset)
+            for request in requests:
+                yield self._batch(default_collate(keyed.__getitems__(request)), len(request.indices))
+
+    def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[Request]:
+        """All samples in their own order, in batches; for judging."""
+        pool = list(range(self.size)) if indices is None else list(indices)
+        return [Request(derive(self.seed, 3, i), pool[i : i + batch_size]) for i in range(0, len(pool), batch_size)]
+
+    def _batch(self, items: Any, size: int) -> Batch:
+        if not isinstance(items, list | tuple) or len(items) != 2:
+            raise TaskError(
+                f"a sample is {_described(items)}. Make dataset[i] return (input, target); inputs may be a tensor, a tuple or a dict."
+            )
+        return Batch(to_device(items[0], self.device), to_device(items[1], self.device), size)
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Tensors in nested tuples, lists and dicts, moved."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: to_device(part, device) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(to_device(part, device) for part in value)
+    return value
+
+
+def _described(items: Any) -> str:
+    return f"a {type(items).__name__}" + (f" of {len(items)} parts" if isinstance(items, list | tuple) else "")

@@ -1,0 +1,41 @@
+"""A run's folder: made, claimed and remembered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from thetadot.errors import RunFolderError
+from thetadot.training import checkpoint
+
+RECORD = "record.jsonl"
+
+
+def claim(out: str | Path) -> Path:
+    """An empty, writable folder for a new run.
+
+    Raises:
+        RunFolderError: it holds a run already, is a file, or cannot be written.
+    """
+    folder = Path(out)
+    if any((folder / name).exists() for name in (RECORD, checkpoint.NAME)):
+        raise RunFolderError(f"{folder} already holds a run. Continue it with --resume {folder}, or name another --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be written ({error.strerror}). Name a folder that you may write to.") from error
+    return folder
+
+
+def fresh(name: str) -> Path:
+    """runs/NAME, runs/NAME-2, ...: the first that holds no run."""
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-") or "run"
+    number = 1
+    while True:
+        folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+        if not folder.exists():
+            return folder
+        number += 1

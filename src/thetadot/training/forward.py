@@ -1,0 +1,84 @@
+"""A task's model, loss and metric, applied to batches; every misfit is said in one sentence."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thetadot.errors import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor, nn
+
+    from thetadot.training.data import Batch
+    from thetadot.training.task import Loss, Metric, Task
+
+
+def apply(model: nn.Module, inputs: Any) -> Any:
+    """``model(x)``, ``model(*x)`` or ``model(**x)``."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    if isinstance(inputs, tuple):
+        return model(*inputs)
+    return model(inputs)
+
+
+def loss_of(model: nn.Module, loss: Loss, batch: Batch) -> Tensor:
+    """The scalar loss of a batch.
+
+    Raises:
+        TaskError: it is not a scalar tensor.
+    """
+    value = loss(apply(model, batch.inputs), batch.target)
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        came = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"type {type(value).__name__}"
+        raise TaskError(f"loss(output, target) returned {came}, not a scalar tensor. Return a mean over the batch.")
+    return value.reshape(())
+
+
+def judge(task: Task, batches: Iterable[Batch], metric: Metric | None) -> tuple[float, float | None]:
+    """Mean loss and metric in eval mode, weighted by batch size; the model's mode is put back."""
+    training = [(module, module.training) for module in task.model.modules()]
+    task.model.eval()
+    total, score, count = 0.0, 0.0, 0
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                output = apply(task.model, batch.inputs)
+                total += float(task.loss(output, batch.target)) * batch.size
+                if metric is not None:
+                    score += float(metric(output, batch.target)) * batch.size
+                count += batch.size
+    finally:
+        for module, mode in training:
+            module.training = mode
+    value = score / count if metric is not None else None
+    return total / count, value if value is not None and math.isfinite(value) else None
+
+
+def accuracy(output: Tensor, target: Tensor) -> float:
+    """Share of right classes; the class axis is 1, as in CrossEntropyLoss."""
+    return float((output.argmax(dim=1) == target).double().mean())
+
+
+def derived_metric(task: Task, batch: Batch) -> tuple[str | None, Metric | None]:
+    """The task's own metric; else accuracy where the shapes say that targets are classes; else none."""
+    if task.metric is not None:
+        return getattr(task.metric, "__name__", "metric"), task.metric
+    target = batch.target
+    if not isinstance(target, torch.Tensor) or target.is_floating_point() or target.is_complex():
+        return None, None
+    training = [(module, module.training) for module in task.model.modules()]
+    task.model.eval()
+    try:
+        with torch.no_grad():
+            output = apply(task.model, batch.inputs)
+    finally:
+        for module, mode in training:
+            module.training = mode
+    fits = isinstance(output, torch.Tensor) and output.dim() >= 2 and output.shape[:1] + output.shape[2:] == target.shape
+    return ("accuracy", accuracy) if fits else (None, None)

@@ -1,0 +1,143 @@
+"""The run's own instruments: curvature and gradient noise on fixed reference samples, with their cost counted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from thetadot.probes import Objective, gradient_noise, sharpness
+from thetadot.records import Curvature, Noise
+from thetadot.training.forward import loss_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.reading import Reading
+    from thetadot.training.data import Batch, Source
+    from thetadot.training.task import Task
+
+When = Literal["start", "warm-up", "training"]
+MICRO_BATCHES = 8
+
+
+@dataclass
+class Cost:
+    """Gradient evaluations, counted in samples. A forward pass counts a third, a Hessian-vector product two."""
+
+    samples: float = 0.0
+
+    def gradient(self, count: float) -> None:
+        """Forward and backward over ``count`` samples."""
+        self.samples += count
+
+    def forward(self, count: float) -> None:
+        """Forward only."""
+        self.samples += count / 3.0
+
+
+class Instruments:
+    """Measure one task at its model's present parameters, changing nothing.
+
+    Args:
+        task: what is trained.
+        source: its training data.
+        reference: indices of the reference samples, the same for the whole run.
+        cost: where evaluations are counted.
+    """
+
+    def __init__(self, task: Task, source: Source, reference: list[int], cost: Cost) -> None:
+        self.task = task
+        self.source = source
+        self.reference = reference
+        self.cost = cost
+        self.vector: Tensor | None = None
+
+    def batch(self, indices: list[int]) -> Batch:
+        """Some samples as one batch."""
+        return next(iter(self.source.load(self.source.whole(len(indices), indices))))
+
+    def loss(self, indices: list[int]) -> float:
+        """Mean loss on ``indices``, the model as training sees it, with a fixed dropout mask."""
+        batch = self.batch(indices)
+        self.cost.forward(batch.size)
+        return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch)).value()
+
+    def curvature(self, when: When, step: int, iterations: int, reading: Reading | None = None) -> Curvature | None:
+        """Largest curvature and the optimizer's limit; None where it is not finite."""
+        batch = self.batch(self.reference)
+        objective = Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch))
+        preconditioner = _flat_preconditioner(objective, reading)
+        dimension = sum(p.numel() for p in objective.parameters)
+        start = self.vector
+        if start is None or start.numel() != dimension:
+            like = objective.parameters[0]
+            generator = torch.Generator().manual_seed(7)
+            start = torch.randn(dimension, generator=generator).to(like.device, like.dtype)
+        self.cost.gradient(batch.size)
+        with objective.hessian() as hessian:
+            found = sharpness(hessian, start, iterations, preconditioner=preconditioner, tolerance=1e-2)
+        self.cost.gradient(2.0 * found.products * batch.size)
+        if not (math.isfinite(found.value) and math.isfinite(found.residual)):
+            return None
+        self.vector = found.vector
+        return Curvature(
+            when=when,
+            step=step,
+            sharpness=found.value,
+            residual=found.residual,
+            limit=None if reading is None or not math.isfinite(reading.limit) else reading.limit,
+            samples=batch.size,
+            cost=self.cost.samples,
+            preconditioned=preconditioner is not None,
+        )
+
+    def noise(self, when: When, step: int, samples: int) -> Noise | None:
+        """Gradient noise from micro-batches of reference samples; None where too few or not finite."""
+        size = min(samples, self.source.size) // MICRO_BATCHES
+        if size < 1:
+            return None
+        indices = self.reference if len(self.reference) >= size * MICRO_BATCHES else self.source.order(-1)
+        rows = []
+        for k in range(MICRO_BATCHES):
+            batch = self.batch(indices[k * size : (k + 1) * size])
+            rows.append(Objective(self.task.model, lambda b=batch: loss_of(self.task.model, self.task.loss, b)).gradient())  # type: ignore[misc]
+        self.cost.gradient(size * MICRO_BATCHES)
+        found = gradient_noise(torch.stack(rows), size)
+        if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
+            return None
+        return Noise(
+            when=when,
+            step=step,
+            gradient_variance=found.variance,
+            gradient_square=found.square,
+            noise_scale=found.scale,
+            low=found.low,
+            high=found.high,
+            resolved=found.resolved,
+            samples=size * MICRO_BATCHES,
+            cost=self.cost.samples,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later measurement begins with."""
+        return {"vector": self.vector}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.vector = state["vector"]
+
+
+def _flat_preconditioner(objective: Objective, reading: Reading | None) -> Tensor | None:
+    if reading is None or not reading.preconditioner:
+        return None
+    return torch.cat(
+        [
+            reading.preconditioner[p].reshape(-1) if p in reading.preconditioner else torch.ones(p.numel()).to(p)
+            for p in objective.parameters
+        ]
+    )
+
+

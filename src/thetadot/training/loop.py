@@ -1,0 +1,354 @@
+"""The loop: from a plan to a trained model, guarded, recorded, resumable at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thetadot.errors import Diverged
+from thetadot.records import Epoch, Motion, Noise, Rollback
+from thetadot.training.forward import judge, loss_of
+from thetadot.training.guard import MOST_ROLLBACKS, Guard
+from thetadot.training.instruments import MICRO_BATCHES
+from thetadot.training.plan import put
+from thetadot.training.snapshot import Snapshot, clone
+from thetadot.translation import step_of, temperature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from thetadot.records import Entry
+    from thetadot.schedules import Coupled
+    from thetadot.training.data import Batch, Source
+    from thetadot.training.forward import Metric
+    from thetadot.training.instruments import Cost, Instruments
+    from thetadot.training.plan import Plan
+    from thetadot.training.task import Task
+
+MOTIONS = 600  # motion entries a run writes, about
+READINGS = 8  # measurements during training
+GOOD_EVERY = 0.02  # share of the run between two good states
+TRACKING_ITERATIONS = 3
+FEW_EPOCHS = 20
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        place: batches done in the present epoch.
+        samples: samples seen.
+        clock: time passed on the motion's clock.
+        loss_sum, loss_count: of the present epoch, for its mean.
+    """
+
+    epoch: int = 0
+    place: int = 0
+    step: int = 0
+    samples: int = 0
+    clock: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_valid: float = math.inf
+    best_epoch: int = 0
+
+
+class _Rewound(Exception):  # noqa: N818 - control flow, never seen outside
+    """The guard has put the run back."""
+
+
+class Loop:
+    """Train one task by one plan.
+
+    Args:
+        task: what is trained; its model moves in place.
+        plan: by which settings.
+        source: training batches.
+        valid: validation batches.
+        metric: judged beside the loss; may be None.
+        epochs: passes over the data.
+        instruments: measure during training.
+        cost: counts evaluations.
+        write: receives record entries.
+        checkpoint: called where the run may be cut off and resumed.
+        noise: the latest measured gradient noise.
+        start_loss: loss before the first step.
+        tracking: share of the run that measuring during training may cost.
+        minutes: no epoch begins later than this.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        plan: Plan,
+        source: Source,
+        valid: Source,
+        metric: Metric | None,
+        epochs: int,
+        instruments: Instruments,
+        cost: Cost,
+        write: Callable[[Entry], None],
+        checkpoint: Callable[[], None],
+        noise: Noise | None,
+        start_loss: float,
+        tracking: float,
+        minutes: float | None = None,
+    ) -> None:
+        self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
+        self.epochs, self.instruments, self.cost, self.write, self.checkpoint = epochs, instruments, cost, write, checkpoint
+        self.total = epochs * source.size
+        self.parameters = [p for p in task.model.parameters() if p.requires_grad]
+        self.optimizer = plan.build(self.parameters)
+        self.progress = Progress()
+        steps = max(1, self.total // plan.batch_size)
+        self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start_loss)
+        self.origin = [p.detach().clone() for p in self.parameters]
+        self.noise = noise
+        self.sharpness: float | None = None
+        self.best_state: dict[str, Any] | None = None
+        self.motion_every = max(1, steps // MOTIONS)
+        self.reading_every = self._reading_cadence(tracking)
+        self.last_epoch: Epoch | None = None
+        self.minutes = minutes
+        self.began = time.monotonic()
+        self.seconds_before = 0.0
+
+    def run(self) -> None:
+        """Train to the end."""
+        if self.guard.good is None:
+            self._keep_good()
+        if self.progress.epoch == 0 and self.progress.step == 0:
+            self._validate(0, self.guard.start)
+            self.checkpoint()
+        while self.progress.epoch < self.epochs and not self._late():
+            try:
+                self._epoch()
+            except _Rewound:
+                continue
+            self.checkpoint()
+
+    # One epoch, one step.
+
+    def _epoch(self) -> None:
+        progress = self.progress
+        before = progress.epoch * self.source.size
+        requests = self.source.plan(progress.epoch, lambda taken: self.plan.batch_at((before + taken) / self.total))
+        self.task.model.train()
+        for request, batch in zip(
+            requests[progress.place :], self.source.load(requests[progress.place :]), strict=True
+        ):
+            self._step(batch, request.indices)
+        self._close_epoch()
+
+    def _step(self, batch: Batch, indices: list[int]) -> None:
+        progress = self.progress
+        settings = self.plan.at(progress.samples / self.total, self.guard.shrink)
+        put(self.optimizer, settings)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(self.task.model, self.task.loss, batch)
+        value = float(loss.detach())
+        if self.guard.tripped(value):
+            self._go_back(value, batch, indices)
+        loss.backward()  # type: ignore[no-untyped-call]
+        recorded = progress.step % self.motion_every == 0
+        before = [p.detach().clone() for p in self.parameters] if recorded else None
+        self.optimizer.step()
+        self.cost.gradient(batch.size)
+        progress.step += 1
+        progress.place += 1
+        progress.samples += batch.size
+        progress.clock += self._time_step(settings)
+        progress.loss_sum += value * batch.size
+        progress.loss_count += batch.size
+        if before is not None:
+            self._record_motion(value, settings, batch.size, before)
+        if progress.step % self.reading_every == 0:
+            self._measure()
+        if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
+            self._keep_good()
+            if self.epochs < FEW_EPOCHS:  # else the ends of epochs are close enough
+                self.checkpoint()
+
+    def _close_epoch(self) -> None:
+        progress = self.progress
+        mean = progress.loss_sum / max(1, progress.loss_count)
+        progress.epoch += 1
+        progress.place = 0
+        progress.loss_sum, progress.loss_count = 0.0, 0
+        self._validate(progress.epoch, mean)
+
+    def _validate(self, epoch: int, train_loss: float) -> None:
+        progress = self.progress
+        valid, score = judge(self.task, self.valid.load(self.valid.whole(512)), self.metric)
+        if not math.isfinite(valid):
+            raise Diverged(
+                f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. Look for NaN or infinite values in the "
+                "validation data. The last good state is in the checkpoint."
+            )
+        if valid < progress.best_valid and epoch:
+            progress.best_valid, progress.best_epoch = valid, epoch
+            self.best_state = clone(self.task.model.state_dict())
+        self.last_epoch = Epoch(epoch, progress.step, train_loss, valid, score, self.cost.samples, self.seconds)
+        self.write(self.last_epoch)
+
+    def _late(self) -> bool:
+        return self.minutes is not None and self.progress.epoch > 0 and self.seconds > 60.0 * self.minutes
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, resumed parts included."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    # The guard.
+
+    def _go_back(self, value: float, batch: Batch, indices: list[int]) -> None:
+        """Restore the last good state; raise Diverged where a smaller step cannot help."""
+        good = self.guard.good
+        assert good is not None  # noqa: S101 - kept before the first step
+        step = self.progress.step
+        good.restore(self.task.model)
+        at_good = self._loss_at_good(batch)
+        if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
+            why = (
+                f"the loss is {at_good} on this batch (samples {_some(indices)}) at the last good parameters too: the data or the model "
+                "is at fault, not the step. Look for NaN or infinite values in these samples"
+                if not math.isfinite(at_good)
+                else f"{MOST_ROLLBACKS} ever smaller steps did not help: a gradient of the model may be infinite where its loss is not"
+            )
+            raise Diverged(f"step {step}: {why}. The last good state is in the checkpoint.")
+        self.guard.rewind()
+        self.progress = Progress(**self.guard.good_progress)
+        self.optimizer = self.plan.build(self.parameters)  # at rest
+        good.restore(self.task.model)
+        because = "the loss was not finite" if not math.isfinite(value) else "the loss had lost a quarter of what was gained"
+        self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
+        raise _Rewound
+
+    def _loss_at_good(self, batch: Batch) -> float:
+        with torch.no_grad():
+            value = float(loss_of(self.task.model, self.task.loss, batch))
+        self.cost.forward(batch.size)
+        return value
+
+    def _good_every(self) -> int:
+        return max(self.plan.batch_size, int(GOOD_EVERY * self.total))
+
+    def _finite(self) -> bool:
+        return all(bool(torch.isfinite(p).all()) for p in self.parameters)
+
+    def _keep_good(self) -> None:
+        self.guard.good = Snapshot.take(self.task.model)
+        self.guard.good_progress = asdict(self.progress)
+
+    # The record.
+
+    def _time_step(self, settings: Coupled) -> float:
+        if self.plan.optimizer == "adam":
+            return settings.lr
+        return float(step_of(settings.lr, settings.momentum))
+
+    def _record_motion(self, loss: float, settings: Coupled, batch_size: int, before: list[Tensor]) -> None:
+        step = self._time_step(settings)
+        square = radial = moved = 0.0
+        count = 0
+        for p, old, start in zip(self.parameters, before, self.origin, strict=True):
+            change, away = p.detach() - old, p.detach() - start
+            square += float((change * change).sum())
+            radial += float((change * away).sum())
+            moved += float((away * away).sum())
+            count += p.numel()
+        distance = math.sqrt(moved)
+        heavy = self.plan.optimizer == "heavy-ball"
+        heat = 0.0
+        if self.noise is not None and heavy:
+            heat = float(
+                temperature(settings.lr, settings.momentum, self.noise.gradient_variance, batch_size, parameters=count)
+            )
+        entry = Motion(
+            step=self.progress.step,
+            epoch=self.progress.samples / self.source.size,
+            loss=loss,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            batch_size=batch_size,
+            time_step=step,
+            friction=(2.0 * (1.0 - settings.momentum) / (1.0 + settings.momentum) / step if heavy else (1.0 - settings.momentum) / step) if step else 0.0,
+            temperature=heat,
+            clock=self.progress.clock,
+            kinetic=square / (step * step) / count if step else 0.0,
+            displacement=distance,
+            speed=radial / (step * distance) if step and distance else 0.0,
+            cost=self.cost.samples,
+        )
+        if all(math.isfinite(getattr(entry, name)) for name in entry.__struct_fields__):
+            self.write(entry)
+
+    def _reading_cadence(self, tracking: float) -> int:
+        steps = max(1, self.total // self.plan.batch_size)
+        one = len(self.instruments.reference) * (1 + 2 * TRACKING_ITERATIONS) + 8 * MICRO_BATCHES
+        affordable = int(tracking * self.total / one)
+        readings = min(READINGS, affordable)
+        return max(1, steps // (readings + 1)) if readings > 0 and len(self.instruments.reference) >= 8 else steps + 1
+
+    def _measure(self) -> None:
+        reading = self.optimizer.reading(self.optimizer.param_groups[0])  # type: ignore[attr-defined]
+        curvature = self.instruments.curvature("training", self.progress.step, TRACKING_ITERATIONS, reading)
+        if curvature is not None:
+            self.sharpness = curvature.sharpness
+            self.write(curvature)
+        noise = self.instruments.noise("training", self.progress.step, 8 * MICRO_BATCHES)
+        if noise is not None:
+            self.noise = noise
+            self.write(noise)
+
+    # Checkpoints.
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "now": Snapshot.take(self.task.model, self.optimizer).pack(),
+            "progress": asdict(self.progress),
+            "guard": self.guard.state_dict(),
+            "instruments": self.instruments.state_dict(),
+            "origin": self.origin,
+            "noise": _packed(self.noise),
+            "last_epoch": _packed(self.last_epoch),
+            "sharpness": self.sharpness,
+            "best_state": self.best_state,
+            "cost": self.cost.samples,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`, bit for bit."""
+        self.progress = Progress(**state["progress"])
+        self.guard.load_state_dict(state["guard"])
+        self.instruments.load_state_dict(state["instruments"])
+        self.origin = [value.to(p) for value, p in zip(state["origin"], self.parameters, strict=True)]
+        self.noise = None if state["noise"] is None else Noise(**state["noise"])
+        self.last_epoch = None if state["last_epoch"] is None else Epoch(**state["last_epoch"])
+        self.sharpness, self.best_state = state["sharpness"], state["best_state"]
+        self.cost.samples, self.seconds_before = state["cost"], state["seconds"]
+        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer)
+
+
+_SAMPLES_SHOWN = 8
+
+
+def _packed(entry: Noise | Epoch | None) -> dict[str, Any] | None:
+    """An entry as plain numbers, for a checkpoint."""
+    return None if entry is None else {name: getattr(entry, name) for name in entry.__struct_fields__}
+
+
+def _some(indices: list[int]) -> str:
+    shown = ", ".join(map(str, indices[:_SAMPLES_SHOWN]))
+    return shown + (", …" if len(indices) > _SAMPLES_SHOWN else "")
+

@@ -1,0 +1,28 @@
+"""What a run returns, and how to bring it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from thetadot.records import Record
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained model.
+
+    Attributes:
+        model: with its final parameters.
+        best_state: state dict at the lowest validation loss.
+        final_state: state dict at the end.
+        record: what happened on the way.
+    """
+
+    model: nn.Module
+    best_state: dict[str, Any]
+    final_state: dict[str, Any]
+    record: Record

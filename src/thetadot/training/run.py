@@ -1,0 +1,340 @@
+"""The main job: measure, choose, train, show."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import thetadot
+from thetadot import report
+from thetadot.errors import InadmissibleValue, RunFolderError, TaskError, require
+from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
+from thetadot.records import Result as Closing
+from thetadot.training import checkpoint
+from thetadot.training.choose import Chooser, Given
+from thetadot.training.data import Source
+from thetadot.training.folder import RECORD, claim
+from thetadot.training.forward import derived_metric, loss_of
+from thetadot.training.instruments import Cost, Instruments
+from thetadot.training.loop import Loop
+from thetadot.training.plan import FAMILIES, Plan
+from thetadot.training.result import Result
+from thetadot.training.snapshot import Snapshot, generators, restore_generators
+from thetadot.training.spec import checked, users_code
+from thetadot.training.task import Task
+from thetadot.translation import temperature
+
+if TYPE_CHECKING:
+    from thetadot.training.forward import Metric
+
+EPOCHS = 60
+TRACKING = 0.04
+Show = Callable[[Entry], None]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a run was asked for; remembered in its folder."""
+
+    task: str
+    epochs: int = EPOCHS
+    minutes: float | None = None
+    seed: int = 0
+    optimizer: str | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    batch_size: int | None = None
+    device: str = "cpu"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
+        require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")
+        require(self.workers >= 0, f"workers={self.workers}", "is negative", "Pass workers >= 0.")
+        if self.minutes is not None:
+            require(0 < self.minutes < math.inf, f"minutes={self.minutes:g}", "is not positive and finite", "Pass minutes > 0.")
+        if self.lr is not None:
+            require(0 < self.lr < math.inf, f"lr={self.lr:g}", "is not a positive finite number", "Pass lr > 0, or leave it out to have it chosen.")
+        if self.momentum is not None:
+            require(
+                0 <= self.momentum < 1,
+                f"momentum={self.momentum:g}",
+                "is outside [0, 1): the friction it stands for is negative or none",
+                "Pass 0 <= momentum < 1, or leave it out to have it chosen.",
+            )
+        if self.batch_size is not None:
+            require(self.batch_size >= 1, f"batch_size={self.batch_size}", "is below 1", "Pass batch_size >= 1, or leave it out to have it chosen.")
+        if self.optimizer is not None and self.optimizer not in FAMILIES:
+            raise InadmissibleValue(f"optimizer={self.optimizer!r} is unknown. Pass one of {', '.join(FAMILIES)}.")
+
+
+def run(
+    task: Task | Callable[[], Task],
+    *,
+    out: str | Path,
+    name: str = "task",
+    epochs: int = EPOCHS,
+    minutes: float | None = None,
+    seed: int = 0,
+    optimizer: str | None = None,
+    lr: float | None = None,
+    momentum: float | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+    resume: bool = False,
+    show: Show = lambda _: None,
+) -> Result:
+    """Measure a task, choose what is not given, train, and write record, checkpoint and report.
+
+    Args:
+        task: a Task, or a function that makes one; the function is called after the seeds are set, so that the model's first
+            parameters follow from ``seed``.
+        out: folder for record.jsonl, checkpoint.pt and report.html.
+        name: what the task is called.
+        epochs: passes over the training data.
+        minutes: stop after the first epoch that ends later than this; an outer limit, it decides nothing else.
+        seed: of parameters, order, dropout, trials.
+        optimizer, lr, momentum, batch_size: fix these; all others are chosen.
+        device: where to train.
+        workers: loader processes.
+        resume: continue the run in ``out``, bit for bit.
+        show: receives every record entry as it is written.
+
+    Returns:
+        The model, its best and final parameters, and the record.
+
+    Raises:
+        InadmissibleValue, TaskError, RunFolderError, DamagedFile: bad input; nothing is lost.
+        Diverged: the loss is not finite whatever the step; the last good state is in the checkpoint.
+    """
+    asked = Arguments(name, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers)
+    return _Run(task, Path(out), asked, show, resume=resume).result()
+
+
+class _Run:
+    """One run from its folder to its result."""
+
+    def __init__(self, task: Task | Callable[[], Task], out: Path, asked: Arguments, show: Show, *, resume: bool) -> None:
+        self.began = time.monotonic()
+        self.device = _device(asked.device)
+        self.saved = checkpoint.load(out) if resume else None
+        if self.saved is not None:
+            _require_same(asked, self.saved["arguments"], out)
+        self.asked, self.show, self.out = asked, show, out
+        _seed(asked.seed)
+        made = task if isinstance(task, Task) else None
+        if made is None:
+            with users_code():
+                made = task()  # type: ignore[operator]
+        self.task = checked(made)
+        self.task.model.to(self.device)
+        self.source = Source(self.task.train, asked.seed, self.device, asked.workers)
+        self.valid = Source(self.task.valid, asked.seed, self.device, asked.workers)
+        if asked.batch_size is not None and asked.batch_size > self.source.size:
+            raise InadmissibleValue(
+                f"batch_size={asked.batch_size} is larger than the training data ({self.source.size} samples). Pass a smaller batch_size."
+            )
+        self.cost = Cost()
+        self.samples = asked.epochs * self.source.size
+        self.metric_name, self.metric = self._try_out()
+        if not resume:
+            claim(out)
+        self.writer = Writer(out / RECORD, self.saved["offset"] if self.saved else 0)
+
+    def result(self) -> Result:
+        """Do what is still to be done."""
+        with self.writer:
+            if self.saved is None:
+                self._write(self._header())
+                self._save("measuring", {"start": Snapshot.take(self.task.model).pack()})
+            elif self.saved["phase"] == "done":
+                return self._finished()
+            loop = self._loop()
+            self._train(loop)
+            entry = self._closing(loop)
+            self._write(entry)
+            self._save("done", {"final": self.task.model.state_dict(), "best_state": loop.best_state})
+        report.write(self.out)
+        return Result(self.task.model, loop.best_state or self.task.model.state_dict(), self.task.model.state_dict(), read(self.out))
+
+    # Steps.
+
+    def _try_out(self) -> tuple[str | None, Metric | None]:
+        """One batch through model and loss, so that a misfit is told before anything is written."""
+        with torch.random.fork_rng(devices=[]), users_code():
+            batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
+            buffers = [buffer.clone() for buffer in self.task.model.buffers()]
+            with torch.no_grad():
+                loss_of(self.task.model, self.task.loss, batch)
+                for buffer, value in zip(self.task.model.buffers(), buffers, strict=True):
+                    buffer.copy_(value)
+            return derived_metric(self.task, batch)
+
+    def _loop(self) -> Loop:
+        """The loop at its start, or where the checkpoint left it."""
+        saved = self.saved
+        order = self.source.order(-1)
+        judges = order[: min(512, self.source.size // 8, max(16, self.samples // 600))]
+        reference = order[len(judges) :][: _reference_size(self.samples, self.source.size - len(judges))]
+        instruments = Instruments(self.task, self.source, reference, self.cost)
+        with users_code():
+            if saved is not None and saved["phase"] == "training":
+                plan, noise, start_loss = Plan(**saved["plan"]), None, saved["loop"]["guard"]["start"]
+            else:
+                if saved is not None:
+                    Snapshot.unpack(saved["start"]).restore(self.task.model)
+                plan, noise, start_loss = self._choose(instruments, judges)
+            loop = Loop(
+                task=self.task,
+                plan=plan,
+                source=self.source,
+                valid=self.valid,
+                metric=self.metric,
+                epochs=self.asked.epochs,
+                instruments=instruments,
+                cost=self.cost,
+                write=self._write,
+                checkpoint=lambda: self._save("training", {"plan": asdict(plan), "loop": loop.state_dict()}),
+                noise=noise,
+                start_loss=start_loss,
+                tracking=TRACKING,
+                minutes=self.asked.minutes,
+            )
+        if saved is not None and saved["phase"] == "training":
+            loop.load_state_dict(saved["loop"])
+        return loop
+
+    def _choose(self, instruments: Instruments, judges: list[int]) -> tuple[Plan, Noise | None, float]:
+        start_loss = instruments.loss(instruments.reference or judges or list(range(min(64, self.source.size))))
+        if not math.isfinite(start_loss):
+            raise TaskError(self._explain_not_finite(start_loss))
+        given = Given(self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size)  # type: ignore[arg-type]
+        chooser = Chooser(
+            self.task, self.source, instruments, judges, self.cost, self.samples, given, self._write, TRACKING
+        )
+        state = generators()
+        try:
+            return chooser.choose(), chooser.noise, start_loss
+        finally:
+            restore_generators(state)
+
+    def _explain_not_finite(self, loss: float) -> str:
+        """Which training sample is not finite, if it is the data."""
+        for request, batch in zip(self.source.whole(1), self.source.load(self.source.whole(1)), strict=True):
+            for name, value in (("input", batch.inputs), ("target", batch.target)):
+                if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                    return (
+                        f"before the first step: the {name} of training sample {request.indices[0]} has NaN or infinite values, and the "
+                        f"loss is {loss}. Clean the data."
+                    )
+        return f"before the first step: the loss is {loss} although all training data are finite. Look at the model's first parameters and the loss."
+
+    def _train(self, loop: Loop) -> None:
+        with users_code():
+            loop.run()
+
+    # Entries.
+
+    def _header(self) -> Header:
+        return Header(
+            schema=SCHEMA,
+            version=VERSION,
+            task=self.asked.task,
+            seed=self.asked.seed,
+            parameters=sum(p.numel() for p in self.task.model.parameters() if p.requires_grad),
+            train_samples=self.source.size,
+            valid_samples=self.valid.size,
+            epochs=self.asked.epochs,
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            software={"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
+            quantities=UNITS,
+            metric=self.metric_name,
+            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+
+    def _closing(self, loop: Loop) -> Closing:
+        plan, progress = loop.plan, loop.progress
+        last = loop.last_epoch
+        assert last is not None  # noqa: S101 - epoch 0 is always judged
+        heat = None
+        if loop.noise is not None and plan.optimizer == "heavy-ball":
+            parameters = sum(p.numel() for p in loop.parameters)
+            heat = float(temperature(plan.lr, plan.momentum, loop.noise.gradient_variance, plan.batch_size, parameters=parameters))
+        return Closing(
+            optimizer=plan.optimizer,
+            lr=plan.lr,
+            momentum=plan.momentum,
+            batch_size=plan.batch_size,
+            steps=progress.step,
+            epochs=progress.epoch,
+            train_loss=last.train_loss,
+            valid_loss=last.valid_loss,
+            best_valid_loss=progress.best_valid,
+            best_epoch=progress.best_epoch,
+            metric=last.metric,
+            sharpness=loop.sharpness,
+            noise_scale=None if loop.noise is None else loop.noise.noise_scale,
+            temperature=heat,
+            diverged=not math.isfinite(last.valid_loss),
+            cost=self.cost.samples,
+            seconds=loop.seconds,
+        )
+
+    def _write(self, entry: Entry) -> None:
+        self.writer.write(entry)
+        self.show(entry)
+
+    def _save(self, phase: str, content: dict[str, Any]) -> None:
+        self.writer.sync()
+        checkpoint.save(self.out, {"phase": phase, "arguments": asdict(self.asked), "offset": self.writer.offset, **content})
+
+    def _finished(self) -> Result:
+        assert self.saved is not None  # noqa: S101 - only a loaded run is finished
+        self.task.model.load_state_dict(self.saved["final"])
+        if not (self.out / report.NAME).exists():
+            report.write(self.out)
+        record = read(self.out)
+        if record.result is not None:
+            self.show(record.result)
+        return Result(self.task.model, self.saved["best_state"] or self.saved["final"], self.saved["final"], record)
+
+
+def _reference_size(samples: int, available: int) -> int:
+    """One measurement of curvature is to cost about a hundredth of the run."""
+    size = min(256, available, int(samples * 0.01 / 17))
+    return size if size >= 8 else 0
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InadmissibleValue(f"device={name!r} cannot be used here ({str(error).splitlines()[0]}). Pass cpu, or a device that torch sees.") from error
+    return device
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that users' transforms draw from
+    torch.manual_seed(seed)
+
+
+def _require_same(asked: Arguments, remembered: dict[str, Any], out: Path) -> None:
+    for name, value in asdict(asked).items():
+        if remembered.get(name) != value:
+            raise RunFolderError(
+                f"{out} was begun with {name}={remembered.get(name)!r}, not {value!r}. Leave {name} out to resume it, or begin a new run."
+            )
+

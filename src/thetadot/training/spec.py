@@ -1,0 +1,82 @@
+"""Tasks by name or by ``file.py:function``; errors in a user's file are told with its file and line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thetadot.errors import TaskError, ThetadotError
+from thetadot.training.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+def resolve(spec: str, built_in: Mapping[str, Callable[[], Task]]) -> Callable[[], Task]:
+    """The function that makes the task; the file is not executed yet.
+
+    Raises:
+        TaskError: no such name, no such file.
+    """
+    if spec in built_in:
+        return built_in[spec]
+    path_text, separator, name = spec.rpartition(":")
+    if not separator or not path_text.endswith(".py"):
+        known = ", ".join(sorted(built_in))
+        raise TaskError(f"task {spec!r} is unknown. Pass one of: {known}; or file.py:function.")
+    path = Path(path_text).resolve()
+    if not path.is_file():
+        raise TaskError(f"task {spec!r}: there is no file {path}. Pass an existing file.py:function.")
+
+    def make() -> Task:
+        module_name = f"thetadot_task_{path.stem}"
+        found = importlib.util.spec_from_file_location(module_name, path)
+        assert found is not None  # noqa: S101 - a .py file always has a spec
+        assert found.loader is not None  # noqa: S101
+        module = importlib.util.module_from_spec(found)
+        sys.modules[module_name] = module  # so that loader workers and pickles find its classes
+        sys.path.insert(0, str(path.parent))
+        with users_code():
+            found.loader.exec_module(module)
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise TaskError(f"{path} has no function {name!r}. Define it, or name another one after the colon.")
+        with users_code():
+            task = function()
+        return task  # type: ignore[no-any-return]
+
+    return make
+
+
+def checked(task: object) -> Task:
+    """``task`` if it is one."""
+    if not isinstance(task, Task):
+        raise TaskError(f"the task function returned a {type(task).__name__}. Return thetadot.Task(model, loss, train, valid).")
+    return task
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Turn an exception of the user's own code into a TaskError that names their file and line.
+
+    The innermost frame that is neither ours nor a library's is where to look.
+    """
+    try:
+        yield
+    except (ThetadotError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not _foreign(frame.filename)]
+        place = own[-1] if own else None
+        where = f"{place.filename}, line {place.lineno}, in {place.name}: " if place else ""
+        raise TaskError(f"{where}{type(error).__name__}: {error}") from error
+
+
+def _foreign(filename: str) -> bool:
+    ours = str(Path(__file__).resolve().parents[1])
+    return "site-packages" in filename or filename.startswith((ours, "<", sys.base_prefix))

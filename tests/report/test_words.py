@@ -1,0 +1,113 @@
+"""The sentences say what the numbers say."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from thetadot.records import Choice, Curvature, Noise
+from thetadot.report import words
+from thetadot.report.numerals import count, duration, plain, share
+
+from . import conftest
+
+
+def curvature(sharpness: float, limit: float | None, when: str = "training") -> Curvature:
+    return Curvature(when, 0, sharpness, 0.1, limit, 512, 1.0)
+
+
+def noise(scale: float, *, resolved: bool = True) -> Noise:
+    return Noise("training", 0, 1.0, 1.0, scale, scale / 2, scale * 2, resolved, 512, 1.0)
+
+
+def test_curvature_below_the_limit_is_a_share_of_it():
+    assert words.curvature([curvature(3, 100), curvature(12, 100)]).endswith(
+        "at or below 12% of what the step would tolerate."
+    )
+
+
+def test_curvature_above_the_limit_is_not_called_safe():
+    assert words.curvature([curvature(50, 100), curvature(130, 100)]).startswith(
+        "In 1 of 2 measurements the curvature was above"
+    )
+
+
+@pytest.mark.parametrize("entries", [[], [curvature(3, None)]])
+def test_without_a_limit_nothing_is_claimed(entries):
+    assert words.curvature(entries) == ""
+
+
+@pytest.mark.parametrize(
+    ("scale", "resolved", "lesson"),
+    [
+        (640, True, "most of each gradient was noise"),
+        (64, True, "of the same size"),
+        (8, True, "most of each gradient was signal"),
+        (8, False, "not told from the signal"),
+        (640, False, "at least 640"),
+    ],
+)
+def test_noise_is_compared_with_the_batch(scale, resolved, lesson):
+    assert lesson in words.noise([noise(scale, resolved=resolved)], 64.0)
+
+
+def test_cooling_is_told_from_the_highest_temperature():
+    assert (
+        words.cooling(np.array([1.0, 2.0, 0.018])) == "The temperature of the noise fell to 0.9% of its highest value."
+    )
+    assert "not cooled" in words.cooling(np.array([1.0, 1.0]))
+    assert words.cooling(np.array([0.0, 0.0])) == ""
+
+
+def test_a_constant_setting_is_said_to_have_stayed():
+    said = words.pair(
+        words.change("momentum", np.array([0.5, 0.995])), words.change("friction", np.array([0.36, 0.361]))
+    )
+    assert said == "Momentum rose from 0.5 to 0.995, while friction stayed at 0.36."
+
+
+def test_a_motion_that_still_runs_is_not_at_rest():
+    steps = np.arange(100.0)
+    assert "came to rest" in words.portrait(steps, np.exp(-steps / 10))
+    assert "still moving" in words.portrait(steps, np.ones(100))
+
+
+def test_settings_given_by_hand_are_named(make, whole):
+    record = make([Choice("lr", 0.1, "--lr", "given"), *whole])
+    assert "set by hand: lr" in words.verdict(record)
+
+
+def test_without_choices_no_claim_about_tuning(make):
+    assert "hand" not in words.verdict(make([conftest.result()]))
+
+
+def test_an_accuracy_is_a_percentage_and_other_metrics_are_numbers():
+    assert words.metric("accuracy", 0.9889) == "98.9%"
+    assert words.metric("R²", 0.9889) == "0.989"
+    assert words.metric("R²", None) == "–"
+
+
+def test_a_task_without_a_metric_is_judged_by_its_loss(make):
+    head = msgspec.structs.replace(conftest.header(), metric=None)
+    assert words.verdict(make([conftest.result(metric=None)], head)).startswith("Reached a validation loss of 0.0364")
+
+
+def test_learning_by_heart_is_said(whole):
+    rising = [
+        msgspec.structs.replace(conftest.epochs(conftest.motions())[i], valid_loss=v)
+        for i, v in enumerate((1.0, 0.5, 0.9))
+    ]
+    assert "by heart" in words.losses([], rising)
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.99999, "99.9%"), (1.0, "100%"), (0.0, "0%"), (0.5, "50%")])
+def test_only_all_is_a_hundred_percent(value, text):
+    assert share(value) == text
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), 10**400, 1e308])
+def test_numbers_without_measure_have_a_word(value):
+    assert plain(value) == "beyond measure"
+    assert duration(abs(value)) == "an unknown time"
+    assert count(10**400, "step") == "beyond measure steps"
