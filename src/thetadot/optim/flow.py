@@ -153,7 +153,8 @@ class Flow(Optimizer):
         elif implicit or self.integrator.stages > 1:
             raise MissingClosure(
                 f"integrator={name_of(self.integrator)} needs more than one gradient a step, but step() got no "
-                "closure. Pass a closure, or use an integrator of one gradient such as Leapfrog() or Splitting('BAOAB')."
+                "closure. Pass a closure, or use an integrator of one gradient, such as Leapfrog() or "
+                "Splitting('BAOAB')."
             )
         if implicit:
             self._solve(evaluate)
@@ -229,7 +230,8 @@ class Flow(Optimizer):
         system, _ = self.motion(group)
         first = initial_state(system, self.integrator, real_view(p.detach()))
         if self.start == "rest":
-            first["velocity"] = cast("MechanicalIntegrator", self.integrator).at_rest(scales, gradient)
+            velocity = cast("MechanicalIntegrator", self.integrator).at_rest(scales, gradient)
+            first["velocity"] = velocity.to(tensor_of(first, "velocity").dtype)
         return {name: value for name, value in first.items() if name != POSITION}
 
     def _store(self, p: Tensor, state: State) -> None:

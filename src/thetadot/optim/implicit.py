@@ -48,8 +48,6 @@ def solve_midpoint(
     Raises:
         NotConverged: the equation was not solved to √eps of the parameters' dtype; parameters and state are as before.
     """
-    from scipy.optimize import NoConvergence, newton_krylov  # noqa: PLC0415 - half a second of import that few need
-
     parameters = [entry[1] for entry in moving]
     if not parameters:
         return
@@ -72,33 +70,51 @@ def solve_midpoint(
 
     def residual(flat: Vector) -> Vector:
         after = _flatten([tensor_of(state, POSITION) for state in step_through(flat)])
-        if not np.isfinite(after).all():
-            raise _NotFiniteError
         return flat - (begin + after) / 2.0
 
-    tolerance = math.inf
     try:
-        first = residual(begin)
-        tolerance = eps**0.75 * max(1.0, float(abs(begin).max(initial=0.0)), float(abs(first).max(initial=0.0)))
-        solution = newton_krylov(
-            residual, begin - first, method="lgmres", f_tol=tolerance, rdiff=eps**0.5, maxiter=_MOST_ITERATIONS
-        )
-        states = step_through(solution)
-    except (NoConvergence, _NotFiniteError) as error:
-        place(start)
-        found = (
-            "met a gradient that is not finite"
-            if isinstance(error, _NotFiniteError)
-            else f"did not reach {tolerance:.1e}"
-        )
-        raise NotConverged(
-            f"the implicit step {found} in {_MOST_ITERATIONS} iterations. Pass a smaller lr, or parameters in float64."
-        ) from error
-    except BaseException:  # the closure's own: parameters go back before it is passed on
+        states = step_through(_root(residual, begin, eps))
+    except BaseException:  # the closure's own errors too: parameters go back before they are passed on
         place(start)
         raise
     for (_, p, _, _), state in zip(moving, states, strict=True):
         store(p, state)
+
+
+def _root(residual: Callable[[Vector], Vector], begin: Vector, eps: float) -> Vector:
+    """Where the residual vanishes."""
+    from scipy.optimize import NoConvergence, newton_krylov  # noqa: PLC0415 - half a second of import that few need
+
+    first = residual(begin)
+    guess, size = begin, _largest(first)
+    tolerance = eps**0.75 * max(1.0, _largest(begin), min(size, 1.0 / eps))
+    if tolerance < size < math.inf:
+        ahead = _largest(residual(begin - first))
+        if ahead < size:  # the explicit step is a better guess, unless it is unstable
+            guess, size = begin - first, ahead
+    if size <= tolerance:
+        return guess
+
+    def finite(flat: Vector) -> Vector:
+        value = residual(flat)
+        if not np.isfinite(value).all():
+            raise _NotFiniteError
+        return value
+
+    try:
+        return np.asarray(
+            newton_krylov(finite, guess, method="lgmres", f_tol=tolerance, rdiff=eps**0.5, maxiter=_MOST_ITERATIONS)
+        )
+    except (NoConvergence, _NotFiniteError) as error:
+        met = "met a gradient that is not finite" if isinstance(error, _NotFiniteError) else "was not solved"
+        raise NotConverged(
+            f"the implicit step {met}: {tolerance:.1e} was not reached in {_MOST_ITERATIONS} iterations. "
+            "Pass a smaller lr, or parameters in float64."
+        ) from error
+
+
+def _largest(flat: Vector) -> float:
+    return float(abs(flat).max(initial=0.0)) if np.isfinite(flat).all() else math.inf
 
 
 class _NotFiniteError(ArithmeticError):

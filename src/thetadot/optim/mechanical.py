@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 
@@ -16,6 +16,8 @@ from thetadot.systems.base import PerStep
 from thetadot.tensors import accumulation_dtype, real_view, sqrt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.optim.optimizer import ParamsT
 
     from thetadot.systems.base import System
@@ -94,10 +96,13 @@ class MechanicalFlow(Flow):
         return Reading(float(step), damping / float(step) if lr else float("inf"), limit / lr if lr else float("inf"))
 
 
-def adopt(cls: type[MechanicalFlow], sgd: torch.optim.SGD, *, nesterov: bool, **options: Any) -> Any:
+Adopted = TypeVar("Adopted", bound=MechanicalFlow)
+
+
+def adopt(cls: Callable[..., Adopted], sgd: torch.optim.SGD, *, nesterov: bool, **options: Any) -> Adopted:
     """``cls`` with the parameters, hyperparameters and velocity of a torch.optim.SGD in mid-run."""
     if not isinstance(sgd, torch.optim.SGD):
-        raise InadmissibleValue(f"sgd is a {name_of(sgd)}. Pass a torch.optim.SGD.")
+        raise InadmissibleValue(f"sgd is of type {name_of(sgd)}. Pass a torch.optim.SGD.")
     if any(bool(group["nesterov"]) != nesterov for group in sgd.param_groups):
         other = "HeavyBall" if nesterov else "Nesterov"
         raise InadmissibleValue(f"sgd has nesterov={not nesterov}. Use {other}.from_torch, which is that method.")

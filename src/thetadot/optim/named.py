@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
@@ -104,7 +104,7 @@ class HeavyBall(MechanicalFlow):
     @classmethod
     def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
         """Take over a torch.optim.SGD in mid-run: parameters, settings, velocity. Dampening becomes a smaller lr."""
-        return adopt(cls, sgd, nesterov=False, **options)  # type: ignore[no-any-return]
+        return adopt(cls, sgd, nesterov=False, **options)
 
     def to_torch(self) -> torch.optim.SGD:
         """The torch.optim.SGD that continues this run."""
@@ -159,16 +159,12 @@ class Nesterov(MechanicalFlow):
     @classmethod
     def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
         """Take over a torch.optim.SGD(nesterov=True) in mid-run."""
-        return adopt(cls, sgd, nesterov=True, **options)  # type: ignore[no-any-return]
+        return adopt(cls, sgd, nesterov=True, **options)
 
     def to_torch(self) -> torch.optim.SGD:
         """The torch.optim.SGD(nesterov=True) that continues this run (c = 1 only)."""
-        require(
-            self.integrator.lookahead == 1.0,  # type: ignore[attr-defined]
-            f"lookahead={self.integrator.lookahead:g}",  # type: ignore[attr-defined]
-            "is not torch's method",
-            "Only lookahead=1 is.",
-        )
+        lookahead = cast("LookAhead", self.integrator).lookahead
+        require(lookahead == 1.0, f"lookahead={lookahead:g}", "is not torch's method", "Only lookahead=1 is.")
         return release(self, nesterov=True)
 
 

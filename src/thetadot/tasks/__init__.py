@@ -2,4 +2,6 @@
 
 from thetadot.tasks.digits import digits
 
-__all__ = ["digits"]
+BUILT_IN = {"digits": digits}
+
+__all__ = ["BUILT_IN", "digits"]

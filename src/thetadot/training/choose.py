@@ -7,7 +7,7 @@ clock lr/(1-β) is the right scale, and short trials around it choose. All of it
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.analysis import stability_limit
@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 SHARE = 0.15
 """Most of the run's gradient evaluations that measuring and trials may take together."""
 
+HORIZON = 1.0 / 3.0
+"""Best rates fall with the length of a run, rate ∝ steps^(-1/3): between noise-limited descent, where bias e^(-rate·steps) against
+temperature ∝ rate gives 1/2, and curvature-limited descent, where the best rate does not depend on length."""
+
 ITERATIONS = 8
 MOMENTUM = 0.9
-ADAM_LR = 3e-3
-COARSE, FINE = 4.0, 2.0
-_FEWEST_STEPS = 5
+ADAM_LR = 4e-3
+COARSE = 4.0
+LONG = 3  # trials of the second round
+STRETCHES = (4, 3, 2)  # how much longer they are, the first that leaves the first round enough steps
+_FEWEST_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Given:
     lr: float | None = None
     momentum: float | None = None
     batch_size: int | None = None
+    annealing: str | None = None
 
 
 @dataclass
@@ -65,6 +72,13 @@ class Chooser:
     curvature: Curvature | None = None
     noise: Noise | None = None
     tried: list[Candidate] = field(default_factory=list)
+    horizon: float = 1.0
+
+    @property
+    def expected(self) -> tuple[float, int]:
+        """The loss that the best trial came to, and in how many steps; infinite without trials."""
+        best = self._longest_best() if self.tried else None
+        return (best.score, best.steps) if best else (math.inf, 0)
 
     def choose(self) -> Plan:
         """Measure, try, decide, and say why."""
@@ -95,7 +109,7 @@ class Chooser:
         if given is not None:
             self.write(Choice("batch_size", given, "given", "given"))
             return given
-        most = max(1, min(512, self.samples // 1000, self.source.size // 16))
+        most = max(1, min(512, self.samples // 2000, self.source.size // 16))
         least = min(32, most)
         if self.noise is None:
             value = _power_of_two(max(1, min(32, self.source.size // 4)))
@@ -105,7 +119,10 @@ class Chooser:
         bound = "" if self.noise.resolved else "at least "
         why = f"below the noise scale ({bound}{self.noise.noise_scale:.3g} samples), where a larger batch still buys more than it costs"
         if value > self.noise.noise_scale:
-            why = f"noise and signal are equal at {self.noise.noise_scale:.3g} samples already; {value} is the smallest batch that fills the machine"
+            why = (
+                f"noise and signal are equal at {self.noise.noise_scale:.3g} samples at the start, and at more later; {value} keeps the steps cheap "
+                "and many"
+            )
         self.write(Choice("batch_size", value, why, "measured"))
         return value
 
@@ -130,12 +147,14 @@ class Chooser:
         return best
 
     def _try(self, families: tuple[Family, ...], momentum: float, batch_size: int) -> tuple[Candidate, Literal["tried", "rule"]]:
-        """Successive halving: a coarse ladder, the two best twice as long, then the neighbours of the best."""
+        """The setting that trials prefer, its rate carried over to the length of the run."""
         allowance = (SHARE - self.tracking) * self.samples - self.cost.samples - self._warm_cost()
         judging = 2.0 * len(self.judges) / 3.0
-        rungs = len(families) * 3
-        units, scores = rungs + 2 + 2 + 4, rungs + 2 + 2 + 2  # ladder with room at its ends, two best, two neighbours
-        steps = int((allowance - scores * judging) / (units * batch_size))
+        coarse = 3 * len(families) + 1  # a ladder each, with room at one end
+        for stretch in STRETCHES:
+            steps = int((allowance - (coarse + LONG) * judging) / ((coarse + LONG * stretch) * batch_size))
+            if steps >= _FEWEST_STEPS:
+                break
         center = 1.0 / self.curvature.sharpness if self.curvature and self.curvature.sharpness > 0 else None
         if steps < _FEWEST_STEPS or not self.judges:
             if center is not None and families == ("heavy-ball",):
@@ -144,51 +163,51 @@ class Chooser:
         trials = Trials(self.task, self.source, self.instruments, self.judges, batch_size, self.cost, self.write)
         limit = self.cost.samples + allowance
         try:
-            best = self._search(trials, families, momentum, center or 1.0, steps, limit, batch_size)
+            best = self._search(trials, families, momentum, center or 1.0, (steps, stretch * steps), limit, batch_size)
             if best.snapshot is not None:
                 best.snapshot.restore(self.task.model)
                 self._measure("warm-up")
         finally:
             trials.rewind()
-        return best, "tried"
+        self.horizon = min(1.0, (best.steps * batch_size / self.samples) ** HORIZON)
+        return Candidate(best.optimizer, best.rate * self.horizon, momentum, best.steps, best.score), "tried"
 
     def _search(
-        self, trials: Trials, families: tuple[Family, ...], momentum: float, center: float, steps: int, limit: float, batch_size: int
+        self, trials: Trials, families: tuple[Family, ...], momentum: float, center: float, lengths: tuple[int, int], limit: float, batch_size: int
     ) -> Candidate:
-        def run(candidate: Candidate, until: int, turn: int) -> None:
+        """A coarse ladder for each family; then the best, its lower neighbour and the best of the other family, continued."""
+
+        def run(candidate: Candidate, until: int, turn: int) -> bool:
+            cost = (until - candidate.steps) * batch_size + 2.0 * len(self.judges) / 3.0
+            if self.cost.samples + cost > limit and self.tried:
+                return False
             trials.advance(candidate, until, turn)
             if candidate not in self.tried:
                 self.tried.append(candidate)
+            return True
 
-        def affordable(count: int) -> bool:
-            return self.cost.samples + count * batch_size + 2.0 * len(self.judges) / 3.0 <= limit
-
+        steps, longer = lengths
+        long = LONG * (longer - steps) * batch_size  # kept for the second round
+        bests: list[Candidate] = []
         for family in families:
             middle = center if family == "heavy-ball" else ADAM_LR
             ladder = [Candidate(family, middle * COARSE**k, momentum) for k in (-1, 0, 1)]
             for candidate in ladder:
                 run(candidate, steps, 1)
-            for _ in range(3):  # climb on while the best stands at an end
+            while self.cost.samples + steps * batch_size + long <= limit:  # climb on while the best stands at an end
                 ladder.sort(key=lambda c: c.rate)
                 best = min(ladder, key=lambda c: c.score)
-                end = best in (ladder[0], ladder[-1]) and math.isfinite(best.score)
-                if not math.isfinite(best.score):
-                    beyond = ladder[0].rate / COARSE**2
-                elif end:
-                    beyond = best.rate * (COARSE if best is ladder[-1] else 1.0 / COARSE)
-                else:
+                if math.isfinite(best.score) and best is not ladder[0] and best is not ladder[-1]:
                     break
-                if not affordable(steps):
+                up = math.isfinite(best.score) and best is ladder[-1]
+                ladder.append(Candidate(family, ladder[-1].rate * COARSE if up else ladder[0].rate / COARSE, momentum))
+                if not run(ladder[-1], steps, 1):
                     break
-                ladder.append(Candidate(family, beyond, momentum))
-                run(ladder[-1], steps, 1)
-        for candidate in sorted(self.tried, key=lambda c: c.score)[:2]:
-            if affordable(steps):
-                run(candidate, 2 * steps, 2)
-        best = self._longest_best()
-        for factor in (FINE, 1.0 / FINE):
-            if affordable(2 * steps):
-                run(Candidate(best.optimizer, best.rate * factor, momentum), 2 * steps, 3)
+            bests.append(min(ladder, key=lambda c: c.score))
+        bests.sort(key=lambda c: c.score)
+        lower = [c for c in self.tried if c.optimizer == bests[0].optimizer and math.isclose(c.rate, bests[0].rate / COARSE)]
+        for candidate in (bests[0], *(lower or [Candidate(bests[0].optimizer, bests[0].rate / COARSE, momentum)]), *bests[1:]):
+            run(candidate, longer, 2)
         return self._longest_best()
 
     def _longest_best(self) -> Candidate:
@@ -205,15 +224,23 @@ class Chooser:
 
     def _couple(self, plan: Plan) -> Plan:
         """Raise the momentum as lr falls, unless the motion would not have time to relax."""
-        from dataclasses import replace  # noqa: PLC0415
-
-        if plan.optimizer == "adam" or plan.momentum == 0:
-            why = "Adam's memory stays as it is" if plan.optimizer == "adam" else "there is no momentum to raise"
-            self.write(Choice("annealing", "cosine", f"lr falls to {plan.end:.0%} while the batch grows; {why}", "rule"))
+        coupled = replace(plan, coupled=True)
+        refusal = None
+        if plan.optimizer == "adam":
+            refusal = "Adam's memory stays as it is"
+        elif plan.momentum == 0:
+            refusal = "there is no momentum to raise"
+        elif self.given.annealing == "cosine":
+            refusal = "momentum stays as it is, as given"
+        if refusal is not None:
+            self.write(Choice("annealing", "cosine", f"lr falls to {plan.end:.0%} while the batch grows to {plan.last_batch}; {refusal}", "rule"))
             return plan
-        why = f"the time step falls to {plan.end:.0%} at fixed friction, so momentum rises from {plan.momentum:g} to {replace(plan, coupled=True).at(1.0).momentum:.4f} by the exact rule"
+        why = (
+            f"the time step falls to {plan.end:.0%} at fixed friction while the batch grows to {plan.last_batch}, so momentum rises from "
+            f"{plan.momentum:g} to {coupled.at(1.0).momentum:.4f} by the exact rule"
+        )
         self.write(Choice("annealing", "coupled", why, "rule"))
-        return replace(plan, coupled=True)
+        return coupled
 
     def _explain(self, best: Candidate, batch_size: int, source: Literal["given", "tried", "rule"]) -> None:
         others = [c for c in self.tried if c.optimizer != best.optimizer and math.isfinite(c.score)]
@@ -245,12 +272,13 @@ class Chooser:
         if source == "rule":
             return "the run is too short for trials"
         if best.optimizer == "adam":
-            return f"best of the rates tried around {ADAM_LR:g}, Adam's usual scale"
-        if self.curvature is None or self.curvature.sharpness <= 0:
-            return "best of the rates tried"
-        start = self.curvature.sharpness
-        share = best.lr * start / stability_limit(best.momentum)
-        return f"best of the rates tried around 1/curvature; {share:.2g} of the stability limit at curvature {start:.3g}"
+            around = f"{ADAM_LR:g}, Adam's usual scale"
+        elif self.curvature is None or self.curvature.sharpness <= 0:
+            around = "1"
+        else:
+            share = best.lr * self.curvature.sharpness / stability_limit(best.momentum)
+            around = f"1/curvature (it is {share:.2g} of the stability limit at curvature {self.curvature.sharpness:.3g})"
+        return f"{best.lr / self.horizon:.3g} was best in trials of {best.steps} steps around {around}; × {self.horizon:.2g} for the run's length"
 
 
 def _power_of_two(value: float) -> int:

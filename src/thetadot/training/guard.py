@@ -2,7 +2,8 @@
 
     tripped:  smoothed loss > best + (start - best)/4, or not finite
 
-a loss that has lost a quarter of all that was gained. Then the run goes back to the last good state and steps half as far.
+a loss that has lost a quarter of all that was gained, or a run that is as far behind its own trial. Then it goes back to the last good state
+and steps half as far.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
+MOST_BEHIND = 4  # rollbacks for being behind the trial; after them the trial was luck
+_SMOOTH = 0.6
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Guard:
         memory: steps that the smoothing remembers.
         start: loss before the first step.
         shrink: factor on the time step, halved at every rollback.
+        expected: loss that the trial of these settings came to, in ``patience`` steps.
     """
 
     memory: int
@@ -33,6 +37,10 @@ class Guard:
     best: float = math.inf
     shrink: float = 1.0
     rollbacks: int = 0
+    expected: float = math.inf
+    patience: int = 0
+    taken: int = 0
+    behind: int = 0
     good: Snapshot | None = field(default=None, repr=False)
     good_progress: dict[str, Any] = field(default_factory=dict)
 
@@ -41,32 +49,43 @@ class Guard:
         """The smoothed loss, debiased."""
         return self.smoothed / self.weight if self.weight else self.start
 
-    def tripped(self, loss: float) -> bool:
-        """Take in a step's loss; whether the run must go back."""
+    def tripped(self, loss: float) -> str | None:
+        """Take in a step's loss; why the run must go back, None if it need not."""
         if not math.isfinite(loss):
-            return True
+            return "the loss was not finite"
         rate = 1.0 / self.memory
         self.smoothed += rate * (loss - self.smoothed)
         self.weight += rate * (1.0 - self.weight)
-        if self.weight < 0.6:
-            return False  # not smooth yet
+        self.taken += 1
+        if self.weight < _SMOOTH:
+            return None
         self.best = min(self.best, self.level)
-        return self.level > self.best + max(0.25 * (self.start - self.best), 0.25 * abs(self.start))
+        if self.level > self._bound(self.best):
+            return "the loss had lost a quarter of what was gained"
+        if self.taken > self.patience and self.behind < MOST_BEHIND and self.level > self._bound(self.expected):
+            self.behind += 1
+            return "the loss was far behind that of the trial"
+        return None
+
+    def _bound(self, reached: float) -> float:
+        return reached + 0.25 * max(self.start - reached, abs(self.start))
 
     def healthy(self) -> bool:
         """Whether the present state is worth keeping."""
-        return self.weight < 0.6 or self.level <= self.best + 0.1 * abs(self.start - self.best)
+        return self.weight < _SMOOTH or self.level <= self.best + 0.1 * abs(self.start - self.best)
 
     def rewind(self) -> None:
         """Half the step; the smoothing begins anew."""
         self.shrink *= 0.5
         self.rollbacks += 1
         self.smoothed = self.weight = 0.0
+        self.taken = 0
         self.best = math.inf
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and the last good state."""
         numbers = {name: getattr(self, name) for name in ("memory", "start", "smoothed", "weight", "best", "shrink", "rollbacks")}
+        numbers |= {name: getattr(self, name) for name in ("expected", "patience", "taken", "behind")}
         return numbers | {"good": self.good.pack() if self.good else None, "good_progress": self.good_progress}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

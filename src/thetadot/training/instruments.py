@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 When = Literal["start", "warm-up", "training"]
 MICRO_BATCHES = 8
+FIRST_ITERATIONS = 8
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Instruments:
         self.source = source
         self.reference = reference
         self.cost = cost
-        self.vector: Tensor | None = None
+        self.vectors: dict[str, Tensor] = {}
 
     def batch(self, indices: list[int]) -> Batch:
         """Some samples as one batch."""
@@ -66,13 +67,18 @@ class Instruments:
         return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch)).value()
 
     def curvature(self, when: When, step: int, iterations: int, reading: Reading | None = None) -> Curvature | None:
-        """Largest curvature and the optimizer's limit; None where it is not finite."""
+        """Largest curvature and the optimizer's limit; None where it is not finite.
+
+        Begins with the vector of the last reading of its kind; a first reading takes twice as many iterations.
+        """
         batch = self.batch(self.reference)
         objective = Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch))
         preconditioner = _flat_preconditioner(objective, reading)
         dimension = sum(p.numel() for p in objective.parameters)
-        start = self.vector
-        if start is None or start.numel() != dimension:
+        kind = "plain" if preconditioner is None else "preconditioned"
+        start = self.vectors.get(kind)
+        if start is None:
+            iterations = max(iterations, FIRST_ITERATIONS)
             like = objective.parameters[0]
             generator = torch.Generator().manual_seed(7)
             start = torch.randn(dimension, generator=generator).to(like.device, like.dtype)
@@ -82,7 +88,7 @@ class Instruments:
         self.cost.gradient(2.0 * found.products * batch.size)
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return None
-        self.vector = found.vector
+        self.vectors[kind] = found.vector
         return Curvature(
             when=when,
             step=step,
@@ -123,11 +129,11 @@ class Instruments:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later measurement begins with."""
-        return {"vector": self.vector}
+        return {"vectors": self.vectors}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self.vector = state["vector"]
+        self.vectors = dict(state["vectors"])
 
 
 def _flat_preconditioner(objective: Objective, reading: Reading | None) -> Tensor | None:

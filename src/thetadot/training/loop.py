@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOTIONS = 600  # motion entries a run writes, about
 READINGS = 8  # measurements during training
 GOOD_EVERY = 0.02  # share of the run between two good states
-TRACKING_ITERATIONS = 3
+TRACKING_ITERATIONS = 4
 FEW_EPOCHS = 20
 
 
@@ -80,6 +80,7 @@ class Loop:
         checkpoint: called where the run may be cut off and resumed.
         noise: the latest measured gradient noise.
         start_loss: loss before the first step.
+        expected: loss that the best trial came to, and its steps.
         tracking: share of the run that measuring during training may cost.
         minutes: no epoch begins later than this.
     """
@@ -99,6 +100,7 @@ class Loop:
         checkpoint: Callable[[], None],
         noise: Noise | None,
         start_loss: float,
+        expected: tuple[float, int],
         tracking: float,
         minutes: float | None = None,
     ) -> None:
@@ -109,7 +111,8 @@ class Loop:
         self.optimizer = plan.build(self.parameters)
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
-        self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start_loss)
+        self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start_loss, expected=expected[0])
+        self.guard.patience = 2 * expected[1] + self.guard.memory + int(plan.warmup * steps)
         self.origin = [p.detach().clone() for p in self.parameters]
         self.noise = noise
         self.sharpness: float | None = None
@@ -155,8 +158,9 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(self.task.model, self.task.loss, batch)
         value = float(loss.detach())
-        if self.guard.tripped(value):
-            self._go_back(value, batch, indices)
+        because = self.guard.tripped(value)
+        if because is not None:
+            self._go_back(because, batch, indices)
         loss.backward()  # type: ignore[no-untyped-call]
         recorded = progress.step % self.motion_every == 0
         before = [p.detach().clone() for p in self.parameters] if recorded else None
@@ -209,7 +213,7 @@ class Loop:
 
     # The guard.
 
-    def _go_back(self, value: float, batch: Batch, indices: list[int]) -> None:
+    def _go_back(self, because: str, batch: Batch, indices: list[int]) -> None:
         """Restore the last good state; raise Diverged where a smaller step cannot help."""
         good = self.guard.good
         assert good is not None  # noqa: S101 - kept before the first step
@@ -228,7 +232,6 @@ class Loop:
         self.progress = Progress(**self.guard.good_progress)
         self.optimizer = self.plan.build(self.parameters)  # at rest
         good.restore(self.task.model)
-        because = "the loss was not finite" if not math.isfinite(value) else "the loss had lost a quarter of what was gained"
         self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
         raise _Rewound
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from thetadot.training.forward import Metric
 
 EPOCHS = 60
-TRACKING = 0.04
+TRACKING = 0.03
 Show = Callable[[Entry], None]
 
 
@@ -55,10 +55,13 @@ class Arguments:
     batch_size: int | None = None
     device: str = "cpu"
     workers: int = 0
+    threads: int | None = None
+    annealing: str | None = None
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
         require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")
+        require(self.threads is None or self.threads >= 1, f"threads={self.threads}", "is below 1", "Pass threads >= 1.")
         require(self.workers >= 0, f"workers={self.workers}", "is negative", "Pass workers >= 0.")
         if self.minutes is not None:
             require(0 < self.minutes < math.inf, f"minutes={self.minutes:g}", "is not positive and finite", "Pass minutes > 0.")
@@ -73,6 +76,8 @@ class Arguments:
             )
         if self.batch_size is not None:
             require(self.batch_size >= 1, f"batch_size={self.batch_size}", "is below 1", "Pass batch_size >= 1, or leave it out to have it chosen.")
+        if self.annealing not in (None, "coupled", "cosine"):
+            raise InadmissibleValue(f"annealing={self.annealing!r} is unknown. Pass coupled or cosine.")
         if self.optimizer is not None and self.optimizer not in FAMILIES:
             raise InadmissibleValue(f"optimizer={self.optimizer!r} is unknown. Pass one of {', '.join(FAMILIES)}.")
 
@@ -91,6 +96,8 @@ def run(
     batch_size: int | None = None,
     device: str = "cpu",
     workers: int = 0,
+    threads: int | None = None,
+    annealing: str | None = None,
     resume: bool = False,
     show: Show = lambda _: None,
 ) -> Result:
@@ -107,6 +114,8 @@ def run(
         optimizer, lr, momentum, batch_size: fix these; all others are chosen.
         device: where to train.
         workers: loader processes.
+        threads: of torch; None leaves them as they are. A resumed run takes as many as it began with.
+        annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for heavy ball.
         resume: continue the run in ``out``, bit for bit.
         show: receives every record entry as it is written.
 
@@ -117,7 +126,7 @@ def run(
         InadmissibleValue, TaskError, RunFolderError, DamagedFile: bad input; nothing is lost.
         Diverged: the loss is not finite whatever the step; the last good state is in the checkpoint.
     """
-    asked = Arguments(name, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers)
+    asked = Arguments(name, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing)
     return _Run(task, Path(out), asked, show, resume=resume).result()
 
 
@@ -131,6 +140,9 @@ class _Run:
         if self.saved is not None:
             _require_same(asked, self.saved["arguments"], out)
         self.asked, self.show, self.out = asked, show, out
+        threads = self.saved["threads"] if self.saved else asked.threads
+        if threads is not None:
+            torch.set_num_threads(threads)
         _seed(asked.seed)
         made = task if isinstance(task, Task) else None
         if made is None:
@@ -189,11 +201,11 @@ class _Run:
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
-                plan, noise, start_loss = Plan(**saved["plan"]), None, saved["loop"]["guard"]["start"]
+                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, math.inf, (math.inf, 0)
             else:
                 if saved is not None:
                     Snapshot.unpack(saved["start"]).restore(self.task.model)
-                plan, noise, start_loss = self._choose(instruments, judges)
+                plan, noise, start_loss, expected = self._choose(instruments, judges)
             loop = Loop(
                 task=self.task,
                 plan=plan,
@@ -207,6 +219,7 @@ class _Run:
                 checkpoint=lambda: self._save("training", {"plan": asdict(plan), "loop": loop.state_dict()}),
                 noise=noise,
                 start_loss=start_loss,
+                expected=expected,
                 tracking=TRACKING,
                 minutes=self.asked.minutes,
             )
@@ -214,17 +227,17 @@ class _Run:
             loop.load_state_dict(saved["loop"])
         return loop
 
-    def _choose(self, instruments: Instruments, judges: list[int]) -> tuple[Plan, Noise | None, float]:
+    def _choose(self, instruments: Instruments, judges: list[int]) -> tuple[Plan, Noise | None, float, tuple[float, int]]:
         start_loss = instruments.loss(instruments.reference or judges or list(range(min(64, self.source.size))))
         if not math.isfinite(start_loss):
             raise TaskError(self._explain_not_finite(start_loss))
-        given = Given(self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size)  # type: ignore[arg-type]
+        given = Given(self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing)  # type: ignore[arg-type]
         chooser = Chooser(
             self.task, self.source, instruments, judges, self.cost, self.samples, given, self._write, TRACKING
         )
         state = generators()
         try:
-            return chooser.choose(), chooser.noise, start_loss
+            return chooser.choose(), chooser.noise, start_loss, chooser.expected
         finally:
             restore_generators(state)
 
@@ -297,7 +310,7 @@ class _Run:
 
     def _save(self, phase: str, content: dict[str, Any]) -> None:
         self.writer.sync()
-        checkpoint.save(self.out, {"phase": phase, "arguments": asdict(self.asked), "offset": self.writer.offset, **content})
+        checkpoint.save(self.out, {"phase": phase, "arguments": asdict(self.asked), "threads": torch.get_num_threads(), "offset": self.writer.offset, **content})
 
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished

@@ -1,0 +1,7 @@
+"""``python -m thetadot.cli``."""
+
+import sys
+
+from thetadot.cli import main
+
+sys.exit(main())

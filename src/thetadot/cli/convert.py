@@ -1,0 +1,199 @@
+"""``thetadot convert``: one setting changed; what the other two should become, by which invariant."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from thetadot.errors import ThetadotError, require
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "convert"
+HELP = "Read lr, momentum and batch size as mechanics, and say what two of them become when one changes."
+EPILOG = """examples:
+  thetadot convert --lr 0.1 --momentum 0.9 --batch-size 128 --to-lr 0.01
+  thetadot convert --lr 0.1 --momentum 0.9 --batch-size 128 --to-batch-size 1024 --sharpness 12
+
+One equation does not fix two settings: each row keeps another pair of invariants. With --sharpness,
+rows whose step is above the stability limit are vetoed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Settings that keep some invariants, and what they do to the others, as factors."""
+
+    keeps: str
+    lr: float
+    momentum: float
+    batch_size: float
+    step: float
+    friction: float
+    temperature_factor: float
+    verdict: str = ""
+    recommended: bool = False
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("--lr", type=float, required=True, help="present learning rate")
+    parser.add_argument("--momentum", type=float, required=True, help="present momentum")
+    parser.add_argument("--batch-size", type=float, required=True, metavar="B", help="present batch size")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--to-lr", type=float, metavar="LR", help="new learning rate")
+    target.add_argument("--to-batch-size", type=float, metavar="B", help="new batch size")
+    parser.add_argument("--sharpness", type=float, metavar="H", help="largest curvature, to veto unstable rows")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Convert and print."""
+    present, rows = translate(
+        options.lr, options.momentum, options.batch_size, to_lr=options.to_lr, to_batch_size=options.to_batch_size, sharpness=options.sharpness
+    )
+    if options.json:
+        print(json.dumps({"present": asdict(present), "rows": [asdict(row) for row in rows]}))
+    else:
+        _show(present, rows)
+    return 0
+
+
+def translate(
+    lr: float,
+    momentum: float,
+    batch_size: float,
+    *,
+    to_lr: float | None = None,
+    to_batch_size: float | None = None,
+    sharpness: float | None = None,
+) -> tuple[Row, list[Row]]:
+    """The present reading, and one row per pair of invariants.
+
+    Raises:
+        InadmissibleValue: lr <= 0, momentum outside [0, 1), batch size <= 0, sharpness <= 0.
+    """
+    _check(lr, momentum, batch_size, to_lr, to_batch_size, sharpness)
+    present = _row("present", lr, momentum, batch_size, lr / (1 - momentum) / batch_size)
+    rows = _to_lr(present, to_lr) if to_lr is not None else _to_batch_size(present, to_batch_size or 0.0)
+    return present, _recommend([_judged(row, sharpness) for row in rows], to_batch=to_lr is None)
+
+
+def _to_lr(present: Row, lr: float) -> list[Row]:
+    from thetadot.translation import momentum_at
+
+    ratio = lr / present.lr
+    heat = lr_heat(present)
+    kept = float(momentum_at(ratio, present.momentum)) if ratio > 0 else 0.0
+    same = _row("friction and temperature", lr, kept, 1.0, heat)
+    batch = present.batch_size * same.step / present.step  # T = γs²/(2λB)
+    return [
+        _row("friction and temperature", lr, kept, batch, heat),
+        _row("friction, at this batch size (annealing)", lr, kept, present.batch_size, heat),
+        _row("momentum and temperature (linear rule)", lr, present.momentum, present.batch_size * ratio, heat),
+        _row("clock lr/(1-momentum) and temperature", lr, 1.0 - (1.0 - present.momentum) * ratio, present.batch_size, heat),
+    ]
+
+
+def _to_batch_size(present: Row, batch_size: float) -> list[Row]:
+    from thetadot.translation import cayley, lr_of
+
+    ratio = batch_size / present.batch_size
+    heat = lr_heat(present)
+    step = present.step * ratio
+    momentum = float(cayley(present.friction * step))
+    return [
+        _row("friction and temperature", float(lr_of(step, momentum)), momentum, batch_size, heat),
+        _row("momentum and temperature (linear rule)", present.lr * ratio, present.momentum, batch_size, heat),
+        _row("lr and temperature (momentum does it)", present.lr, 1.0 - (1.0 - present.momentum) / ratio, batch_size, heat),
+        _row("lr and momentum (cooler or hotter)", present.lr, present.momentum, batch_size, heat),
+    ]
+
+
+def lr_heat(present: Row) -> float:
+    """α/((1-β)B), to which temperature is proportional."""
+    return present.lr / (1.0 - present.momentum) / present.batch_size
+
+
+def _row(keeps: str, lr: float, momentum: float, batch_size: float, heat: float) -> Row:
+    from thetadot.translation import to_physical
+
+    if not -1 < momentum < 1:
+        return Row(keeps, lr, momentum, batch_size, math.nan, math.nan, math.nan)
+    physical = to_physical(lr, momentum)
+    factor = lr / (1.0 - momentum) / batch_size / heat
+    return Row(keeps, lr, momentum, batch_size, float(physical.step), float(physical.friction), factor)
+
+
+def _judged(row: Row, sharpness: float | None) -> Row:
+    from dataclasses import replace
+
+    from thetadot.analysis import stability_limit
+
+    if not 0 <= row.momentum < 1:
+        return replace(row, verdict="vetoed: the momentum is outside [0, 1), so large a change cannot keep these")
+    if row.batch_size < 1:
+        return replace(row, verdict="vetoed: less than one sample a batch")
+    if sharpness is not None and row.lr * sharpness >= stability_limit(row.momentum):
+        limit = stability_limit(row.momentum) / sharpness
+        return replace(row, verdict=f"vetoed: lr is above the stability limit {limit:.4g} at this sharpness")
+    return row
+
+
+def _recommend(rows: list[Row], *, to_batch: bool) -> list[Row]:
+    """One of the rows that are not vetoed, with the reason."""
+    from dataclasses import replace
+
+    order = (1, 2, 0) if to_batch else (0, 2, 3, 1)
+    whys = {
+        "friction and temperature": "the same equation of motion, only stepped differently",
+        "momentum and temperature (linear rule)": "noise-limited training sees only temperature and lr/(1-momentum) per sample, and momentum stays familiar",
+        "lr and temperature (momentum does it)": "the same temperature without a larger lr",
+        "clock lr/(1-momentum) and temperature": "the same overdamped motion at the same batch size",
+        "friction, at this batch size (annealing)": "the same friction, cooler",
+    }
+    for index in order:
+        if not rows[index].verdict:
+            rows[index] = replace(rows[index], recommended=True, verdict=f"recommended: {whys[rows[index].keeps]}")
+            break
+    return rows
+
+
+def _check(
+    lr: float, momentum: float, batch_size: float, to_lr: float | None, to_batch_size: float | None, sharpness: float | None
+) -> None:
+    positive = {"lr": lr, "batch_size": batch_size, "to_lr": to_lr, "to_batch_size": to_batch_size, "sharpness": sharpness}
+    for name, value in positive.items():
+        if value is not None:
+            require(0 < value < math.inf, f"{name}={value:g}", "is not a positive finite number", f"Pass {name.replace('_', '-')} > 0.")
+    require(
+        0 <= momentum < 1,
+        f"momentum={momentum:g}",
+        "is outside [0, 1): without friction there is no temperature to keep",
+        "Pass 0 <= momentum < 1.",
+    )
+    if (to_lr is None) == (to_batch_size is None):
+        raise ThetadotError("give either --to-lr or --to-batch-size, not both or neither.")
+
+
+def _show(present: Row, rows: list[Row]) -> None:
+    from rich.table import Table
+
+    from thetadot.cli.display import console
+
+    out = console(sys.stdout)
+    out.print(
+        f"lr {present.lr:g}, momentum {present.momentum:g}, batch size {present.batch_size:g}  =  "
+        f"time step {present.step:.6g}, friction {present.friction:.6g}, temperature T"
+    )
+    table = Table()
+    for heading in ("keeps", "lr", "momentum", "batch size", "time step", "friction", "temperature", ""):
+        table.add_column(heading, justify="left" if heading in ("keeps", "") else "right")
+    for row in rows:
+        style = "bold green" if row.recommended else "dim" if row.verdict.startswith("vetoed") else None
+        numbers = (f"{row.lr:.6g}", f"{row.momentum:.6g}", f"{row.batch_size:.4g}", f"{row.step:.4g}", f"{row.friction:.4g}")
+        table.add_row(row.keeps, *numbers, f"{row.temperature_factor:.4g} T", row.verdict, style=style)
+    out.print(table)

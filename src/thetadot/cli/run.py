@@ -1,0 +1,95 @@
+"""``thetadot run``: measure a task, choose its settings, train it, show it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thetadot.errors import ThetadotError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from thetadot.training import Result
+
+NAME = "run"
+HELP = "Measure a task, choose lr, momentum and batch size, train it, and show the run as motion."
+EPILOG = """built-in tasks:
+  digits    1,797 handwritten digits, a small convolutional network
+
+your own: file.py:function, where function() returns
+  thetadot.Task(model, loss, train, valid, metric=None)
+
+The folder holds record.jsonl, checkpoint.pt and report.html."""
+
+_REMEMBERED = ("epochs", "minutes", "seed", "optimizer", "lr", "momentum", "batch_size", "device", "workers", "threads", "annealing")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("task", nargs="?", metavar="TASK", help="a built-in task or file.py:function (default: digits)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/TASK)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training data (default: 60)")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no epoch later than this")
+    parser.add_argument("--seed", type=int, metavar="S", help="of parameters, order, dropout (default: 0)")
+    parser.add_argument("--optimizer", metavar="NAME", help="heavy-ball or adam, instead of choosing")
+    parser.add_argument("--lr", type=float, help="instead of choosing")
+    parser.add_argument("--momentum", type=float, help="instead of choosing (β₁ of adam)")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="instead of choosing; stays fixed")
+    parser.add_argument("--annealing", metavar="NAME", help="coupled (momentum rises as lr falls, friction fixed) or cosine")
+    parser.add_argument("--device", metavar="NAME", help="where to train (default: cpu)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that load data (default: 0)")
+    parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR exactly where it was cut off")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object, the last line of standard output")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Run, show, and print."""
+    from thetadot.cli.display import Display, console, summary
+    from thetadot.tasks import BUILT_IN
+    from thetadot.training import run
+    from thetadot.training.folder import fresh
+    from thetadot.training.spec import resolve
+
+    given: dict[str, Any] = {name: getattr(options, name) for name in _REMEMBERED if getattr(options, name) is not None}
+    name = options.task
+    if options.resume is not None:
+        name, given = _remembered(Path(options.resume), name, given)
+        if options.out is not None and Path(options.out).resolve() != Path(options.resume).resolve():
+            raise ThetadotError(f"--out {options.out} contradicts --resume {options.resume}. Leave --out away to continue that run.")
+        out = Path(options.resume)
+    else:
+        name = name or "digits"
+        out = Path(options.out) if options.out else fresh(name.rpartition(":")[2])
+    make = resolve(name, BUILT_IN)
+    with Display(console(sys.stderr), out) as show:
+        result = run(make, out=out, name=name, resume=options.resume is not None, show=show, **given)
+    summary(console(sys.stderr if options.json else sys.stdout), result.record, out)
+    if options.json:
+        print(json.dumps(_object(result, out)))
+    return 0
+
+
+def _remembered(folder: Path, name: str | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The folder's own arguments; what is repeated must agree, which ``run`` checks."""
+    from thetadot.training import checkpoint
+
+    saved = dict(checkpoint.load(folder)["arguments"])
+    task = saved.pop("task")
+    if name is not None and name != task:
+        raise ThetadotError(f"{folder} was begun with task {task!r}, not {name!r}. Leave the task out to resume it, or begin a new run.")
+    return task, saved | given
+
+
+def _object(result: Result, out: Path) -> dict[str, Any]:
+    closing, header = result.record.result, result.record.header
+    assert closing is not None  # noqa: S101 - a run that returns has its last line
+    return {
+        "task": header.task,
+        "seed": header.seed,
+        **{name: getattr(closing, name) for name in closing.__struct_fields__},
+        "out": str(out),
+    }

@@ -1,0 +1,12 @@
+"""One thread: the tensors are small, and timings then do not depend on the neighbours."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

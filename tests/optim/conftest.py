@@ -1,0 +1,108 @@
+"""The optimizers under test, and what their tests do with them.
+
+A test that takes ``every``, ``plain``, ``noisy``, ``quiet`` or ``momentous`` runs once for each optimizer of that kind;
+``lab`` builds and runs it.
+"""
+
+import functools
+import io
+import types
+
+import pytest
+import torch
+
+from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, ImplicitHeavyBall, Kramers, Langevin, Nesterov
+
+PLAIN = {
+    "GradientDescent": GradientDescent,
+    "HeavyBall": HeavyBall,
+    "HeavyBall-torch": functools.partial(HeavyBall, convention="torch"),
+    "HeavyBall-displacement": functools.partial(HeavyBall, convention="displacement"),
+    "HeavyBall-rest": functools.partial(HeavyBall, start="rest"),
+    "Nesterov": Nesterov,
+    "Nesterov-half": functools.partial(Nesterov, lookahead=0.5),
+    "Nesterov-torch": functools.partial(Nesterov, convention="torch"),
+    "Langevin": functools.partial(Langevin, temperature=0.01),
+    "Kramers": functools.partial(Kramers, temperature=0.01),
+    "Adam": Adam,
+    "AdamW": AdamW,
+}
+NOISY = ("Langevin", "Kramers")
+EVERY = PLAIN | {"ImplicitHeavyBall": ImplicitHeavyBall}
+KINDS = {
+    "every": list(EVERY),
+    "plain": list(PLAIN),
+    "noisy": list(NOISY),
+    "quiet": [name for name in EVERY if name not in NOISY],
+    "momentous": [name for name in PLAIN if name not in ("GradientDescent", "Langevin", "Adam", "AdamW")],
+}
+LR = 0.05
+
+
+def build(name, params, lr=LR, **options):
+    """The optimizer under a fixed key: noise is that of the same seed everywhere."""
+    if name in NOISY:
+        options.setdefault("generator", torch.Generator().manual_seed(7))
+    return EVERY[name](params, lr=lr, **options)
+
+
+def tensors(dtype=torch.float64, shapes=((3, 2), (4,), ())):
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
+
+
+def closure_of(optimizer, params):
+    """L = Σ|p-1|²/2 + Σp⁴/4, in terms of the moduli."""
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum(((p - 1).abs().square() / 2 + p.abs() ** 4 / 4).sum() for p in params)
+        loss.backward()
+        return loss
+
+    return closure
+
+
+def run(optimizer, params, steps=5):
+    closure = closure_of(optimizer, params)
+    for _ in range(steps):
+        optimizer.step(closure)
+    return params
+
+
+def values(params):
+    return [p.detach().clone() for p in params]
+
+
+def assert_equal(some, others):
+    assert len(some) == len(others)
+    for p, q in zip(some, others, strict=True):
+        assert torch.equal(p, q)
+
+
+def saved(optimizer):
+    buffer = io.BytesIO()
+    torch.save(optimizer.state_dict(), buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def pytest_generate_tests(metafunc):
+    for kind, names in KINDS.items():
+        if kind in metafunc.fixturenames:
+            metafunc.parametrize(kind, names)
+
+
+@pytest.fixture
+def lab():
+    return types.SimpleNamespace(
+        LR=LR,
+        NOISY=NOISY,
+        assert_equal=assert_equal,
+        build=build,
+        closure_of=closure_of,
+        run=run,
+        saved=saved,
+        tensors=tensors,
+        values=values,
+    )

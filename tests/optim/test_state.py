@@ -1,0 +1,226 @@
+"""State: copied, saved, refused, converted."""
+
+import copy
+import functools
+import pickle
+
+import pytest
+import torch
+
+from thetadot.errors import DamagedFile, InadmissibleValue
+from thetadot.optim import HeavyBall, Nesterov
+
+# Copies and pickles.
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_copies_continue_identically(lab, every, duplicate):
+    params = lab.tensors()
+    optimizer = lab.build(every, params)
+    lab.run(optimizer, params)
+    twins, twin = duplicate((params, optimizer))
+    assert all(p is not q for p, q in zip(params, twins, strict=True))
+    lab.run(optimizer, params)
+    lab.run(twin, twins)
+    lab.assert_equal(params, twins)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_saved_run_continues_bit_for_bit(lab, every, dtype):
+    params = lab.tensors(dtype)
+    optimizer = lab.build(every, params)
+    lab.run(optimizer, params)
+    file, others = lab.saved(optimizer), [p.detach().clone().requires_grad_() for p in params]
+    resumed = lab.build(every, others, lr=0.9)  # settings come from the file
+    if every in lab.NOISY:
+        resumed.key = 0
+    resumed.load_state_dict(file)
+    lab.run(optimizer, params)
+    lab.run(resumed, others)
+    lab.assert_equal(params, others)
+    for p, q in zip(params, others, strict=True):
+        for word, value in optimizer.state[p].items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(resumed.state[q][word]))
+            assert torch.as_tensor(value).dtype is torch.as_tensor(resumed.state[q][word]).dtype
+
+
+def test_a_state_dict_is_not_changed_by_loading_or_running(lab, plain):
+    params = lab.tensors()
+    optimizer = lab.build(plain, params)
+    lab.run(optimizer, params)
+    file = copy.deepcopy(optimizer.state_dict())
+    kept = copy.deepcopy(file)
+    optimizer.load_state_dict(file)
+    lab.run(optimizer, params)
+    for index, state in kept["state"].items():
+        for word, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(file["state"][index][word]))
+
+
+def test_velocity_is_float32_beside_bfloat16(lab, momentous):
+    params = lab.tensors(torch.bfloat16)
+    optimizer = lab.build(momentous, params)
+    lab.run(optimizer, params)
+    assert {optimizer.state[p]["velocity"].dtype for p in params} == {torch.float32}
+    fresh = lab.build(momentous, lab.tensors(torch.bfloat16))
+    fresh.load_state_dict(lab.saved(optimizer))
+    found = [fresh.state[p]["velocity"] for p in fresh.param_groups[0]["params"]]
+    lab.assert_equal(found, [optimizer.state[p]["velocity"] for p in params])
+
+
+# What is refused.
+
+
+def snapshot(optimizer):
+    return copy.deepcopy((optimizer.state_dict(), optimizer.steps, optimizer.key))
+
+
+def assert_as_before(optimizer, before):
+    state_dict, steps, key = before
+    found = optimizer.state_dict()
+    assert (optimizer.steps, optimizer.key) == (steps, key)
+    assert found["param_groups"] == state_dict["param_groups"]
+    assert found["state"].keys() == state_dict["state"].keys()
+    for index, state in state_dict["state"].items():
+        for word, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(found["state"][index][word]))
+
+
+def without(state_dict, key):
+    return {name: value for name, value in state_dict.items() if name != key}
+
+
+def spoiled(state_dict, path, value):
+    state_dict = copy.deepcopy(state_dict)
+    place = state_dict
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return state_dict
+
+
+FOREIGN = {
+    "torch's": lambda own: without(own, "thetadot"),
+    "none": lambda _: {},
+    "no dict": lambda _: [1, 2],
+    "another version": lambda own: spoiled(own, ("thetadot", "version"), 99),
+    "another integrator": lambda own: spoiled(own, ("thetadot", "integrator"), "Somebody"),
+    "another option": lambda own: spoiled(own, ("thetadot", "options"), {"word": "OBABO"}),
+    "without key": lambda own: own | {"thetadot": without(own["thetadot"], "key")},
+    "without state": lambda own: without(own, "state"),
+    "without groups": lambda own: without(own, "param_groups"),
+    "another number of groups": lambda own: own | {"param_groups": own["param_groups"] * 2},
+    "another number of parameters": lambda own: spoiled(own, ("param_groups", 0, "params"), [0, 1]),
+    "foreign variables": lambda own: spoiled(own, ("state", 0), {"exp_avg": torch.zeros(3, 2)}),
+    "key of no number": lambda own: spoiled(own, ("thetadot", "key"), "abc"),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_foreign_state_dict_is_refused_and_nothing_changes(lab, every, foreign):
+    params = lab.tensors()
+    optimizer = lab.build(every, params)
+    lab.run(optimizer, params)
+    before = snapshot(optimizer)
+    with pytest.raises(DamagedFile, match=r"Build |Pass |pass "):
+        optimizer.load_state_dict(FOREIGN[foreign](copy.deepcopy(before[0])))
+    assert_as_before(optimizer, before)
+    lab.run(optimizer, params)
+
+
+@pytest.mark.parametrize(("word", "shape"), [("velocity", (2, 3)), ("velocity", (7,)), ("velocity", ())])
+def test_a_state_of_another_shape_is_refused(lab, word, shape):
+    params = lab.tensors()
+    optimizer = HeavyBall(params, 0.1)
+    lab.run(optimizer, params)
+    before = snapshot(optimizer)
+    with pytest.raises(DamagedFile, match=r"velocity of shape .* here it has \(3, 2\)"):
+        optimizer.load_state_dict(spoiled(before[0], ("state", 0, word), torch.zeros(shape)))
+    assert_as_before(optimizer, before)
+
+
+def test_inadmissible_settings_in_a_state_dict_are_refused(lab, every):
+    params = lab.tensors()
+    optimizer = lab.build(every, params)
+    before = snapshot(optimizer)
+    with pytest.raises(InadmissibleValue, match="lr=-1"):
+        optimizer.load_state_dict(spoiled(before[0], ("param_groups", 0, "lr"), -1.0))
+    assert_as_before(optimizer, before)
+
+
+def test_optimizers_do_not_load_one_anothers_state(lab):
+    heavy, nesterov, half = (
+        HeavyBall(lab.tensors(), 0.1),
+        Nesterov(lab.tensors(), 0.1),
+        Nesterov(lab.tensors(), 0.1, 0.9, 0.5),
+    )
+    for one, other in ((heavy, nesterov), (nesterov, heavy), (nesterov, half)):
+        with pytest.raises(DamagedFile, match="Build the optimizer that was saved"):
+            one.load_state_dict(other.state_dict())
+
+
+def test_torchs_state_dict_is_answered_with_the_way_over(lab):
+    params = lab.tensors()
+    with pytest.raises(DamagedFile, match=r"use HeavyBall.from_torch"):
+        HeavyBall(params, 0.1).load_state_dict(torch.optim.SGD(lab.tensors(), 0.1, 0.9).state_dict())
+
+
+# What is converted.
+
+CONVENTIONS = ("physical", "displacement", "torch")
+
+
+@pytest.mark.parametrize("build", [HeavyBall, Nesterov, functools.partial(Nesterov, lookahead=0.5)])
+@pytest.mark.parametrize("source", CONVENTIONS)
+@pytest.mark.parametrize("target", CONVENTIONS)
+def test_conventions_convert_on_load_and_the_run_goes_on(lab, build, source, target):
+    params = lab.tensors()
+    one = build(params, 0.03, 0.9, convention=source)
+    lab.run(one, params)
+    others = [p.detach().clone().requires_grad_() for p in params]
+    other = build(others, 0.9, 0.1, convention=target)
+    other.load_state_dict(lab.saved(one))
+    for (p, here), (q, there) in zip(one.position().items(), other.position().items(), strict=True):
+        assert torch.allclose(here, there, rtol=0, atol=1e-14), (p, q)
+    lab.run(one, params)
+    lab.run(other, others)
+    for p, q in zip(params, others, strict=True):
+        assert torch.allclose(p, q, rtol=0, atol=1e-12)
+
+
+def test_after_a_drop_torchs_formula_decides_where_its_theta_is(lab):
+    """torch's shift is that of the coming step; converting after an lr change keeps θ as torch sees it."""
+    params = lab.tensors()
+    one = Nesterov(params, 0.03, 0.9, convention="torch")
+    lab.run(one, params)
+    one.param_groups[0]["lr"] = 0.01
+    others = [p.detach().clone().requires_grad_() for p in params]
+    other = Nesterov(others, 0.03, 0.9)
+    other.load_state_dict(one.state_dict())
+    for here, there in zip(one.position().values(), other.position().values(), strict=True):
+        assert torch.allclose(here, there, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("target", ["displacement", "torch"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_where_the_clock_stands_still_nothing_is_converted(lab, target, backwards):
+    conventions = (target, "physical") if backwards else ("physical", target)
+    params, others = lab.tensors(), lab.tensors()
+    one, other = (HeavyBall(p, 0.1, convention=c) for p, c in zip((params, others), conventions, strict=True))
+    lab.run(one, params)
+    lab.run(other, others)
+    one.param_groups[0]["lr"] = 0.0
+    before = snapshot(other)
+    with pytest.raises(InadmissibleValue, match="Load at an lr > 0"):
+        other.load_state_dict(one.state_dict())
+    assert_as_before(other, before)
+
+
+def test_a_narrow_velocity_is_widened_beside_wider_parameters(lab):
+    params = lab.tensors(torch.float32)
+    one = HeavyBall(params, 0.1)
+    lab.run(one, params)
+    wide = lab.tensors(torch.float64)
+    other = HeavyBall(wide, 0.1)
+    other.load_state_dict(one.state_dict())
+    assert {other.state[p]["velocity"].dtype for p in wide} == {torch.float64}
