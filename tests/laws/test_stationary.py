@@ -103,6 +103,17 @@ def test_baoab_has_the_exact_position_variance_at_every_stable_step(word, step):
             assert abs(found - t / h) < 1e-12 * max(1, t / h)
 
 
+@pytest.mark.parametrize("step", [0.1, 0.5, 1.0, 1.3])
+def test_kinetic_temperature_is_exact_at_baoabs_half_step_and_too_cold_on_the_step(step):
+    h, t = 2.0, 0.7
+    covariance = linearize(KramersDynamics(0.6, t), Splitting("BAOAB"), step=step, curvature=h).stationary_covariance()
+    half_step = float(covariance[1, 1])
+    assert half_step == pytest.approx(t, rel=1e-12)
+    # on the step the velocity is half a kick further
+    half_kick = torch.tensor([-step * h / 2, 1.0], dtype=torch.float64)
+    assert float(half_kick @ covariance @ half_kick) == pytest.approx(t * (1 - step**2 * h / 4), rel=1e-12)
+
+
 def test_named_kramers_has_exactly_the_variance_t_over_h():
     lr, beta, h, t = 0.6, 0.9, 2.0, 0.25
     build = lambda p, generator: Kramers(p, lr, beta, temperature=t, generator=generator)  # noqa: E731

@@ -46,7 +46,7 @@ def solve_midpoint(
         evaluate: recomputes p.grad at the parameters' present values.
 
     Raises:
-        NotConverged: the equation was not solved to √eps of the parameters' dtype; parameters and state are as before.
+        NotConverged: the equation was not solved to eps^¾ of the parameters' dtype; parameters and state are as before.
     """
     parameters = [entry[1] for entry in moving]
     if not parameters:
@@ -95,8 +95,14 @@ def _root(residual: Callable[[Vector], Vector], begin: Vector, eps: float) -> Ve
     if size <= tolerance:
         return guess
 
+    theirs: list[Exception] = []
+
     def finite(flat: Vector) -> Vector:
-        value = residual(flat)
+        try:
+            value = residual(flat)
+        except Exception as error:
+            theirs.append(error)
+            raise
         if not np.isfinite(value).all():
             raise _NotFiniteError
         return value
@@ -105,7 +111,9 @@ def _root(residual: Callable[[Vector], Vector], begin: Vector, eps: float) -> Ve
         return np.asarray(
             newton_krylov(finite, guess, method="lgmres", f_tol=tolerance, rdiff=eps**0.5, maxiter=_MOST_ITERATIONS)
         )
-    except (NoConvergence, _NotFiniteError) as error:
+    except (NoConvergence, _NotFiniteError, ValueError) as error:  # scipy has ValueError for a singular Jacobian
+        if theirs:
+            raise
         met = "met a gradient that is not finite" if isinstance(error, _NotFiniteError) else "was not solved"
         raise NotConverged(
             f"the implicit step {met}: {tolerance:.1e} was not reached in {_MOST_ITERATIONS} iterations. "

@@ -76,4 +76,4 @@ def sharpness(
             break
         basis.append(product / beside[-1])
     vector = sum(float(weight) * v for weight, v in zip(vectors[:, -1], basis, strict=False))
-    return Sharpness(float(values[-1]), vector / vector.norm(), residual, count)  # type: ignore[union-attr, operator]
+    return Sharpness(float(values[-1]), vector / vector.norm(), residual, count)  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ from thetadot.errors import RunFolderError
 from thetadot.training import checkpoint
 
 RECORD = "record.jsonl"
+REPORT = "report.html"
 
 
 def claim(out: str | Path) -> Path:
@@ -18,7 +19,8 @@ def claim(out: str | Path) -> Path:
         RunFolderError: it holds a run already, is a file, or cannot be written.
     """
     folder = Path(out)
-    if any((folder / name).exists() for name in (RECORD, checkpoint.NAME)):
+    record = folder / RECORD
+    if (folder / checkpoint.NAME).exists() or (record.is_file() and record.stat().st_size > 0):
         raise RunFolderError(f"{folder} already holds a run. Continue it with --resume {folder}, or name another --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,10 @@ from thetadot.records import read
 from thetadot.training import checkpoint
 from thetadot.training.result import Result
 from thetadot.training.spec import checked
+from thetadot.training.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from thetadot.training.task import Task
 
 
 def load(folder: str | Path, task: Task | Callable[[], Task]) -> Result:
@@ -32,7 +31,7 @@ def load(folder: str | Path, task: Task | Callable[[], Task]) -> Result:
     """
     folder = Path(folder)
     saved = checkpoint.load(folder)
-    made = checked(task if hasattr(task, "model") else task())  # type: ignore[operator]
+    made = checked(task if isinstance(task, Task) else task())
     if saved["phase"] == "done":
         final, best = saved["final"], saved["best_state"]
     elif saved["phase"] == "training":

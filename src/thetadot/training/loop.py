@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from thetadot.records import Entry
     from thetadot.schedules import Coupled
     from thetadot.training.data import Batch, Source
-    from thetadot.training.forward import Metric
     from thetadot.training.instruments import Cost, Instruments
     from thetadot.training.plan import Plan
-    from thetadot.training.task import Task
+    from thetadot.training.task import Metric, Task
 
 MOTIONS = 600  # motion entries a run writes, about
 READINGS = 8  # measurements during training

@@ -22,7 +22,7 @@ from thetadot.records import Result as Closing
 from thetadot.training import checkpoint
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
-from thetadot.training.folder import RECORD, claim
+from thetadot.training.folder import RECORD, REPORT, claim
 from thetadot.training.forward import derived_metric, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.loop import Loop
@@ -34,7 +34,7 @@ from thetadot.training.task import Task
 from thetadot.translation import temperature
 
 if TYPE_CHECKING:
-    from thetadot.training.forward import Metric
+    from thetadot.training.task import Metric
 
 EPOCHS = 60
 TRACKING = 0.03
@@ -167,10 +167,12 @@ class _Run:
         """Do what is still to be done."""
         with self.writer:
             if self.saved is None:
-                self._write(self._header())
+                # before the first line, so that no kill leaves a folder that cannot be resumed
                 self._save("measuring", {"start": Snapshot.take(self.task.model).pack()})
             elif self.saved["phase"] == "done":
                 return self._finished()
+            if self.writer.offset == 0:
+                self._write(self._header())
             loop = self._loop()
             self._train(loop)
             entry = self._closing(loop)
@@ -315,7 +317,7 @@ class _Run:
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         self.task.model.load_state_dict(self.saved["final"])
-        if not (self.out / report.NAME).exists():
+        if not (self.out / REPORT).exists():
             report.write(self.out)
         record = read(self.out)
         if record.result is not None:
