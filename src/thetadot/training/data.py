@@ -131,6 +131,15 @@ class Source:
         pool = list(range(self.size)) if indices is None else list(indices)
         return [Request(derive(self.seed, 3, i), pool[i : i + batch_size]) for i in range(0, len(pool), batch_size)]
 
+    def not_finite(self, indices: Sequence[int] | None = None) -> str | None:
+        """The first of these samples with NaN or infinite values, in words; None if all are finite."""
+        requests = self.whole(1, indices)
+        for request, batch in zip(requests, self.load(requests), strict=True):
+            for name, value in (("input", batch.inputs), ("target", batch.target)):
+                if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(value)):
+                    return f"the {name} of sample {request.indices[0]} has NaN or infinite values"
+        return None
+
     def _batch(self, items: Any, size: int) -> Batch:
         if not isinstance(items, list | tuple) or len(items) != 2:
             raise TaskError(
@@ -148,6 +157,14 @@ def to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, list | tuple):
         return tuple(to_device(part, device) for part in value)
     return value
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
 
 
 def _described(items: Any) -> str:

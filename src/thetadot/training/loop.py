@@ -193,8 +193,8 @@ class Loop:
         valid, score = judge(self.task, self.valid.load(self.valid.whole(512)), self.metric)
         if not math.isfinite(valid):
             raise Diverged(
-                f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. Look for NaN or infinite values in the "
-                "validation data. The last good state is in the checkpoint."
+                f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. {self.valid.not_finite() or 'Look at the metric and the loss'} "
+                "in the validation data. The last good state is in the checkpoint."
             )
         if valid < progress.best_valid and epoch:
             progress.best_valid, progress.best_epoch = valid, epoch
@@ -220,19 +220,27 @@ class Loop:
         good.restore(self.task.model)
         at_good = self._loss_at_good(batch)
         if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
-            why = (
-                f"the loss is {at_good} on this batch (samples {_some(indices)}) at the last good parameters too: the data or the model "
-                "is at fault, not the step. Look for NaN or infinite values in these samples"
-                if not math.isfinite(at_good)
-                else f"{MOST_ROLLBACKS} ever smaller steps did not help: a gradient of the model may be infinite where its loss is not"
-            )
-            raise Diverged(f"step {step}: {why}. The last good state is in the checkpoint.")
+            raise Diverged(f"step {step}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
         self.guard.rewind()
         self.progress = Progress(**self.guard.good_progress)
         self.optimizer = self.plan.build(self.parameters)  # at rest
         good.restore(self.task.model)
         self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
         raise _Rewound
+
+    def _blame(self, at_good: float, indices: list[int]) -> str:
+        if math.isfinite(at_good):
+            return (
+                f"{MOST_ROLLBACKS} ever smaller steps did not help. A gradient of the model may be infinite where its loss is finite: look for "
+                "square roots and logarithms near 0."
+            )
+        found = self.source.not_finite(indices)
+        if found is not None:
+            return f"{found} in the training data, and the loss is {at_good}. Clean the data."
+        return (
+            f"the loss is {at_good} on this batch (training samples {_some(indices)}) at the last good parameters too, although its data are finite: "
+            "the model or the loss is at fault, not the step."
+        )
 
     def _loss_at_good(self, batch: Batch) -> float:
         with torch.no_grad():

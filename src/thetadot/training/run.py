@@ -244,15 +244,14 @@ class _Run:
             restore_generators(state)
 
     def _explain_not_finite(self, loss: float) -> str:
-        """Which training sample is not finite, if it is the data."""
-        for request, batch in zip(self.source.whole(1), self.source.load(self.source.whole(1)), strict=True):
-            for name, value in (("input", batch.inputs), ("target", batch.target)):
-                if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                    return (
-                        f"before the first step: the {name} of training sample {request.indices[0]} has NaN or infinite values, and the "
-                        f"loss is {loss}. Clean the data."
-                    )
-        return f"before the first step: the loss is {loss} although all training data are finite. Look at the model's first parameters and the loss."
+        """Whether it is the data, and which sample."""
+        blame = self.source.not_finite()
+        if blame is not None:
+            return f"before the first step: {blame} in the training data, and the loss is {loss}. Clean the data."
+        return (
+            f"before the first step: the loss is {loss} although all training data are finite. Look at the loss and the model's first "
+            "parameters."
+        )
 
     def _train(self, loop: Loop) -> None:
         with users_code():
