@@ -129,7 +129,7 @@ class Motion(msgspec.Struct, tag_field="kind", tag="motion", frozen=True):
     batch_size: int
     time_step: float
     friction: float
-    temperature: float
+    temperature: float | None  # None before the noise was measured
     clock: float
     kinetic: float
     displacement: float

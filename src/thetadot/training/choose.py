@@ -35,7 +35,8 @@ ITERATIONS = 8
 MOMENTUM = 0.9
 ADAM_LR = 4e-3
 COARSE = 4.0
-LONG = 3  # trials of the second round
+TIE = 0.05  # share of the gain within which first-round scores do not differ
+LONG = 2  # trials of the second round, of each family
 STRETCHES = (4, 3, 2)  # how much longer they are, the first that leaves the first round enough steps
 _FEWEST_STEPS = 4
 
@@ -109,7 +110,7 @@ class Chooser:
         if given is not None:
             self.write(Choice("batch_size", given, "given", "given"))
             return given
-        most = max(1, min(512, self.samples // 2000, self.source.size // 16))
+        most = min(512, max(8, min(self.samples // 2000, self.source.size // 16)), max(1, self.source.size // 4))
         least = min(32, most)
         if self.noise is None:
             value = _power_of_two(max(1, min(32, self.source.size // 4)))
@@ -150,9 +151,9 @@ class Chooser:
         """The setting that trials prefer, its rate carried over to the length of the run."""
         allowance = (SHARE - self.tracking) * self.samples - self.cost.samples - self._warm_cost()
         judging = 2.0 * len(self.judges) / 3.0
-        coarse = 3 * len(families) + 1  # a ladder each, with room at one end
+        coarse, long = 3 * len(families) + 1, LONG * len(families)  # a ladder each, with room at one end
         for stretch in STRETCHES:
-            steps = int((allowance - (coarse + LONG) * judging) / ((coarse + LONG * stretch) * batch_size))
+            steps = int((allowance - (coarse + long) * judging) / ((coarse + long * stretch) * batch_size))
             if steps >= _FEWEST_STEPS:
                 break
         center = 1.0 / self.curvature.sharpness if self.curvature and self.curvature.sharpness > 0 else None
@@ -175,7 +176,7 @@ class Chooser:
     def _search(
         self, trials: Trials, families: tuple[Family, ...], momentum: float, center: float, lengths: tuple[int, int], limit: float, batch_size: int
     ) -> Candidate:
-        """A coarse ladder for each family; then the best, its lower neighbour and the best of the other family, continued."""
+        """A coarse ladder for each family; then the best of each and its lower neighbour, continued."""
 
         def run(candidate: Candidate, until: int, turn: int) -> bool:
             cost = (until - candidate.steps) * batch_size + 2.0 * len(self.judges) / 3.0
@@ -187,28 +188,36 @@ class Chooser:
             return True
 
         steps, longer = lengths
-        long = LONG * (longer - steps) * batch_size  # kept for the second round
+        long = LONG * len(families) * (longer - steps) * batch_size  # kept for the second round
         bests: list[Candidate] = []
         for family in families:
             middle = center if family == "heavy-ball" else ADAM_LR
             ladder = [Candidate(family, middle * COARSE**k, momentum) for k in (-1, 0, 1)]
             for candidate in ladder:
                 run(candidate, steps, 1)
+            most = self._typical_size() if family == "adam" else math.inf
             while self.cost.samples + steps * batch_size + long <= limit:  # climb on while the best stands at an end
                 ladder.sort(key=lambda c: c.rate)
                 best = min(ladder, key=lambda c: c.score)
                 if math.isfinite(best.score) and best is not ladder[0] and best is not ladder[-1]:
                     break
                 up = math.isfinite(best.score) and best is ladder[-1]
+                if up and best.rate * COARSE > most:
+                    break
                 ladder.append(Candidate(family, ladder[-1].rate * COARSE if up else ladder[0].rate / COARSE, momentum))
                 if not run(ladder[-1], steps, 1):
                     break
-            bests.append(min(ladder, key=lambda c: c.score))
-        bests.sort(key=lambda c: c.score)
-        lower = [c for c in self.tried if c.optimizer == bests[0].optimizer and math.isclose(c.rate, bests[0].rate / COARSE)]
-        for candidate in (bests[0], *(lower or [Candidate(bests[0].optimizer, bests[0].rate / COARSE, momentum)]), *bests[1:]):
-            run(candidate, longer, 2)
+            bests.append(_gentlest(ladder, trials.start_loss))
+        for best in bests:
+            lower = [c for c in self.tried if c.optimizer == best.optimizer and math.isclose(c.rate, best.rate / COARSE)]
+            for candidate in (best, *(lower or [Candidate(best.optimizer, best.rate / COARSE, momentum)])):
+                run(candidate, longer, 2)
         return self._longest_best()
+
+    def _typical_size(self) -> float:
+        """Root mean square of the parameters: Adam moves every one by lr a step, and a step longer than that is none."""
+        parameters = [p.detach() for p in self.task.model.parameters() if p.requires_grad]
+        return math.sqrt(sum(float((p * p).sum()) for p in parameters) / sum(p.numel() for p in parameters))
 
     def _longest_best(self) -> Candidate:
         longest = max(c.steps for c in self.tried)
@@ -257,8 +266,11 @@ class Chooser:
         if self.given.momentum is not None:
             self.write(Choice("momentum", best.momentum, "given", "given"))
         else:
-            friction = f": friction {physical.friction:.3g} at a time step of {physical.step:.3g}" if physical else ""
-            why = f"velocity is forgotten in {1.0 / (1.0 - best.momentum):.3g} steps{friction}; where noise limits the run only lr/(1-momentum) matters"
+            memory = f"{1.0 / (1.0 - best.momentum):.3g} steps"
+            why = f"the mean of the gradient remembers {memory}, as is usual"
+            if best.optimizer == "heavy-ball":
+                friction = f", a friction of {physical.friction:.3g} at a time step of {physical.step:.3g}" if physical else ""
+                why = f"velocity is forgotten in {memory}{friction}; where noise limits the run only lr/(1-momentum) matters"
             self.write(Choice("momentum", best.momentum, why, "rule"))
         if self.noise is not None and best.momentum < 1:
             parameters = sum(p.numel() for p in self.task.model.parameters() if p.requires_grad)
@@ -279,6 +291,12 @@ class Chooser:
             share = best.lr * self.curvature.sharpness / stability_limit(best.momentum)
             around = f"1/curvature (it is {share:.2g} of the stability limit at curvature {self.curvature.sharpness:.3g})"
         return f"{best.lr / self.horizon:.3g} was best in trials of {best.steps} steps around {around}; × {self.horizon:.2g} for the run's length"
+
+
+def _gentlest(ladder: list[Candidate], start: float) -> Candidate:
+    """The lowest rate among those that gained nearly as much as the best: short stretches flatter large steps."""
+    best = min(c.score for c in ladder)
+    return min((c for c in ladder if c.score <= best + TIE * max(0.0, start - best)), key=lambda c: c.rate, default=ladder[0])
 
 
 def _power_of_two(value: float) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
-MOST_BEHIND = 4  # rollbacks for being behind the trial; after them the trial was luck
+MOST_BEHIND = 3  # rollbacks for being behind the trial; after them the trial was luck
+BEHIND = "the loss was far behind that of the trial"
 _SMOOTH = 0.6
 
 
@@ -64,19 +65,22 @@ class Guard:
             return "the loss had lost a quarter of what was gained"
         if self.taken > self.patience and self.behind < MOST_BEHIND and self.level > self._bound(self.expected):
             self.behind += 1
-            return "the loss was far behind that of the trial"
+            return BEHIND
         return None
 
     def _bound(self, reached: float) -> float:
         return reached + 0.25 * max(self.start - reached, abs(self.start))
 
     def healthy(self) -> bool:
-        """Whether the present state is worth keeping."""
-        return self.weight < _SMOOTH or self.level <= self.best + 0.1 * abs(self.start - self.best)
+        """Whether the present state is worth keeping: smooth, near its best, and not behind the trial."""
+        if self.weight < _SMOOTH or self.level > self.best + 0.1 * abs(self.start - self.best):
+            return False
+        return self.behind >= MOST_BEHIND or self.level <= self._bound(self.expected)
 
-    def rewind(self) -> None:
-        """Half the step; the smoothing begins anew."""
-        self.shrink *= 0.5
+    def rewind(self, factor: float = 0.5) -> None:
+        """A smaller step; the smoothing begins anew."""
+        self.shrink *= factor
+        self.patience = int(self.patience / factor)  # a smaller step takes longer to get as far
         self.rollbacks += 1
         self.smoothed = self.weight = 0.0
         self.taken = 0

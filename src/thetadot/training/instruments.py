@@ -13,7 +13,7 @@ from thetadot.records import Curvature, Noise
 from thetadot.training.forward import loss_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from thetadot.reading import Reading
     from thetadot.training.data import Batch, Source
@@ -55,6 +55,7 @@ class Instruments:
         self.reference = reference
         self.cost = cost
         self.vectors: dict[str, Tensor] = {}
+        self.heating: float | None = None
 
     def batch(self, indices: list[int]) -> Batch:
         """Some samples as one batch."""
@@ -73,7 +74,7 @@ class Instruments:
         """
         batch = self.batch(self.reference)
         objective = Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch))
-        preconditioner = _flat_preconditioner(objective, reading)
+        preconditioner = _flat_preconditioner(self.task.model, reading)
         dimension = sum(p.numel() for p in objective.parameters)
         kind = "plain" if preconditioner is None else "preconditioned"
         start = self.vectors.get(kind)
@@ -100,8 +101,11 @@ class Instruments:
             preconditioned=preconditioner is not None,
         )
 
-    def noise(self, when: When, step: int, samples: int) -> Noise | None:
-        """Gradient noise from micro-batches of reference samples; None where too few or not finite."""
+    def noise(self, when: When, step: int, samples: int, reading: Reading | None = None) -> Noise | None:
+        """Gradient noise from micro-batches of reference samples; None where too few or not finite.
+
+        :attr:`heating` becomes tr(P⁻¹Σ), the variance that heats a motion with preconditioner P (the identity without one).
+        """
         size = min(samples, self.source.size) // MICRO_BATCHES
         if size < 1:
             return None
@@ -111,9 +115,14 @@ class Instruments:
             batch = self.batch(indices[k * size : (k + 1) * size])
             rows.append(Objective(self.task.model, lambda b=batch: loss_of(self.task.model, self.task.loss, b)).gradient())  # type: ignore[misc]
         self.cost.gradient(size * MICRO_BATCHES)
-        found = gradient_noise(torch.stack(rows), size)
+        gradients = torch.stack(rows)
+        found = gradient_noise(gradients, size)
         if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
             return None
+        preconditioner = _flat_preconditioner(self.task.model, reading)
+        self.heating = found.variance
+        if preconditioner is not None:
+            self.heating = gradient_noise(gradients * preconditioner.rsqrt(), size).variance
         return Noise(
             when=when,
             step=step,
@@ -129,20 +138,21 @@ class Instruments:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later measurement begins with."""
-        return {"vectors": self.vectors}
+        return {"vectors": self.vectors, "heating": self.heating}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self.vectors = dict(state["vectors"])
+        self.vectors, self.heating = dict(state["vectors"]), state["heating"]
 
 
-def _flat_preconditioner(objective: Objective, reading: Reading | None) -> Tensor | None:
+def _flat_preconditioner(model: nn.Module, reading: Reading | None) -> Tensor | None:
     if reading is None or not reading.preconditioner:
         return None
     return torch.cat(
         [
             reading.preconditioner[p].reshape(-1) if p in reading.preconditioner else torch.ones(p.numel()).to(p)
-            for p in objective.parameters
+            for p in model.parameters()
+            if p.requires_grad
         ]
     )
 

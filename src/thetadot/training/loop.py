@@ -12,7 +12,7 @@ import torch
 from thetadot.errors import Diverged
 from thetadot.records import Epoch, Motion, Noise, Rollback
 from thetadot.training.forward import judge, loss_of
-from thetadot.training.guard import MOST_ROLLBACKS, Guard
+from thetadot.training.guard import BEHIND, MOST_ROLLBACKS, Guard
 from thetadot.training.instruments import MICRO_BATCHES
 from thetadot.training.plan import put
 from thetadot.training.snapshot import Snapshot, clone
@@ -118,6 +118,7 @@ class Loop:
         self.best_state: dict[str, Any] | None = None
         self.motion_every = max(1, steps // MOTIONS)
         self.reading_every = self._reading_cadence(tracking)
+        self.first_reading = min(self.reading_every, 1 + int(plan.warmup * steps))
         self.last_epoch: Epoch | None = None
         self.minutes = minutes
         self.began = time.monotonic()
@@ -152,7 +153,8 @@ class Loop:
 
     def _step(self, batch: Batch, indices: list[int]) -> None:
         progress = self.progress
-        settings = self.plan.at(progress.samples / self.total, self.guard.shrink)
+        size = self.plan.batch_at(progress.samples / self.total)
+        settings = self.plan.at((progress.samples + batch.size) / self.total, self.guard.shrink)
         put(self.optimizer, settings)
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(self.task.model, self.task.loss, batch)
@@ -172,8 +174,8 @@ class Loop:
         progress.loss_sum += value * batch.size
         progress.loss_count += batch.size
         if before is not None:
-            self._record_motion(value, settings, batch.size, before)
-        if progress.step % self.reading_every == 0:
+            self._record_motion(value, settings, size, before)
+        if progress.step % self.reading_every == 0 or progress.step == self.first_reading:
             self._measure()
         if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
             self._keep_good()
@@ -221,7 +223,7 @@ class Loop:
         at_good = self._loss_at_good(batch)
         if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
             raise Diverged(f"step {step}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
-        self.guard.rewind()
+        self.guard.rewind(0.25 if because == BEHIND else 0.5)
         self.progress = Progress(**self.guard.good_progress)
         self.optimizer = self.plan.build(self.parameters)  # at rest
         good.restore(self.task.model)
@@ -277,11 +279,6 @@ class Loop:
             count += p.numel()
         distance = math.sqrt(moved)
         heavy = self.plan.optimizer == "heavy-ball"
-        heat = 0.0
-        if self.noise is not None and heavy:
-            heat = float(
-                temperature(settings.lr, settings.momentum, self.noise.gradient_variance, batch_size, parameters=count)
-            )
         entry = Motion(
             step=self.progress.step,
             epoch=self.progress.samples / self.source.size,
@@ -291,15 +288,23 @@ class Loop:
             batch_size=batch_size,
             time_step=step,
             friction=(2.0 * (1.0 - settings.momentum) / (1.0 + settings.momentum) / step if heavy else (1.0 - settings.momentum) / step) if step else 0.0,
-            temperature=heat,
+            temperature=self.temperature(settings, batch_size, count),
             clock=self.progress.clock,
             kinetic=square / (step * step) / count if step else 0.0,
             displacement=distance,
             speed=radial / (step * distance) if step and distance else 0.0,
             cost=self.cost.samples,
         )
-        if all(math.isfinite(getattr(entry, name)) for name in entry.__struct_fields__):
+        if all(value is None or math.isfinite(value) for value in map(entry.__getattribute__, entry.__struct_fields__)):
             self.write(entry)
+
+    def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> float | None:
+        """What the latest measured noise keeps up; in Adam's motion its mean is no inertia, and P⁻¹ weighs the noise."""
+        heavy = self.plan.optimizer == "heavy-ball"
+        if self.instruments.heating is None or not (heavy or self.optimizer.state):
+            return None
+        inertia = settings.momentum if heavy else 0.0
+        return float(temperature(settings.lr, inertia, self.instruments.heating, batch_size, parameters=parameters))
 
     def _reading_cadence(self, tracking: float) -> int:
         steps = max(1, self.total // self.plan.batch_size)
@@ -314,7 +319,7 @@ class Loop:
         if curvature is not None:
             self.sharpness = curvature.sharpness
             self.write(curvature)
-        noise = self.instruments.noise("training", self.progress.step, 8 * MICRO_BATCHES)
+        noise = self.instruments.noise("training", self.progress.step, 8 * MICRO_BATCHES, reading)
         if noise is not None:
             self.noise = noise
             self.write(noise)

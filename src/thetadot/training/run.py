@@ -19,6 +19,7 @@ from thetadot import report
 from thetadot.errors import InadmissibleValue, RunFolderError, TaskError, require
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
 from thetadot.records import Result as Closing
+from thetadot.schedules import Coupled
 from thetadot.training import checkpoint
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
@@ -31,7 +32,6 @@ from thetadot.training.result import Result
 from thetadot.training.snapshot import Snapshot, generators, restore_generators
 from thetadot.training.spec import checked, users_code
 from thetadot.training.task import Task
-from thetadot.translation import temperature
 
 if TYPE_CHECKING:
     from thetadot.training.task import Metric
@@ -281,10 +281,7 @@ class _Run:
         plan, progress = loop.plan, loop.progress
         last = loop.last_epoch
         assert last is not None  # noqa: S101 - epoch 0 is always judged
-        heat = None
-        if loop.noise is not None and plan.optimizer == "heavy-ball":
-            parameters = sum(p.numel() for p in loop.parameters)
-            heat = float(temperature(plan.lr, plan.momentum, loop.noise.gradient_variance, plan.batch_size, parameters=parameters))
+        parameters = sum(p.numel() for p in loop.parameters)
         return Closing(
             optimizer=plan.optimizer,
             lr=plan.lr,
@@ -299,7 +296,7 @@ class _Run:
             metric=last.metric,
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
-            temperature=heat,
+            temperature=loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters),
             diverged=not math.isfinite(last.valid_loss),
             cost=self.cost.samples,
             seconds=loop.seconds,
