@@ -1,7 +1,7 @@
 """The loss on a fixed reference batch as a function of the parameters alone, without moving anything.
 
-A probe sees the model as training does (train mode, dropout, batch statistics), with one fixed dropout mask; buffers, generators, gradients
-and mode are put back bit for bit.
+A probe sees the model in its present mode (in training: dropout, batch statistics), with one fixed dropout mask;
+buffers, generators, gradients and mode are put back bit for bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from thetadot.probes.generators import keyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,21 +24,25 @@ _MASK_SEED = 5655
 
 @contextmanager
 def undisturbed(model: nn.Module, seed: int = _MASK_SEED) -> Iterator[None]:
-    """Run the body under its own random numbers; buffers and generators are as before afterwards.
+    """Run the body under its own random numbers; buffers, generators and modes are as before afterwards.
 
     Attention runs on its plain kernel, the only one with a second derivative.
     """
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     modes = [(module, module.training) for module in model.modules()]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(devices=devices), sdpa_kernel(SDPBackend.MATH):
-            torch.manual_seed(seed)
+        with keyed(seed, devices), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+        for module, name, buffer, value in buffers:
+            if getattr(module, name) is not buffer:
+                setattr(module, name, buffer)
+            buffer.data.copy_(value)  # .data: a graph that is waiting for its backward pass stays valid
         for module, training in modes:
             module.training = training
 
@@ -66,47 +72,52 @@ class Objective:
 
     @contextmanager
     def hessian(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """v -> Hv, shape (d,) -> (d,); by finite differences of gradients where a layer has no second derivative."""
+        """The map v -> Hv, (d,) -> (d,); by finite differences of gradients where a layer has no second derivative."""
         with undisturbed(self.model), torch.enable_grad():
-            gradient = self._flat(torch.autograd.grad(self.loss(), self.parameters, create_graph=True, allow_unused=True))
+            loss = self.loss()
+            slopes = torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True)
+            gradient = self._flat(slopes)
+        smooth = gradient.requires_grad  # not where the loss is linear, or a layer's own backward hides its derivative
 
-            def exact(v: Tensor) -> Tensor:
-                if not gradient.requires_grad:  # a loss that is linear in the parameters
-                    return torch.zeros_like(v)
-                return self._flat(
-                    torch.autograd.grad(gradient, self.parameters, v, retain_graph=True, allow_unused=True)
-                ).detach()
+        def product(v: Tensor) -> Tensor:
+            nonlocal smooth
+            if smooth:
+                try:
+                    return self._second(gradient, v)
+                except RuntimeError:
+                    smooth = False
+            return self._difference(v, gradient.detach())
 
-            try:
-                exact(torch.zeros_like(gradient))
-            except RuntimeError:
-                base = gradient.detach()
-                yield lambda v: self._difference(v, base)
-            else:
-                yield exact
+        yield product
+
+    def _second(self, gradient: Tensor, v: Tensor) -> Tensor:
+        with undisturbed(self.model), torch.enable_grad():  # a checkpointed layer runs forward again in here
+            return self._flat(
+                torch.autograd.grad(gradient, self.parameters, v, retain_graph=True, allow_unused=True)
+            ).detach()
 
     def _difference(self, v: Tensor, base: Tensor) -> Tensor:
         """(∇L(θ + εv) - ∇L(θ))/ε with ε = √eps·(1 + |θ|)/|v|."""
-        size = torch.sqrt(sum((p.detach() ** 2).sum() for p in self.parameters))  # type: ignore[arg-type]
-        epsilon = float(torch.finfo(base.dtype).eps ** 0.5 * (1.0 + size) / v.norm().clamp_min(1e-30))
         start = [p.detach().clone() for p in self.parameters]
-        with torch.no_grad():
-            for p, part in zip(self.parameters, self._split(v), strict=True):
-                p.add_(part, alpha=epsilon)
+        size = 1.0 + float(self._flat(start).norm())
+        epsilon = float(torch.finfo(base.dtype).eps) ** 0.5 * size / max(float(v.norm()), 1e-30)
         try:
-            return (self.gradient() - base) / epsilon
+            for p, part in zip(self.parameters, self._split(v), strict=True):
+                p.data.add_(part, alpha=epsilon)
+            difference = self.gradient() - base
         finally:
-            with torch.no_grad():
-                for p, value in zip(self.parameters, start, strict=True):
-                    p.copy_(value)
+            for p, value in zip(self.parameters, start, strict=True):
+                p.data.copy_(value)
+        return difference / epsilon
 
     def _flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
-        return torch.cat(
-            [
-                torch.zeros(p.numel(), dtype=p.dtype, device=p.device) if g is None else g.reshape(-1)
-                for p, g in zip(self.parameters, tensors, strict=True)
-            ]
-        )
+        parts: list[Tensor] = []
+        for p, g in zip(self.parameters, tensors, strict=True):
+            if g is None:
+                parts.append(torch.zeros(p.numel(), dtype=p.dtype, device=p.device))
+            else:
+                parts.append((g.to_dense() if g.is_sparse else g).reshape(-1))
+        return torch.cat(parts)
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [p.numel() for p in self.parameters])

@@ -1,20 +1,32 @@
-"""Reader: a record is treated as hostile. Sizes are bounded, every line is validated, a torn tail is left out and said."""
+"""Reader: a record is treated as hostile. Sizes are bounded, lines validated; what cannot be read is left out and said."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from thetadot.errors import DamagedFile
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
 MOST_BYTES = 512 * 2**20
 LONGEST_LINE = 2**20
 
 E = TypeVar("E", bound=msgspec.Struct)
+
+
+class _Stamp(msgspec.Struct):
+    """What every version's header has."""
+
+    schema: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,30 +56,74 @@ def read(path: str | Path) -> Record:
         DamagedFile: there is no such file, it is too large, or its first line is not a header of this schema.
             Damaged lines after the header are skipped and listed in :attr:`Record.damage`.
     """
-    path = Path(path)
-    file = path / "record.jsonl" if path.is_dir() else path
+    file = Path(path)
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise DamagedFile(f"{file} is larger than {MOST_BYTES // 2**20} MiB. Pass the record.jsonl of a run.")
+        file = file / "record.jsonl" if file.is_dir() else file
+        _require_modest(file)
         with file.open("rb") as stream:
-            lines = list(iter(lambda: stream.readline(LONGEST_LINE), b""))
-    except OSError as error:
-        if isinstance(error, DamagedFile):
-            raise
-        raise DamagedFile(f"{file} cannot be read ({error.strerror}). Pass the folder of a run.") from error
+            lines = _lines(stream)
+            header = _header(next(lines, b""), file)
+            entries, damage = _entries(lines)
+    except DamagedFile:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedFile(f"{file} cannot be read ({reason}). Pass the folder of a run.") from error
+    return Record(header, entries, damage, file)
+
+
+def _require_modest(file: Path) -> None:
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedFile(f"{file} is not an ordinary file. Pass the folder of a run.")
+    if status.st_size > MOST_BYTES:
+        raise DamagedFile(f"{file} is larger than {MOST_BYTES // 2**20} MiB. Pass the record.jsonl of a run.")
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
+    """Lines; None for one that is too long to be an entry."""
+    while line := stream.readline(LONGEST_LINE):
+        if line.endswith(b"\n") or len(line) < LONGEST_LINE:
+            yield line
+            continue
+        while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+            pass
+        yield None
+
+
+def _header(line: bytes | None, file: Path) -> Header:
+    try:
+        stamp = msgspec.json.decode(line or b"", type=_Stamp)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        stamp = _Stamp()
+    if stamp.schema == SCHEMA and stamp.version > VERSION:
+        raise DamagedFile(
+            f"{file} has schema version {stamp.version}, this thetadot reads up to {VERSION}. Update thetadot."
+        )
+    if stamp.schema == SCHEMA and stamp.version >= 1:
+        try:
+            return msgspec.json.decode(line or b"", type=Header)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    raise DamagedFile(f"{file} does not begin with a {SCHEMA} header. Pass the record.jsonl of a thetadot run.")
+
+
+def _entries(lines: Iterator[bytes | None]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The entries after the header, and what is wrong with the lines that are none."""
     decoder = msgspec.json.Decoder(Entry)
     entries: list[Entry] = []
     damage: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=2):
+        if line is None:
+            damage.append(f"line {number}: longer than {LONGEST_LINE} bytes")
+            continue
         try:
-            entries.append(decoder.decode(line))
+            entry = decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if number == 1:
-                break
             damage.append(f"line {number}: {error}")
-    header = entries[0] if entries else None
-    if not isinstance(header, Header) or header.schema != SCHEMA:
-        raise DamagedFile(f"{file} does not begin with a {SCHEMA} header. Pass the record.jsonl of a thetadot run.")
-    if header.version > VERSION:
-        raise DamagedFile(f"{file} has schema version {header.version}, this thetadot reads up to {VERSION}. Update thetadot.")
-    return Record(header, tuple(entries[1:]), tuple(damage), file)
+            continue
+        if isinstance(entry, Header):
+            damage.append(f"line {number}: a second header")
+        else:
+            entries.append(entry)
+    return tuple(entries), tuple(damage)

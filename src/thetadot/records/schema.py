@@ -24,7 +24,10 @@ UNITS: dict[str, tuple[str, str]] = {
     "batch_size": ("sample", "samples averaged into one gradient"),
     "time_step": ("time", "time step γ = √(2α/(1+β)): how far the motion's clock goes in one step"),
     "friction": ("1/time", "friction λ = (1-β)√(2/(α(1+β))): how fast velocity is lost"),
-    "temperature": ("loss", "temperature T = α·trΣ/(2(1-β)·B·d): loss per degree of freedom that gradient noise keeps up"),
+    "temperature": (
+        "loss",
+        "temperature T = α·trΣ/(2(1-β)·B·d): loss per degree of freedom that gradient noise keeps up",
+    ),
     "clock": ("time", "time passed on the motion's clock, the sum of the steps"),
     "kinetic": ("loss", "kinetic energy per degree of freedom, mean of η²"),
     "displacement": ("parameter", "distance |θ-θ₀| from the start"),
@@ -82,7 +85,10 @@ class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True):
 
 
 class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True):
-    """A measurement of the gradient's noise; ``resolved`` is false where |G|² is not told from zero (noise_scale is then a lower bound)."""
+    """A measurement of the gradient's noise.
+
+    ``resolved`` is false where |G|² is not told from zero: noise_scale is then a lower bound.
+    """
 
     when: Literal["start", "warm-up", "training"]
     step: int

@@ -1,13 +1,15 @@
-"""Append-only writer: one line, one flush, so that a killed run leaves whole lines and at most one torn one."""
+"""Append-only writer: one line, one write, so that a killed run leaves whole lines and at most one torn one."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from thetadot.errors import RunFolderError
+from thetadot.errors import InadmissibleValue, RunFolderError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +27,17 @@ class Writer:
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
         try:
-            self._file = path.open("r+b" if path.exists() else "w+b")
+            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         except OSError as error:
-            raise RunFolderError(f"{path} cannot be written ({error.strerror}). Name a folder that you may write to.") from error
+            raise self._unwritable(error) from error
         size = self._file.seek(0, os.SEEK_END)
         if size < offset:
             self._file.close()
-            raise RunFolderError(f"{path} has {size} bytes, its checkpoint expects {offset}. Restore the file or start a new run.")
+            raise RunFolderError(
+                f"{path} has {size} bytes, its checkpoint expects {offset}. Restore the file or start a new run."
+            )
         self._file.seek(offset)
         self._file.truncate()
         self._encoder = msgspec.json.Encoder()
@@ -43,17 +48,54 @@ class Writer:
         return self._file.tell()
 
     def write(self, entry: Entry) -> None:
-        """Append one entry and flush it to the operating system."""
-        self._file.write(self._encoder.encode(entry) + b"\n")
-        self._file.flush()
+        """Append one entry and hand it to the operating system.
+
+        Raises:
+            InadmissibleValue: a number is NaN or infinite. JSON has no such numbers, so that the line would be lost on
+                reading: leave the entry out, or pass None where the schema admits it.
+            RunFolderError: the file cannot be written; it ends with the last whole line.
+        """
+        for name in entry.__struct_fields__:
+            value = getattr(entry, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InadmissibleValue(
+                    f"{name}={value} in a {type(entry).__name__} entry is not finite. "
+                    "Leave the entry out, or pass None where the schema admits it."
+                )
+        line = memoryview(self._encoded(entry) + b"\n")
+        start = self._file.tell()
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.seek(start)
+                self._file.truncate()
+            raise self._unwritable(error) from error
 
     def sync(self) -> None:
         """Force what was written onto the disk, before a checkpoint that refers to it."""
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _encoded(self, entry: Entry) -> bytes:
+        try:
+            return self._encoder.encode(entry)
+        except UnicodeEncodeError:  # a file name that is no text
+            texts = {name: value for name in entry.__struct_fields__ if isinstance(value := getattr(entry, name), str)}
+            plain = {name: text.encode(errors="backslashreplace").decode() for name, text in texts.items()}
+            return self._encoder.encode(msgspec.structs.replace(entry, **plain))
+
+    def _unwritable(self, error: OSError) -> RunFolderError:
+        return RunFolderError(
+            f"{self._path} cannot be written ({error.strerror}). Free space, or name a folder that you may write to."
+        )
 
     def __enter__(self) -> Self:
         return self

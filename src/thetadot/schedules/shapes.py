@@ -16,7 +16,7 @@ def _check(t: float, end: float) -> None:
 
 
 def cosine(t: float, end: float = 0.0) -> float:
-    """end + (1-end)(1+cos πt)/2.
+    """The half wave end + (1-end)(1+cos πt)/2.
 
     Example:
         >>> cosine(0.0), round(cosine(0.5), 12), cosine(1.0)
@@ -27,7 +27,7 @@ def cosine(t: float, end: float = 0.0) -> float:
 
 
 def linear(t: float, end: float = 0.0) -> float:
-    """end + (1-end)(1-t).
+    """The straight line end + (1-end)(1-t).
 
     Example:
         >>> linear(0.25), linear(1.0, end=0.1)
@@ -44,5 +44,6 @@ def warmup(t: float, length: float) -> float:
         >>> warmup(0.01, 0.02), warmup(0.5, 0.02), warmup(0.0, 0.0)
         (0.5, 1.0, 1.0)
     """
-    _check(t, length)
+    require(0 <= length <= 1, f"length={length:g}", "is outside [0, 1]", "Pass the fraction of the run that rises.")
+    _check(t, 0.0)
     return min(1.0, t / length) if length > 0 else 1.0

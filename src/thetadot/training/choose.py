@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 SHARE = 0.15
 """Most of the run's gradient evaluations that measuring and trials may take together."""
 
-HORIZON = 1.0 / 3.0
-"""Best rates fall with the length of a run, rate ∝ steps^(-1/3): between noise-limited descent, where bias e^(-rate·steps) against
-temperature ∝ rate gives 1/2, and curvature-limited descent, where the best rate does not depend on length."""
+HORIZON = 0.25
+"""Best rates fall with the length of a run, rate ∝ steps^(-1/4): half-way between descent limited by noise, where bias e^(-rate·steps)
+against temperature ∝ rate gives 1/2, and descent limited by curvature, where the best rate does not depend on length."""
 
 ITERATIONS = 8
 MOMENTUM = 0.9
