@@ -104,11 +104,11 @@ class Objective:
         try:
             for p, part in zip(self.parameters, self._split(v), strict=True):
                 p.data.add_(part, alpha=epsilon)
-            difference = self.gradient() - base
+            moved = self.gradient()
         finally:
             for p, value in zip(self.parameters, start, strict=True):
                 p.data.copy_(value)
-        return difference / epsilon
+        return moved.sub(base).div(epsilon)
 
     def _flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
         parts: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Reader: a record is treated as hostile. Sizes are bounded, lines validated; what cannot be read is left out and said."""
+"""Reader: records are taken as hostile. Sizes bounded, lines validated; what cannot be read is left out and said."""
 
 from __future__ import annotations
 

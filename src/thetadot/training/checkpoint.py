@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.errors import DamagedFile, RunFolderError
+from thetadot.errors import DamagedFile, RunFolderError, TaskError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,24 +15,44 @@ if TYPE_CHECKING:
 FORMAT = "thetadot.checkpoint"
 VERSION = 1
 NAME = "checkpoint.pt"
+PARTIAL = ".checkpoint.part"  # one name, so that killed runs do not fill the folder
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
-    """Replace the folder's checkpoint atomically."""
-    path = folder / NAME
+    """Replace the folder's checkpoint atomically.
+
+    Raises:
+        RunFolderError: it cannot be written; the old one stays.
+        TaskError: the first of a folder, if it holds what could not be read again.
+    """
+    path, partial = folder / NAME, folder / PARTIAL
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                torch.save({"format": FORMAT, "version": VERSION, **content}, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)  # noqa: PTH105 - atomic on every platform
-        except BaseException:
-            os.unlink(temporary)  # noqa: PTH108
+        with partial.open("wb") as stream:
+            torch.save({"format": FORMAT, "version": VERSION, **content}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not path.exists():
+            _try(partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer on a full disk
+        if isinstance(error, RuntimeError) and not isinstance(error.__context__, OSError):
             raise
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be written ({error.strerror}). Free space, or name another folder.") from error
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(cause, "strerror", None) or error
+        raise RunFolderError(f"{path} cannot be written ({reason}). Free space, or name another folder.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _try(partial: Path) -> None:
+    """A model's extra state may be anything; told before training, not at the resume."""
+    try:
+        torch.load(partial, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TaskError(
+            f"the model's state cannot be kept safely ({str(error).splitlines()[0]}). "
+            "Keep tensors, numbers, texts and containers of them in state_dict and get_extra_state."
+        ) from error
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -45,14 +63,18 @@ def load(folder: Path) -> dict[str, Any]:
         DamagedFile: it is torn, foreign or of a newer version.
     """
     path = folder / NAME
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for names that are too long
         raise RunFolderError(f"{folder} holds no run: there is no {NAME}. Pass the --out folder of a run.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, OSError) as error:
-        raise DamagedFile(f"{path} is not a checkpoint that can be read. Start the run again in a new folder.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    except Exception as error:  # what a damaged archive raises is not to be listed
+        raise DamagedFile(
+            f"{path} is not a checkpoint that can be read. Start the run again in a new folder."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("version"), int):
         raise DamagedFile(f"{path} is not a thetadot checkpoint. Pass the --out folder of a thetadot run.")
     if content["version"] > VERSION:
-        raise DamagedFile(f"{path} has version {content['version']}, this thetadot reads up to {VERSION}. Update thetadot.")
+        raise DamagedFile(
+            f"{path} has version {content['version']}, this thetadot reads up to {VERSION}. Update thetadot."
+        )
     return content

@@ -1,21 +1,21 @@
 """Batches as a pure function of (seed, epoch, place): resumable anywhere, whatever the number of workers.
 
 The batch size may change from step to step; a last batch of one sample is merged into the one before, so that batch
-statistics exist. Random transforms of a dataset draw from generators keyed by (seed, epoch, place), and leave the global ones alone.
+statistics exist. Random transforms of a dataset draw from generators keyed by (seed, epoch, place), and leave the
+global ones alone.
 """
 
 from __future__ import annotations
 
-import random
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from thetadot.errors import TaskError
+from thetadot.errors import TaskError, ThetadotError
+from thetadot.probes.generators import keyed
 from thetadot.random import derive
+from thetadot.training.spec import users_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,35 +36,39 @@ class Batch(NamedTuple):
     size: int
 
 
+class _Failed(NamedTuple):
+    """An error of the dataset in a worker, in words; raised where the batch is wanted."""
+
+    message: str
+
+
 class _Keyed(Dataset[Any]):
     """The user's dataset, asked for whole batches under a key."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, request: Request) -> list[Any]:
-        with _generators(request.key):
+    def batch(self, request: Request) -> Any:
+        """Samples drawn and collated, with the transforms' randomness from the request's key."""
+        with keyed(request.key):
             if hasattr(self.dataset, "__getitems__"):
-                return self.dataset.__getitems__(request.indices)  # type: ignore[no-any-return]
-            return [self.dataset[i] for i in request.indices]
+                return default_collate(self.dataset.__getitems__(request.indices))
+            return default_collate([self.dataset[i] for i in request.indices])
+
+    def __getitems__(self, request: Request) -> Any:
+        """In a worker, where an exception would lose the user's file and line on its way."""
+        try:
+            with users_code():
+                return self.batch(request)
+        except ThetadotError as error:
+            return _Failed(str(error))
 
     def __getitem__(self, index: Any) -> Any:
         return self.dataset[index]
 
 
-@contextmanager
-def _generators(key: int) -> Iterator[None]:
-    """Python's, numpy's and torch's generators seeded by ``key`` inside, as they were outside."""
-    saved = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is what users' transforms draw from
-    with torch.random.fork_rng(devices=[]):
-        random.seed(key)
-        np.random.seed(key % 2**32)  # noqa: NPY002
-        torch.manual_seed(key % 2**63)
-        try:
-            yield
-        finally:
-            random.setstate(saved[0])
-            np.random.set_state(saved[1])  # noqa: NPY002
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 class Source:
@@ -116,15 +120,16 @@ class Source:
                 _Keyed(self.dataset),
                 batch_sampler=requests,  # type: ignore[arg-type]
                 num_workers=self.workers,
+                collate_fn=_as_it_is,
                 # workers draw their base seed here, not from the global generator
                 generator=torch.Generator().manual_seed(self.seed % 2**63),
             )
             for request, items in zip(requests, loader, strict=True):
                 yield self._batch(items, len(request.indices))
         else:
-            keyed = _Keyed(self.dataset)
+            whole = _Keyed(self.dataset)
             for request in requests:
-                yield self._batch(default_collate(keyed.__getitems__(request)), len(request.indices))
+                yield self._batch(whole.batch(request), len(request.indices))
 
     def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[Request]:
         """All samples in their own order, in batches; for judging."""
@@ -141,9 +146,12 @@ class Source:
         return None
 
     def _batch(self, items: Any, size: int) -> Batch:
+        if isinstance(items, _Failed):
+            raise TaskError(items.message)
         if not isinstance(items, list | tuple) or len(items) != 2:
             raise TaskError(
-                f"a sample is {_described(items)}. Make dataset[i] return (input, target); inputs may be a tensor, a tuple or a dict."
+                f"a sample is {_described(items)}. Make dataset[i] return (input, target); "
+                "inputs may be a tensor, a tuple or a dict."
             )
         return Batch(to_device(items[0], self.device), to_device(items[1], self.device), size)
 

@@ -20,16 +20,26 @@ def claim(out: str | Path) -> Path:
     """
     folder = Path(out)
     record = folder / RECORD
-    if (folder / checkpoint.NAME).exists() or (record.is_file() and record.stat().st_size > 0):
-        raise RunFolderError(f"{folder} already holds a run. Continue it with --resume {folder}, or name another --out.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        held = (folder / checkpoint.NAME).exists() or (record.is_file() and record.stat().st_size > 0)
+        if not held:
+            _require_writable(folder)
     except OSError as error:
-        raise RunFolderError(f"{folder} cannot be written ({error.strerror}). Name a folder that you may write to.") from error
+        raise RunFolderError(
+            f"{folder} cannot be written ({error.strerror}). Name a folder that you may write to."
+        ) from error
+    if held:
+        raise RunFolderError(
+            f"{folder} already holds a run. Continue it with --resume {folder}, or name another --out."
+        )
     return folder
+
+
+def _require_writable(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".writable-{os.getpid()}"
+    probe.touch()
+    probe.unlink()
 
 
 def fresh(name: str) -> Path:

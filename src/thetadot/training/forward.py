@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from thetadot.errors import TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -31,31 +32,54 @@ def loss_of(model: nn.Module, loss: Loss, batch: Batch) -> Tensor:
     """The scalar loss of a batch.
 
     Raises:
-        TaskError: it is not a scalar tensor.
+        TaskError: it is not a scalar tensor, or has no gradient where one is wanted.
     """
-    value = loss(apply(model, batch.inputs), batch.target)
+    value = _scalar(loss(apply(model, batch.inputs), batch.target))
+    if torch.is_grad_enabled() and not value.requires_grad:
+        raise TaskError("the loss does not depend on any trainable parameter. Return a loss that has a gradient.")
+    return value
+
+
+def _scalar(value: Any) -> Tensor:
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         came = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"type {type(value).__name__}"
         raise TaskError(f"loss(output, target) returned {came}, not a scalar tensor. Return a mean over the batch.")
     return value.reshape(())
 
 
-def judge(task: Task, batches: Iterable[Batch], metric: Metric | None) -> tuple[float, float | None]:
-    """Mean loss and metric in eval mode, weighted by batch size; the model's mode is put back."""
-    training = [(module, module.training) for module in task.model.modules()]
-    task.model.eval()
-    total, score, count = 0.0, 0.0, 0
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor of many elements
+        came = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"type {type(value).__name__}"
+        raise TaskError(
+            f"metric(output, target) returned {came}, not a number. Return a mean over the batch."
+        ) from error
+
+
+@contextmanager
+def _judging(model: nn.Module) -> Iterator[None]:
+    """In eval mode and without gradients; every module's mode is put back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
     try:
         with torch.no_grad():
-            for batch in batches:
-                output = apply(task.model, batch.inputs)
-                total += float(task.loss(output, batch.target)) * batch.size
-                if metric is not None:
-                    score += float(metric(output, batch.target)) * batch.size
-                count += batch.size
+            yield
     finally:
-        for module, mode in training:
-            module.training = mode
+        for module, training in modes:
+            module.training = training
+
+
+def judge(task: Task, batches: Iterable[Batch], metric: Metric | None) -> tuple[float, float | None]:
+    """Mean loss and metric in eval mode, weighted by batch size; the model's mode is put back."""
+    total, score, count = 0.0, 0.0, 0
+    with _judging(task.model):
+        for batch in batches:
+            output = apply(task.model, batch.inputs)
+            total += float(_scalar(task.loss(output, batch.target))) * batch.size
+            if metric is not None:
+                score += _number(metric(output, batch.target)) * batch.size
+            count += batch.size
     value = score / count if metric is not None else None
     return total / count, value if value is not None and math.isfinite(value) else None
 
@@ -72,13 +96,9 @@ def derived_metric(task: Task, batch: Batch) -> tuple[str | None, Metric | None]
     target = batch.target
     if not isinstance(target, torch.Tensor) or target.is_floating_point() or target.is_complex():
         return None, None
-    training = [(module, module.training) for module in task.model.modules()]
-    task.model.eval()
-    try:
-        with torch.no_grad():
-            output = apply(task.model, batch.inputs)
-    finally:
-        for module, mode in training:
-            module.training = mode
-    fits = isinstance(output, torch.Tensor) and output.dim() >= 2 and output.shape[:1] + output.shape[2:] == target.shape
+    with _judging(task.model):
+        output = apply(task.model, batch.inputs)
+    if not isinstance(output, torch.Tensor) or output.dim() < 2 or output.shape[1] < 2:  # one class is no choice
+        return None, None
+    fits = output.shape[:1] + output.shape[2:] == target.shape
     return ("accuracy", accuracy) if fits else (None, None)

@@ -1,23 +1,26 @@
 """The guard: a run may stumble, it does not end diverged.
 
-    tripped:  smoothed loss > best + (start - best)/4, or not finite
+    level:    running mean of the losses of ``memory`` steps; its standard error σ from their scatter
+    bound(ℓ) = ℓ + max(start - ℓ, |start|)/4
+    tripped:  level - 3σ > bound(best of level + 3σ), or > bound(expected), or not finite
 
-a loss that has lost a quarter of all that was gained, or a run that is as far behind its own trial. Then it goes back to the last good state
-and steps half as far.
+a loss that has lost a quarter of all that was gained (of its start at least), or a run that is as far behind its own
+trial, and that beyond the noise of its batches. Then it goes back to the last good state and steps half as far.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
-MOST_BEHIND = 3  # rollbacks for being behind the trial; after them the trial was luck
-BEHIND = "the loss was far behind that of the trial"
+MOST_BEHIND = 4  # rollbacks for being behind the trial; after them the trial was luck
 _SMOOTH = 0.6
+_SIGMAS = 3.0
+_PATIENCE = 4.0  # scatter is remembered longer than level: a loss that runs away must not pass for noise
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Guard:
     Attributes:
         memory: steps that the smoothing remembers.
         start: loss before the first step.
+        best: the lowest level, its error added.
         shrink: factor on the time step, halved at every rollback.
         expected: loss that the trial of these settings came to, in ``patience`` steps.
     """
@@ -35,6 +39,8 @@ class Guard:
     start: float
     smoothed: float = 0.0
     weight: float = 0.0
+    scatter: float = 0.0
+    scatter_weight: float = 0.0
     best: float = math.inf
     shrink: float = 1.0
     rollbacks: int = 0
@@ -50,47 +56,62 @@ class Guard:
         """The smoothed loss, debiased."""
         return self.smoothed / self.weight if self.weight else self.start
 
+    @property
+    def error(self) -> float:
+        """Three standard errors of the level."""
+        if not self.scatter_weight:
+            return 0.0
+        rate = 1.0 / self.memory
+        share = rate / (2.0 - rate) * (2.0 - self.weight) / self.weight  # Σ of the squared weights of the mean
+        return _SIGMAS * math.sqrt(self.scatter / self.scatter_weight * share)
+
     def tripped(self, loss: float) -> str | None:
         """Take in a step's loss; why the run must go back, None if it need not."""
         if not math.isfinite(loss):
             return "the loss was not finite"
+        self._take_in(loss)
+        if self.weight < _SMOOTH:
+            return None
+        self.best = min(self.best, self.level + self.error)
+        surely = self.level - self.error
+        if surely > self._bound(self.best):
+            return "the loss had lost a quarter of what was gained"
+        if self.taken > self.patience and self.behind < MOST_BEHIND and surely > self._bound(self.expected):
+            self.behind += 1
+            return "the loss was far behind that of the trial"
+        return None
+
+    def _take_in(self, loss: float) -> None:
         rate = 1.0 / self.memory
+        if self.weight:
+            slow = rate / _PATIENCE
+            self.scatter += slow * ((loss - self.level) ** 2 - self.scatter)
+            self.scatter_weight += slow * (1.0 - self.scatter_weight)
         self.smoothed += rate * (loss - self.smoothed)
         self.weight += rate * (1.0 - self.weight)
         self.taken += 1
-        if self.weight < _SMOOTH:
-            return None
-        self.best = min(self.best, self.level)
-        if self.level > self._bound(self.best):
-            return "the loss had lost a quarter of what was gained"
-        if self.taken > self.patience and self.behind < MOST_BEHIND and self.level > self._bound(self.expected):
-            self.behind += 1
-            return BEHIND
-        return None
 
     def _bound(self, reached: float) -> float:
         return reached + 0.25 * max(self.start - reached, abs(self.start))
 
     def healthy(self) -> bool:
-        """Whether the present state is worth keeping: smooth, near its best, and not behind the trial."""
-        if self.weight < _SMOOTH or self.level > self.best + 0.1 * abs(self.start - self.best):
+        """Whether the present state is worth keeping; not before the level is known."""
+        if self.weight < _SMOOTH:
             return False
-        return self.behind >= MOST_BEHIND or self.level <= self._bound(self.expected)
+        return self.level <= self.best + 0.1 * abs(self.start - self.best)
 
-    def rewind(self, factor: float = 0.5) -> None:
-        """A smaller step; the smoothing begins anew."""
-        self.shrink *= factor
-        self.patience = int(self.patience / factor)  # a smaller step takes longer to get as far
+    def rewind(self) -> None:
+        """Half the step; the smoothing begins anew."""
+        self.shrink *= 0.5
         self.rollbacks += 1
-        self.smoothed = self.weight = 0.0
+        self.smoothed = self.weight = self.scatter = self.scatter_weight = 0.0
         self.taken = 0
         self.best = math.inf
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and the last good state."""
-        numbers = {name: getattr(self, name) for name in ("memory", "start", "smoothed", "weight", "best", "shrink", "rollbacks")}
-        numbers |= {name: getattr(self, name) for name in ("expected", "patience", "taken", "behind")}
-        return numbers | {"good": self.good.pack() if self.good else None, "good_progress": self.good_progress}
+        state = {part.name: getattr(self, part.name) for part in fields(self)}
+        return state | {"good": self.good.pack() if self.good else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,9 @@ def clone(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
-        return {name: clone(part) for name, part in value.items()}
+        copied = copy.copy(value)  # a state dict carries its modules' versions in an attribute
+        copied.update((name, clone(part)) for name, part in value.items())
+        return copied
     if isinstance(value, list | tuple):
         return type(value)(clone(part) for part in value)
     return copy.copy(value)
@@ -30,11 +32,12 @@ def clone(value: Any) -> Any:
 def generators() -> dict[str, Any]:
     """States of torch's, numpy's and Python's generators, as tensors and numbers that weights_only loading takes."""
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global one is what users draw from
+    words = np.asarray(keys, dtype=np.int64)
     version, internal, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), int(position), int(has_gauss), float(cached)],
+        "numpy": [name, torch.from_numpy(words), int(position), int(has_gauss), float(cached)],
         "python": [version, list(internal), gauss],
     }
 
@@ -52,20 +55,31 @@ def restore_generators(states: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Copies; restoring leaves the snapshot usable again."""
+    """Copies; restoring leaves the snapshot usable again.
+
+    Attributes:
+        buffers: those that a module keeps out of its state dict.
+    """
 
     model: dict[str, Any]
     optimizer: dict[str, Any] | None
     generators: dict[str, Any]
+    buffers: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def take(cls, model: nn.Module, optimizer: Flow | None = None) -> Snapshot:
         """Copy the present state."""
-        return cls(clone(model.state_dict()), None if optimizer is None else clone(optimizer.state_dict()), generators())
+        state = clone(model.state_dict())
+        buffers = {name: clone(buffer) for name, buffer in model.named_buffers() if name not in state}
+        return cls(state, None if optimizer is None else clone(optimizer.state_dict()), generators(), buffers)
 
     def restore(self, model: nn.Module, optimizer: Flow | None = None) -> None:
         """Put it back."""
         model.load_state_dict(self.model)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                if name in self.buffers:
+                    buffer.copy_(self.buffers[name])
         if optimizer is not None and self.optimizer is not None:
             optimizer.load_state_dict(clone(self.optimizer))
         restore_generators(self.generators)
@@ -77,9 +91,9 @@ class Snapshot:
 
     def pack(self) -> dict[str, Any]:
         """As plain containers, for a checkpoint."""
-        return {"model": self.model, "optimizer": self.optimizer, "generators": self.generators}
+        return {name: getattr(self, name) for name in ("model", "optimizer", "generators", "buffers")}
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Snapshot:
         """From :meth:`pack`."""
-        return cls(packed["model"], packed["optimizer"], packed["generators"])
+        return cls(packed["model"], packed["optimizer"], packed["generators"], packed["buffers"])

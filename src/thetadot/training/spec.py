@@ -46,8 +46,7 @@ def resolve(spec: str, built_in: Mapping[str, Callable[[], Task]]) -> Callable[[
         if not callable(function):
             raise TaskError(f"{path} has no function {name!r}. Define it, or name another one after the colon.")
         with users_code():
-            task = function()
-        return task  # type: ignore[no-any-return]
+            return checked(function())
 
     return make
 
@@ -55,7 +54,9 @@ def resolve(spec: str, built_in: Mapping[str, Callable[[], Task]]) -> Callable[[
 def checked(task: object) -> Task:
     """``task`` if it is one."""
     if not isinstance(task, Task):
-        raise TaskError(f"the task function returned a {type(task).__name__}. Return thetadot.Task(model, loss, train, valid).")
+        raise TaskError(
+            f"the task function returned a {type(task).__name__}. Return thetadot.Task(model, loss, train, valid)."
+        )
     return task
 
 

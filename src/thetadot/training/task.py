@@ -24,8 +24,8 @@ class Task:
         loss: ``loss(output, target)`` -> scalar, a mean over the batch.
         train: map-style dataset of (input, target); may transform at random.
         valid: likewise; judged after every epoch, never trained on.
-        metric: ``metric(output, target)`` -> number, higher is better, a mean over the batch. None: accuracy where targets are
-            classes, else none.
+        metric: ``metric(output, target)`` -> number, higher is better, a mean over the batch. None: accuracy where
+            targets are classes, else none.
         test: likewise; nothing ever chooses by it.
 
     Raises:
@@ -52,7 +52,8 @@ class Task:
                 continue
             if isinstance(data, IterableDataset) or not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
                 raise TaskError(
-                    f"{name} is a {type(data).__name__}. Pass a map-style dataset: len(data), and data[i] -> (input, target)."
+                    f"{name} is a {type(data).__name__}. "
+                    "Pass a map-style dataset: len(data), and data[i] -> (input, target)."
                 )
             if len(data) == 0:
                 raise TaskError(f"{name} is empty. Pass a dataset with at least one sample.")

@@ -1,0 +1,48 @@
+# Each target makes what it needs; `make run` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TASK ?= digits
+ARGS ?=
+
+.PHONY: run test test-slow check lint types imports examples benchmark clean
+
+run: $(VENV)/.installed
+	$(BIN)/thetadot run $(TASK) $(ARGS)
+
+test: $(VENV)/.developing
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.developing
+	$(BIN)/python -m pytest -m slow
+
+check: lint types imports examples
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.developing
+	$(BIN)/mypy
+
+imports: $(VENV)/.developing
+	$(BIN)/lint-imports
+
+examples: $(VENV)/.developing
+	set -e; for script in examples/[0-9]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+benchmark: $(VENV)/.developing
+	$(BIN)/python benchmarks/untuned_vs_grid.py
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[digits]'
+	touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
