@@ -1,7 +1,8 @@
 """thetadot with nothing given, against grids of torch.optim with a cosine schedule at the same cost, on the digits.
 
-The grid points are chosen by their mean final validation loss on seeds 0-4; all rows are scored on seeds 5-9, as paired differences with a
-95% t-interval. Cost is counted in gradient evaluations: the grid's runs get the epochs that measuring and trials cost ours.
+The grid points are chosen by their mean final validation loss on seeds 0-4; all rows are scored on seeds 5-9, as paired
+differences with a 95% t-interval. Cost is counted in gradient evaluations: the grid's runs get the epochs that
+measuring and trials cost ours.
 
     python benchmarks/untuned_vs_grid.py [--jobs 2] [--out results.json]
 """
@@ -63,7 +64,9 @@ def our_run(options: dict[str, str], seed: int) -> tuple[float, float, float, fl
     """Final validation loss, accuracy, seconds and overhead of one run of ours."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        result = thetadot.run(thetadot.tasks.digits, out=Path(folder) / "run", seed=seed, epochs=EPOCHS, **options).record
+        result = thetadot.run(
+            thetadot.tasks.digits, out=Path(folder) / "run", seed=seed, epochs=EPOCHS, **options
+        ).record
     closing = result.result
     overhead = closing.cost / (EPOCHS * result.header.train_samples) - 1
     return closing.valid_loss, closing.metric, closing.seconds, overhead
@@ -102,19 +105,26 @@ def main() -> None:
         losses = [row[0] for row in rows]
         mean, half = interval([a - b for a, b in zip(losses, best, strict=True)])
         point = chosen.get(name)
-        settings = f"lr {point[1]:g}" + (f", momentum {point[2]:g}" if point[0] == "SGD" else "") if point else "chosen by itself"
+        settings = (
+            f"lr {point[1]:g}" + (f", momentum {point[2]:g}" if point[0] == "SGD" else "")
+            if point
+            else "chosen by itself"
+        )
         accuracy = statistics.mean(row[1] for row in rows)
         difference = "" if name == "best of 24 SGD" else f"{mean:+.4f} ± {half:.4f}"
         ratio = statistics.mean(losses) / statistics.mean(best)
-        table.append(f"| {name} | {settings} | {statistics.mean(losses):.4f} | {accuracy:.2%} | {difference} | {ratio:.2f} |")
-    coupled, plain = (
-        [row[0] for row in scores[name]] for name in list(OURS)[1:]
-    )
+        table.append(
+            f"| {name} | {settings} | {statistics.mean(losses):.4f} | {accuracy:.2%} | {difference} | {ratio:.2f} |"
+        )
+    coupled, plain = ([row[0] for row in scores[name]] for name in list(OURS)[1:])
     mean, half = interval([a - b for a, b in zip(coupled, plain, strict=True)])
     print("\n".join(table))
     print(f"\ncoupled minus cosine at fixed momentum: {mean:+.4f} ± {half:.4f} (95%)")
     own = scores["thetadot, nothing given"]
-    print(f"thetadot: {statistics.mean(r[2] for r in own):.1f} s a run, measuring and trials {statistics.mean(r[3] for r in own):.1%}")
+    print(
+        f"thetadot: {statistics.mean(r[2] for r in own):.1f} s a run, "
+        f"measuring and trials {statistics.mean(r[3] for r in own):.1%}"
+    )
     if options.out:
         tuned_rows = [[*point, loss] for point, loss in tuned.items()]
         options.out.write_text(json.dumps({"tuned": tuned_rows, "scores": scores, "table": table}, indent=1))

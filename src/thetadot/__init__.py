@@ -1,7 +1,7 @@
 """thetadot (θ̇): training read as motion.
 
-The loss is a potential, an optimizer is a differential equation plus a rule for stepping it; learning rate, momentum and batch size
-are a time step, a friction and a temperature.
+The loss is a potential, an optimizer is a differential equation plus a rule for stepping it; learning rate, momentum
+and batch size are a time step, a friction and a temperature.
 """
 
 from __future__ import annotations
@@ -12,14 +12,61 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Loaded when first used, so that reading a record or drawing a report never imports torch.
-_MODULES = ("analysis", "errors", "integrators", "optim", "probes", "records", "report", "schedules", "systems", "tasks", "training", "translation")
-_NAMES = {"Task": "thetadot.training", "Result": "thetadot.training", "run": "thetadot.training", "load": "thetadot.training"}
+_MODULES = (
+    "analysis",
+    "errors",
+    "integrators",
+    "optim",
+    "probes",
+    "records",
+    "report",
+    "schedules",
+    "systems",
+    "tasks",
+    "training",
+    "translation",
+)
+_NAMES = {
+    "Task": "thetadot.training",
+    "Result": "thetadot.training",
+    "run": "thetadot.training",
+    "load": "thetadot.training",
+}
 
-__all__ = ["Result", "Task", "analysis", "errors", "integrators", "load", "optim", "probes", "records", "report", "run", "schedules",
-           "systems", "tasks", "training", "translation"]  # fmt: skip
+__all__ = [
+    "Result",
+    "Task",
+    "analysis",
+    "errors",
+    "integrators",
+    "load",
+    "optim",
+    "probes",
+    "records",
+    "report",
+    "run",
+    "schedules",
+    "systems",
+    "tasks",
+    "training",
+    "translation",
+]
 
 if TYPE_CHECKING:
-    from thetadot import analysis, errors, integrators, optim, probes, records, report, schedules, systems, tasks, training, translation
+    from thetadot import (
+        analysis,
+        errors,
+        integrators,
+        optim,
+        probes,
+        records,
+        report,
+        schedules,
+        systems,
+        tasks,
+        training,
+        translation,
+    )
     from thetadot.training import Result, Task, load, run
 
 

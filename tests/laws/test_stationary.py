@@ -116,7 +116,7 @@ def test_kinetic_temperature_is_exact_at_baoabs_half_step_and_too_cold_on_the_st
 
 def test_named_kramers_has_exactly_the_variance_t_over_h():
     lr, beta, h, t = 0.6, 0.9, 2.0, 0.25
-    build = lambda p, generator: Kramers(p, lr, beta, temperature=t, generator=generator)  # noqa: E731
+    build = lambda p, generator: Kramers(p, lr, beta, temperature=t, generator=generator)
     probe = build([torch.zeros(1, requires_grad=True)], None)
     system, step = probe.motion(probe.param_groups[0])
     assert stationary_variance(system, probe.integrator, step=step, curvature=h) == pytest.approx(t / h, abs=1e-13)
@@ -128,7 +128,7 @@ def test_langevin_has_the_variance_of_euler_maruyama():
     exact = t / (h * (1 - lr * h / 2))
     found = stationary_variance(LangevinDynamics(t), EulerMaruyama(), step=lr, curvature=h)
     assert found == pytest.approx(exact, rel=1e-12)
-    build = lambda p, generator: Langevin(p, lr, temperature=t, generator=generator)  # noqa: E731
+    build = lambda p, generator: Langevin(p, lr, temperature=t, generator=generator)
     assert_sampled(sampled_variance(build, curvature=h, steps=30), exact)
 
 

@@ -1,4 +1,7 @@
-"""The command: ``thetadot run`` and ``thetadot convert``. One sub-command, one file; errors become one sentence and exit code 2."""
+"""The command: ``thetadot run`` and ``thetadot convert``. One sub-command, one file.
+
+Errors become one sentence and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     for module in COMMANDS:
         sub = commands.add_parser(
-            module.NAME, help=module.HELP, description=module.HELP, epilog=module.EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+            module.NAME,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.arguments(sub)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")

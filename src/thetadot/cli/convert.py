@@ -53,7 +53,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def act(options: argparse.Namespace) -> int:
     """Convert and print."""
     present, rows = translate(
-        options.lr, options.momentum, options.batch_size, to_lr=options.to_lr, to_batch_size=options.to_batch_size, sharpness=options.sharpness
+        options.lr,
+        options.momentum,
+        options.batch_size,
+        to_lr=options.to_lr,
+        to_batch_size=options.to_batch_size,
+        sharpness=options.sharpness,
     )
     if options.json:
         print(json.dumps({"present": asdict(present), "rows": [asdict(row) for row in rows]}))
@@ -94,7 +99,13 @@ def _to_lr(present: Row, lr: float) -> list[Row]:
         _row("friction and temperature", lr, kept, batch, heat),
         _row("friction, at this batch size (annealing)", lr, kept, present.batch_size, heat),
         _row("momentum and temperature (linear rule)", lr, present.momentum, present.batch_size * ratio, heat),
-        _row("clock lr/(1-momentum) and temperature", lr, 1.0 - (1.0 - present.momentum) * ratio, present.batch_size, heat),
+        _row(
+            "clock lr/(1-momentum) and temperature",
+            lr,
+            1.0 - (1.0 - present.momentum) * ratio,
+            present.batch_size,
+            heat,
+        ),
     ]
 
 
@@ -108,7 +119,13 @@ def _to_batch_size(present: Row, batch_size: float) -> list[Row]:
     return [
         _row("friction and temperature", float(lr_of(step, momentum)), momentum, batch_size, heat),
         _row("momentum and temperature (linear rule)", present.lr * ratio, present.momentum, batch_size, heat),
-        _row("lr and temperature (momentum does it)", present.lr, 1.0 - (1.0 - present.momentum) / ratio, batch_size, heat),
+        _row(
+            "lr and temperature (momentum does it)",
+            present.lr,
+            1.0 - (1.0 - present.momentum) / ratio,
+            batch_size,
+            heat,
+        ),
         _row("lr and momentum (cooler or hotter)", present.lr, present.momentum, batch_size, heat),
     ]
 
@@ -150,7 +167,9 @@ def _recommend(rows: list[Row], *, to_batch: bool) -> list[Row]:
     order = (1, 2, 0) if to_batch else (0, 2, 3, 1)
     whys = {
         "friction and temperature": "the same equation of motion, only stepped differently",
-        "momentum and temperature (linear rule)": "noise-limited training sees only temperature and lr/(1-momentum) per sample, and momentum stays familiar",
+        "momentum and temperature (linear rule)": (
+            "noise-limited training sees only temperature and lr/(1-momentum) per sample"
+        ),
         "lr and temperature (momentum does it)": "the same temperature without a larger lr",
         "clock lr/(1-momentum) and temperature": "the same overdamped motion at the same batch size",
         "friction, at this batch size (annealing)": "the same friction, cooler",
@@ -163,12 +182,28 @@ def _recommend(rows: list[Row], *, to_batch: bool) -> list[Row]:
 
 
 def _check(
-    lr: float, momentum: float, batch_size: float, to_lr: float | None, to_batch_size: float | None, sharpness: float | None
+    lr: float,
+    momentum: float,
+    batch_size: float,
+    to_lr: float | None,
+    to_batch_size: float | None,
+    sharpness: float | None,
 ) -> None:
-    positive = {"lr": lr, "batch_size": batch_size, "to_lr": to_lr, "to_batch_size": to_batch_size, "sharpness": sharpness}
+    positive = {
+        "lr": lr,
+        "batch_size": batch_size,
+        "to_lr": to_lr,
+        "to_batch_size": to_batch_size,
+        "sharpness": sharpness,
+    }
     for name, value in positive.items():
         if value is not None:
-            require(0 < value < math.inf, f"{name}={value:g}", "is not a positive finite number", f"Pass {name.replace('_', '-')} > 0.")
+            require(
+                0 < value < math.inf,
+                f"{name}={value:g}",
+                "is not a positive finite number",
+                f"Pass {name.replace('_', '-')} > 0.",
+            )
     require(
         0 <= momentum < 1,
         f"momentum={momentum:g}",
@@ -180,20 +215,26 @@ def _check(
 
 
 def _show(present: Row, rows: list[Row]) -> None:
-    from rich.table import Table
+    from rich.markup import escape
 
     from thetadot.cli.display import console
 
     out = console(sys.stdout)
-    out.print(
-        f"lr {present.lr:g}, momentum {present.momentum:g}, batch size {present.batch_size:g}  =  "
-        f"time step {present.step:.6g}, friction {present.friction:.6g}, temperature T"
-    )
-    table = Table()
-    for heading in ("keeps", "lr", "momentum", "batch size", "time step", "friction", "temperature", ""):
-        table.add_column(heading, justify="left" if heading in ("keeps", "") else "right")
+    out.print(f"[bold]now[/bold]   {_settings(present)}")
+    out.print(f"      {_reading(present)}")
     for row in rows:
-        style = "bold green" if row.recommended else "dim" if row.verdict.startswith("vetoed") else None
-        numbers = (f"{row.lr:.6g}", f"{row.momentum:.6g}", f"{row.batch_size:.4g}", f"{row.step:.4g}", f"{row.friction:.4g}")
-        table.add_row(row.keeps, *numbers, f"{row.temperature_factor:.4g} T", row.verdict, style=style)
-    out.print(table)
+        style = "bold green" if row.recommended else "dim" if row.verdict.startswith("vetoed") else "bold"
+        out.print(f"\n[{style}]keep {escape(row.keeps)}[/{style}]")
+        out.print(f"      {_settings(row)}")
+        if not math.isnan(row.step):
+            out.print(f"      {_reading(row)}")
+        if row.verdict:
+            out.print(f"      {escape(row.verdict)}")
+
+
+def _settings(row: Row) -> str:
+    return f"lr {row.lr:.6g}, momentum {row.momentum:.7g}, batch size {row.batch_size:.4g}"
+
+
+def _reading(row: Row) -> str:
+    return f"time step {row.step:.4g}, friction {row.friction:.4g}, temperature {row.temperature_factor:.4g} T"

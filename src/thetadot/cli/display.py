@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from thetadot.records import Choice, Curvature, Epoch, Header, Motion, Noise, Result, Rollback, Trial
+from thetadot.records import Choice, Curvature, Epoch, Header, Motion, Noise, Rollback, Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +56,17 @@ class Display:
             case Header():
                 self.header = entry
                 size = f"{entry.train_samples:,} + {entry.valid_samples:,} samples, {entry.parameters:,} parameters"
-                self.out.print(f"[bold]{escape(entry.task)}[/bold]: {size}, {entry.epochs} epochs, seed {entry.seed} -> {escape(str(self.folder))}")
+                self.out.print(
+                    f"[bold]{escape(entry.task)}[/bold]: {size}, {entry.epochs} epochs, "
+                    f"seed {entry.seed} -> {escape(str(self.folder))}"
+                )
             case Curvature() if entry.when != "training":
                 self.out.print(f"  {entry.when}: largest curvature {entry.sharpness:.3g} ± {entry.residual:.1g}")
             case Noise() if entry.when != "training":
-                at_least = "" if entry.resolved else "at least "
-                self.out.print(f"  {entry.when}: gradient noise equals the gradient in batches of {at_least}{entry.noise_scale:.3g}")
+                least = "" if entry.resolved else "at least "
+                self.out.print(
+                    f"  {entry.when}: gradient noise equals the gradient in batches of {least}{entry.noise_scale:.3g}"
+                )
             case Trial():
                 self.trials += 1
                 score = "diverged" if entry.score is None else f"held-back loss {entry.score:.4g}"
@@ -70,11 +75,20 @@ class Display:
                 value = f"{entry.value:.4g}" if isinstance(entry.value, float) else str(entry.value)
                 self.out.print(f"  [cyan]{escape(entry.setting)}[/cyan] {escape(value)}: {escape(entry.because)}")
             case Motion() if self.header is not None:
-                self.bar.update(self.line, description="training", total=self.header.epochs, completed=entry.epoch, said=f"loss {entry.loss:.4g}")
+                self.bar.update(
+                    self.line,
+                    description="training",
+                    total=self.header.epochs,
+                    completed=entry.epoch,
+                    said=f"loss {entry.loss:.4g}",
+                )
             case Epoch() if self.header is not None:
                 self._epoch(entry, self.header)
             case Rollback():
-                self.out.print(f"  step {entry.step}: {escape(entry.because)}; back to step {entry.back_to}, time step × {entry.lr_factor:g}")
+                self.out.print(
+                    f"  step {entry.step}: {escape(entry.because)}; "
+                    f"back to step {entry.back_to}, time step × {entry.lr_factor:g}"
+                )
             case _:
                 pass
 
@@ -96,10 +110,19 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     table.add_column()
     if result.metric is not None:
         table.add_row(f"validation {escape(header.metric or 'metric')}", f"{result.metric:.4f}")
-    table.add_row("validation loss", f"{result.valid_loss:.4g}  (lowest {result.best_valid_loss:.4g} after epoch {result.best_epoch})")
+    table.add_row(
+        "validation loss",
+        f"{result.valid_loss:.4g}  (lowest {result.best_valid_loss:.4g} after epoch {result.best_epoch})",
+    )
     table.add_row("training loss", f"{result.train_loss:.4g}")
-    table.add_row("optimizer", f"{result.optimizer}, lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size} at the start")
+    table.add_row(
+        "optimizer",
+        f"{result.optimizer}; at first lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size}",
+    )
     overhead = result.cost / max(1, result.epochs * header.train_samples) - 1
-    table.add_row("steps, time", f"{result.steps:,} in {result.seconds:.1f} s; measuring and trials cost {overhead:.1%} of the gradients")
+    table.add_row(
+        "steps, time",
+        f"{result.steps:,} in {result.seconds:.1f} s; measuring and trials cost {overhead:.1%} of the gradients",
+    )
     table.add_row("look at", escape(str(folder / "report.html")))
     out.print(table)

@@ -24,7 +24,19 @@ your own: file.py:function, where function() returns
 
 The folder holds record.jsonl, checkpoint.pt and report.html."""
 
-_REMEMBERED = ("epochs", "minutes", "seed", "optimizer", "lr", "momentum", "batch_size", "device", "workers", "threads", "annealing")
+_REMEMBERED = (
+    "epochs",
+    "minutes",
+    "seed",
+    "optimizer",
+    "lr",
+    "momentum",
+    "batch_size",
+    "device",
+    "workers",
+    "threads",
+    "annealing",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +50,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, help="instead of choosing")
     parser.add_argument("--momentum", type=float, help="instead of choosing (β₁ of adam)")
     parser.add_argument("--batch-size", type=int, metavar="B", help="instead of choosing; stays fixed")
-    parser.add_argument("--annealing", metavar="NAME", help="coupled (momentum rises as lr falls, friction fixed) or cosine")
+    parser.add_argument(
+        "--annealing", metavar="NAME", help="coupled (momentum rises as lr falls, friction fixed) or cosine"
+    )
     parser.add_argument("--device", metavar="NAME", help="where to train (default: cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load data (default: 0)")
     parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR exactly where it was cut off")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object, the last line of standard output")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object, the last line of standard output"
+    )
 
 
 def act(options: argparse.Namespace) -> int:
@@ -59,7 +75,9 @@ def act(options: argparse.Namespace) -> int:
     if options.resume is not None:
         name, given = _remembered(Path(options.resume), name, given)
         if options.out is not None and Path(options.out).resolve() != Path(options.resume).resolve():
-            raise ThetadotError(f"--out {options.out} contradicts --resume {options.resume}. Leave --out away to continue that run.")
+            raise ThetadotError(
+                f"--out {options.out} contradicts --resume {options.resume}. Leave --out away to continue that run."
+            )
         out = Path(options.resume)
     else:
         name = name or "digits"
@@ -80,7 +98,9 @@ def _remembered(folder: Path, name: str | None, given: dict[str, Any]) -> tuple[
     saved = dict(checkpoint.load(folder)["arguments"])
     task = saved.pop("task")
     if name is not None and name != task:
-        raise ThetadotError(f"{folder} was begun with task {task!r}, not {name!r}. Leave the task out to resume it, or begin a new run.")
+        raise ThetadotError(
+            f"{folder} was begun with task {task!r}, not {name!r}. Leave the task out to resume it, or begin a new run."
+        )
     return task, saved | given
 
 

@@ -7,7 +7,7 @@ buffers, generators, gradients and mode are put back bit for bit.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -77,7 +77,7 @@ class Objective:
             loss = self.loss()
             slopes = torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True)
             gradient = self._flat(slopes)
-        smooth = gradient.requires_grad  # not where the loss is linear, or a layer's own backward hides its derivative
+        smooth = gradient.requires_grad and not _opaque(loss)
 
         def product(v: Tensor) -> Tensor:
             nonlocal smooth
@@ -122,3 +122,21 @@ class Objective:
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split(flat, [p.numel() for p in self.parameters])
         return [part.view_as(p) for part, p in zip(parts, self.parameters, strict=True)]
+
+
+def _opaque(loss: Tensor) -> bool:
+    """Whether a layer brings its own backward pass.
+
+    If that has no derivative, autograd leaves its part out of a Hessian-vector product and says nothing.
+    """
+    seen: set[Any] = set()
+    waiting: list[Any] = [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        seen.add(node)
+        waiting.extend(following for following, _ in node.next_functions)
+    return False

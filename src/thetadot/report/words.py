@@ -168,7 +168,11 @@ def noise(entries: Sequence[Noise], batch: float | None) -> str:
     elif ratio < 0.5 and last.resolved:
         lesson = "most of each gradient was signal, a smaller batch would have done"
     else:
-        lesson = "noise and signal were of the same size" if last.resolved else "the noise was not told from the signal"
+        lesson = (
+            "noise and signal were of the same size"
+            if last.resolved
+            else "too few samples were measured to tell noise from signal"
+        )
     return f"{text}; the batch used was {plain(batch)}: {lesson}."
 
 

@@ -21,7 +21,9 @@ def digits() -> Task:
     try:
         from sklearn.datasets import load_digits  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise TaskError("the digits task needs scikit-learn. Install it with: pip install 'thetadot[digits]'") from error
+        raise TaskError(
+            "the digits task needs scikit-learn. Install it with: pip install 'thetadot[digits]'"
+        ) from error
     data = load_digits()
     images = torch.tensor(data.data, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16.0
     labels = torch.tensor(data.target)

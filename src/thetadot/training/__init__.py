@@ -1,8 +1,8 @@
 """The main job: a task is measured, its settings are chosen, it is trained, and the run is shown as motion."""
 
+from thetadot.training.job import run
 from thetadot.training.loading import load
 from thetadot.training.result import Result
-from thetadot.training.run import run
 from thetadot.training.task import Task
 
 __all__ = ["Result", "Task", "load", "run"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 FORMAT = "thetadot.checkpoint"
 VERSION = 1
 NAME = "checkpoint.pt"
+PARTS = {"phase", "arguments", "threads", "offset"}  # of every checkpoint, whatever else it holds
 PARTIAL = ".checkpoint.part"  # one name, so that killed runs do not fill the folder
 
 
@@ -41,7 +44,8 @@ def save(folder: Path, content: dict[str, Any]) -> None:
         reason = getattr(cause, "strerror", None) or error
         raise RunFolderError(f"{path} cannot be written ({reason}). Free space, or name another folder.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _try(partial: Path) -> None:
@@ -49,8 +53,10 @@ def _try(partial: Path) -> None:
     try:
         torch.load(partial, map_location="cpu", weights_only=True)
     except Exception as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it holds a {found[1]}" if found else type(error).__name__
         raise TaskError(
-            f"the model's state cannot be kept safely ({str(error).splitlines()[0]}). "
+            f"the model's state cannot be kept safely ({what}). "
             "Keep tensors, numbers, texts and containers of them in state_dict and get_extra_state."
         ) from error
 
@@ -77,4 +83,7 @@ def load(folder: Path) -> dict[str, Any]:
         raise DamagedFile(
             f"{path} has version {content['version']}, this thetadot reads up to {VERSION}. Update thetadot."
         )
+    missing = sorted(PARTS - content.keys())
+    if missing:
+        raise DamagedFile(f"{path} lacks {', '.join(missing)}. Start the run again in a new folder.")
     return content

@@ -2,10 +2,10 @@
 
     level:    running mean of the losses of ``memory`` steps; its standard error σ from their scatter
     bound(ℓ) = ℓ + max(start - ℓ, |start|)/4
-    tripped:  level - 3σ > bound(best of level + 3σ), or > bound(expected), or not finite
+    tripped:  level - 4σ > bound(best of level + 4σ and start), or > bound(expected), or not finite
 
 a loss that has lost a quarter of all that was gained (of its start at least), or a run that is as far behind its own
-trial, and that beyond the noise of its batches. Then it goes back to the last good state and steps half as far.
+trial, and that beyond the noise of its batches. Then it goes back to the last good state and takes smaller steps.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
-MOST_BEHIND = 4  # rollbacks for being behind the trial; after them the trial was luck
+MOST_BEHIND = 3  # rollbacks for being behind the trial; after them the trial was luck
+BEHIND = "the loss was far behind that of the trial"
 _SMOOTH = 0.6
-_SIGMAS = 3.0
+_SIGMAS = 4.0
 _PATIENCE = 4.0  # scatter is remembered longer than level: a loss that runs away must not pass for noise
 
 
@@ -31,7 +32,7 @@ class Guard:
         memory: steps that the smoothing remembers.
         start: loss before the first step.
         best: the lowest level, its error added.
-        shrink: factor on the time step, halved at every rollback.
+        shrink: factor on the time step, smaller after every rollback.
         expected: loss that the trial of these settings came to, in ``patience`` steps.
     """
 
@@ -58,7 +59,7 @@ class Guard:
 
     @property
     def error(self) -> float:
-        """Three standard errors of the level."""
+        """Four standard errors of the level."""
         if not self.scatter_weight:
             return 0.0
         rate = 1.0 / self.memory
@@ -74,11 +75,11 @@ class Guard:
             return None
         self.best = min(self.best, self.level + self.error)
         surely = self.level - self.error
-        if surely > self._bound(self.best):
+        if surely > self._bound(min(self.best, self.start)):
             return "the loss had lost a quarter of what was gained"
         if self.taken > self.patience and self.behind < MOST_BEHIND and surely > self._bound(self.expected):
             self.behind += 1
-            return "the loss was far behind that of the trial"
+            return BEHIND
         return None
 
     def _take_in(self, loss: float) -> None:
@@ -95,14 +96,15 @@ class Guard:
         return reached + 0.25 * max(self.start - reached, abs(self.start))
 
     def healthy(self) -> bool:
-        """Whether the present state is worth keeping; not before the level is known."""
-        if self.weight < _SMOOTH:
+        """Whether the present state is worth keeping: smooth, near its best, and not behind the trial."""
+        if self.weight < _SMOOTH or self.level > self.best + 0.1 * abs(self.start - self.best):
             return False
-        return self.level <= self.best + 0.1 * abs(self.start - self.best)
+        return self.behind >= MOST_BEHIND or self.level <= self._bound(self.expected)
 
-    def rewind(self) -> None:
-        """Half the step; the smoothing begins anew."""
-        self.shrink *= 0.5
+    def rewind(self, factor: float = 0.5) -> None:
+        """A smaller step; the smoothing begins anew."""
+        self.shrink *= factor
+        self.patience = int(self.patience / factor)  # a smaller step takes longer to get as far
         self.rollbacks += 1
         self.smoothed = self.weight = self.scatter = self.scatter_weight = 0.0
         self.taken = 0

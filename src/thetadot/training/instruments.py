@@ -56,6 +56,7 @@ class Instruments:
         self.cost = cost
         self.vectors: dict[str, Tensor] = {}
         self.heating: float | None = None
+        self.spent = 0.0  # by curvature and noise measurements
 
     def batch(self, indices: list[int]) -> Batch:
         """Some samples as one batch."""
@@ -63,17 +64,19 @@ class Instruments:
 
     def loss(self, indices: list[int]) -> float:
         """Mean loss on ``indices``, the model as training sees it, with a fixed dropout mask."""
+        self.cost.forward(len(indices))
+        return self._objective(indices).value()
+
+    def _objective(self, indices: list[int]) -> Objective:
         batch = self.batch(indices)
-        self.cost.forward(batch.size)
-        return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch)).value()
+        return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch))
 
     def curvature(self, when: When, step: int, iterations: int, reading: Reading | None = None) -> Curvature | None:
         """Largest curvature and the optimizer's limit; None where it is not finite.
 
         Begins with the vector of the last reading of its kind; a first reading takes twice as many iterations.
         """
-        batch = self.batch(self.reference)
-        objective = Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch))
+        objective, size = self._objective(self.reference), len(self.reference)
         preconditioner = _flat_preconditioner(self.task.model, reading)
         dimension = sum(p.numel() for p in objective.parameters)
         kind = "plain" if preconditioner is None else "preconditioned"
@@ -83,10 +86,12 @@ class Instruments:
             like = objective.parameters[0]
             generator = torch.Generator().manual_seed(7)
             start = torch.randn(dimension, generator=generator).to(like.device, like.dtype)
-        self.cost.gradient(batch.size)
+        before = self.cost.samples
+        self.cost.gradient(size)
         with objective.hessian() as hessian:
             found = sharpness(hessian, start, iterations, preconditioner=preconditioner, tolerance=1e-2)
-        self.cost.gradient(2.0 * found.products * batch.size)
+        self.cost.gradient(2.0 * found.products * size)
+        self.spent += self.cost.samples - before
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return None
         self.vectors[kind] = found.vector
@@ -96,7 +101,7 @@ class Instruments:
             sharpness=found.value,
             residual=found.residual,
             limit=None if reading is None or not math.isfinite(reading.limit) else reading.limit,
-            samples=batch.size,
+            samples=size,
             cost=self.cost.samples,
             preconditioned=preconditioner is not None,
         )
@@ -104,17 +109,15 @@ class Instruments:
     def noise(self, when: When, step: int, samples: int, reading: Reading | None = None) -> Noise | None:
         """Gradient noise from micro-batches of reference samples; None where too few or not finite.
 
-        :attr:`heating` becomes tr(P⁻¹Σ), the variance that heats a motion with preconditioner P (the identity without one).
+        :attr:`heating` becomes tr(P⁻¹Σ), the variance that heats a motion with preconditioner P (1 without one).
         """
         size = min(samples, self.source.size) // MICRO_BATCHES
-        if size < 1:
+        if size < 2:  # batch statistics need two samples
             return None
         indices = self.reference if len(self.reference) >= size * MICRO_BATCHES else self.source.order(-1)
-        rows = []
-        for k in range(MICRO_BATCHES):
-            batch = self.batch(indices[k * size : (k + 1) * size])
-            rows.append(Objective(self.task.model, lambda b=batch: loss_of(self.task.model, self.task.loss, b)).gradient())  # type: ignore[misc]
+        rows = [self._objective(indices[k * size : (k + 1) * size]).gradient() for k in range(MICRO_BATCHES)]
         self.cost.gradient(size * MICRO_BATCHES)
+        self.spent += size * MICRO_BATCHES
         gradients = torch.stack(rows)
         found = gradient_noise(gradients, size)
         if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
@@ -155,5 +158,3 @@ def _flat_preconditioner(model: nn.Module, reading: Reading | None) -> Tensor | 
             if p.requires_grad
         ]
     )
-
-

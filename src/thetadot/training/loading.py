@@ -41,5 +41,7 @@ def load(folder: str | Path, task: Task | Callable[[], Task]) -> Result:
     try:
         made.model.load_state_dict(final)
     except RuntimeError as error:
-        raise DamagedFile(f"{folder} holds another model: {str(error).splitlines()[0]} Pass the task that was trained.") from error
+        raise DamagedFile(
+            f"{folder} holds another model: {str(error).splitlines()[0]} Pass the task that was trained."
+        ) from error
     return Result(made.model, best or final, final, read(folder))

@@ -104,7 +104,13 @@ class Loop:
         minutes: float | None = None,
     ) -> None:
         self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
-        self.epochs, self.instruments, self.cost, self.write, self.checkpoint = epochs, instruments, cost, write, checkpoint
+        self.epochs, self.instruments, self.cost, self.write, self.checkpoint = (
+            epochs,
+            instruments,
+            cost,
+            write,
+            checkpoint,
+        )
         self.total = epochs * source.size
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
         self.optimizer = plan.build(self.parameters)
@@ -118,7 +124,7 @@ class Loop:
         self.best_state: dict[str, Any] | None = None
         self.motion_every = max(1, steps // MOTIONS)
         self.reading_every = self._reading_cadence(tracking)
-        self.first_reading = min(self.reading_every, 1 + int(plan.warmup * steps))
+        self.first_reading = 1 + int(plan.warmup * steps)
         self.last_epoch: Epoch | None = None
         self.minutes = minutes
         self.began = time.monotonic()
@@ -175,7 +181,7 @@ class Loop:
         progress.loss_count += batch.size
         if before is not None:
             self._record_motion(value, settings, size, before)
-        if progress.step % self.reading_every == 0 or progress.step == self.first_reading:
+        if self.reading_every and (progress.step % self.reading_every == 0 or progress.step == self.first_reading):
             self._measure()
         if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
             self._keep_good()
@@ -195,8 +201,9 @@ class Loop:
         valid, score = judge(self.task, self.valid.load(self.valid.whole(512)), self.metric)
         if not math.isfinite(valid):
             raise Diverged(
-                f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. {self.valid.not_finite() or 'Look at the metric and the loss'} "
-                "in the validation data. The last good state is in the checkpoint."
+                f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. "
+                f"{self.valid.not_finite() or 'Look at the loss'} in the validation data. "
+                "The last good state is in the checkpoint."
             )
         if valid < progress.best_valid and epoch:
             progress.best_valid, progress.best_epoch = valid, epoch
@@ -233,15 +240,15 @@ class Loop:
     def _blame(self, at_good: float, indices: list[int]) -> str:
         if math.isfinite(at_good):
             return (
-                f"{MOST_ROLLBACKS} ever smaller steps did not help. A gradient of the model may be infinite where its loss is finite: look for "
-                "square roots and logarithms near 0."
+                f"{MOST_ROLLBACKS} ever smaller steps did not help. "
+                "A gradient may be infinite where the loss is finite: look for square roots and logarithms near 0."
             )
         found = self.source.not_finite(indices)
         if found is not None:
             return f"{found} in the training data, and the loss is {at_good}. Clean the data."
         return (
-            f"the loss is {at_good} on this batch (training samples {_some(indices)}) at the last good parameters too, although its data are finite: "
-            "the model or the loss is at fault, not the step."
+            f"the loss is {at_good} on this batch (training samples {_some(indices)}) at the last good "
+            "parameters too, although its data are finite: the model or the loss is at fault, not the step."
         )
 
     def _loss_at_good(self, batch: Batch) -> float:
@@ -287,7 +294,13 @@ class Loop:
             momentum=settings.momentum,
             batch_size=batch_size,
             time_step=step,
-            friction=(2.0 * (1.0 - settings.momentum) / (1.0 + settings.momentum) / step if heavy else (1.0 - settings.momentum) / step) if step else 0.0,
+            friction=(
+                2.0 * (1.0 - settings.momentum) / (1.0 + settings.momentum) / step
+                if heavy
+                else (1.0 - settings.momentum) / step
+            )
+            if step
+            else 0.0,
             temperature=self.temperature(settings, batch_size, count),
             clock=self.progress.clock,
             kinetic=square / (step * step) / count if step else 0.0,
@@ -299,7 +312,7 @@ class Loop:
             self.write(entry)
 
     def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> float | None:
-        """What the latest measured noise keeps up; in Adam's motion its mean is no inertia, and P⁻¹ weighs the noise."""
+        """What the latest measured noise keeps up; Adam's mean is no inertia, and P⁻¹ weighs its noise."""
         heavy = self.plan.optimizer == "heavy-ball"
         if self.instruments.heating is None or not (heavy or self.optimizer.state):
             return None
@@ -307,11 +320,14 @@ class Loop:
         return float(temperature(settings.lr, inertia, self.instruments.heating, batch_size, parameters=parameters))
 
     def _reading_cadence(self, tracking: float) -> int:
+        """Steps between two readings; 0 where none is affordable."""
         steps = max(1, self.total // self.plan.batch_size)
         one = len(self.instruments.reference) * (1 + 2 * TRACKING_ITERATIONS) + 8 * MICRO_BATCHES
         affordable = int(tracking * self.total / one)
         readings = min(READINGS, affordable)
-        return max(1, steps // (readings + 1)) if readings > 0 and len(self.instruments.reference) >= 8 else steps + 1
+        if readings <= 0 or len(self.instruments.reference) < 8:
+            return 0
+        return max(1, steps // (readings + 1))
 
     def _measure(self) -> None:
         reading = self.optimizer.reading(self.optimizer.param_groups[0])  # type: ignore[attr-defined]
@@ -366,4 +382,3 @@ def _packed(entry: Noise | Epoch | None) -> dict[str, Any] | None:
 def _some(indices: list[int]) -> str:
     shown = ", ".join(map(str, indices[:_SAMPLES_SHOWN]))
     return shown + (", …" if len(indices) > _SAMPLES_SHOWN else "")
-

@@ -33,7 +33,7 @@ class Plan:
         batch_size: B at the start.
         last_batch: B at the end.
         coupled: heavy ball only; the momentum rises as lr falls, friction fixed.
-        warmup: share of the run in which lr rises from 0.
+        warmup: share of the run in which the time step rises from 0.
     """
 
     optimizer: Family
@@ -54,14 +54,12 @@ class Plan:
         return staircase(min(t, 1.0), self.batch_size, self.last_batch)
 
     def at(self, t: float, shrink: float = 1.0) -> Coupled:
-        """lr and momentum at elapsed fraction ``t``; ``shrink`` makes the time step smaller (the guard's factor)."""
+        """Lr and momentum at elapsed fraction ``t`` in (0, 1]; ``shrink`` is the guard's factor on the time step."""
         t = min(t, 1.0)
-        fraction = cosine(t, self.end) * shrink
-        rising = warmup(t, self.warmup)
+        fraction = cosine(t, self.end) * warmup(t, self.warmup) * shrink
         if self.coupled and self.momentum > 0:
-            lr, momentum = at_fixed_friction(self.lr, self.momentum, fraction)
-            return Coupled(lr * rising, momentum)
-        return Coupled(self.lr * fraction * rising, self.momentum)
+            return at_fixed_friction(self.lr, self.momentum, fraction)
+        return Coupled(self.lr * fraction, self.momentum)
 
     def build(self, params: Iterable[Tensor]) -> Flow:
         """The optimizer of this plan."""
@@ -78,5 +76,3 @@ def put(optimizer: Flow, settings: Coupled) -> None:
             group["betas"] = (settings.momentum, group["betas"][1])
         else:
             group["momentum"] = settings.momentum
-
-

@@ -1,7 +1,8 @@
-"""Choosing without tuning: short runs from the same start, the same samples and the same dropout masks, successively halved.
+"""Trials: short runs from the same start, on the same samples, with the same dropout masks, that can be continued.
 
-A trial's score is the loss on training samples that no trial has trained on, at its last parameters or at the average over the second half of
-its latest stretch, whichever is lower: averaging the tail takes the noise out as annealing would, and lets a trial be continued.
+A trial's score is the loss on training samples that no trial has trained on, at its last parameters or at the average
+over the second half of its latest stretch, whichever is lower: averaging the tail takes the noise out as annealing
+would, and lets a trial be continued.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.records import Trial
+from thetadot.schedules import Coupled
 from thetadot.training.forward import loss_of
 from thetadot.training.plan import Family, Plan, put
 from thetadot.training.snapshot import Snapshot
@@ -44,6 +46,11 @@ class Candidate:
     steps: int = 0
     score: float = math.inf
     snapshot: Snapshot | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, optimizer: Family, lr: float, momentum: float) -> Candidate:
+        """The candidate with this lr."""
+        return cls(optimizer, lr / (1.0 - momentum) if optimizer == "heavy-ball" else lr, momentum)
 
     @property
     def lr(self) -> float:
@@ -86,9 +93,16 @@ class Trials:
         self.pool = [i for i in range(source.size) if i not in held]
         self.start_loss = instruments.loss(judges)
 
+    @property
+    def judging(self) -> float:
+        """Cost of a score, in samples: two forward passes."""
+        return 2.0 * len(self.judges) / 3.0
+
     def advance(self, candidate: Candidate, steps: int, turn: int) -> None:
         """Continue ``candidate`` until it has made ``steps`` steps, and score it."""
-        plan = Plan(candidate.optimizer, candidate.lr, candidate.momentum, self.batch_size, self.batch_size, coupled=False)
+        plan = Plan(
+            candidate.optimizer, candidate.lr, candidate.momentum, self.batch_size, self.batch_size, coupled=False
+        )
         optimizer = plan.build(p for p in self.task.model.parameters() if p.requires_grad)
         (candidate.snapshot or self.start).restore(self.task.model, optimizer if candidate.snapshot else None)
         with torch.random.fork_rng(devices=self.start.devices):
@@ -124,7 +138,7 @@ class Trials:
         for number, batch in enumerate(self._batches(first, steps), start=first):
             rising = min(1.0, (number + 1) / max(1.0, 0.2 * total)) if first == 0 else 1.0
             lr = candidate.lr * rising
-            put(optimizer, Plan(candidate.optimizer, lr, candidate.momentum, 1, 1, coupled=False, warmup=0.0).at(0.0))
+            put(optimizer, Coupled(lr, candidate.momentum))
             optimizer.zero_grad(set_to_none=True)
             loss = loss_of(model, self.task.loss, batch)
             if not math.isfinite(float(loss.detach())):
@@ -145,7 +159,9 @@ class Trials:
         number = first
         while number < last:
             epoch, place = divmod(number, per_epoch)
-            requests = self.source.plan(_EPOCH + epoch, lambda _: self.batch_size, self.pool)[place : place + last - number]
+            requests = self.source.plan(_EPOCH + epoch, lambda _: self.batch_size, self.pool)[
+                place : place + last - number
+            ]
             yield from self.source.load(requests)
             number += len(requests)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,70 +16,31 @@ import torch
 
 import thetadot
 from thetadot import report
-from thetadot.errors import InadmissibleValue, RunFolderError, TaskError, require
+from thetadot.errors import InadmissibleValue, TaskError
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
 from thetadot.training import checkpoint
+from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
 from thetadot.training.folder import RECORD, REPORT, claim
 from thetadot.training.forward import derived_metric, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.loop import Loop
-from thetadot.training.plan import FAMILIES, Plan
+from thetadot.training.plan import Plan
 from thetadot.training.result import Result
 from thetadot.training.snapshot import Snapshot, generators, restore_generators
 from thetadot.training.spec import checked, users_code
 from thetadot.training.task import Task
 
 if TYPE_CHECKING:
+    from thetadot.training.plan import Family
     from thetadot.training.task import Metric
 
-EPOCHS = 60
 TRACKING = 0.03
+_FEWEST_REFERENCES = 8
 Show = Callable[[Entry], None]
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What a run was asked for; remembered in its folder."""
-
-    task: str
-    epochs: int = EPOCHS
-    minutes: float | None = None
-    seed: int = 0
-    optimizer: str | None = None
-    lr: float | None = None
-    momentum: float | None = None
-    batch_size: int | None = None
-    device: str = "cpu"
-    workers: int = 0
-    threads: int | None = None
-    annealing: str | None = None
-
-    def __post_init__(self) -> None:
-        require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
-        require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")
-        require(self.threads is None or self.threads >= 1, f"threads={self.threads}", "is below 1", "Pass threads >= 1.")
-        require(self.workers >= 0, f"workers={self.workers}", "is negative", "Pass workers >= 0.")
-        if self.minutes is not None:
-            require(0 < self.minutes < math.inf, f"minutes={self.minutes:g}", "is not positive and finite", "Pass minutes > 0.")
-        if self.lr is not None:
-            require(0 < self.lr < math.inf, f"lr={self.lr:g}", "is not a positive finite number", "Pass lr > 0, or leave it out to have it chosen.")
-        if self.momentum is not None:
-            require(
-                0 <= self.momentum < 1,
-                f"momentum={self.momentum:g}",
-                "is outside [0, 1): the friction it stands for is negative or none",
-                "Pass 0 <= momentum < 1, or leave it out to have it chosen.",
-            )
-        if self.batch_size is not None:
-            require(self.batch_size >= 1, f"batch_size={self.batch_size}", "is below 1", "Pass batch_size >= 1, or leave it out to have it chosen.")
-        if self.annealing not in (None, "coupled", "cosine"):
-            raise InadmissibleValue(f"annealing={self.annealing!r} is unknown. Pass coupled or cosine.")
-        if self.optimizer is not None and self.optimizer not in FAMILIES:
-            raise InadmissibleValue(f"optimizer={self.optimizer!r} is unknown. Pass one of {', '.join(FAMILIES)}.")
 
 
 def run(
@@ -90,7 +51,7 @@ def run(
     epochs: int = EPOCHS,
     minutes: float | None = None,
     seed: int = 0,
-    optimizer: str | None = None,
+    optimizer: Family | None = None,
     lr: float | None = None,
     momentum: float | None = None,
     batch_size: int | None = None,
@@ -104,18 +65,22 @@ def run(
     """Measure a task, choose what is not given, train, and write record, checkpoint and report.
 
     Args:
-        task: a Task, or a function that makes one; the function is called after the seeds are set, so that the model's first
-            parameters follow from ``seed``.
+        task: a Task, or a function that makes one; the function is called after the seeds are set, so that the model's
+            first parameters follow from ``seed``.
         out: folder for record.jsonl, checkpoint.pt and report.html.
         name: what the task is called.
         epochs: passes over the training data.
         minutes: stop after the first epoch that ends later than this; an outer limit, it decides nothing else.
         seed: of parameters, order, dropout, trials.
-        optimizer, lr, momentum, batch_size: fix these; all others are chosen.
+        optimizer: "heavy-ball" or "adam" instead of choosing.
+        lr: α > 0 instead of choosing.
+        momentum: 0 <= β < 1 (β₁ of Adam) instead of choosing.
+        batch_size: B >= 1 instead of choosing; stays fixed.
         device: where to train.
         workers: loader processes.
         threads: of torch; None leaves them as they are. A resumed run takes as many as it began with.
-        annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for heavy ball.
+        annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for
+            heavy ball.
         resume: continue the run in ``out``, bit for bit.
         show: receives every record entry as it is written.
 
@@ -126,19 +91,27 @@ def run(
         InadmissibleValue, TaskError, RunFolderError, DamagedFile: bad input; nothing is lost.
         Diverged: the loss is not finite whatever the step; the last good state is in the checkpoint.
     """
-    asked = Arguments(name, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing)
-    return _Run(task, Path(out), asked, show, resume=resume).result()
+    asked = Arguments(
+        name, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing
+    )
+    before = torch.get_num_threads()
+    try:
+        return _Run(task, Path(out), asked, show, resume=resume).result()
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Run:
     """One run from its folder to its result."""
 
-    def __init__(self, task: Task | Callable[[], Task], out: Path, asked: Arguments, show: Show, *, resume: bool) -> None:
+    def __init__(
+        self, task: Task | Callable[[], Task], out: Path, asked: Arguments, show: Show, *, resume: bool
+    ) -> None:
         self.began = time.monotonic()
         self.device = _device(asked.device)
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
-            _require_same(asked, self.saved["arguments"], out)
+            require_same(asked, self.saved["arguments"], out)
         self.asked, self.show, self.out = asked, show, out
         threads = self.saved["threads"] if self.saved else asked.threads
         if threads is not None:
@@ -154,7 +127,8 @@ class _Run:
         self.valid = Source(self.task.valid, asked.seed, self.device, asked.workers)
         if asked.batch_size is not None and asked.batch_size > self.source.size:
             raise InadmissibleValue(
-                f"batch_size={asked.batch_size} is larger than the training data ({self.source.size} samples). Pass a smaller batch_size."
+                f"batch_size={asked.batch_size} is larger than the training data ({self.source.size} samples). "
+                "Pass a smaller batch_size."
             )
         self.cost = Cost()
         self.samples = asked.epochs * self.source.size
@@ -179,7 +153,12 @@ class _Run:
             self._write(entry)
             self._save("done", {"final": self.task.model.state_dict(), "best_state": loop.best_state})
         report.write(self.out)
-        return Result(self.task.model, loop.best_state or self.task.model.state_dict(), self.task.model.state_dict(), read(self.out))
+        return Result(
+            self.task.model,
+            loop.best_state or self.task.model.state_dict(),
+            self.task.model.state_dict(),
+            read(self.out),
+        )
 
     # Steps.
 
@@ -229,11 +208,15 @@ class _Run:
             loop.load_state_dict(saved["loop"])
         return loop
 
-    def _choose(self, instruments: Instruments, judges: list[int]) -> tuple[Plan, Noise | None, float, tuple[float, int]]:
+    def _choose(
+        self, instruments: Instruments, judges: list[int]
+    ) -> tuple[Plan, Noise | None, float, tuple[float, int]]:
         start_loss = instruments.loss(instruments.reference or judges or list(range(min(64, self.source.size))))
         if not math.isfinite(start_loss):
             raise TaskError(self._explain_not_finite(start_loss))
-        given = Given(self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing)  # type: ignore[arg-type]
+        given = Given(
+            self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
+        )
         chooser = Chooser(
             self.task, self.source, instruments, judges, self.cost, self.samples, given, self._write, TRACKING
         )
@@ -249,8 +232,8 @@ class _Run:
         if blame is not None:
             return f"before the first step: {blame} in the training data, and the loss is {loss}. Clean the data."
         return (
-            f"before the first step: the loss is {loss} although all training data are finite. Look at the loss and the model's first "
-            "parameters."
+            f"before the first step: the loss is {loss} although all training data are finite. "
+            "Look at the loss and the model's first parameters."
         )
 
     def _train(self, loop: Loop) -> None:
@@ -274,7 +257,7 @@ class _Run:
             software={"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
             quantities=UNITS,
             metric=self.metric_name,
-            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         )
 
     def _closing(self, loop: Loop) -> Closing:
@@ -308,7 +291,16 @@ class _Run:
 
     def _save(self, phase: str, content: dict[str, Any]) -> None:
         self.writer.sync()
-        checkpoint.save(self.out, {"phase": phase, "arguments": asdict(self.asked), "threads": torch.get_num_threads(), "offset": self.writer.offset, **content})
+        checkpoint.save(
+            self.out,
+            {
+                "phase": phase,
+                "arguments": asdict(self.asked),
+                "threads": torch.get_num_threads(),
+                "offset": self.writer.offset,
+                **content,
+            },
+        )
 
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
@@ -322,9 +314,11 @@ class _Run:
 
 
 def _reference_size(samples: int, available: int) -> int:
-    """One measurement of curvature is to cost about a hundredth of the run."""
+    """One measurement of curvature is to cost about a hundredth of the run; below 8 samples it says too little."""
     size = min(256, available, int(samples * 0.01 / 17))
-    return size if size >= 8 else 0
+    if size < _FEWEST_REFERENCES <= min(available, samples * 0.025 / 17):
+        return _FEWEST_REFERENCES
+    return size if size >= _FEWEST_REFERENCES else 0
 
 
 def _device(name: str) -> torch.device:
@@ -332,7 +326,10 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InadmissibleValue(f"device={name!r} cannot be used here ({str(error).splitlines()[0]}). Pass cpu, or a device that torch sees.") from error
+        raise InadmissibleValue(
+            f"device={name!r} cannot be used here ({str(error).splitlines()[0]}). "
+            "Pass cpu, or a device that torch sees."
+        ) from error
     return device
 
 
@@ -340,12 +337,3 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that users' transforms draw from
     torch.manual_seed(seed)
-
-
-def _require_same(asked: Arguments, remembered: dict[str, Any], out: Path) -> None:
-    for name, value in asdict(asked).items():
-        if remembered.get(name) != value:
-            raise RunFolderError(
-                f"{out} was begun with {name}={remembered.get(name)!r}, not {value!r}. Leave {name} out to resume it, or begin a new run."
-            )
-

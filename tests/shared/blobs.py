@@ -1,4 +1,5 @@
-import pytest
+"""A task of a second: three Gaussian blobs."""
+
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -6,15 +7,7 @@ from torch.utils.data import TensorDataset
 from thetadot import Task
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def blobs(samples: int = 400, width: int = 8, **changes) -> Task:
+def blobs(samples: int = 1600, width: int = 8, **changes) -> Task:
     """Three Gaussian blobs, a small net with batch norm and dropout."""
     generator = torch.Generator().manual_seed(0)
     target = torch.arange(samples) % 3

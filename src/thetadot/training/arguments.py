@@ -1,0 +1,85 @@
+"""What a run was asked for: checked when given, remembered in its folder, compared when it is resumed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from thetadot.errors import InadmissibleValue, RunFolderError, require
+from thetadot.training.plan import FAMILIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thetadot.training.plan import Family
+
+EPOCHS = 60
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a run was asked for; remembered in its folder."""
+
+    task: str
+    epochs: int = EPOCHS
+    minutes: float | None = None
+    seed: int = 0
+    optimizer: Family | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    batch_size: int | None = None
+    device: str = "cpu"
+    workers: int = 0
+    threads: int | None = None
+    annealing: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
+        require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")
+        require(
+            self.threads is None or self.threads >= 1, f"threads={self.threads}", "is below 1", "Pass threads >= 1."
+        )
+        require(self.workers >= 0, f"workers={self.workers}", "is negative", "Pass workers >= 0.")
+        if self.minutes is not None:
+            require(
+                0 < self.minutes < math.inf,
+                f"minutes={self.minutes:g}",
+                "is not positive and finite",
+                "Pass minutes > 0.",
+            )
+        if self.lr is not None:
+            require(
+                0 < self.lr < math.inf,
+                f"lr={self.lr:g}",
+                "is not a positive finite number",
+                "Pass lr > 0, or leave it out to have it chosen.",
+            )
+        if self.momentum is not None:
+            require(
+                0 <= self.momentum < 1,
+                f"momentum={self.momentum:g}",
+                "is outside [0, 1): the friction it stands for is negative or none",
+                "Pass 0 <= momentum < 1, or leave it out to have it chosen.",
+            )
+        if self.batch_size is not None:
+            require(
+                self.batch_size >= 1,
+                f"batch_size={self.batch_size}",
+                "is below 1",
+                "Pass batch_size >= 1, or leave it out to have it chosen.",
+            )
+        if self.annealing not in (None, "coupled", "cosine"):
+            raise InadmissibleValue(f"annealing={self.annealing!r} is unknown. Pass coupled or cosine.")
+        if self.optimizer is not None and self.optimizer not in FAMILIES:
+            raise InadmissibleValue(f"optimizer={self.optimizer!r} is unknown. Pass one of {', '.join(FAMILIES)}.")
+
+
+def require_same(asked: Arguments, remembered: dict[str, Any], out: Path) -> None:
+    """Raise RunFolderError where ``asked`` contradicts what the folder remembers."""
+    for name, value in asdict(asked).items():
+        if remembered.get(name) != value:
+            raise RunFolderError(
+                f"{out} was begun with {name}={remembered.get(name)!r}, not {value!r}. "
+                f"Leave {name} out to resume it, or begin a new run."
+            )

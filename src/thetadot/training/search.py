@@ -1,0 +1,126 @@
+"""The search for a rate: a coarse ladder for each family, then the best of each and its lower neighbour, longer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from thetadot.training.trials import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from thetadot.training.plan import Family
+    from thetadot.training.trials import Trials
+
+COARSE = 4.0
+"""Factor between the rungs of a ladder."""
+TIE = 0.05
+"""Share of the gain within which first-round scores do not differ: short stretches flatter large steps."""
+RUNGS, LONG = 3, 2  # first-round trials and second-round trials, of each family
+STRETCHES = (4, 3, 2)  # how much longer the second round is: the first that leaves the first round enough steps
+FEWEST_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Where one family's search begins, and the rate that it may not pass."""
+
+    center: float
+    most: float = math.inf
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Steps of the first and of the second round."""
+
+    short: int
+    long: int
+
+    @classmethod
+    def affordable(cls, allowance: float, families: int, batch_size: int, judging: float) -> Lengths | None:
+        """The longest that ``allowance`` (in samples) pays for; None if it pays for none worth having.
+
+        Args:
+            allowance: samples to spend.
+            families: how many are searched.
+            batch_size: of a trial's step.
+            judging: cost of one score.
+        """
+        short, long = RUNGS * families + 1, LONG * families  # one rung more: room to climb
+        for stretch in STRETCHES:
+            steps = int((allowance - (short + long) * judging) / ((short + long * stretch) * batch_size))
+            if steps >= FEWEST_STEPS:
+                return cls(steps, stretch * steps)
+        return None
+
+
+@dataclass
+class Search:
+    """Two rounds of trials.
+
+    Attributes:
+        trials: runs and scores candidates.
+        momentum: of every candidate.
+        lengths: steps of the two rounds.
+        allowance: samples that the search may spend.
+        tried: all candidates so far.
+    """
+
+    trials: Trials
+    momentum: float
+    lengths: Lengths
+    allowance: float
+    tried: list[Candidate] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.end = self.trials.cost.samples + self.allowance
+
+    def run(self, ladders: Mapping[Family, Ladder]) -> Candidate:
+        """The best candidate of the second round."""
+        reserve = LONG * len(ladders) * (self.lengths.long - self.lengths.short) * self.trials.batch_size
+        bests = [self._climb(family, ladder, reserve) for family, ladder in ladders.items()]
+        for best in bests:
+            for candidate in (best, self._below(best)):
+                self._advance(candidate, self.lengths.long, 2)
+        longest = max(c.steps for c in self.tried)
+        return min((c for c in self.tried if c.steps == longest), key=lambda c: c.score)
+
+    def _climb(self, family: Family, ladder: Ladder, reserve: float) -> Candidate:
+        """Three rungs around the center, more while the best stands at an end and the reserve is untouched."""
+        rungs = [Candidate(family, ladder.center * COARSE**k, self.momentum) for k in (-1, 0, 1)]
+        for candidate in rungs:
+            self._advance(candidate, self.lengths.short, 1)
+        step = self.lengths.short * self.trials.batch_size
+        while self.trials.cost.samples + step + reserve <= self.end:
+            rungs.sort(key=lambda c: c.rate)
+            best = min(rungs, key=lambda c: c.score)
+            climbing = math.isfinite(best.score) and best is rungs[-1]
+            inside = math.isfinite(best.score) and best is not rungs[0] and not climbing
+            if inside or (climbing and best.rate * COARSE > ladder.most):
+                break
+            rate = best.rate * COARSE if climbing else rungs[0].rate / COARSE
+            rungs.append(Candidate(family, rate, self.momentum))
+            self._advance(rungs[-1], self.lengths.short, 1)
+        return self._gentlest(rungs)
+
+    def _gentlest(self, rungs: list[Candidate]) -> Candidate:
+        """The lowest rate among those that gained nearly as much as the best."""
+        best = min(c.score for c in rungs)
+        tie = best + TIE * max(0.0, self.trials.start_loss - best)
+        return min((c for c in rungs if c.score <= tie), key=lambda c: c.rate, default=rungs[0])
+
+    def _below(self, best: Candidate) -> Candidate:
+        rate = best.rate / COARSE
+        same = (c for c in self.tried if c.optimizer == best.optimizer and math.isclose(c.rate, rate))
+        return next(same, Candidate(best.optimizer, rate, self.momentum))
+
+    def _advance(self, candidate: Candidate, steps: int, turn: int) -> None:
+        """Continue a trial, if it can still be paid for; the very first is always run."""
+        cost = (steps - candidate.steps) * self.trials.batch_size + self.trials.judging
+        if self.tried and self.trials.cost.samples + cost > self.end:
+            return
+        self.trials.advance(candidate, steps, turn)
+        if candidate not in self.tried:
+            self.tried.append(candidate)

@@ -1,0 +1,313 @@
+"""The contract between what measures and what shows: what was written is not lost, what is damaged does not crash."""
+
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from thetadot import records
+from thetadot.errors import DamagedFile, InadmissibleValue, RunFolderError
+from thetadot.records import (
+    SCHEMA,
+    UNITS,
+    VERSION,
+    Choice,
+    Curvature,
+    Ensemble,
+    Epoch,
+    Header,
+    Motion,
+    Noise,
+    Result,
+    Rollback,
+    Trial,
+    Writer,
+)
+from thetadot.records.reader import LONGEST_LINE
+
+HEADER = Header(
+    SCHEMA,
+    VERSION,
+    "digits – θ̇",
+    0,
+    10,
+    20,
+    5,
+    3,
+    "cpu",
+    1,
+    {"torch": "2"},
+    UNITS,
+    "accuracy",
+    Ensemble("a", "b", 3, 2),
+)
+KINDS = [
+    Curvature("start", 0, 3.0, 0.1, None, 64, 10.0),
+    Curvature("training", 5, -1e-300, 1e300, 38.0, 64, 10.0, preconditioned=True),
+    Noise("warm-up", 3, 1.0, -0.5, 20.0, 10.0, 40.0, resolved=False, samples=64, cost=1.5),
+    Trial("adam", 0.1, 0.9, 32, 50, 1, None, 3.0),
+    Trial("heavy-ball", 0.1, 0.9, 32, 50, 1, 0.25, 3.0),
+    Choice("lr", 0.1, 'a reason with "quotes", a \n line end and γ', "tried"),
+    Choice("optimizer", "adam", "b"),
+    Choice("batch_size", 32, "c", "given"),
+    Motion(1, 0.5, 2.0, 0.1, 0.9, 32, 0.3, 0.4, 1e-8, 0.3, 0.1, 0.2, -0.1, 32.0),
+    Epoch(1, 10, 0.5, 0.6, None, 100.0, 1.25),
+    Epoch(2, 20, 0.5, 0.6, 0.99, 100.0, 1.25),
+    Rollback(7, 5, "because", 0.5),
+    Result(
+        "adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, None, None, None, None, diverged=False, cost=100.0, seconds=2.0
+    ),
+    Result("adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, 0.9, 3.0, 20.0, 1e-8, diverged=True, cost=100.0, seconds=2.0),
+]
+HEAD = msgspec.json.encode(HEADER)
+GOOD = msgspec.json.encode(Rollback(1, 0, "x", 0.5))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "record.jsonl"
+
+
+@pytest.fixture
+def written(path):
+    """A record of a header, the given lines and a good one."""
+
+    def write(*lines, head=HEAD):
+        path.write_bytes(b"\n".join((head, *lines, GOOD)) + b"\n")
+        return records.read(path)
+
+    return write
+
+
+def test_every_kind_comes_back_as_it_was_written(path):
+    with Writer(path) as writer:
+        for entry in (HEADER, *KINDS):
+            writer.write(entry)
+    record = records.read(path.parent)
+    assert record.header == HEADER
+    assert record.entries == tuple(KINDS)
+    assert record.damage == ()
+    assert record.result == KINDS[-1]
+    assert record.of(Epoch) == tuple(KINDS[9:11])
+    assert {type(entry) for entry in (HEADER, *KINDS)} == set(records.Entry.__args__)
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.text(st.characters(codec="utf-8"), max_size=9)), max_size=8))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_numbers_come_back_bit_for_bit(path, rows):
+    entries = [entry for a, b, text in rows for entry in (Epoch(1, 2, a, b, a, b), Choice(text, a, text))]
+    with Writer(path) as writer:
+        for entry in (HEADER, *entries):
+            writer.write(entry)
+    assert records.read(path).entries == tuple(entries)
+
+
+def test_every_number_of_the_record_has_a_unit_or_is_none():
+    counts = {"step", "epoch", "seed", "samples", "steps", "round", "back_to", "epochs", "parameters", "threads"}
+    counts |= {"version", "train_samples", "valid_samples", "best_epoch", "seconds", "lr_factor", "value"}
+    derived = {"score": "loss", "low": "noise_scale", "high": "noise_scale", "best_valid_loss": "valid_loss"}
+    for kind in records.Entry.__args__:
+        for field in msgspec.structs.fields(kind):
+            if "float" in str(field.type):
+                assert field.name in UNITS.keys() | counts | derived.keys(), (kind.__name__, field.name)
+
+
+# What JSON cannot say.
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_is_refused_and_the_record_stays_whole(path, value):
+    with Writer(path) as writer:
+        writer.write(HEADER)
+        for name in ("train_loss", "metric"):
+            with pytest.raises(InadmissibleValue, match=f"{name}={value} in a Epoch entry is not finite"):
+                writer.write(msgspec.structs.replace(KINDS[9], **{name: value}))
+        writer.write(KINDS[0])
+    record = records.read(path)
+    assert record.entries == (KINDS[0],)
+    assert record.damage == ()
+
+
+def test_a_file_name_that_is_no_text_is_kept_legible(path):
+    with Writer(path) as writer:
+        writer.write(msgspec.structs.replace(HEADER, task="t\udcff.py:f"))
+    assert records.read(path).header.task == "t\\udcff.py:f"
+
+
+# Offsets.
+
+
+def test_what_was_written_after_a_checkpoint_is_cut_off(path):
+    with Writer(path) as writer:
+        writer.write(HEADER)
+        writer.write(KINDS[0])
+        offset = writer.offset
+        writer.write(KINDS[1])
+    assert offset < path.stat().st_size
+    with Writer(path, offset) as writer:
+        assert writer.offset == offset == path.stat().st_size
+        writer.write(KINDS[2])
+    assert records.read(path).entries == (KINDS[0], KINDS[2])
+    with Writer(path):
+        assert path.stat().st_size == 0
+
+
+def test_lines_are_on_their_way_before_the_next_one(path):
+    with Writer(path) as writer:
+        writer.write(HEADER)
+        writer.sync()
+        assert records.read(path).header == HEADER
+        assert writer.offset == path.stat().st_size
+
+
+def test_a_file_shorter_than_its_checkpoint_is_refused_and_left_alone(path):
+    path.write_bytes(GOOD)
+    with pytest.raises(RunFolderError, match=f"has {len(GOOD)} bytes, its checkpoint expects {len(GOOD) + 1}"):
+        Writer(path, len(GOOD) + 1)
+    assert path.read_bytes() == GOOD
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path):
+    for place in (tmp_path, tmp_path / "absent" / "record.jsonl", tmp_path / ("x" * 300)):
+        with pytest.raises(RunFolderError, match="cannot be written"):
+            Writer(place)
+
+
+def test_a_full_disk_is_said_and_leaves_whole_lines(path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Writer(path) as writer:
+        writer.write(HEADER)
+        whole = path.read_bytes()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, before[1]))
+        try:
+            with pytest.raises(RunFolderError, match=r"cannot be written .*Free space"):
+                writer.write(KINDS[0])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert path.read_bytes() == whole
+        writer.write(KINDS[0])
+    assert records.read(path).entries == (KINDS[0],)
+
+
+# Damage.
+
+
+def test_fields_of_a_later_version_are_passed_over(written):
+    line = json.dumps({"kind": "rollback", "step": 1, "back_to": 0, "because": "x", "lr_factor": 0.5, "later": [1]})
+    head = json.dumps(json.loads(msgspec.json.encode(HEADER)) | {"later": {"deep": None}})
+    record = written(line.encode(), head=head.encode())
+    assert record.entries == (Rollback(1, 0, "x", 0.5),) * 2
+    assert record.damage == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"garbage",
+        b"{}",
+        b"[1, 2]",
+        b"null",
+        b'{"kind": "holograph", "step": 1}',
+        GOOD[:-5],
+        GOOD[5:],
+        GOOD.replace(b"0.5", b"null"),
+        GOOD.replace(b"0.5", b"NaN"),
+        GOOD.replace(b"0.5", b"1e999"),
+        GOOD.replace(b'"x"', b'"\xff"'),
+        GOOD.replace(b'"x"', b'"\\ud800"'),
+        GOOD.replace(b":1", b":" + b"9" * 5000),
+        b"\x00" * 1000,
+        bytes(range(128, 256)),
+        b'{"kind":"rollback","later":' + b"[" * 200_000,
+        b'{"later":' * 50_000,
+        b"[" * 200_000,
+        b"x" * (LONGEST_LINE + 1),
+        GOOD[:-1] + b" " * (3 * LONGEST_LINE) + b"}",
+        msgspec.json.encode(HEADER),
+    ],
+    ids=lambda line: repr(line[:24]),
+)
+def test_a_damaged_line_is_listed_and_the_next_one_is_read(written, line):
+    record = written(line)
+    assert record.entries == (Rollback(1, 0, "x", 0.5),)
+    assert len(record.damage) == 1
+    assert record.damage[0].startswith("line 2: ")
+
+
+@pytest.mark.parametrize("cut", [1, 10, len(GOOD), len(GOOD) + 1])
+def test_a_torn_last_line_is_left_out_and_said(written, path, cut):
+    written(GOOD)
+    path.write_bytes(path.read_bytes()[:-cut])
+    record = records.read(path)
+    torn = 1 < cut <= len(GOOD)
+    assert len(record.entries) == (2 if cut == 1 else 1)
+    assert [said.startswith("line 3: ") for said in record.damage] == [True] * torn
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "does not begin with a thetadot.record header"),
+        (b"\n", "does not begin with"),
+        (bytes(range(256)) * 50, "does not begin with"),
+        (b'{"name": "foreign"}\n', "does not begin with"),
+        (b"[]", "does not begin with"),
+        (b"[" * 200_000, "does not begin with"),
+        (b"x" * (LONGEST_LINE + 5), "does not begin with"),
+        (GOOD, "does not begin with"),
+        (msgspec.json.encode(HEADER).replace(b"thetadot.record", b"other.record"), "does not begin with"),
+        (msgspec.json.encode(HEADER).replace(b'"version":1', b'"version":0'), "does not begin with"),
+        (msgspec.json.encode(HEADER).replace(b'"seed":0', b'"seed":"0"'), "does not begin with"),
+        (msgspec.json.encode(HEADER).replace(b'"version":1', b'"version":2'), "version 2, .* reads up to 1. Update"),
+        (b'{"kind":"banner","schema":"thetadot.record","version":3}', "version 3, .* reads up to 1. Update"),
+    ],
+    ids=lambda value: repr(value[:24]),
+)
+def test_a_file_that_is_no_record_is_refused_in_one_sentence(path, content, said):
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match=said):
+        records.read(path)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.integers(0, 2000))
+def test_whatever_the_bytes_it_is_a_record_or_a_damaged_file(path, noise, place):
+    whole = b"\n".join(map(msgspec.json.encode, (HEADER, *KINDS)))
+    path.write_bytes(whole[:place] + noise + whole[place + len(noise) :])
+    try:
+        record = records.read(path)
+    except DamagedFile:
+        return
+    assert len(record.entries) + len(record.damage) >= 1
+
+
+def test_what_is_not_there_or_is_no_file_is_refused(tmp_path):
+    for place in (tmp_path, tmp_path / "absent", tmp_path / "absent" / "record.jsonl", tmp_path / ("x" * 300), "a\0b"):
+        with pytest.raises(DamagedFile, match="cannot be read"):
+            records.read(place)
+    with pytest.raises(DamagedFile, match="not an ordinary file"):
+        records.read("/dev/zero")
+
+
+def test_a_file_too_large_is_refused_unread(path):
+    with path.open("wb") as stream:
+        stream.truncate(2**30)
+    with pytest.raises(DamagedFile, match="larger than 512 MiB"):
+        records.read(path)
+
+
+def test_records_are_read_without_torch():
+    program = "import sys, thetadot.records; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=environment).returncode == 0
