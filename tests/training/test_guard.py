@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from thetadot.training import checkpoint
-from thetadot.training.guard import BEHIND, MOST_BEHIND, Guard
+from thetadot.training.guard import BEHIND, MOST_BEHIND, MOST_ROLLBACKS, Guard
 from thetadot.training.snapshot import Snapshot
 
 LOST = "the loss had lost a quarter of what was gained"
@@ -132,6 +132,18 @@ def test_rewinding_makes_the_step_smaller_and_begins_the_smoothing_anew():
     assert [guard.tripped(1.0) for _ in range(50)] == [None] * 50  # 0.1 is forgotten: it was the bad state's past
 
 
+def test_steps_shrink_ever_faster_while_nothing_helps_and_by_halves_otherwise():
+    still, moving = Guard(memory=5, start=1.0), Guard(memory=5, start=1.0)
+    for step in range(MOST_ROLLBACKS):
+        moving.good_progress = {"step": step}
+        still.rewind()
+        moving.rewind()
+        if step < 4:
+            assert still.shrink == moving.shrink
+    assert moving.shrink == 0.5**MOST_ROLLBACKS
+    assert still.shrink < 1e-9  # an lr 1e18 times too large is no lost run
+
+
 def test_the_level_is_the_mean_of_the_losses_weighted_by_age():
     guard = Guard(memory=4, start=9.0)
     losses = [3.0, 1.0, 2.0]
@@ -164,6 +176,14 @@ def test_a_state_is_worth_keeping_when_its_level_is_known_and_near_the_best():
     assert guard.healthy()
     for _ in range(10):
         guard.tripped(0.65)
+    assert not guard.healthy()
+
+
+def test_a_state_worse_than_the_start_is_not_worth_keeping():
+    guard = Guard(memory=10, start=1.0)
+    rng = np.random.default_rng(4)
+    for loss in 100.0 * skewed(rng, count=40):
+        guard.tripped(loss)
     assert not guard.healthy()
 
 

@@ -33,6 +33,7 @@ class Guard:
         start: loss before the first step.
         best: the lowest level, its error added.
         shrink: factor on the time step, smaller after every rollback.
+        place, stuck: where the last rollback went, and how many have gone there since.
         expected: loss that the trial of these settings came to, in ``patience`` steps.
     """
 
@@ -49,6 +50,8 @@ class Guard:
     patience: int = 0
     taken: int = 0
     behind: int = 0
+    place: int = -1
+    stuck: int = 0
     good: Snapshot | None = field(default=None, repr=False)
     good_progress: dict[str, Any] = field(default_factory=dict)
 
@@ -96,13 +99,18 @@ class Guard:
         return reached + 0.25 * max(self.start - reached, abs(self.start))
 
     def healthy(self) -> bool:
-        """Whether the present state is worth keeping: smooth, near its best, and not behind the trial."""
-        if self.weight < _SMOOTH or self.level > self.best + 0.1 * abs(self.start - self.best):
+        """Whether the present state is worth keeping: smooth, near its best, no worse than the start or the trial."""
+        near = min(self.best + 0.1 * abs(self.start - self.best), self._bound(self.start))
+        if self.weight < _SMOOTH or self.level > near:
             return False
         return self.behind >= MOST_BEHIND or self.level <= self._bound(self.expected)
 
     def rewind(self, factor: float = 0.5) -> None:
-        """A smaller step; the smoothing begins anew."""
+        """A smaller step, ever faster while the run does not get off its good state; the smoothing begins anew."""
+        place = self.good_progress.get("step", 0)
+        self.stuck = self.stuck + 1 if place == self.place else 0
+        self.place = place
+        factor **= 1 + max(0, self.stuck - 2) // 2
         self.shrink *= factor
         self.patience = int(self.patience / factor)  # a smaller step takes longer to get as far
         self.rollbacks += 1
