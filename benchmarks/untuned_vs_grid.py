@@ -2,7 +2,7 @@
 
 The grid points are chosen by their mean final validation loss on the first half of the seeds; all rows are scored on
 the second half, as paired differences with a 95% t-interval. Cost is counted in gradient evaluations: the grid's runs
-get the epochs that measuring and trials may cost ours. Each task's grid spans its own range of lr; ours is told nothing.
+get the epochs that measuring and trials may cost ours. Each task's grid spans its own range of lr; ours is told none.
 
     python benchmarks/untuned_vs_grid.py [--task digits] [--seeds 5] [--jobs 2] [--out results.json]
 """

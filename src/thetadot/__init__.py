@@ -27,7 +27,7 @@ _MODULES = (
     "translation",
 )
 _NAMES = {
-    "Task": "thetadot.training",
+    "Task": "thetadot.tasks",
     "Result": "thetadot.training",
     "run": "thetadot.training",
     "load": "thetadot.training",
@@ -67,7 +67,8 @@ if TYPE_CHECKING:
         training,
         translation,
     )
-    from thetadot.training import Result, Task, load, run
+    from thetadot.tasks import Task
+    from thetadot.training import Result, load, run
 
 
 def __getattr__(name: str) -> Any:

@@ -44,7 +44,7 @@ def test_without_a_limit_nothing_is_claimed(entries):
         (640, True, "most of each gradient was noise"),
         (64, True, "of the same size"),
         (8, True, "most of each gradient was signal"),
-        (8, False, "not told from the signal"),
+        (8, False, "too few samples were measured to tell noise from signal"),
         (640, False, "at least 640"),
     ],
 )

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import thetadot
-from thetadot.errors import RunFolderError
+from thetadot.errors import DamagedFile, RunFolderError, TaskError
 from thetadot.records import Choice, Curvature, Epoch, Motion, Noise, Rollback, Trial
 from thetadot.training.choose import SHARE
 
@@ -206,7 +206,7 @@ class Tokens(Dataset):
 
 def test_attention_embedding_recurrence_and_dict_inputs(tmp_path):
     task = lambda: thetadot.Task(Reader(), nn.functional.cross_entropy, Tokens(), Tokens())
-    run = thetadot.run(task, out=tmp_path / "run", epochs=6)
+    run = thetadot.run(task, out=tmp_path / "run", epochs=10)
     assert run.record.result.metric > 0.7
     assert run.record.of(Trial)
     assert run.record.of(Noise)
@@ -222,9 +222,23 @@ def test_workers_change_nothing(tmp_path):
 
 
 def test_a_regression_has_no_metric_unless_given(tmp_path):
-    x = torch.randn(120, 3)
+    x = torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
     data = TensorDataset(x, x.sum(1, keepdim=True))
     task = lambda **k: thetadot.Task(nn.Linear(3, 1), nn.functional.mse_loss, data, data, **k)
     assert thetadot.run(task(), out=tmp_path / "a", epochs=3).record.result.metric is None
     metric = lambda output, target: -(output - target).abs().mean()
     assert thetadot.run(task(metric=metric), out=tmp_path / "b", epochs=3).record.result.metric < 0
+
+
+def test_load_asks_for_a_task_of_ones_own(whole):
+    folder, _ = whole
+    with pytest.raises(TaskError, match="task of your own, 'blobs'"):
+        thetadot.load(folder)
+
+
+def test_load_and_resume_say_when_the_model_has_changed(whole):
+    folder, _ = whole
+    with pytest.raises(DamagedFile, match="holds another model"):
+        thetadot.load(folder, lambda: blobs(width=9))
+    with pytest.raises(DamagedFile, match="holds another model"):
+        thetadot.run(lambda: blobs(width=9), out=folder, epochs=12, seed=5, name="blobs", resume=True)

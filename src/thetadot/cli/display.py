@@ -117,7 +117,7 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     table.add_row("training loss", f"{result.train_loss:.4g}")
     table.add_row(
         "optimizer",
-        f"{result.optimizer}; at first lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size}",
+        f"{result.optimizer}; first lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size}",
     )
     overhead = result.cost / max(1, result.epochs * header.train_samples) - 1
     table.add_row(

@@ -65,7 +65,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def act(options: argparse.Namespace) -> int:
     """Run, show, and print."""
     from thetadot.cli.display import Display, console, summary
-    from thetadot.tasks import BUILT_IN
     from thetadot.training import run
     from thetadot.training.folder import fresh
     from thetadot.training.spec import resolve
@@ -82,7 +81,7 @@ def act(options: argparse.Namespace) -> int:
     else:
         name = name or "digits"
         out = Path(options.out) if options.out else fresh(name.rpartition(":")[2])
-    make = resolve(name, BUILT_IN)
+    make = resolve(name)
     with Display(console(sys.stderr), out) as show:
         result = run(make, out=out, name=name, resume=options.resume is not None, show=show, **given)
     summary(console(sys.stderr if options.json else sys.stdout), result.record, out)

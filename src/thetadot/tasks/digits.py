@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from thetadot.errors import TaskError
-from thetadot.training.task import Task
+from thetadot.tasks.task import Task
 
 
 def digits() -> Task:

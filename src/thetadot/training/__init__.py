@@ -3,6 +3,5 @@
 from thetadot.training.job import run
 from thetadot.training.loading import load
 from thetadot.training.result import Result
-from thetadot.training.task import Task
 
-__all__ = ["Result", "Task", "load", "run"]
+__all__ = ["Result", "load", "run"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from thetadot.errors import DamagedFile, RunFolderError, TaskError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FORMAT = "thetadot.checkpoint"
@@ -87,3 +89,13 @@ def load(folder: Path) -> dict[str, Any]:
     if missing:
         raise DamagedFile(f"{path} lacks {', '.join(missing)}. Start the run again in a new folder.")
     return content
+
+
+@contextmanager
+def same_model(folder: Path) -> Iterator[None]:
+    """Say it where a checkpoint's tensors do not fit the model that the task makes now."""
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise DamagedFile(f"{folder} holds another model ({said}). Give the task that was trained.") from error

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from thetadot.analysis import stability_limit
 from thetadot.records import Choice
 from thetadot.training import reasons
 from thetadot.training.plan import FAMILIES, Family, Plan
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from thetadot.records import Curvature, Entry, Noise
+    from thetadot.tasks.task import Task
     from thetadot.training.data import Source
     from thetadot.training.instruments import Cost, Instruments
-    from thetadot.training.task import Task
 
 SHARE = 0.15
 """Most of the run's gradient evaluations that measuring and trials may take together."""
@@ -167,15 +168,22 @@ class Chooser:
         ladders = {"heavy-ball": Ladder(self._center()), "adam": Ladder(ADAM_LR, self._typical_size())}
         search = Search(trials, momentum, lengths, allowance, self.tried)
         try:
-            best = search.run({family: ladders[family] for family in families})
-            if best.snapshot is not None:
-                best.snapshot.restore(self.task.model)
-                self._measure("warm-up")
+            ranked = search.run({family: ladders[family] for family in families})
+            horizon = min(1.0, (ranked[0].steps * batch_size / self.samples) ** HORIZON)
+            best = next((c for c in ranked if self._stable_after(c, horizon)), ranked[-1])
         finally:
             trials.rewind()
         self.expected = (best.score, best.steps)
-        horizon = min(1.0, (best.steps * batch_size / self.samples) ** HORIZON)
         return replace(best, rate=best.rate * horizon, snapshot=None), horizon, "tried"
+
+    def _stable_after(self, candidate: Candidate, horizon: float) -> bool:
+        """Measure where the trial has come to: a step above the stability limit there has been lucky."""
+        assert candidate.snapshot is not None  # noqa: S101 - a trial of the second round has one
+        candidate.snapshot.restore(self.task.model)
+        self._measure("warm-up")
+        if candidate.optimizer == "adam" or self.curvature is None:
+            return True
+        return candidate.lr * horizon * self.curvature.sharpness < stability_limit(candidate.momentum)
 
     def _typical_size(self) -> float:
         """Root mean square of the parameters: Adam moves each by lr a step, and a step longer than that is none."""

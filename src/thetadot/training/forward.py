@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from thetadot.tasks.task import Loss, Metric, Task
     from thetadot.training.data import Batch
-    from thetadot.training.task import Loss, Metric, Task
 
 
 def apply(model: nn.Module, inputs: Any) -> Any:

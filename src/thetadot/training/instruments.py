@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from thetadot.reading import Reading
+    from thetadot.tasks.task import Task
     from thetadot.training.data import Batch, Source
-    from thetadot.training.task import Task
 
 When = Literal["start", "warm-up", "training"]
 MICRO_BATCHES = 8
@@ -66,6 +66,15 @@ class Instruments:
         """Mean loss on ``indices``, the model as training sees it, with a fixed dropout mask."""
         self.cost.forward(len(indices))
         return self._objective(indices).value()
+
+    def start_loss(self, samples: int) -> tuple[float, float]:
+        """Mean loss on training samples in their keyed order, and its standard error."""
+        indices = self.source.order(-1)[: max(2, min(samples, self.source.size))]
+        size = max(2, len(indices) // MICRO_BATCHES)
+        parts = [indices[i : i + size] for i in range(0, len(indices), size)]
+        losses = torch.tensor([self.loss(part) for part in parts if len(part) >= min(2, len(indices))])
+        error = float(losses.std() / len(losses) ** 0.5) if len(losses) > 1 else float(losses.abs())
+        return float(losses.mean()), error
 
     def _objective(self, indices: list[int]) -> Objective:
         batch = self.batch(indices)

@@ -20,6 +20,7 @@ from thetadot.errors import InadmissibleValue, TaskError
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
+from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
@@ -32,11 +33,10 @@ from thetadot.training.plan import Plan
 from thetadot.training.result import Result
 from thetadot.training.snapshot import Snapshot, generators, restore_generators
 from thetadot.training.spec import checked, users_code
-from thetadot.training.task import Task
 
 if TYPE_CHECKING:
+    from thetadot.tasks.task import Metric
     from thetadot.training.plan import Family
-    from thetadot.training.task import Metric
 
 TRACKING = 0.03
 _FEWEST_REFERENCES = 8
@@ -182,10 +182,11 @@ class _Run:
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
-                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, math.inf, (math.inf, 0)
+                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, (math.inf, 0.0), (math.inf, 0)
             else:
                 if saved is not None:
-                    Snapshot.unpack(saved["start"]).restore(self.task.model)
+                    with checkpoint.same_model(self.out):
+                        Snapshot.unpack(saved["start"]).restore(self.task.model)
                 plan, noise, start_loss, expected = self._choose(instruments, judges)
             loop = Loop(
                 task=self.task,
@@ -205,15 +206,16 @@ class _Run:
                 minutes=self.asked.minutes,
             )
         if saved is not None and saved["phase"] == "training":
-            loop.load_state_dict(saved["loop"])
+            with checkpoint.same_model(self.out):
+                loop.load_state_dict(saved["loop"])
         return loop
 
     def _choose(
         self, instruments: Instruments, judges: list[int]
-    ) -> tuple[Plan, Noise | None, float, tuple[float, int]]:
-        start_loss = instruments.loss(instruments.reference or judges or list(range(min(64, self.source.size))))
-        if not math.isfinite(start_loss):
-            raise TaskError(self._explain_not_finite(start_loss))
+    ) -> tuple[Plan, Noise | None, tuple[float, float], tuple[float, int]]:
+        start_loss = instruments.start_loss(min(512, max(64, self.samples // 100)))
+        if not math.isfinite(start_loss[0]):
+            raise TaskError(self._explain_not_finite(start_loss[0]))
         given = Given(
             self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
         )
@@ -304,7 +306,8 @@ class _Run:
 
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
-        self.task.model.load_state_dict(self.saved["final"])
+        with checkpoint.same_model(self.out):
+            self.task.model.load_state_dict(self.saved["final"])
         if not (self.out / REPORT).exists():
             report.write(self.out)
         record = read(self.out)

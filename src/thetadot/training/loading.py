@@ -5,43 +5,46 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thetadot.errors import DamagedFile, RunFolderError
+from thetadot.errors import RunFolderError, TaskError
 from thetadot.records import read
+from thetadot.tasks import BUILT_IN, Task
 from thetadot.training import checkpoint
 from thetadot.training.result import Result
-from thetadot.training.spec import checked
-from thetadot.training.task import Task
+from thetadot.training.spec import checked, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def load(folder: str | Path, task: Task | Callable[[], Task]) -> Result:
+def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None) -> Result:
     """The trained model of a finished run, or the latest state of an unfinished one.
 
-    No code is run that the folder names: the task is given by the caller.
+    No code is run that only the folder names: a task of one's own is named by the caller.
 
     Args:
         folder: the run's ``out``.
-        task: the task that was trained, or the function that makes it, such as ``thetadot.tasks.digits``.
+        task: the task that was trained, the function that makes it, or its ``file.py:function``; not needed for a
+            built-in task.
 
     Raises:
         RunFolderError: no run there, or none that has begun to train.
         DamagedFile: the checkpoint is torn, foreign, or of another model.
+        TaskError: the task is the caller's own, and was not given.
     """
     folder = Path(folder)
     saved = checkpoint.load(folder)
-    made = checked(task if isinstance(task, Task) else task())
+    if task is None:
+        task = saved["arguments"]["task"]
+        if task not in BUILT_IN:
+            raise TaskError(f"{folder} was trained on a task of your own, {task!r}. Pass it: load(folder, task).")
+    make = resolve(task) if isinstance(task, str) else task
+    made = checked(make if isinstance(make, Task) else make())
     if saved["phase"] == "done":
         final, best = saved["final"], saved["best_state"]
     elif saved["phase"] == "training":
         final, best = saved["loop"]["now"]["model"], saved["loop"]["best_state"]
     else:
         raise RunFolderError(f"{folder} was cut off before training began. Continue it with --resume {folder}.")
-    try:
+    with checkpoint.same_model(folder):
         made.model.load_state_dict(final)
-    except RuntimeError as error:
-        raise DamagedFile(
-            f"{folder} holds another model: {str(error).splitlines()[0]} Pass the task that was trained."
-        ) from error
     return Result(made.model, best or final, final, read(folder))

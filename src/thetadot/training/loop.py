@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from thetadot.records import Entry
     from thetadot.schedules import Coupled
+    from thetadot.tasks.task import Metric, Task
     from thetadot.training.data import Batch, Source
     from thetadot.training.instruments import Cost, Instruments
     from thetadot.training.plan import Plan
-    from thetadot.training.task import Metric, Task
 
 MOTIONS = 600  # motion entries a run writes, about
 READINGS = 8  # measurements during training
@@ -78,7 +78,7 @@ class Loop:
         write: receives record entries.
         checkpoint: called where the run may be cut off and resumed.
         noise: the latest measured gradient noise.
-        start_loss: loss before the first step.
+        start_loss: loss before the first step, and its standard error.
         expected: loss that the best trial came to, and its steps.
         tracking: share of the run that measuring during training may cost.
         minutes: no epoch begins later than this.
@@ -98,7 +98,7 @@ class Loop:
         write: Callable[[Entry], None],
         checkpoint: Callable[[], None],
         noise: Noise | None,
-        start_loss: float,
+        start_loss: tuple[float, float],
         expected: tuple[float, int],
         tracking: float,
         minutes: float | None = None,
@@ -116,7 +116,9 @@ class Loop:
         self.optimizer = plan.build(self.parameters)
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
-        self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start_loss, expected=expected[0])
+        self.start_loss = start_loss[0]
+        start = start_loss[0] + 4.0 * start_loss[1]  # so that a lucky sample does not make the run look bad
+        self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start, expected=expected[0])
         self.guard.patience = 2 * expected[1] + self.guard.memory + int(plan.warmup * steps)
         self.origin = [p.detach().clone() for p in self.parameters]
         self.noise = noise
@@ -135,7 +137,7 @@ class Loop:
         if self.guard.good is None:
             self._keep_good()
         if self.progress.epoch == 0 and self.progress.step == 0:
-            self._validate(0, self.guard.start)
+            self._validate(0, self.start_loss)
             self.checkpoint()
         while self.progress.epoch < self.epochs and not self._late():
             try:
@@ -308,6 +310,7 @@ class Loop:
             speed=radial / (step * distance) if step and distance else 0.0,
             cost=self.cost.samples,
         )
+        # an overflowing norm says nothing worth a line; the guard acts on the loss itself
         if all(value is None or math.isfinite(value) for value in map(entry.__getattribute__, entry.__struct_fields__)):
             self.write(entry)
 

@@ -1,4 +1,7 @@
-"""The search for a rate: a coarse ladder for each family, then the best of each and its lower neighbour, longer."""
+"""The search for a rate: a coarse ladder for each family, then the best rung and the one below, longer.
+
+Short trials flatter large steps, so that where scores hardly differ the gentler rate is taken.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
 
 COARSE = 4.0
 """Factor between the rungs of a ladder."""
-TIE = 0.05
-"""Share of the gain within which first-round scores do not differ: short stretches flatter large steps."""
+TIES = (0.2, 0.05)
+"""Shares of the gain within which the scores of the first and of the second round do not differ."""
 RUNGS, LONG = 3, 2  # first-round trials and second-round trials, of each family
 STRETCHES = (4, 3, 2)  # how much longer the second round is: the first that leaves the first round enough steps
 FEWEST_STEPS = 4
@@ -77,17 +80,28 @@ class Search:
     def __post_init__(self) -> None:
         self.end = self.trials.cost.samples + self.allowance
 
-    def run(self, ladders: Mapping[Family, Ladder]) -> Candidate:
-        """The best candidate of the second round."""
+    def run(self, ladders: Mapping[Family, Ladder]) -> list[Candidate]:
+        """The candidates of the second round, the one to take first."""
         reserve = LONG * len(ladders) * (self.lengths.long - self.lengths.short) * self.trials.batch_size
-        bests = [self._climb(family, ladder, reserve) for family, ladder in ladders.items()]
-        for best in bests:
-            for candidate in (best, self._below(best)):
+        climbed = [self._climb(family, ladder, reserve) for family, ladder in ladders.items()]
+        for rungs in climbed:
+            gentlest = self._gentlest(rungs, TIES[0])
+            for candidate in (gentlest, self._below(gentlest)):
                 self._advance(candidate, self.lengths.long, 2)
-        longest = max(c.steps for c in self.tried)
-        return min((c for c in self.tried if c.steps == longest), key=lambda c: c.score)
+        return self._ranked()
 
-    def _climb(self, family: Family, ladder: Ladder, reserve: float) -> Candidate:
+    def _ranked(self) -> list[Candidate]:
+        """Best first, but of one family's near ties the gentlest."""
+        longest = max(c.steps for c in self.tried)
+        rest = [c for c in self.tried if c.steps == longest]
+        order: list[Candidate] = []
+        while rest:
+            best = min(rest, key=lambda c: c.score)
+            order.append(self._gentlest([c for c in rest if c.optimizer == best.optimizer], TIES[1]))
+            rest = [c for c in rest if c is not order[-1]]
+        return order
+
+    def _climb(self, family: Family, ladder: Ladder, reserve: float) -> list[Candidate]:
         """Three rungs around the center, more while the best stands at an end and the reserve is untouched."""
         rungs = [Candidate(family, ladder.center * COARSE**k, self.momentum) for k in (-1, 0, 1)]
         for candidate in rungs:
@@ -103,12 +117,12 @@ class Search:
             rate = best.rate * COARSE if climbing else rungs[0].rate / COARSE
             rungs.append(Candidate(family, rate, self.momentum))
             self._advance(rungs[-1], self.lengths.short, 1)
-        return self._gentlest(rungs)
+        return rungs
 
-    def _gentlest(self, rungs: list[Candidate]) -> Candidate:
+    def _gentlest(self, rungs: list[Candidate], share: float) -> Candidate:
         """The lowest rate among those that gained nearly as much as the best."""
         best = min(c.score for c in rungs)
-        tie = best + TIE * max(0.0, self.trials.start_loss - best)
+        tie = best + share * max(0.0, self.trials.start_loss - best)
         return min((c for c in rungs if c.score <= tie), key=lambda c: c.rate, default=rungs[0])
 
     def _below(self, best: Candidate) -> Candidate:

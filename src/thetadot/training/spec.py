@@ -10,23 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thetadot.errors import TaskError, ThetadotError
-from thetadot.training.task import Task
+from thetadot.tasks import BUILT_IN, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 
-def resolve(spec: str, built_in: Mapping[str, Callable[[], Task]]) -> Callable[[], Task]:
+_OURS = Path(__file__).resolve().parents[1]
+_SEAMS = ("forward.py", "data.py", "job.py")  # here we call the user's model, loss, metric, dataset and task function
+
+
+def resolve(spec: str) -> Callable[[], Task]:
     """The function that makes the task; the file is not executed yet.
 
     Raises:
         TaskError: no such name, no such file.
     """
-    if spec in built_in:
-        return built_in[spec]
+    if spec in BUILT_IN:
+        return BUILT_IN[spec]
     path_text, separator, name = spec.rpartition(":")
     if not separator or not path_text.endswith(".py"):
-        known = ", ".join(sorted(built_in))
+        known = ", ".join(sorted(BUILT_IN))
         raise TaskError(f"task {spec!r} is unknown. Pass one of: {known}; or file.py:function.")
     path = Path(path_text).resolve()
     if not path.is_file():
@@ -64,7 +68,8 @@ def checked(task: object) -> Task:
 def users_code() -> Iterator[None]:
     """Turn an exception of the user's own code into a TaskError that names their file and line.
 
-    The innermost frame that is neither ours nor a library's is where to look.
+    The innermost frame that is neither ours nor a library's is where to look. An exception that began in our own code,
+    elsewhere than where the user's is called, is our bug and stays what it is.
     """
     try:
         yield
@@ -73,11 +78,13 @@ def users_code() -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _foreign(frame.filename)]
+        innermost = Path(frames[-1].filename)
+        if not own and innermost.is_relative_to(_OURS) and innermost.name not in _SEAMS:
+            raise
         place = own[-1] if own else None
         where = f"{place.filename}, line {place.lineno}, in {place.name}: " if place else ""
         raise TaskError(f"{where}{type(error).__name__}: {error}") from error
 
 
 def _foreign(filename: str) -> bool:
-    ours = str(Path(__file__).resolve().parents[1])
-    return "site-packages" in filename or filename.startswith((ours, "<", sys.base_prefix))
+    return "site-packages" in filename or filename.startswith((str(_OURS), "<", sys.base_prefix))

@@ -22,9 +22,9 @@ from thetadot.training.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from thetadot.tasks.task import Task
     from thetadot.training.data import Source
     from thetadot.training.instruments import Cost, Instruments
-    from thetadot.training.task import Task
 
 _EPOCH = 2**31  # trials draw their order from epochs that the run never reaches
 
