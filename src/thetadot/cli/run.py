@@ -83,7 +83,11 @@ def act(options: argparse.Namespace) -> int:
         out = Path(options.out) if options.out else fresh(name.rpartition(":")[2])
     make = resolve(name)
     with Display(console(sys.stderr), out) as show:
-        result = run(make, out=out, name=name, resume=options.resume is not None, show=show, **given)
+        try:
+            result = run(make, out=out, name=name, resume=options.resume is not None, show=show, **given)
+        except KeyboardInterrupt:
+            print(f"\nthetadot: continue exactly here with: thetadot run --resume {out}", file=sys.stderr)
+            raise
     summary(console(sys.stderr if options.json else sys.stdout), result.record, out)
     if options.json:
         print(json.dumps(_object(result, out)))

@@ -10,13 +10,13 @@ stage needs no closure in an optimizer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 
 from thetadot.errors import IncompatiblePair
 from thetadot.systems.base import POSITION, Mechanical, System, noisy
-from thetadot.tensors import accumulation_dtype
+from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +63,17 @@ class Integrator(Protocol):
 
     def position(self, scales: Any, state: State) -> Tensor:
         """θ, where the position that the gradient is taken at is shifted from it."""
+
+
+class Direct:
+    """What rules share that take their gradient at θ itself and carry no numbers of their own."""
+
+    evaluation: ClassVar[Evaluation] = "position"
+    carried: ClassVar[tuple[str, ...]] = ()
+
+    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
+        """θ itself."""
+        return tensor_of(state, POSITION)
 
 
 @runtime_checkable

@@ -11,14 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.integrators.base import require_noiseless
+from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.integrators.base import Evaluation
     from thetadot.systems.base import System
     from thetadot.typing import Draw, Scalar, State
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Euler:
+class Euler(Direct):
     """x' = x + γ f(x), all variables at once.
 
     Example:
@@ -39,8 +37,6 @@ class Euler:
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
-    evaluation: ClassVar[Evaluation] = "position"
-    carried: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, system: System, step: Scalar) -> Pair:
         """The pair itself."""
@@ -52,7 +48,3 @@ class Euler:
         return {
             name: state[name] + system.increment(name, state, gradient, step) for name in (POSITION, *system.variables)
         }
-
-    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
-        """θ itself."""
-        return tensor_of(state, POSITION)

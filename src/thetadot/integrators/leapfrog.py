@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from thetadot.errors import InadmissibleValue
-from thetadot.integrators.base import require_mechanical
+from thetadot.integrators.base import Direct, require_mechanical
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import sqrt, tensor_of
 from thetadot.translation import cayley, damping
@@ -27,7 +27,6 @@ from thetadot.translation import cayley, damping
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.integrators.base import Evaluation
     from thetadot.typing import Draw, Scalar, State
 
 Convention = Literal["physical", "displacement", "torch"]
@@ -113,7 +112,7 @@ class CayleyMap:
 
 
 @dataclass(frozen=True)
-class Leapfrog(CayleyMap):
+class Leapfrog(Direct, CayleyMap):
     """η' = βη - (γ(1+β)/2)∇L, θ' = θ + γη'.
 
     Example:
@@ -126,14 +125,8 @@ class Leapfrog(CayleyMap):
     """
 
     order: ClassVar[int] = 2
-    evaluation: ClassVar[Evaluation] = "position"
-    carried: ClassVar[tuple[str, ...]] = ()
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
         velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         return {POSITION: state[POSITION] + scales.drift * velocity, "velocity": velocity}
-
-    def position(self, scales: KickDrift, state: State) -> Tensor:  # noqa: ARG002
-        """θ itself."""
-        return tensor_of(state, POSITION)

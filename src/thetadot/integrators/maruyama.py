@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.integrators.base import Direct
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.integrators.base import Evaluation
     from thetadot.systems.base import System
     from thetadot.typing import Draw, Scalar, State
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EulerMaruyama:
+class EulerMaruyama(Direct):
     """x' = x + γ f(x) + √γ σ ξ; at temperature 0 it is :class:`Euler`.
 
     Example:
@@ -37,8 +36,6 @@ class EulerMaruyama:
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
-    evaluation: ClassVar[Evaluation] = "position"
-    carried: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, system: System, step: Scalar) -> Pair:
         """The pair itself."""
@@ -54,7 +51,3 @@ class EulerMaruyama:
             if amplitude is not None:
                 new[name] = new[name] + amplitude * draw()
         return new
-
-    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
-        """θ itself."""
-        return tensor_of(state, POSITION)

@@ -11,14 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.integrators.base import require_noiseless
+from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.integrators.base import Evaluation
     from thetadot.systems.base import System
     from thetadot.typing import Draw, Scalar, State
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SemiImplicitEuler:
+class SemiImplicitEuler(Direct):
     """Variables in the system's order, each seeing the new values of those before it; the position last.
 
     Example:
@@ -40,8 +38,6 @@ class SemiImplicitEuler:
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
-    evaluation: ClassVar[Evaluation] = "position"
-    carried: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, system: System, step: Scalar) -> Pair:
         """The pair itself."""
@@ -54,7 +50,3 @@ class SemiImplicitEuler:
         for name in (*system.variables, POSITION):
             state[name] = state[name] + system.increment(name, state, gradient, step)
         return state
-
-    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
-        """θ itself."""
-        return tensor_of(state, POSITION)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.integrators.base import name_of, require_mechanical
+from thetadot.integrators.base import Direct, name_of, require_mechanical
 from thetadot.integrators.words import Piece, force_first, parse, reversible, stages
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import exp, log, sqrt, tensor_of
@@ -23,7 +23,6 @@ from thetadot.tensors import exp, log, sqrt, tensor_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.integrators.base import Evaluation
     from thetadot.typing import Draw, Scalar, State
 
 
@@ -36,7 +35,7 @@ class SubStep(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Splitting:
+class Splitting(Direct):
     """The integrator of a word.
 
     Args:
@@ -56,9 +55,6 @@ class Splitting:
     """
 
     word: str
-
-    evaluation: ClassVar[Evaluation] = "position"
-    carried: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         parse(self.word)
@@ -110,10 +106,6 @@ class Splitting:
             else:
                 velocity = amount * velocity if thermal is None else amount * velocity + thermal * draw()
         return {POSITION: position, "velocity": velocity}
-
-    def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
-        """θ itself."""
-        return tensor_of(state, POSITION)
 
     def momentum(self, damping: Scalar) -> Scalar:
         """β = e^{-λγ}."""

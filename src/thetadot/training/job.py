@@ -16,7 +16,7 @@ import torch
 
 import thetadot
 from thetadot import report
-from thetadot.errors import InadmissibleValue, TaskError
+from thetadot.errors import Diverged, InadmissibleValue, TaskError
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
@@ -239,8 +239,12 @@ class _Run:
         )
 
     def _train(self, loop: Loop) -> None:
-        with users_code():
-            loop.run()
+        try:
+            with users_code():
+                loop.run()
+        except Diverged:
+            report.write(self.out)  # the way there is worth looking at
+            raise
 
     # Entries.
 
