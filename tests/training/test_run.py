@@ -242,3 +242,19 @@ def test_load_and_resume_say_when_the_model_has_changed(whole):
         thetadot.load(folder, lambda: blobs(width=9))
     with pytest.raises(DamagedFile, match="holds another model"):
         thetadot.run(lambda: blobs(width=9), out=folder, epochs=12, seed=5, name="blobs", resume=True)
+
+
+def test_a_test_set_is_scored_at_the_end_and_chooses_nothing(tmp_path):
+    plain = thetadot.run(blobs, out=tmp_path / "a", epochs=3)
+    held = blobs().valid
+    tested = thetadot.run(lambda: blobs(test=held), out=tmp_path / "b", epochs=3)
+    assert same_states(plain.final_state, tested.final_state)
+    assert tested.record.result.test_loss == pytest.approx(tested.record.result.valid_loss)
+    assert plain.record.result.test_loss is None
+
+
+def test_a_folder_is_found_where_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    thetadot.run(blobs, epochs=1)
+    thetadot.run(blobs, epochs=1)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"blobs", "blobs-2"}

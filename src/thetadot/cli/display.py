@@ -114,6 +114,9 @@ def summary(out: Console, record: Record, folder: Path) -> None:
         "validation loss",
         f"{result.valid_loss:.4g}  (lowest {result.best_valid_loss:.4g} after epoch {result.best_epoch})",
     )
+    if result.test_loss is not None:
+        score = "" if result.test_metric is None else f", {escape(header.metric or 'metric')} {result.test_metric:.4f}"
+        table.add_row("test loss", f"{result.test_loss:.4g}{score}")
     table.add_row("training loss", f"{result.train_loss:.4g}")
     table.add_row(
         "optimizer",

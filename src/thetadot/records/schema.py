@@ -19,6 +19,8 @@ UNITS: dict[str, tuple[str, str]] = {
     "train_loss": ("loss", "mean loss over the training samples seen in an epoch"),
     "valid_loss": ("loss", "mean loss over the validation set"),
     "metric": ("1", "the task's metric on the validation set; higher is better"),
+    "test_loss": ("loss", "mean loss over the test set, by which nothing was chosen"),
+    "test_metric": ("1", "the task's metric on the test set"),
     "lr": ("parameter²/loss", "learning rate α, as torch.optim counts it"),
     "momentum": ("1", "momentum β, the share of velocity that survives a step"),
     "batch_size": ("sample", "samples averaged into one gradient"),
@@ -184,6 +186,8 @@ class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
     diverged: bool
     cost: float
     seconds: float = 0.0
+    test_loss: float | None = None  # of the final parameters; nothing was chosen by it
+    test_metric: float | None = None
 
 
 Entry = Header | Curvature | Noise | Trial | Choice | Motion | Epoch | Rollback | Result

@@ -16,7 +16,7 @@ import torch
 
 import thetadot
 from thetadot import report
-from thetadot.errors import Diverged, InadmissibleValue, TaskError
+from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
@@ -25,8 +25,8 @@ from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
-from thetadot.training.folder import RECORD, REPORT, claim
-from thetadot.training.forward import derived_metric, loss_of
+from thetadot.training.folder import RECORD, REPORT, claim, fresh
+from thetadot.training.forward import derived_metric, judge, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.loop import Loop
 from thetadot.training.plan import Plan
@@ -46,8 +46,8 @@ Show = Callable[[Entry], None]
 def run(
     task: Task | Callable[[], Task],
     *,
-    out: str | Path,
-    name: str = "task",
+    out: str | Path | None = None,
+    name: str | None = None,
     epochs: int = EPOCHS,
     minutes: float | None = None,
     seed: int = 0,
@@ -67,8 +67,8 @@ def run(
     Args:
         task: a Task, or a function that makes one; the function is called after the seeds are set, so that the model's
             first parameters follow from ``seed``.
-        out: folder for record.jsonl, checkpoint.pt and report.html.
-        name: what the task is called.
+        out: folder for record.jsonl, checkpoint.pt and report.html; runs/NAME if None.
+        name: what the task is called; the function's name if None.
         epochs: passes over the training data.
         minutes: stop after the first epoch that ends later than this; an outer limit, it decides nothing else.
         seed: of parameters, order, dropout, trials.
@@ -91,12 +91,15 @@ def run(
         InadmissibleValue, TaskError, RunFolderError, DamagedFile: bad input; nothing is lost.
         Diverged: the loss is not finite whatever the step; the last good state is in the checkpoint.
     """
+    called = name or str(getattr(task, "__name__", "task"))
+    require(out is not None or not resume, "resume=True", "needs the run's folder", "Pass out.")
+    folder = fresh(called) if out is None else Path(out)
     asked = Arguments(
-        name, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing
+        called, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing
     )
     before = torch.get_num_threads()
     try:
-        return _Run(task, Path(out), asked, show, resume=resume).result()
+        return _Run(task, folder, asked, show, resume=resume).result()
     finally:
         torch.set_num_threads(before)
 
@@ -271,6 +274,10 @@ class _Run:
         last = loop.last_epoch
         assert last is not None  # noqa: S101 - epoch 0 is always judged
         parameters = sum(p.numel() for p in loop.parameters)
+        test: tuple[float | None, float | None] = (None, None)
+        if self.task.test is not None:
+            source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
+            test = judge(self.task, source.load(source.whole(512)), self.metric)
         return Closing(
             optimizer=plan.optimizer,
             lr=plan.lr,
@@ -289,6 +296,8 @@ class _Run:
             diverged=not math.isfinite(last.valid_loss),
             cost=self.cost.samples,
             seconds=loop.seconds,
+            test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,
+            test_metric=test[1],
         )
 
     def _write(self, entry: Entry) -> None:
