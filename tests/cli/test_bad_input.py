@@ -36,6 +36,10 @@ def refused(capsys, *arguments):
         ("raises", "KeyError: 'missing'"),
         ("model_raises", "ValueError: wrong shape somewhere"),
         ("samples_of_one", "(input, target)"),
+        ("loss_is_a_sum", "it is a sum"),
+        ("broadcasts", "Using a target size"),
+        ("arrays", "TensorDataset(inputs, targets)"),
+        ("needs_an_argument", "cannot be called without arguments"),
     ],
 )
 def test_wrong_task(capsys, tmp_path, function, said):
@@ -154,6 +158,7 @@ def test_data_at_fault_names_the_step_and_keeps_the_last_good_state(capsys, tmp_
         (["--lr", "0.1"], "required"),
         (["--lr", "0.1", "--to-lr", "1", "--to-batch-size", "2"], "not allowed with"),
         (["--lr", "0.1", "--to-lr", "1", "--sharpness", "0"], "sharpness=0"),
+        (["--lr", "1e300", "--to-lr", "1e-300"], "a ratio of 0"),
     ],
 )
 def test_convert_refuses(capsys, options, said):

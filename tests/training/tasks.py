@@ -96,3 +96,29 @@ def model_raises():
 
 def samples_of_one():
     return task(train=TensorDataset(X))
+
+
+def loss_is_a_sum():
+    return task(loss=nn.CrossEntropyLoss(reduction="sum"))
+
+
+def broadcasts():
+    data = TensorDataset(X, X[:, 0])
+    return task(model=nn.Linear(4, 1), loss=nn.functional.mse_loss, train=data, valid=data)
+
+
+def arrays():
+    return task(train=(X, Y))
+
+
+def needs_an_argument(size):
+    return task()
+
+
+class AtChance(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return self.bias.expand(len(x), 2)

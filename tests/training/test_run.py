@@ -49,7 +49,7 @@ class Killed(BaseException):
     """Not an Exception, so that nothing in between catches it."""
 
 
-@pytest.mark.parametrize("share", [0.0, 0.005, 0.02, 0.04, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.02, 0.04, 0.07, 0.3, 0.7, 0.999])
 def test_a_run_killed_anywhere_and_resumed_is_the_same_run(whole, tmp_path, share):
     folder, first = whole
     stop = int(share * len(lines(folder)))
@@ -258,3 +258,36 @@ def test_a_folder_is_found_where_none_is_named(tmp_path, monkeypatch):
     thetadot.run(blobs, epochs=1)
     thetadot.run(blobs, epochs=1)
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"blobs", "blobs-2"}
+
+
+def test_a_run_killed_in_its_first_epoch_resumes(tmp_path):
+    whole = thetadot.run(blobs, out=tmp_path / "a", epochs=24, optimizer="adam", lr=0.01)
+    motions = 0
+
+    def kill(entry):
+        nonlocal motions
+        motions += isinstance(entry, Motion)
+        if motions > 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        thetadot.run(blobs, out=tmp_path / "b", epochs=24, optimizer="adam", lr=0.01, show=kill)
+    resumed = thetadot.run(blobs, out=tmp_path / "b", epochs=24, optimizer="adam", lr=0.01, resume=True)
+    assert same_states(whole.final_state, resumed.final_state)
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")
+
+
+def test_a_run_that_sinks_to_chance_goes_back(tmp_path):
+    run = thetadot.run(thetadot.tasks.digits, out=tmp_path / "run", epochs=4, optimizer="heavy-ball", lr=1.0)
+    assert run.record.of(Rollback)
+    assert not run.record.result.diverged
+    assert run.record.result.metric > 0.5
+
+
+def test_trials_that_gain_nothing_choose_nothing(tmp_path):
+    x, y = torch.randn(2000, 4), torch.randint(2, (2000,))
+    data = TensorDataset(x, y)
+    run = thetadot.run(
+        blobs(model=nn.Sequential(nn.Linear(4, 2)), train=data, valid=data), out=tmp_path / "r", epochs=6
+    )
+    assert run.record.result.lr >= 1e-4

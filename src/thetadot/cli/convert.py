@@ -84,6 +84,7 @@ def translate(
     _check(lr, momentum, batch_size, to_lr, to_batch_size, sharpness)
     present = _row("present", lr, momentum, batch_size, lr / (1 - momentum) / batch_size)
     rows = _to_lr(present, to_lr) if to_lr is not None else _to_batch_size(present, to_batch_size or 0.0)
+    present = _judged(present, sharpness)
     return present, _recommend([_judged(row, sharpness) for row in rows], to_batch=to_lr is None)
 
 
@@ -207,11 +208,14 @@ def _check(
     require(
         0 <= momentum < 1,
         f"momentum={momentum:g}",
-        "is outside [0, 1): without friction there is no temperature to keep",
+        "is outside [0, 1): "
+        + ("without friction there is no temperature to keep" if momentum > 0 else "λγ is above 2"),
         "Pass 0 <= momentum < 1.",
     )
     if (to_lr is None) == (to_batch_size is None):
         raise ThetadotError("give either --to-lr or --to-batch-size, not both or neither.")
+    ratio = to_lr / lr if to_lr is not None else (to_batch_size or 0.0) / batch_size
+    require(1e-9 <= ratio <= 1e9, f"a ratio of {ratio:g}", "is outside [1e-9, 1e9]", "Change the setting by less.")
 
 
 def _show(present: Row, rows: list[Row]) -> None:
@@ -222,6 +226,8 @@ def _show(present: Row, rows: list[Row]) -> None:
     out = console(sys.stdout)
     out.print(f"[bold]now[/bold]   {_settings(present)}")
     out.print(f"      {_reading(present)}")
+    if present.verdict:
+        out.print(f"      {escape(present.verdict)}: is the sharpness right?")
     for row in rows:
         style = "bold green" if row.recommended else "dim" if row.verdict.startswith("vetoed") else "bold"
         out.print(f"\n[{style}]keep {escape(row.keeps)}[/{style}]")
@@ -233,7 +239,9 @@ def _show(present: Row, rows: list[Row]) -> None:
 
 
 def _settings(row: Row) -> str:
-    return f"lr {row.lr:.6g}, momentum {row.momentum:.7g}, batch size {row.batch_size:.4g}"
+    momentum = 0.0 if abs(row.momentum) < 1e-12 else row.momentum
+    close = f" (1 - {1.0 - momentum:.3g})" if 0 < 1.0 - momentum < 1e-4 else ""
+    return f"lr {row.lr:.6g}, momentum {momentum:.7g}{close}, batch size {row.batch_size:.4g}"
 
 
 def _reading(row: Row) -> str:

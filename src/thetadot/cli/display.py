@@ -123,9 +123,13 @@ def summary(out: Console, record: Record, folder: Path) -> None:
         f"{result.optimizer}; first lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size}",
     )
     overhead = result.cost / max(1, result.epochs * header.train_samples) - 1
+    rollbacks = record.of(Rollback)
+    besides = "measuring and trials" + (" and rollbacks" if rollbacks else "")
     table.add_row(
         "steps, time",
-        f"{result.steps:,} in {result.seconds:.1f} s; measuring and trials cost {overhead:.1%} of the gradients",
+        f"{result.steps:,} in {result.seconds:.1f} s; {besides} cost {overhead:.1%} of the gradients",
     )
+    if rollbacks:
+        table.add_row("rollbacks", f"{len(rollbacks)}; the time step was multiplied by {rollbacks[-1].lr_factor:.3g}")
     table.add_row("look at", escape(str(folder / "report.html")))
     out.print(table)

@@ -42,7 +42,7 @@ _REMEMBERED = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     parser.add_argument("task", nargs="?", metavar="TASK", help="a built-in task or file.py:function (default: digits)")
-    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/TASK)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/TASK, or TASK-2, ... if taken)")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training data (default: 60)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no epoch later than this")
     parser.add_argument("--seed", type=int, metavar="S", help="of parameters, order, dropout (default: 0)")

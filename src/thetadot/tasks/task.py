@@ -44,16 +44,24 @@ class Task:
             raise TaskError(f"model is a {type(self.model).__name__}. Pass a torch.nn.Module.")
         if not any(p.requires_grad for p in self.model.parameters()):
             raise TaskError("the model has no trainable parameter. Give it layers, or set requires_grad.")
+        if any(p.is_complex() for p in self.model.parameters()):
+            raise TaskError("the model has complex parameters, which are not measured. Keep real and imaginary parts.")
         for name, value in (("loss", self.loss), ("metric", self.metric)):
             if value is not None and not callable(value):
                 raise TaskError(f"{name} is a {type(value).__name__}. Pass a function of (output, target).")
-        for name, data in (("train", self.train), ("valid", self.valid), ("test", self.test)):
-            if data is None and name == "test":
-                continue
-            if isinstance(data, IterableDataset) or not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
-                raise TaskError(
-                    f"{name} is a {type(data).__name__}. "
-                    "Pass a map-style dataset: len(data), and data[i] -> (input, target)."
-                )
-            if len(data) == 0:
-                raise TaskError(f"{name} is empty. Pass a dataset with at least one sample.")
+        _require_data("train", self.train)
+        _require_data("valid", self.valid)
+        if self.test is not None:
+            _require_data("test", self.test)
+
+
+def _require_data(name: str, data: object) -> None:
+    """Raise TaskError unless ``data`` is a map-style dataset with a sample in it."""
+    if isinstance(data, list | tuple) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+        raise TaskError(f"{name} is a pair of arrays. Wrap them: torch.utils.data.TensorDataset(inputs, targets).")
+    if isinstance(data, IterableDataset) or not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
+        raise TaskError(
+            f"{name} is a {type(data).__name__}. Pass a map-style dataset: len(data), and data[i] -> (input, target)."
+        )
+    if len(data) == 0:
+        raise TaskError(f"{name} is empty. Pass a dataset with at least one sample.")

@@ -78,6 +78,7 @@ class Chooser:
     curvature: Curvature | None = None
     noise: Noise | None = None
     tried: list[Candidate] = field(default_factory=list)
+    center: float = 1.0
     expected: tuple[float, int] = (math.inf, 0)
     """The loss that the best trial came to, and its steps."""
 
@@ -132,13 +133,20 @@ class Chooser:
             best = Candidate.of(family, given.lr, momentum)
         else:
             best, horizon, source = self._try(batch_size, momentum)
-        self.write(reasons.optimizer(best, self.tried, source, given=bool(given.optimizer) or source == "given"))
-        center = ADAM_LR if best.optimizer == "adam" else self._center()
+        self.write(reasons.optimizer(best, self.tried, source, given=bool(given.optimizer)))
+        center = ADAM_LR if best.optimizer == "adam" else self.center
         self.write(reasons.lr(best, self.curvature, horizon, center, source))
         self.write(reasons.momentum(best, given=given.momentum is not None))
         if self.noise is not None and best.optimizer == "heavy-ball":
             size = sum(p.numel() for p in self.task.model.parameters() if p.requires_grad)
-            heat = temperature(best.lr, best.momentum, self.noise.gradient_variance, batch_size, parameters=size)
+            heat = temperature(
+                best.lr,
+                best.momentum,
+                self.noise.gradient_variance,
+                batch_size,
+                parameters=size,
+                dataset_size=self.source.size,
+            )
             why = "what gradient noise keeps up at these settings, in loss per parameter"
             self.write(Choice("temperature", float(heat), why, "measured"))
         return best
@@ -161,18 +169,22 @@ class Chooser:
         allowance = (SHARE - self.tracking) * self.samples - self.cost.samples - again
         judging = 2.0 * len(self.judges) / 3.0
         lengths = Lengths.affordable(allowance, len(families), batch_size, judging) if self.judges else None
+        self.center = self._center()
+        lr = 1e-3 if families[-1] == "adam" else self.center * (1.0 - momentum) / 2.0
+        rule = Candidate.of(families[-1], lr, momentum)
         if lengths is None:
-            lr = 1e-3 if families[-1] == "adam" else self._center() * (1.0 - momentum) / 2.0
-            return Candidate.of(families[-1], lr, momentum), 1.0, "rule"
+            return rule, 1.0, "rule"
         trials = Trials(self.task, self.source, self.instruments, self.judges, batch_size, self.cost, self.write)
-        ladders = {"heavy-ball": Ladder(self._center()), "adam": Ladder(ADAM_LR, self._typical_size())}
+        ladders = {"heavy-ball": Ladder(self.center), "adam": Ladder(ADAM_LR, self._typical_size())}
         search = Search(trials, momentum, lengths, allowance, self.tried)
         try:
             ranked = search.run({family: ladders[family] for family in families})
-            horizon = min(1.0, (ranked[0].steps * batch_size / self.samples) ** HORIZON)
-            best = next((c for c in ranked if self._stable_after(c, horizon)), ranked[-1])
+            horizon = min(1.0, (lengths.long * batch_size / self.samples) ** HORIZON)
+            best = next((c for c in ranked if self._stable_after(c, horizon)), None)
         finally:
             trials.rewind()
+        if best is None:
+            return rule, 1.0, "rule"
         self.expected = (best.score, best.steps)
         return replace(best, rate=best.rate * horizon, snapshot=None), horizon, "tried"
 
@@ -180,7 +192,8 @@ class Chooser:
         """Measure where the trial has come to: a step above the stability limit there has been lucky."""
         assert candidate.snapshot is not None  # noqa: S101 - a trial of the second round has one
         candidate.snapshot.restore(self.task.model)
-        self._measure("warm-up")
+        if self.cost.samples + self.instruments.spent / 2 <= SHARE * self.samples:  # else the last reading must do
+            self._measure("warm-up")
         if candidate.optimizer == "adam" or self.curvature is None:
             return True
         return candidate.lr * horizon * self.curvature.sharpness < stability_limit(candidate.momentum)

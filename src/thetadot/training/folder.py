@@ -9,7 +9,6 @@ from thetadot.errors import RunFolderError
 from thetadot.training import checkpoint
 
 RECORD = "record.jsonl"
-REPORT = "report.html"
 
 
 def claim(out: str | Path) -> Path:

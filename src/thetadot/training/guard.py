@@ -17,8 +17,9 @@ from typing import Any
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
-MOST_BEHIND = 3  # rollbacks for being behind the trial; after them the trial was luck
+MOST_BEHIND = 2  # rollbacks for being behind the trial, or at chance; after them it is what the task allows
 BEHIND = "the loss was far behind that of the trial"
+CHANCE = "nothing was gained since the start"
 _SMOOTH = 0.6
 _SIGMAS = 4.0
 _PATIENCE = 4.0  # scatter is remembered longer than level: a loss that runs away must not pass for noise
@@ -80,9 +81,11 @@ class Guard:
         surely = self.level - self.error
         if surely > self._bound(min(self.best, self.start)):
             return "the loss had lost a quarter of what was gained"
-        if self.taken > self.patience and self.behind < MOST_BEHIND and surely > self._bound(self.expected):
-            self.behind += 1
-            return BEHIND
+        if self.taken > self.patience and self.behind < MOST_BEHIND:
+            behind = surely > self._bound(self.expected)
+            chance = self.patience > 0 and self.level >= self.start
+            self.behind += behind or chance
+            return BEHIND if behind else CHANCE if chance else None
         return None
 
     def _take_in(self, loss: float) -> None:

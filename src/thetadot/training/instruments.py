@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -55,7 +56,7 @@ class Instruments:
         self.reference = reference
         self.cost = cost
         self.vectors: dict[str, Tensor] = {}
-        self.heating: float | None = None
+        self.heating: dict[str, float] = {}
         self.spent = 0.0  # by curvature and noise measurements
 
     def batch(self, indices: list[int]) -> Batch:
@@ -94,7 +95,8 @@ class Instruments:
             iterations = max(iterations, FIRST_ITERATIONS)
             like = objective.parameters[0]
             generator = torch.Generator().manual_seed(7)
-            start = torch.randn(dimension, generator=generator).to(like.device, like.dtype)
+            dtype = reduce(torch.promote_types, (p.dtype for p in objective.parameters))
+            start = torch.randn(dimension, generator=generator).to(like.device, dtype)
         before = self.cost.samples
         self.cost.gradient(size)
         with objective.hessian() as hessian:
@@ -118,7 +120,7 @@ class Instruments:
     def noise(self, when: When, step: int, samples: int, reading: Reading | None = None) -> Noise | None:
         """Gradient noise from micro-batches of reference samples; None where too few or not finite.
 
-        :attr:`heating` becomes tr(P⁻¹Σ), the variance that heats a motion with preconditioner P (1 without one).
+        :attr:`heating` gets trΣ, and tr(P⁻¹Σ), the variance that heats a motion with preconditioner P.
         """
         size = min(samples, self.source.size) // MICRO_BATCHES
         if size < 2:  # batch statistics need two samples
@@ -132,9 +134,9 @@ class Instruments:
         if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
             return None
         preconditioner = _flat_preconditioner(self.task.model, reading)
-        self.heating = found.variance
+        self.heating["plain"] = found.variance
         if preconditioner is not None:
-            self.heating = gradient_noise(gradients * preconditioner.rsqrt(), size).variance
+            self.heating["preconditioned"] = gradient_noise(gradients * preconditioner.rsqrt(), size).variance
         return Noise(
             when=when,
             step=step,
@@ -154,7 +156,9 @@ class Instruments:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self.vectors, self.heating = dict(state["vectors"]), state["heating"]
+        device = next(self.task.model.parameters()).device
+        self.vectors = {kind: vector.to(device) for kind, vector in state["vectors"].items()}
+        self.heating = dict(state["heating"])
 
 
 def _flat_preconditioner(model: nn.Module, reading: Reading | None) -> Tensor | None:

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import random
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
-from thetadot.training.folder import RECORD, REPORT, claim, fresh
+from thetadot.training.folder import RECORD, claim, fresh
 from thetadot.training.forward import derived_metric, judge, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.loop import Loop
@@ -167,7 +168,10 @@ class _Run:
 
     def _try_out(self) -> tuple[str | None, Metric | None]:
         """One batch through model and loss, so that a misfit is told before anything is written."""
-        with torch.random.fork_rng(devices=[]), users_code():
+        with torch.random.fork_rng(devices=[]), users_code(), warnings.catch_warnings():
+            # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
+            warnings.filterwarnings("error", message="Using a target size")
+            self._require_mean()
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
             buffers = [buffer.clone() for buffer in self.task.model.buffers()]
             with torch.no_grad():
@@ -175,6 +179,25 @@ class _Run:
                 for buffer, value in zip(self.task.model.buffers(), buffers, strict=True):
                     buffer.copy_(value)
             return derived_metric(self.task, batch)
+
+    def _require_mean(self) -> None:
+        """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch."""
+        pair = list(range(min(2, self.source.size)))
+        modes = [(module, module.training) for module in self.task.model.modules()]
+        self.task.model.eval()
+        with torch.no_grad():
+            once, twice = (
+                float(loss_of(self.task.model, self.task.loss, batch))
+                for indices in (pair, pair + pair)
+                for batch in self.source.load(self.source.whole(len(indices), indices))
+            )
+        for module, mode in modes:
+            module.training = mode
+        if once != 0 and math.isclose(twice, 2.0 * once, rel_tol=1e-3):
+            raise TaskError(
+                f"loss(output, target) doubles, from {once:.4g} to {twice:.4g}, when every sample is repeated: "
+                "it is a sum. Return a mean over the batch."
+            )
 
     def _loop(self) -> Loop:
         """The loop at its start, or where the checkpoint left it."""
@@ -207,6 +230,7 @@ class _Run:
                 expected=expected,
                 tracking=TRACKING,
                 minutes=self.asked.minutes,
+                began=self.began,
             )
         if saved is not None and saved["phase"] == "training":
             with checkpoint.same_model(self.out):
@@ -216,7 +240,8 @@ class _Run:
     def _choose(
         self, instruments: Instruments, judges: list[int]
     ) -> tuple[Plan, Noise | None, tuple[float, float], tuple[float, int]]:
-        start_loss = instruments.start_loss(min(512, max(64, self.samples // 100)))
+        self.task.model.train()
+        start_loss = instruments.start_loss(min(512, max(16, self.samples // 100)))
         if not math.isfinite(start_loss[0]):
             raise TaskError(self._explain_not_finite(start_loss[0]))
         given = Given(
@@ -293,7 +318,7 @@ class _Run:
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
             temperature=loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters),
-            diverged=not math.isfinite(last.valid_loss),
+            diverged=last.train_loss > loop.guard.start,
             cost=self.cost.samples,
             seconds=loop.seconds,
             test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,
@@ -321,8 +346,7 @@ class _Run:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
             self.task.model.load_state_dict(self.saved["final"])
-        if not (self.out / REPORT).exists():
-            report.write(self.out)
+        report.write(self.out)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)

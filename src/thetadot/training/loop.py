@@ -12,7 +12,7 @@ import torch
 from thetadot.errors import Diverged
 from thetadot.records import Epoch, Motion, Noise, Rollback
 from thetadot.training.forward import judge, loss_of
-from thetadot.training.guard import BEHIND, MOST_ROLLBACKS, Guard
+from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
 from thetadot.training.instruments import MICRO_BATCHES
 from thetadot.training.plan import put
 from thetadot.training.snapshot import Snapshot, clone
@@ -82,6 +82,7 @@ class Loop:
         expected: loss that the best trial came to, and its steps.
         tracking: share of the run that measuring during training may cost.
         minutes: no epoch begins later than this.
+        began: when the run began, on the monotonic clock; measuring and trials count.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Loop:
         expected: tuple[float, int],
         tracking: float,
         minutes: float | None = None,
+        began: float | None = None,
     ) -> None:
         self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
         self.epochs, self.instruments, self.cost, self.write, self.checkpoint = (
@@ -119,7 +121,7 @@ class Loop:
         self.start_loss = start_loss[0]
         start = start_loss[0] + 4.0 * start_loss[1]  # so that a lucky sample does not make the run look bad
         self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start, expected=expected[0])
-        self.guard.patience = 2 * expected[1] + self.guard.memory + int(plan.warmup * steps)
+        self.guard.patience = max(2 * expected[1], steps // 10) + self.guard.memory + int(plan.warmup * steps)
         self.origin = [p.detach().clone() for p in self.parameters]
         self.noise = noise
         self.sharpness: float | None = None
@@ -129,14 +131,14 @@ class Loop:
         self.first_reading = 1 + int(plan.warmup * steps)
         self.last_epoch: Epoch | None = None
         self.minutes = minutes
-        self.began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
         self.seconds_before = 0.0
 
     def run(self) -> None:
         """Train to the end."""
         if self.guard.good is None:
             self._keep_good()
-        if self.progress.epoch == 0 and self.progress.step == 0:
+        if self.last_epoch is None:
             self._validate(0, self.start_loss)
             self.checkpoint()
         while self.progress.epoch < self.epochs and not self._late():
@@ -232,8 +234,14 @@ class Loop:
         at_good = self._loss_at_good(batch)
         if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
             raise Diverged(f"step {step}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
-        self.guard.rewind(0.25 if because == BEHIND else 0.5)
-        self.progress = Progress(**self.guard.good_progress)
+        patience = self.guard.patience
+        self.guard.rewind(0.25 if because in (BEHIND, CHANCE) else 0.5)
+        if because == CHANCE:  # a run that does not move needs no more time to show it
+            self.guard.patience = patience
+        best = {
+            name: getattr(self.progress, name) for name in ("best_valid", "best_epoch")
+        }  # kept: it is still the best
+        self.progress = Progress(**(self.guard.good_progress | best))
         self.optimizer = self.plan.build(self.parameters)  # at rest
         good.restore(self.task.model)
         self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
@@ -317,10 +325,12 @@ class Loop:
     def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> float | None:
         """What the latest measured noise keeps up; Adam's mean is no inertia, and P⁻¹ weighs its noise."""
         heavy = self.plan.optimizer == "heavy-ball"
-        if self.instruments.heating is None or not (heavy or self.optimizer.state):
+        heating = self.instruments.heating.get("plain" if heavy else "preconditioned")
+        if heating is None:
             return None
-        inertia = settings.momentum if heavy else 0.0
-        return float(temperature(settings.lr, inertia, self.instruments.heating, batch_size, parameters=parameters))
+        inertia, size = settings.momentum if heavy else 0.0, self.source.size
+        heat = temperature(settings.lr, inertia, heating, batch_size, parameters=parameters, dataset_size=size)
+        return float(heat)
 
     def _reading_cadence(self, tracking: float) -> int:
         """Steps between two readings; 0 where none is affordable."""
@@ -356,6 +366,7 @@ class Loop:
             "noise": _packed(self.noise),
             "last_epoch": _packed(self.last_epoch),
             "sharpness": self.sharpness,
+            "start_loss": self.start_loss,
             "best_state": self.best_state,
             "cost": self.cost.samples,
             "seconds": self.seconds,
@@ -370,6 +381,7 @@ class Loop:
         self.noise = None if state["noise"] is None else Noise(**state["noise"])
         self.last_epoch = None if state["last_epoch"] is None else Epoch(**state["last_epoch"])
         self.sharpness, self.best_state = state["sharpness"], state["best_state"]
+        self.start_loss = state["start_loss"]
         self.cost.samples, self.seconds_before = state["cost"], state["seconds"]
         Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer)
 

@@ -23,9 +23,9 @@ def batch_size(value: int, noise: Noise | None) -> Choice:
     """Of a batch size that was not given."""
     if noise is None:
         return Choice("batch_size", value, "the run is too short to measure the gradient's noise", "rule")
-    scale = f"{noise.noise_scale:.3g} samples"
+    scale = f"{noise.noise_scale:.3g} samples at the start"
     if value > noise.noise_scale:
-        why = f"noise and signal are equal at {scale} at the start, at more later; {value} keeps steps cheap and many"
+        why = f"noise and signal are equal at {scale}, at more later; {value} keeps steps cheap and many"
     else:
         bound = "" if noise.resolved else "at least "
         why = f"below the noise scale ({bound}{scale}), where a larger batch still buys more than it costs"
@@ -36,12 +36,24 @@ def optimizer(best: Candidate, tried: Sequence[Candidate], source: Source, *, gi
     """Of the family."""
     if given:
         return Choice("optimizer", best.optimizer, "given", "given")
+    if source == "given":
+        return Choice(
+            "optimizer", best.optimizer, "an lr was given without an optimizer: it is read as heavy ball's", "rule"
+        )
     if source == "rule":
-        why = "the run is too short for trials; Adam's step does not depend on the loss's scale"
+        why = (
+            "no trial could tell (too few samples, or nothing gained); Adam's step does not depend on the loss's scale"
+        )
         return Choice("optimizer", best.optimizer, why, "rule")
-    others = [c.score for c in tried if c.optimizer != best.optimizer and math.isfinite(c.score)]
-    rival = f"the other family's was {min(others):.3g}" if others else "the other family diverged"
-    return Choice("optimizer", best.optimizer, f"best held-back loss in the trials, {best.score:.3g}; {rival}", "tried")
+    others = [c.score for c in tried if c.optimizer != best.optimizer and c.steps == best.steps]
+    rival = (
+        f"the other family's reached {min(others):.3g}"
+        if others and math.isfinite(min(others))
+        else "the other diverged"
+    )
+    return Choice(
+        "optimizer", best.optimizer, f"its trial reached a held-back loss of {best.score:.3g}; {rival}", "tried"
+    )
 
 
 def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: float, source: Source) -> Choice:
@@ -49,7 +61,7 @@ def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: flo
     if source == "given":
         return Choice("lr", best.lr, "given", "given")
     if source == "rule":
-        return Choice("lr", best.lr, "the run is too short for trials", "rule")
+        return Choice("lr", best.lr, "no trial could tell: too few samples, or nothing gained", "rule")
     if best.optimizer == "adam":
         around = f"{center:g}, Adam's usual scale"
     elif curvature is None or curvature.sharpness <= 0:
@@ -57,7 +69,9 @@ def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: flo
     else:
         share = best.lr * curvature.sharpness / stability_limit(best.momentum)
         around = f"1/curvature (now {share:.2g} of the stability limit at curvature {curvature.sharpness:.3g})"
-    trials = f"{best.lr / horizon:.3g} was best in trials of {best.steps} steps around {around}"
+    trials = (
+        f"{best.lr / horizon:.3g} was taken in trials of {best.steps} steps around {around}, near ties to the gentler"
+    )
     return Choice("lr", best.lr, f"{trials}; × {horizon:.2g} for the run's length", "tried")
 
 
@@ -76,7 +90,8 @@ def momentum(best: Candidate, *, given: bool) -> Choice:
 
 def annealing(plan: Plan, *, given: bool) -> Choice:
     """Of the schedule."""
-    falls = f"falls to {plan.end:.0%} of its start while the batch grows to {plan.last_batch}"
+    grows = f" while the batch grows to {plan.last_batch}" if plan.last_batch > plan.batch_size else ""
+    falls = f"falls to {plan.end:.0%} of its start{grows}"
     if plan.coupled:
         rise = f"momentum rises from {plan.momentum:g} to {plan.at(1.0).momentum:.4f} by the exact rule"
         return Choice("annealing", "coupled", f"the time step {falls}; friction stays, so {rise}", "rule")

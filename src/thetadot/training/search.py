@@ -81,19 +81,23 @@ class Search:
         self.end = self.trials.cost.samples + self.allowance
 
     def run(self, ladders: Mapping[Family, Ladder]) -> list[Candidate]:
-        """The candidates of the second round, the one to take first."""
+        """The candidates of the second round that gained anything, the one to take first."""
         reserve = LONG * len(ladders) * (self.lengths.long - self.lengths.short) * self.trials.batch_size
         climbed = [self._climb(family, ladder, reserve) for family, ladder in ladders.items()]
         for rungs in climbed:
             gentlest = self._gentlest(rungs, TIES[0])
-            for candidate in (gentlest, self._below(gentlest)):
+            going_on = (gentlest, self._below(gentlest))
+            for candidate in rungs:
+                if candidate not in going_on:
+                    candidate.snapshot = None  # a copy of model and optimizer each
+            for candidate in going_on:
                 self._advance(candidate, self.lengths.long, 2)
         return self._ranked()
 
     def _ranked(self) -> list[Candidate]:
         """Best first, but of one family's near ties the gentlest."""
         longest = max(c.steps for c in self.tried)
-        rest = [c for c in self.tried if c.steps == longest]
+        rest = [c for c in self.tried if c.steps == longest and self._gained(c)]
         order: list[Candidate] = []
         while rest:
             best = min(rest, key=lambda c: c.score)
@@ -103,16 +107,17 @@ class Search:
 
     def _climb(self, family: Family, ladder: Ladder, reserve: float) -> list[Candidate]:
         """Three rungs around the center, more while the best stands at an end and the reserve is untouched."""
-        rungs = [Candidate(family, ladder.center * COARSE**k, self.momentum) for k in (-1, 0, 1)]
+        rates = [ladder.center * COARSE**k for k in (-1, 0, 1)]
+        rungs = [Candidate(family, rate, self.momentum) for rate in rates if rate <= max(ladder.most, rates[0])]
         for candidate in rungs:
             self._advance(candidate, self.lengths.short, 1)
         step = self.lengths.short * self.trials.batch_size
         while self.trials.cost.samples + step + reserve <= self.end:
             rungs.sort(key=lambda c: c.rate)
-            best = min(rungs, key=lambda c: c.score)
+            best = min(rungs, key=lambda c: c.score) if any(math.isfinite(c.score) for c in rungs) else rungs[0]
             climbing = math.isfinite(best.score) and best is rungs[-1]
-            inside = math.isfinite(best.score) and best is not rungs[0] and not climbing
-            if inside or (climbing and best.rate * COARSE > ladder.most):
+            sinking = best is rungs[0] and (not math.isfinite(best.score) or self._gained(best))
+            if not (climbing or sinking) or (climbing and best.rate * COARSE > ladder.most):
                 break
             rate = best.rate * COARSE if climbing else rungs[0].rate / COARSE
             rungs.append(Candidate(family, rate, self.momentum))
@@ -124,6 +129,10 @@ class Search:
         best = min(c.score for c in rungs)
         tie = best + share * max(0.0, self.trials.start_loss - best)
         return min((c for c in rungs if c.score <= tie), key=lambda c: c.rate, default=rungs[0])
+
+    def _gained(self, candidate: Candidate) -> bool:
+        """Whether a trial came down from the start by a hundredth: below that, lower rates always look better."""
+        return candidate.score < self.trials.start_loss - 0.01 * abs(self.trials.start_loss)
 
     def _below(self, best: Candidate) -> Candidate:
         rate = best.rate / COARSE

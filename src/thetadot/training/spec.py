@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from contextlib import contextmanager
@@ -49,6 +50,12 @@ def resolve(spec: str) -> Callable[[], Task]:
         function = getattr(module, name, None)
         if not callable(function):
             raise TaskError(f"{path} has no function {name!r}. Define it, or name another one after the colon.")
+        try:
+            inspect.signature(function).bind()
+        except (TypeError, ValueError) as error:
+            raise TaskError(
+                f"{path}: {name}() cannot be called without arguments ({error}). Give them defaults."
+            ) from error
         with users_code():
             return checked(function())
 
