@@ -36,6 +36,7 @@ class Guard:
         shrink: factor on the time step, smaller after every rollback.
         place, stuck: where the last rollback went, and how many have gone there since.
         expected: loss that the trial of these settings came to, in ``patience`` steps.
+        chance: loss from which on nothing was gained since the start.
     """
 
     memory: int
@@ -48,6 +49,7 @@ class Guard:
     shrink: float = 1.0
     rollbacks: int = 0
     expected: float = math.inf
+    chance: float = math.inf
     patience: int = 0
     taken: int = 0
     behind: int = 0
@@ -83,7 +85,7 @@ class Guard:
             return "the loss had lost a quarter of what was gained"
         if self.taken > self.patience and self.behind < MOST_BEHIND:
             behind = surely > self._bound(self.expected)
-            chance = self.patience > 0 and self.level >= self.start
+            chance = self.level >= self.chance
             self.behind += behind or chance
             return BEHIND if behind else CHANCE if chance else None
         return None
@@ -106,7 +108,7 @@ class Guard:
         near = min(self.best + 0.1 * abs(self.start - self.best), self._bound(self.start))
         if self.weight < _SMOOTH or self.level > near:
             return False
-        return self.behind >= MOST_BEHIND or self.level <= self._bound(self.expected)
+        return self.behind >= MOST_BEHIND or (self.level <= self._bound(self.expected) and self.level < self.chance)
 
     def rewind(self, factor: float = 0.5) -> None:
         """A smaller step, ever faster while the run does not get off its good state; the smoothing begins anew."""

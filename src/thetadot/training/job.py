@@ -208,7 +208,7 @@ class _Run:
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
-                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, (math.inf, 0.0), (math.inf, 0)
+                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, (0.0, 0.0), (math.inf, 0)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
@@ -318,7 +318,7 @@ class _Run:
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
             temperature=loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters),
-            diverged=last.train_loss > loop.guard.start,
+            diverged=last.train_loss > loop.guard.start + 0.25 * abs(loop.guard.start),
             cost=self.cost.samples,
             seconds=loop.seconds,
             test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,

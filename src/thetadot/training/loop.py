@@ -121,6 +121,7 @@ class Loop:
         self.start_loss = start_loss[0]
         start = start_loss[0] + 4.0 * start_loss[1]  # so that a lucky sample does not make the run look bad
         self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start, expected=expected[0])
+        self.guard.chance = start_loss[0] - 0.01 * abs(start_loss[0])
         self.guard.patience = max(2 * expected[1], steps // 10) + self.guard.memory + int(plan.warmup * steps)
         self.origin = [p.detach().clone() for p in self.parameters]
         self.noise = noise
