@@ -175,7 +175,10 @@ class Chooser:
         if lengths is None:
             return rule, 1.0, "rule"
         trials = Trials(self.task, self.source, self.instruments, self.judges, batch_size, self.cost, self.write)
-        ladders = {"heavy-ball": Ladder(self.center), "adam": Ladder(ADAM_LR, self._typical_size())}
+        ladders = {
+            "heavy-ball": Ladder(self.center, self._steepest(momentum)),
+            "adam": Ladder(ADAM_LR, self._typical_size()),
+        }
         search = Search(trials, momentum, lengths, allowance, self.tried)
         try:
             ranked = search.run({family: ladders[family] for family in families})
@@ -197,6 +200,10 @@ class Chooser:
         if candidate.optimizer == "adam" or self.curvature is None:
             return True
         return candidate.lr * horizon * self.curvature.sharpness < stability_limit(candidate.momentum)
+
+    def _steepest(self, momentum: float) -> float:
+        """A quarter of the stability limit at the start, as lr/(1-β): curvature grows in training."""
+        return stability_limit(momentum) * self.center / (4.0 * (1.0 - momentum))
 
     def _typical_size(self) -> float:
         """Root mean square of the parameters: Adam moves each by lr a step, and a step longer than that is none."""
