@@ -103,6 +103,10 @@ class Guard:
     def _bound(self, reached: float) -> float:
         return reached + 0.25 * max(self.start - reached, abs(self.start))
 
+    def lost(self, loss: float) -> bool:
+        """Whether a run that ends so is worse than no run."""
+        return loss > self._bound(self.start)
+
     def healthy(self) -> bool:
         """Whether the present state is worth keeping: smooth, near its best, no worse than the start or the trial."""
         near = min(self.best + 0.1 * abs(self.start - self.best), self._bound(self.start))

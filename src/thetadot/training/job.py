@@ -318,7 +318,7 @@ class _Run:
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
             temperature=loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters),
-            diverged=last.train_loss > loop.guard.start + 0.25 * abs(loop.guard.start),
+            diverged=loop.diverged,
             cost=self.cost.samples,
             seconds=loop.seconds,
             test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,

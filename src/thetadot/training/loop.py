@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +15,7 @@ from thetadot.training.forward import judge, loss_of
 from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
 from thetadot.training.instruments import MICRO_BATCHES
 from thetadot.training.plan import put
+from thetadot.training.progress import Progress
 from thetadot.training.snapshot import Snapshot, clone
 from thetadot.translation import step_of, temperature
 
@@ -35,28 +36,6 @@ READINGS = 8  # measurements during training
 GOOD_EVERY = 0.02  # share of the run between two good states
 TRACKING_ITERATIONS = 4
 FEW_EPOCHS = 20
-
-
-@dataclass
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        place: batches done in the present epoch.
-        samples: samples seen.
-        clock: time passed on the motion's clock.
-        loss_sum, loss_count: of the present epoch, for its mean.
-    """
-
-    epoch: int = 0
-    place: int = 0
-    step: int = 0
-    samples: int = 0
-    clock: float = 0.0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    best_valid: float = math.inf
-    best_epoch: int = 0
 
 
 class _Rewound(Exception):  # noqa: N818 - control flow, never seen outside
@@ -131,6 +110,7 @@ class Loop:
         self.reading_every = self._reading_cadence(tracking)
         self.first_reading = 1 + int(plan.warmup * steps)
         self.last_epoch: Epoch | None = None
+        self.diverged = False
         self.minutes = minutes
         self.began = time.monotonic() if began is None else began
         self.seconds_before = 0.0
@@ -148,6 +128,18 @@ class Loop:
             except _Rewound:
                 continue
             self.checkpoint()
+        self._end_no_worse_than_the_start()
+
+    def _end_no_worse_than_the_start(self) -> None:
+        """A run that even the guard could not save gives back its last good state."""
+        last, good = self.last_epoch, self.guard.good
+        if last is None or good is None or self.diverged or not self.guard.lost(last.train_loss):
+            return
+        self.diverged = True
+        good.restore(self.task.model)
+        why = "the run ended above its start"
+        self.write(Rollback(self.progress.step, self.guard.good_progress["step"], why, self.guard.shrink))
+        self._validate(self.progress.epoch, self.start_loss)
 
     # One epoch, one step.
 
