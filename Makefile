@@ -5,16 +5,13 @@ BIN := $(VENV)/bin
 TASK ?= digits
 ARGS ?=
 
-.PHONY: run test test-slow check lint types imports examples benchmark clean
+.PHONY: run test check lint types imports examples benchmark clean
 
 run: $(VENV)/.installed
 	$(BIN)/thetadot run $(TASK) $(ARGS)
 
 test: $(VENV)/.developing
 	$(BIN)/python -m pytest
-
-test-slow: $(VENV)/.developing
-	$(BIN)/python -m pytest -m slow
 
 check: lint types imports examples
 
@@ -35,6 +32,7 @@ benchmark: $(VENV)/.developing
 	$(BIN)/python benchmarks/untuned_vs_grid.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV); this takes a minute or two"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[digits]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar
 
 
-class MechanicalFlow(Flow):
+class MechanicalFlow(Flow, ABC):
     """A velocity stepped against friction, in torch's words.
 
     The integrator's own map turns (lr, momentum) into a time step γ = √(α/gain) and a damping per step; neither divides
@@ -40,9 +41,9 @@ class MechanicalFlow(Flow):
         super().__init__(params, None, integrator, lr, hyperparameters=own, **common)
 
     @classmethod
+    @abstractmethod
     def _integrator(cls, **options: Any) -> MechanicalIntegrator:
         """The integrator that ``options`` ask for."""
-        raise NotImplementedError(cls.__name__)  # pragma: no cover - abstract
 
     @classmethod
     def from_physical(cls, params: ParamsT, *, step: Scalar, friction: Scalar, **options: Any) -> Self:
