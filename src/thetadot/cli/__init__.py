@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     try:
         parser = _parser()
+        if not given:
+            parser.print_help()
+            return 0
         options = parser.parse_args(given)
         return int(options.act(options))
     except ThetadotError as error:

@@ -79,7 +79,7 @@ def momentum(best: Candidate, *, given: bool) -> Choice:
     """Of the momentum."""
     if given:
         return Choice("momentum", best.momentum, "given", "given")
-    memory = f"{1.0 / (1.0 - best.momentum):.3g} steps"
+    memory = "one step" if best.momentum == 0 else f"{1.0 / (1.0 - best.momentum):.3g} steps"
     if best.optimizer == "adam":
         return Choice("momentum", best.momentum, f"the mean of the gradient remembers {memory}, as is usual", "rule")
     physical = to_physical(best.lr, best.momentum)
