@@ -145,6 +145,11 @@ class Source:
                     return f"the {name} of sample {request.indices[0]} has NaN or infinite values"
         return None
 
+    def fault(self, loss: float, indices: Sequence[int] | None = None) -> str | None:
+        """What to say of a loss that is not finite where the training data are at fault; None where they are not."""
+        found = self.not_finite(indices)
+        return None if found is None else f"{found} in the training data, and the loss is {loss}. Clean the data."
+
     def _batch(self, items: Any, size: int) -> Batch:
         if isinstance(items, _Failed):
             raise TaskError(items.message)

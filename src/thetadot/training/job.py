@@ -258,12 +258,9 @@ class _Run:
 
     def _explain_not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""
-        blame = self.source.not_finite()
-        if blame is not None:
-            return f"before the first step: {blame} in the training data, and the loss is {loss}. Clean the data."
-        return (
-            f"before the first step: the loss is {loss} although all training data are finite. "
-            "Look at the loss and the model's first parameters."
+        return "before the first step: " + (
+            self.source.fault(loss)
+            or f"the loss is {loss} although all training data are finite. Look at the loss and the first parameters."
         )
 
     def _train(self, loop: Loop) -> None:

@@ -231,9 +231,8 @@ class Loop:
         self.guard.rewind(0.25 if because in (BEHIND, CHANCE) else 0.5)
         if because == CHANCE:  # a run that does not move needs no more time to show it
             self.guard.patience = patience
-        best = {
-            name: getattr(self.progress, name) for name in ("best_valid", "best_epoch")
-        }  # kept: it is still the best
+        # best_state stays, so what it was stays with it
+        best = {name: getattr(self.progress, name) for name in ("best_valid", "best_epoch")}
         self.progress = Progress(**(self.guard.good_progress | best))
         self.optimizer = self.plan.build(self.parameters)  # at rest
         good.restore(self.task.model)
@@ -246,10 +245,7 @@ class Loop:
                 f"{MOST_ROLLBACKS} ever smaller steps did not help. "
                 "A gradient may be infinite where the loss is finite: look for square roots and logarithms near 0."
             )
-        found = self.source.not_finite(indices)
-        if found is not None:
-            return f"{found} in the training data, and the loss is {at_good}. Clean the data."
-        return (
+        return self.source.fault(at_good, indices) or (
             f"the loss is {at_good} on this batch (training samples {_some(indices)}) at the last good "
             "parameters too, although its data are finite: the model or the loss is at fault, not the step."
         )
