@@ -1,31 +1,36 @@
-"""Elementary functions that take floats and tensors alike, and never touch what they are given."""
+"""Elementary functions that take floats and tensors alike, and never touch what they are given.
+
+Whatever is not a number is asked for its own method, so that a rule can also be traced.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 
 if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
+_Scalar = TypeVar("_Scalar", "float", "torch.Tensor", "Scalar")
 
-def sqrt(x: Scalar) -> Scalar:
+
+def sqrt(x: _Scalar) -> _Scalar:
     """√x."""
-    return x.sqrt() if isinstance(x, torch.Tensor) else math.sqrt(x)
+    return math.sqrt(x) if isinstance(x, float | int) else x.sqrt()
 
 
-def exp(x: Scalar) -> Scalar:
+def exp(x: _Scalar) -> _Scalar:
     """eˣ."""
-    return x.exp() if isinstance(x, torch.Tensor) else math.exp(x)
+    return math.exp(x) if isinstance(x, float | int) else x.exp()
 
 
 def log(x: Scalar) -> Scalar:
     """Natural logarithm; log 0 = -∞ for floats as for tensors."""
-    if isinstance(x, torch.Tensor):
-        return x.log()
-    return math.log(x) if x != 0 else -math.inf
+    if isinstance(x, float | int):
+        return math.log(x) if x != 0 else -math.inf
+    return x.log()
 
 
 def real_view(x: torch.Tensor) -> torch.Tensor:

@@ -99,20 +99,33 @@ def spoiled(state_dict, path, value):
     return state_dict
 
 
+OWN = ("param_groups", 0, "thetadot")
+
+
+def without_own(state_dict, *names):
+    """The state dict without what the rule carries, or without some of it."""
+    state_dict = copy.deepcopy(state_dict)
+    for group in state_dict["param_groups"]:
+        own = group.pop("thetadot")
+        if names:
+            group["thetadot"] = {name: value for name, value in own.items() if name not in names}
+    return state_dict
+
+
 FOREIGN = {
-    "torch's": lambda own: without(own, "thetadot"),
+    "torch's": without_own,
     "none": lambda _: {},
     "no dict": lambda _: [1, 2],
-    "another version": lambda own: spoiled(own, ("thetadot", "version"), 99),
-    "another integrator": lambda own: spoiled(own, ("thetadot", "integrator"), "Somebody"),
-    "another option": lambda own: spoiled(own, ("thetadot", "options"), {"word": "OBABO"}),
-    "without key": lambda own: own | {"thetadot": without(own["thetadot"], "key")},
+    "another version": lambda own: spoiled(own, (*OWN, "version"), 99),
+    "another integrator": lambda own: spoiled(own, (*OWN, "integrator"), "Somebody"),
+    "another option": lambda own: spoiled(own, (*OWN, "options"), {"word": "OBABO"}),
+    "without key": lambda own: without_own(own, "key"),
     "without state": lambda own: without(own, "state"),
     "without groups": lambda own: without(own, "param_groups"),
     "another number of groups": lambda own: own | {"param_groups": own["param_groups"] * 2},
     "another number of parameters": lambda own: spoiled(own, ("param_groups", 0, "params"), [0, 1]),
     "foreign variables": lambda own: spoiled(own, ("state", 0), {"exp_avg": torch.zeros(3, 2)}),
-    "key of no number": lambda own: spoiled(own, ("thetadot", "key"), "abc"),
+    "key of no number": lambda own: spoiled(own, (*OWN, "key"), "abc"),
 }
 
 

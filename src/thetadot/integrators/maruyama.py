@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from thetadot.systems.base import System
     from thetadot.typing import Draw, Scalar, State
 
-    Pair = tuple[System, Scalar]
+    Prepared = tuple[System, Scalar, tuple[Scalar | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,16 @@ class EulerMaruyama(Direct):
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
 
-    def prepare(self, system: System, step: Scalar) -> Pair:
-        """The pair itself."""
-        return system, step
+    def prepare(self, system: System, step: Scalar) -> Prepared:
+        """System, step, and the noise's amplitude on each variable."""
+        return system, step, tuple(system.amplitude(name, step) for name in (POSITION, *system.variables))
 
-    def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
+    def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
-        system, step = scales
+        system, step, amplitudes = scales
         new: State = {}
-        for name in (POSITION, *system.variables):
+        for name, amplitude in zip((POSITION, *system.variables), amplitudes, strict=True):
             new[name] = state[name] + system.increment(name, state, gradient, step)
-            amplitude = system.amplitude(name, step)
             if amplitude is not None:
                 new[name] = new[name] + amplitude * draw()
         return new

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from thetadot.analysis.stability import adaptive_stability_limit
 from thetadot.integrators import SemiImplicitEuler
-from thetadot.optim.flow import Flow, finite
+from thetadot.optim.flow import Flow
+from thetadot.optim.groups import finite
 from thetadot.reading import Reading
 from thetadot.systems import AdaptiveFlow
 from thetadot.systems.base import PerStep

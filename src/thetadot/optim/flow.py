@@ -4,26 +4,34 @@ r"""An optimizer is a system, an integrator and a list of parameters.
 
 :class:`Flow` holds the only ``step`` of the house. Hyperparameters live in ``param_groups`` under torch's names, so
 that every scheduler works; each step they are reduced to a system and a time step once per group, and the
-integrator's pure rule runs on each tensor. ``p.grad`` is never changed.
+integrator's pure rule, in the frame of :mod:`move`, runs on each tensor. ``p.grad`` is never changed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure, require
-from thetadot.integrators.base import MechanicalIntegrator, initial_state, name_of
-from thetadot.optim.groups import HYPERPARAMETERS, refuse, split_decay
+from thetadot.errors import InadmissibleValue, MissingClosure
+from thetadot.integrators.base import name_of
+from thetadot.optim import ranks
+from thetadot.optim.groups import HYPERPARAMETERS, finite, refuse, split_decay
 from thetadot.optim.implicit import solve_midpoint
+from thetadot.optim.measures import measure
+from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, Move, Settings
+from thetadot.optim.options import Options
 from thetadot.optim.packing import pack, restore
 from thetadot.optim.replay import replayable
-from thetadot.random import derive, normal
+from thetadot.optim.rows import Row, Sweep, local, place, step_plainly
+from thetadot.optim.states import first_state
+from thetadot.random import derive
+from thetadot.rounding import NARROW
 from thetadot.systems.base import POSITION, noisy
-from thetadot.tensors import accumulation_dtype, real_view, tensor_of
+from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,13 +39,9 @@ if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
     from thetadot.integrators.base import Integrator
+    from thetadot.optim.move import Decay
     from thetadot.systems.base import System
-    from thetadot.typing import Draw, Scalar, State
-
-DecayMode = Literal["decoupled", "l2"]
-Start = Literal["zero", "rest"]
-
-_COMMON = ("weight_decay", "weight_decay_mode", "no_decay", "maximize", "start")
+    from thetadot.typing import Scalar
 
 
 class Flow(Optimizer):
@@ -45,6 +49,9 @@ class Flow(Optimizer):
 
     Weight decay, wd: "decoupled" shrinks a parameter by lr·wd a step before the rule acts; "l2" adds wd·θ to the
     gradient, which with momentum shrinks by lr·wd/(1-β) in the long run: ten times more at β = .9.
+
+    Where a rule needs a norm or the loss of everything, that is taken over a parameter group: groups are separate
+    optimizers.
 
     Args:
         params: as for torch.optim.
@@ -56,12 +63,14 @@ class Flow(Optimizer):
         no_decay: parts of parameter names that weight decay leaves alone, such as ("bias", "norm", "embedding"); give
             named parameters.
         maximize: climb instead of descend.
-        start: "zero" velocity, or "rest": half a kick before the first step, which makes staggered schemes second
-            order.
+        averaging: d in [0, 1], or None for no average. Keeps a = Σ dᵏθ₋ₖ / Σ dᵏ beside every parameter: the debiased
+            exponential mean of memory 1/(1-d) steps; at d = 1 the mean of all iterates (Polyak-Ruppert). Used by
+            ``with optimizer.averaged():``.
         generator: gives the 64-bit key of the noise, once, if there is any; torch's default one if None. The noise
-            itself is counter-based and consumes nothing.
+            itself is counter-based and consumes nothing. Where ranks train together they share that of rank 0.
         hyperparameters: what ``param_groups`` hold besides; named optimizers put ``momentum`` and the like there.
-        unknown: nothing; a keyword that is none of these is refused.
+        options: ``start``, ``low_precision``, ``differentiable``, ``capturable``, ``compile``; see :class:`Options`. A
+            keyword that is none of these is refused.
 
     Raises:
         IncompatiblePair: the integrator cannot step the system, or a keyword means nothing to them.
@@ -85,31 +94,34 @@ class Flow(Optimizer):
         step: Scalar,
         *,
         weight_decay: float = 0.0,
-        weight_decay_mode: DecayMode = "decoupled",
+        weight_decay_mode: Decay = "decoupled",
         no_decay: Sequence[str] = (),
         maximize: bool = False,
-        start: Start = "zero",
+        averaging: Scalar | None = None,
         generator: torch.Generator | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
-        **unknown: Any,
+        **options: Any,
     ) -> None:
         own = dict(hyperparameters or {})
-        refuse(name_of(self), unknown, ("lr", *own, *_COMMON))
-        if start not in ("zero", "rest"):
-            raise InadmissibleValue(f"start={start!r} is unknown. Pass 'zero' or 'rest'.")
-        if start == "rest" and not isinstance(integrator, MechanicalIntegrator):
-            raise IncompatiblePair(f"start='rest' is a velocity's, and {name_of(integrator)} has none. Leave it out.")
+        defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": weight_decay_mode} | own
+        defaults |= {"maximize": maximize, "averaging": averaging}
+        refuse(name_of(self), options.keys() - Options.names(), (*defaults, "no_decay", *Options.names()))
         self.system = system
         self.integrator = integrator
-        self.start = start
-        self.steps = 0
+        self.options = Options(**options)
+        self.options.check(integrator)
         self.key = 0
-        defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": weight_decay_mode} | own
-        defaults["maximize"] = maximize
+        self._shared = self._swapped = False
+        self._clock = torch.zeros((), dtype=torch.int64)
         super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
-        if "temperature" in own or (system is not None and noisy(system)):
+        self._stochastic = "temperature" in own or (system is not None and noisy(system))
+        if self._stochastic or generator is not None:
             device = generator.device if generator else "cpu"
             self.key = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
+        else:  # only rounding is random then; the default generator stays as it is
+            self.key = torch.initial_seed() & (2**63 - 1)
+        if self.options.capturable:
+            self._clock = self._clock.to(next(iter(self._devices())))
 
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The system and the time step that a group's hyperparameters stand for."""
@@ -124,6 +136,8 @@ class Flow(Optimizer):
         mode = group["weight_decay_mode"]
         if mode not in ("decoupled", "l2"):
             raise InadmissibleValue(f"weight_decay_mode={mode!r} is unknown. Pass 'decoupled' or 'l2'.")
+        if group["averaging"] is not None:
+            finite("averaging", group["averaging"], most=1.0)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own, checked first."""
@@ -133,39 +147,63 @@ class Flow(Optimizer):
         self.integrator.prepare(*self.motion(group))
         super().add_param_group(param_group)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def init_state(self) -> None:
+        """Allocate every parameter's state before the first step, for those who load a checkpoint into it.
+
+        Raises:
+            InadmissibleValue: start="rest" needs the first gradient.
+        """
+        if self.options.start == "rest":
+            raise InadmissibleValue("start='rest' takes its velocity from the first gradient. Take a step instead.")
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p not in self.state:
+                    self.state[p] = first_state(self, p, group)
+
+    @property
+    def steps(self) -> int:
+        """Steps taken; with the key it is where the noise stands."""
+        return int(self._clock)
+
+    @steps.setter
+    def steps(self, count: int) -> None:
+        self._clock.fill_(count)
+
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """One step of every parameter that has a gradient.
 
         Args:
             closure: recomputes the loss and its gradients. Called once with grad enabled before the first stage, and
                 again only by integrators that take further gradients, with the same random numbers (dropout masks)
                 each time.
+            loss: the loss whose gradients p.grad holds, for systems that move by it; instead of a closure.
 
         Returns:
             The closure's loss; None without one.
         """
-        implicit = self.integrator.evaluation == "midpoint"
-        loss = None
+        if self._swapped:
+            raise InadmissibleValue("step() inside averaged(): the parameters hold their average. Step outside of it.")
+        evaluate, returned = None, None
         if closure is not None:
             evaluate = replayable(closure, self._devices())
-            loss = evaluate()
-        elif implicit or self.integrator.stages > 1:
+            returned = loss = evaluate()
+        elif self.integrator.evaluation == "midpoint" or self.integrator.stages > 1:
             raise MissingClosure(
                 f"integrator={name_of(self.integrator)} needs more than one gradient a step, but step() got no "
                 "closure. Pass a closure, or use an integrator of one gradient, such as Leapfrog() or "
                 "Splitting('BAOAB')."
             )
-        if implicit:
-            self._solve(evaluate)
-        else:
-            for stage in range(self.integrator.stages):
-                if stage:
-                    evaluate()
-                for index, p, group, scales in list(self._moving()):
-                    self._store(p, self._advance(index, p, group, scales, stage=stage))
-        self.steps += 1
-        return loss
+        with torch.set_grad_enabled(self.options.differentiable):
+            self._share_key()
+            if self.integrator.evaluation == "midpoint":
+                self._solve(cast("Callable[[], Any]", evaluate))
+            else:
+                for stage in range(self.integrator.stages):
+                    if stage:
+                        cast("Callable[[], Any]", evaluate)()
+                    step_plainly(list(self._rows(stage, loss)))
+            self._clock += 1
+        return returned
 
     def position(self) -> dict[Tensor, Tensor]:
         """θ of every parameter: the parameter itself, except for look-ahead, whose gradient is taken ahead of θ."""
@@ -179,92 +217,120 @@ class Flow(Optimizer):
                 found[p] = torch.view_as_complex(theta) if p.is_complex() else theta
         return found
 
-    # How one tensor is stepped.
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, parameters hold their running average; afterwards, whatever happened, what they held before.
 
-    def _moving(self) -> Iterator[tuple[int, Tensor, dict[str, Any], Any]]:
-        """Index, parameter, group and scalars of all that have a gradient."""
-        index = 0
-        for group in self.param_groups:
-            scales = self.integrator.prepare(*self.motion(group))
-            for p in group["params"]:
-                if p.grad is not None:
-                    if p.grad.layout is not torch.strided:
-                        raise InadmissibleValue(
-                            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
-                            "move every element. Build the embedding with sparse=False, or give it "
-                            "torch.optim.SparseAdam."
-                        )
-                    yield index, p, group, scales
-                index += 1
+        Parameters that have not moved yet stay as they are. State dicts are the same inside and outside.
 
-    def _advance(
-        self, index: int, p: Tensor, group: dict[str, Any], scales: Any, *, stage: int = 0, at: Tensor | None = None
-    ) -> State:
-        """The state of ``p`` after one stage; nothing is written but a first state.
+        Raises:
+            InadmissibleValue: the optimizer keeps no average.
 
-        ``at`` is where p.grad was taken, if elsewhere than at p.
+        Example:
+            >>> from thetadot.optim import GradientDescent
+            >>> p = torch.zeros(1, requires_grad=True)
+            >>> optimizer = GradientDescent([p], lr=1.0, averaging=1.0)
+            >>> for slope in (-1.0, -1.0, -1.0):  # positions 1, 2, 3
+            ...     p.grad = torch.tensor([slope]); optimizer.step()
+            >>> with optimizer.averaged():
+            ...     print(p.item())
+            2.0
+            >>> p.item()
+            3.0
         """
-        gradient = self._gradient(p, group, p if at is None else at)
-        if p not in self.state:
-            self.state[p] = self._first(p, group, scales, gradient)
-        position = self._origin(p, group) if stage == 0 else real_view(p.detach())
-        state = {POSITION: position, **self.state[p]}
-        return self.integrator.advance(scales, state, gradient, self._draw(index, position, stage), stage)
+        moving = [(p, self.state.get(p, {})) for group in self.param_groups for p in group["params"]]
+        if all(group["averaging"] is None for group in self.param_groups):
+            raise InadmissibleValue("averaging=None: no average is kept. Build with averaging=0.999, say, or 1.0.")
+        if self._swapped:
+            raise InadmissibleValue("averaged() inside averaged(): the parameters hold their average already.")
+        kept = [
+            (p, state[AVERAGE], p.detach().clone())
+            for p, state in moving
+            if AVERAGE in state and float(state[AVERAGE_COUNT]) > 0
+        ]
+        self._swapped = True
+        try:
+            with torch.no_grad():
+                for p, average, _ in kept:
+                    real_view(p).copy_(average)
+            yield
+        finally:
+            with torch.no_grad():
+                for p, _, before in kept:
+                    p.copy_(before)
+            self._swapped = False
 
-    def _gradient(self, p: Tensor, group: dict[str, Any], at: Tensor) -> Tensor:
-        """∇L as the rule takes it, l2 decay included: that is a quadratic added to the loss."""
-        at = real_view(at.detach())
-        gradient = real_view(cast("Tensor", p.grad)).to(accumulation_dtype(at))
-        if group["maximize"]:
-            gradient = -gradient
-        decays = group["weight_decay_mode"] == "l2" and group["weight_decay"] != 0
-        return gradient + group["weight_decay"] * at if decays else gradient
+    # How a stage's rows are found.
 
-    def _origin(self, p: Tensor, group: dict[str, Any]) -> Tensor:
-        """Where the rule starts from: the parameter, after decoupled decay."""
-        position = real_view(p.detach())
-        decays = group["weight_decay_mode"] == "decoupled" and group["weight_decay"] != 0
-        return position * (1.0 - group["lr"] * group["weight_decay"]) if decays else position
+    def _rows(self, stage: int, loss: Any = None) -> Iterator[Row]:
+        """All parameters that have a gradient, with everything that moves them."""
+        number = 0
+        clock = self._clock if self.options.capturable or torch.compiler.is_compiling() else self.steps
+        key = derive(self.key, clock)
+        for group in self.param_groups:
+            numbered = enumerate(group["params"], number)
+            number += len(group["params"])
+            moving = [(index, p) for index, p in numbered if p.grad is not None]
+            if not moving:
+                continue
+            system, step = self.motion(group)
+            scales = self.integrator.prepare(system, step)
+            averaging = group["averaging"]
+            settings = Settings(
+                group["weight_decay"],
+                1.0 - group["lr"] * group["weight_decay"],
+                0.0 if averaging is None else averaging,
+            )
+            sweeps: dict[torch.dtype, Sweep] = {}
+            for index, p in moving:
+                _require_dense(index, p)
+                dtype = p.dtype.to_real()
+                if dtype not in sweeps:
+                    move = self._move(group, stage, dtype, real_view(p))
+                    sweeps[dtype] = Sweep(move, scales, settings, key, self.options.differentiable)
+                if p not in self.state:
+                    self.state[p] = first_state(self, p, group, scales, sweeps[dtype])
+            forces = [self._force(p, sweeps[p.dtype.to_real()]) for _, p in moving]
+            measured = measure(system, forces, loss, _number)
+            for (index, p), given in zip(moving, measured, strict=True):
+                sweep = sweeps[p.dtype.to_real()]
+                grad = cast("Tensor", p.grad)
+                yield Row(sweep, index, local(real_view(p)), local(real_view(grad)), self.state[p], place(p), given)
 
-    def _first(self, p: Tensor, group: dict[str, Any], scales: Any, gradient: Tensor) -> State:
-        system, _ = self.motion(group)
-        first = initial_state(system, self.integrator, real_view(p.detach()))
-        if self.start == "rest":
-            velocity = cast("MechanicalIntegrator", self.integrator).at_rest(scales, gradient)
-            first["velocity"] = velocity.to(tensor_of(first, "velocity").dtype)
-        return {name: value for name, value in first.items() if name != POSITION}
+    def _move(self, group: dict[str, Any], stage: int, dtype: torch.dtype, like: Tensor) -> Move:
+        decay = group["weight_decay"]
+        none = isinstance(decay, float | int) and decay == 0
+        return Move(
+            integrator=self.integrator,
+            stage=stage,
+            maximize=group["maximize"],
+            decay="none" if none else group["weight_decay_mode"],
+            averaging=group["averaging"] is not None,
+            storage=dtype,
+            wide=accumulation_dtype(like),
+            low_precision=self.options.low_precision,
+        )
 
-    def _store(self, p: Tensor, state: State) -> None:
-        real_view(p.detach()).copy_(tensor_of(state, POSITION))
-        kept = self.state[p]
-        for name, value in state.items():
-            if name != POSITION:
-                old = kept.get(name)
-                # hyperparameters in wider tensors must not widen the state of a 0-dim parameter
-                tensors = isinstance(value, Tensor) and isinstance(old, Tensor)
-                kept[name] = cast("Tensor", value).to(cast("Tensor", old).dtype) if tensors else value
+    def _force(self, p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
+        return lambda: sweep.move.force(sweep.settings, real_view(cast("Tensor", p.grad)), real_view(p))
 
     def _solve(self, evaluate: Callable[[], Any]) -> None:
         """The implicit step; if it fails, no state is begun."""
-        moving = list(self._moving())
-        fresh = [p for _, p, _, _ in moving if p not in self.state]
+        fresh = [p for group in self.param_groups for p in group["params"] if p not in self.state]
         try:
-            solve_midpoint(moving, self._advance, self._origin, self._store, evaluate)
+            solve_midpoint(lambda: list(self._rows(0)), evaluate)
         except BaseException:
             for p in fresh:
                 self.state.pop(p, None)
             raise
 
-    def _draw(self, index: int, like: Tensor, stage: int) -> Draw:
-        """Noise as a function of (key, step, parameter, draw, element)."""
-        drawn = 0
-
-        def draw() -> Tensor:
-            nonlocal drawn
-            drawn += 1
-            return normal(like, derive(self.key, self.steps, index, stage, drawn), accumulation_dtype(like))
-
-        return draw
+    def _share_key(self) -> None:
+        """Ranks that train together draw the same noise: rank 0's."""
+        if not self._shared:
+            narrow = any(p.dtype in NARROW for group in self.param_groups for p in group["params"])
+            if self._stochastic or (narrow and self.options.low_precision == "stochastic"):
+                self.key = ranks.shared(self.key)
+            self._shared = True
 
     def _devices(self) -> set[torch.device]:
         return {p.device for group in self.param_groups for p in group["params"]}
@@ -272,11 +338,16 @@ class Flow(Optimizer):
     # What is saved.
 
     def state_dict(self) -> dict[str, Any]:
-        """Torch's state dict, and under "thetadot" what the rule itself carries: convention, noise key, steps."""
-        return super().state_dict() | {"thetadot": pack(self)}
+        """Torch's state dict; each group also holds, under "thetadot", what the rule itself carries.
+
+        That is the convention, the noise's key and the steps taken.
+        """
+        return pack(self, super().state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue exactly where ``state_dict`` was taken; a velocity of another convention is converted.
+
+        Where both sides know their parameters' names, state goes by name, whatever the order.
 
         Raises:
             DamagedFile: not the state dict of such an optimizer.
@@ -286,15 +357,21 @@ class Flow(Optimizer):
         restore(self, state_dict, super().load_state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("system", "integrator", "start", "steps", "key")
+        own = ("system", "integrator", "options", "key", "_shared", "_swapped", "_clock", "_stochastic")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
 
-def finite(name: str, value: Scalar, below: float = float("inf")) -> None:
-    """Raise InadmissibleValue unless 0 <= value < below."""
-    require(
-        bool(0 <= value < below),
-        f"{name}={value:g}",
-        f"is outside [0, {below:g})" if below < float("inf") else "is negative or not finite",
-        f"Pass {name} >= 0" + (f" and < {below:g}." if below < float("inf") else "."),
-    )
+def _number(value: Tensor) -> Scalar:
+    """On the CPU a Python number; elsewhere a tensor, which nothing waits for."""
+    if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.requires_grad:
+        return float(value)
+    return value
+
+
+def _require_dense(index: int, p: Tensor) -> None:
+    if cast("Tensor", p.grad).layout is not torch.strided:
+        raise InadmissibleValue(
+            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
+            "move every element. Build the embedding with sparse=False, or give it "
+            "torch.optim.SparseAdam."
+        )

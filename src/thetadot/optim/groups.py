@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from thetadot.typing import Scalar
 
 HYPERPARAMETERS = frozenset(
     (
@@ -78,3 +80,22 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
         if spared:
             split.append(group | {"params": spared, "weight_decay": 0.0})
     return split
+
+
+def finite(name: str, value: Scalar, below: float = float("inf"), most: float = float("inf")) -> None:
+    """Raise InadmissibleValue unless 0 <= value < below, or 0 <= value <= most.
+
+    Example:
+        >>> finite("lr", -1.0)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
+    """
+    bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
+    interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
+    require(
+        bool(0 <= value < below) and bool(value <= most),
+        f"{name}={value:g}",
+        f"is outside {interval}" if bound else "is negative or not finite",
+        f"Pass {name} >= 0{bound}.",
+    )

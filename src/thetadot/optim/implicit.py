@@ -14,7 +14,7 @@ import torch
 
 from thetadot.errors import NotConverged
 from thetadot.systems.base import POSITION
-from thetadot.tensors import real_view, tensor_of
+from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from thetadot.optim.rows import Row
     from thetadot.typing import State
 
     Vector = NDArray[np.float64]
@@ -29,44 +30,36 @@ if TYPE_CHECKING:
 _MOST_ITERATIONS = 50
 
 
-def solve_midpoint(
-    moving: Sequence[tuple[int, Tensor, dict[str, Any], Any]],
-    advance: Callable[..., State],
-    origin: Callable[[Tensor, dict[str, Any]], Tensor],
-    store: Callable[[Tensor, State], None],
-    evaluate: Callable[[], Any],
-) -> None:
-    """Move every parameter of ``moving`` by the implicit step and update its state.
+def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any]) -> None:
+    """Move every parameter that has a gradient by the implicit step and update its state.
 
     Args:
-        moving: (index, parameter, group, scalars) of each parameter with a gradient.
-        advance: the rule of one parameter, from p.grad, taken ``at`` a point, to a state.
-        origin: where the rule starts from, the parameter after decoupled decay; a real view.
-        store: writes a state to its parameter.
+        rows: the parameters with their present gradients.
         evaluate: recomputes p.grad at the parameters' present values.
 
     Raises:
         NotConverged: the equation was not solved to eps^¾ of the parameters' dtype; parameters and state are as before.
     """
-    parameters = [entry[1] for entry in moving]
-    if not parameters:
+    moving = rows()
+    if not moving:
         return
+    parameters = [row.parameter for row in moving]
     start = [p.detach().clone() for p in parameters]
     eps = max(torch.finfo(p.dtype).eps for p in parameters)
 
-    def place(values: Sequence[Tensor]) -> None:
+    def put(values: Sequence[Tensor]) -> None:
         for p, value in zip(parameters, values, strict=True):
-            p.detach().copy_(value)
+            p.copy_(value)
 
     def step_through(flat: Vector) -> list[State]:
         """The rule's states from the start, with the gradient at ``flat``."""
         middle = _unflatten(flat, start)
-        place(middle)
+        put(middle)
         evaluate()
-        place(start)
-        return [advance(*entry, at=z) for entry, z in zip(moving, middle, strict=True)]
+        put(start)
+        return [row.advance(at=z) for row, z in zip(rows(), middle, strict=True)]
 
-    begin = _flatten([origin(p, group) for _, p, group, _ in moving])
+    begin = _flatten([row.origin() for row in moving])
 
     def residual(flat: Vector) -> Vector:
         after = _flatten([tensor_of(state, POSITION) for state in step_through(flat)])
@@ -75,10 +68,10 @@ def solve_midpoint(
     try:
         states = step_through(_root(residual, begin, eps))
     except BaseException:  # the closure's own errors too: parameters go back before they are passed on
-        place(start)
+        put(start)
         raise
-    for (_, p, _, _), state in zip(moving, states, strict=True):
-        store(p, state)
+    for row, state in zip(moving, states, strict=True):
+        row.store(state)
 
 
 def _root(residual: Callable[[Vector], Vector], begin: Vector, eps: float) -> Vector:
@@ -136,8 +129,6 @@ def _flatten(values: Sequence[Tensor]) -> Vector:
 def _unflatten(flat: Vector, like: Sequence[Tensor]) -> list[Tensor]:
     parts, offset = [], 0
     for p in like:
-        view = real_view(p)
-        part = torch.from_numpy(flat[offset : offset + view.numel()].copy()).reshape(view.shape).to(view)
-        parts.append(torch.view_as_complex(part) if p.is_complex() else part)
-        offset += view.numel()
+        parts.append(torch.from_numpy(flat[offset : offset + p.numel()].copy()).reshape(p.shape).to(p))
+        offset += p.numel()
     return parts

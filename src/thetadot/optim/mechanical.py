@@ -10,7 +10,9 @@ import torch
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
-from thetadot.optim.flow import Flow, finite
+from thetadot.optim.flow import Flow
+from thetadot.optim.groups import finite
+from thetadot.optim.states import first_state
 from thetadot.reading import Reading
 from thetadot.systems import DampedNewton, Kramers
 from thetadot.systems.base import PerStep
@@ -130,7 +132,8 @@ def adopt(cls: Callable[..., Adopted], sgd: torch.optim.SGD, *, nesterov: bool, 
             if drift == 0:
                 raise InadmissibleValue("lr=0: the velocity of a standing clock is not defined. Switch at an lr > 0.")
             buffer = real_view(buffer.detach())
-            flow.state[p] = {"velocity": buffer.to(accumulation_dtype(buffer)) * (-source["lr"] / drift)}
+            flow.state[p] = first_state(flow, p, group)
+            flow.state[p]["velocity"] = buffer.to(accumulation_dtype(buffer)) * (-source["lr"] / drift)
             if flow.integrator.carried:
                 flow.state[p]["shift"] = float(getattr(flow.integrator, "lookahead", 0.0) * group["momentum"] * drift)
     return flow

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, Splitting
-from thetadot.optim.flow import Flow, finite
+from thetadot.optim.flow import Flow
+from thetadot.optim.groups import finite
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.reading import Reading
 from thetadot.systems import GradientFlow

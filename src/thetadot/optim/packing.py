@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 
 from thetadot.errors import DamagedFile, InadmissibleValue, ThetadotError
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
-from thetadot.tensors import accumulation_dtype, real_view
+from thetadot.optim.rows import is_sharded
+from thetadot.optim.states import dtype_of, variables
+from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +23,20 @@ if TYPE_CHECKING:
     from thetadot.integrators.leapfrog import Convention
     from thetadot.optim.flow import Flow
 
-VERSION = 1
+VERSION = 2
+OWN = "thetadot"
 
 
-def pack(flow: Flow) -> dict[str, Any]:
-    """Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them."""
+def pack(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Torch's state dict, with what the rule carries in every group: there all tools that move state dicts keep it.
+
+    Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them.
+    """
+    groups = [group | {OWN: _own(flow)} for group in state_dict["param_groups"]]
+    return state_dict | {"param_groups": groups}
+
+
+def _own(flow: Flow) -> dict[str, Any]:
     return {
         "version": VERSION,
         "integrator": name_of(flow.integrator),
@@ -43,7 +55,9 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
     own = _require_ours(flow, state_dict)
     before = {"state": flow.state, "param_groups": flow.param_groups}
     try:
-        load({key: value for key, value in state_dict.items() if key != "thetadot"})
+        state_dict = by_name(flow, state_dict)
+        groups = [{name: value for name, value in group.items() if name != OWN} for group in state_dict["param_groups"]]
+        load(state_dict | {"param_groups": groups})
         for group in flow.param_groups:
             flow.check(group)
         _uncast(flow, state_dict)
@@ -77,22 +91,61 @@ def _convention(integrator: Integrator) -> str | None:
 
 
 def _require_ours(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """The part that :func:`pack` wrote, if it is there and of this integrator."""
-    own = state_dict.get("thetadot") if isinstance(state_dict, dict) else None
+    """What :func:`pack` wrote, if it is there, of this integrator, and the same in every group."""
+    groups = state_dict.get("param_groups") if isinstance(state_dict, dict) else None
+    found = [group.get(OWN) for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
+    own = found[0] if found else None
     if not isinstance(own, dict) or own.get("version") != VERSION:
         raise DamagedFile(
             f"this is not a state dict of thetadot's {name_of(flow)} (version {VERSION}). "
             "For a torch optimizer use HeavyBall.from_torch(sgd); else pass what state_dict() returned."
         )
-    mine = pack(flow)
+    mine = _own(flow)
     if missing := sorted(mine.keys() - own.keys()):
         raise DamagedFile(f"the state dict lacks {', '.join(missing)}. Pass what state_dict() returned.")
+    if any(other != own for other in found):
+        raise DamagedFile("the groups of the state dict come from different runs. Pass what state_dict() returned.")
     if (own["integrator"], own["options"]) != (mine["integrator"], mine["options"]):
         raise DamagedFile(
             f"the state dict is of integrator {own['integrator']} {own['options']}, this optimizer has "
             f"{mine['integrator']} {mine['options']}. Build the optimizer that was saved."
         )
     return own
+
+
+def by_name(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """The state dict in the order of ``flow``'s parameters, where both know their names.
+
+    Raises:
+        DamagedFile: the names are not the same.
+    """
+    groups = state_dict["param_groups"]
+    if not all("param_names" in group for group in [*groups, *flow.param_groups]):
+        return state_dict
+    saved = {
+        name: (index, group)
+        for group in groups
+        for name, index in zip(group["param_names"], group["params"], strict=True)
+    }
+    wanted = [name for group in flow.param_groups for name in group["param_names"]]
+    if saved.keys() != set(wanted):
+        strange = sorted(saved.keys() ^ set(wanted))
+        raise DamagedFile(
+            f"the state dict and this optimizer differ in parameters {', '.join(strange[:5])}"
+            f"{', ...' if len(strange) > 5 else ''}. Build the optimizer with the model that was saved."
+        )
+    ordered = []
+    for group in flow.param_groups:
+        names = group["param_names"]
+        sources = {id(saved[name][1]): saved[name][1] for name in names}
+        if len(sources) > 1:
+            raise DamagedFile(
+                f"parameters {names[0]} ... {names[-1]} were saved in {len(sources)} groups and are one here. "
+                "Build the optimizer with the groups that were saved."
+            )
+        source = next(iter(sources.values()), group)
+        ordered.append(source | {"params": [saved[name][0] for name in names], "param_names": names})
+    return state_dict | {"param_groups": ordered}
 
 
 def _uncast(flow: Flow, state_dict: dict[str, Any]) -> None:
@@ -103,29 +156,38 @@ def _uncast(flow: Flow, state_dict: dict[str, Any]) -> None:
     saved = state_dict["state"]
     indices = iter([index for group in state_dict["param_groups"] for index in group["params"]])
     for group in flow.param_groups:
-        system, _ = flow.motion(group)
-        names = {*system.variables, *flow.integrator.carried}
-        numbers = {*system.scalars, *flow.integrator.carried}
         for p, index in zip(group["params"], indices, strict=False):
             values = saved.get(index)
             if values is None:
                 continue
+            names, numbers = variables(flow, p, group)
             if set(values) != names:
                 raise DamagedFile(
                     f"parameter {index} was saved with {sorted(values)}, this optimizer has {sorted(names)}. "
                     "Build the optimizer that was saved."
                 )
             for name, value in values.items():
-                if name in numbers:
-                    flow.state[p][name] = value.detach().clone() if isinstance(value, Tensor) else value
-                    continue
-                position = real_view(p.detach())
-                if value.shape != position.shape:
-                    raise DamagedFile(
-                        f"parameter {index} was saved with {name} of shape {tuple(value.shape)}, here it has "
-                        f"{tuple(position.shape)}. Build the model that was saved."
-                    )
-                flow.state[p][name] = value.detach().to(position.device, accumulation_dtype(position), copy=True)
+                flow.state[p][name] = _number(flow, p, value) if name in numbers else _tensor(p, index, name, value)
+
+
+def _number(flow: Flow, p: Tensor, value: Any) -> Any:
+    if flow.options.capturable:
+        return torch.as_tensor(value, dtype=torch.float64).to(p.device, copy=True)
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _tensor(p: Tensor, index: Any, name: str, value: Tensor) -> Tensor:
+    position = real_view(p.detach())
+    if value.shape != position.shape:
+        raise DamagedFile(
+            f"parameter {index} was saved with {name} of shape {tuple(value.shape)}, here it has "
+            f"{tuple(position.shape)}. Build the model that was saved."
+        )
+    if is_sharded(position) != is_sharded(value):
+        raise DamagedFile(
+            f"parameter {index} is spread over ranks on one side only. Load with torch.distributed.checkpoint."
+        )
+    return value.detach().to(position.device, dtype_of(name, p), copy=True)
 
 
 def _convert(flow: Flow, convention: str) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.systems.base import POSITION, Rate, admissible, over
-from thetadot.tensors import tensor_of
+from thetadot.tensors import sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +53,7 @@ class AdaptiveFlow:
 
     variables: ClassVar[tuple[str, ...]] = ("mean", "square", "mean_weight", "square_weight")
     scalars: ClassVar[tuple[str, ...]] = ("mean_weight", "square_weight")
+    measures: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         admissible("mean_rate", self.mean_rate)
@@ -71,15 +72,13 @@ class AdaptiveFlow:
             case "square_weight":
                 return over(self.square_rate, step) * (1.0 - state["square_weight"])
         assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
-        mean = _debiased(tensor_of(state, "mean"), state["mean_weight"], gradient)
-        square = _debiased(tensor_of(state, "square"), state["square_weight"], gradient * gradient)
-        return -step * mean / (square**0.5 + self.eps)
+        mean, square, weight = tensor_of(state, "mean"), tensor_of(state, "square"), state["mean_weight"]
+        if isinstance(weight, float) and weight == 0:  # at time 0 both memories are empty: m̂ -> ∇L, v̂ -> ∇L²
+            return -step * gradient / (gradient.abs() + self.eps)
+        # m̂/(√v̂ + ε) with the weights drawn out into numbers: one division and one root an element
+        root = sqrt(state["square_weight"])
+        return -(step * root / weight) * mean / (sqrt(square) + self.eps * root)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
         """No noise."""
         return None
-
-
-def _debiased(memory: Tensor, weight: Scalar, limit: Tensor) -> Tensor:
-    """Memory over the weight it has gathered; at time 0, where both vanish, the limit of their ratio."""
-    return limit if isinstance(weight, float) and weight == 0 else memory / weight

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from thetadot.errors import require
 from thetadot.tensors import sqrt
@@ -82,10 +82,22 @@ class System(Protocol):
     Attributes:
         variables: names of the variables beside ``position``, in the order in which a sequential step updates them.
             Those in ``scalars`` are numbers, all others tensors of the position's shape.
+        measures: numbers that must be known of the whole before one tensor can move, found in the state under these
+            names: "gradient_square", Σ|∇L|² over all tensors that move together; "tensor_square", the mean of ∇L² over
+            this tensor; "loss", L. They are given, not kept.
     """
 
-    variables: ClassVar[tuple[str, ...]]
-    scalars: ClassVar[tuple[str, ...]]
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names beside the position."""
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Those that are numbers."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Numbers to be measured first."""
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
         """Drift of variable ``name`` times ``step``."""

@@ -41,6 +41,7 @@ class Kramers:
 
     variables: ClassVar[tuple[str, ...]] = ("velocity",)
     scalars: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         admissible("friction", self.friction)

@@ -37,6 +37,7 @@ class Langevin:
 
     variables: ClassVar[tuple[str, ...]] = ()
     scalars: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         admissible("temperature", self.temperature)

@@ -40,6 +40,7 @@ class DampedNewton:
 
     variables: ClassVar[tuple[str, ...]] = ("velocity",)
     scalars: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         admissible("friction", self.friction)

@@ -1,0 +1,63 @@
+"""How an optimizer goes about its steps, beside what it computes: options that no schedule moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.integrators.base import MechanicalIntegrator, name_of
+from thetadot.rounding import LOW_PRECISION
+
+if TYPE_CHECKING:
+    from thetadot.integrators.base import Integrator
+    from thetadot.rounding import LowPrecision
+
+Start = Literal["zero", "rest"]
+Compile = bool | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of every optimizer.
+
+    Attributes:
+        start: "zero" velocity, or "rest": half a kick before the first step, which makes staggered schemes second
+            order.
+        low_precision: how bfloat16 and float16 parameters take small steps: "stochastic" rounding (from the
+            optimizer's own counters), "kahan" compensation (one more number an element), or "none", to the nearest,
+            in which small steps are lost. Wider parameters are not concerned.
+        differentiable: steps can be differentiated through; give parameters that are no leaves.
+        capturable: step count and the rule's own numbers are tensors on the parameters' device, so that a step can be
+            captured in a graph, or compiled without ever compiling again. Make hyperparameters that move tensors, too.
+        compile: run the rule as one compiled pass over memory: "auto", where that pays and a compiler is there; True,
+            or an error; False, in torch's own operations.
+    """
+
+    start: Start = "zero"
+    low_precision: LowPrecision = "stochastic"
+    differentiable: bool = False
+    capturable: bool = False
+    compile: Compile = "auto"
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Their keywords."""
+        return tuple(field.name for field in fields(cls))
+
+    def check(self, integrator: Integrator) -> None:
+        """Raise InadmissibleValue or IncompatiblePair where they have no meaning."""
+        if self.start not in ("zero", "rest"):
+            raise InadmissibleValue(f"start={self.start!r} is unknown. Pass 'zero' or 'rest'.")
+        if self.start == "rest" and not isinstance(integrator, MechanicalIntegrator):
+            raise IncompatiblePair(f"start='rest' is a velocity's, and {name_of(integrator)} has none. Leave it out.")
+        if self.low_precision not in LOW_PRECISION:
+            known = ", ".join(map(repr, LOW_PRECISION))
+            raise InadmissibleValue(f"low_precision={self.low_precision!r} is unknown. Pass one of {known}.")
+        if self.compile not in (True, False, "auto"):
+            raise InadmissibleValue(f"compile={self.compile!r} is unknown. Pass 'auto', True or False.")
+        if self.differentiable and integrator.evaluation == "midpoint":
+            raise IncompatiblePair(
+                f"{name_of(integrator)} solves for its step, which cannot be differentiated through. "
+                "Leave differentiable out, or use an explicit integrator."
+            )

@@ -1,0 +1,19 @@
+"""Ranks that train together."""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed
+
+
+def shared(key: int) -> int:
+    """Rank 0's key on every rank of the default process group; the key itself where there is none.
+
+    Replicas that drew different noise, or rounded differently, would drift apart silently.
+    """
+    if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return key
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    given = torch.tensor([key], dtype=torch.int64, device=device)
+    distributed.broadcast(given, src=0)
+    return int(given)

@@ -1,0 +1,61 @@
+"""The state beside a parameter: which variables it has, and what they begin with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from thetadot.integrators.base import MechanicalIntegrator, initial_state
+from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, COMPENSATION
+from thetadot.optim.rows import local
+from thetadot.rounding import NARROW
+from thetadot.systems.base import POSITION
+from thetadot.tensors import accumulation_dtype, real_view, tensor_of
+
+if TYPE_CHECKING:
+    from thetadot.optim.flow import Flow
+    from thetadot.optim.rows import Sweep
+    from thetadot.typing import State
+
+
+def first_state(flow: Flow, p: Tensor, group: dict[str, Any], scales: Any = None, sweep: Sweep | None = None) -> State:
+    """Every variable of a parameter that has not moved yet; those of a start at rest need its first gradient."""
+    system, _ = flow.motion(group)
+    like = real_view(p.detach())
+    first = initial_state(system, flow.integrator, like)
+    del first[POSITION]
+    if group["averaging"] is not None:
+        first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
+        first[AVERAGE_COUNT] = 0.0
+    if like.dtype in NARROW and flow.options.low_precision == "kahan":
+        first[COMPENSATION] = torch.zeros_like(like)
+    if flow.options.start == "rest" and sweep is not None:
+        force = sweep.move.force(sweep.settings, local(real_view(cast("Tensor", p.grad))), local(like))
+        velocity = cast("MechanicalIntegrator", flow.integrator).at_rest(scales, force)
+        local(tensor_of(first, "velocity")).copy_(velocity)
+    if flow.options.capturable or torch.compiler.is_compiling():
+        for name, value in first.items():
+            if not isinstance(value, Tensor):
+                first[name] = torch.full((), value, dtype=torch.float64, device=like.device)
+    return first
+
+
+def variables(flow: Flow, p: Tensor, group: dict[str, Any]) -> tuple[set[str], set[str]]:
+    """Names of all that is kept beside ``p``, and of those that are numbers."""
+    system, _ = flow.motion(group)
+    numbers = {*system.scalars, *flow.integrator.carried}
+    names = {*system.variables, *flow.integrator.carried}
+    if group["averaging"] is not None:
+        names |= {AVERAGE, AVERAGE_COUNT}
+        numbers |= {AVERAGE_COUNT}
+    if p.dtype in NARROW and flow.options.low_precision == "kahan":
+        names |= {COMPENSATION}
+    return names, numbers
+
+
+def dtype_of(name: str, p: Tensor) -> torch.dtype:
+    """In what a tensor of the state is kept: what rounding cut off in the parameter's own dtype, all else wide."""
+    like = real_view(p.detach())
+    return like.dtype if name == COMPENSATION else accumulation_dtype(like)
