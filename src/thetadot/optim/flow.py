@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, MissingClosure
@@ -21,21 +20,20 @@ from thetadot.integrators.base import name_of
 from thetadot.optim import ranks
 from thetadot.optim.groups import HYPERPARAMETERS, finite, refuse, split_decay
 from thetadot.optim.implicit import solve_midpoint
-from thetadot.optim.measures import measure
-from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, Move, Settings
+from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
 from thetadot.optim.options import Options
 from thetadot.optim.packing import pack, restore
 from thetadot.optim.replay import replayable
-from thetadot.optim.rows import Row, Sweep, local, place, step_plainly
 from thetadot.optim.states import first_state
-from thetadot.random import derive
+from thetadot.optim.stepping import Stepping
 from thetadot.rounding import NARROW
 from thetadot.systems.base import POSITION, noisy
-from thetadot.tensors import accumulation_dtype, real_view
+from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
     from thetadot.integrators.base import Integrator
@@ -111,8 +109,10 @@ class Flow(Optimizer):
         self.options = Options(**options)
         self.options.check(integrator)
         self.key = 0
+        self.draws = False
         self._shared = self._swapped = False
-        self._clock = torch.zeros((), dtype=torch.int64)
+        self.clock = torch.zeros((), dtype=torch.int64)
+        self._stepping = Stepping(self)
         super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
         if self._stochastic or generator is not None:
@@ -121,7 +121,7 @@ class Flow(Optimizer):
         else:  # only rounding is random then; the default generator stays as it is
             self.key = torch.initial_seed() & (2**63 - 1)
         if self.options.capturable:
-            self._clock = self._clock.to(next(iter(self._devices())))
+            self.clock = self.clock.to(next(iter(self._devices())))
 
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The system and the time step that a group's hyperparameters stand for."""
@@ -146,6 +146,8 @@ class Flow(Optimizer):
         self.check(group)
         self.integrator.prepare(*self.motion(group))
         super().add_param_group(param_group)
+        self._shared = False
+        self._stepping.forget()
 
     def init_state(self) -> None:
         """Allocate every parameter's state before the first step, for those who load a checkpoint into it.
@@ -163,11 +165,11 @@ class Flow(Optimizer):
     @property
     def steps(self) -> int:
         """Steps taken; with the key it is where the noise stands."""
-        return int(self._clock)
+        return int(self.clock)
 
     @steps.setter
     def steps(self, count: int) -> None:
-        self._clock.fill_(count)
+        self.clock.fill_(count)
 
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """One step of every parameter that has a gradient.
@@ -201,8 +203,8 @@ class Flow(Optimizer):
                 for stage in range(self.integrator.stages):
                     if stage:
                         cast("Callable[[], Any]", evaluate)()
-                    step_plainly(list(self._rows(stage, loss)))
-            self._clock += 1
+                    self._stepping.run(stage, loss)
+            self.clock += 1
         return returned
 
     def position(self) -> dict[Tensor, Tensor]:
@@ -260,65 +262,11 @@ class Flow(Optimizer):
                     p.copy_(before)
             self._swapped = False
 
-    # How a stage's rows are found.
-
-    def _rows(self, stage: int, loss: Any = None) -> Iterator[Row]:
-        """All parameters that have a gradient, with everything that moves them."""
-        number = 0
-        clock = self._clock if self.options.capturable or torch.compiler.is_compiling() else self.steps
-        key = derive(self.key, clock)
-        for group in self.param_groups:
-            numbered = enumerate(group["params"], number)
-            number += len(group["params"])
-            moving = [(index, p) for index, p in numbered if p.grad is not None]
-            if not moving:
-                continue
-            system, step = self.motion(group)
-            scales = self.integrator.prepare(system, step)
-            averaging = group["averaging"]
-            settings = Settings(
-                group["weight_decay"],
-                1.0 - group["lr"] * group["weight_decay"],
-                0.0 if averaging is None else averaging,
-            )
-            sweeps: dict[torch.dtype, Sweep] = {}
-            for index, p in moving:
-                _require_dense(index, p)
-                dtype = p.dtype.to_real()
-                if dtype not in sweeps:
-                    move = self._move(group, stage, dtype, real_view(p))
-                    sweeps[dtype] = Sweep(move, scales, settings, key, self.options.differentiable)
-                if p not in self.state:
-                    self.state[p] = first_state(self, p, group, scales, sweeps[dtype])
-            forces = [self._force(p, sweeps[p.dtype.to_real()]) for _, p in moving]
-            measured = measure(system, forces, loss, _number)
-            for (index, p), given in zip(moving, measured, strict=True):
-                sweep = sweeps[p.dtype.to_real()]
-                grad = cast("Tensor", p.grad)
-                yield Row(sweep, index, local(real_view(p)), local(real_view(grad)), self.state[p], place(p), given)
-
-    def _move(self, group: dict[str, Any], stage: int, dtype: torch.dtype, like: Tensor) -> Move:
-        decay = group["weight_decay"]
-        none = isinstance(decay, float | int) and decay == 0
-        return Move(
-            integrator=self.integrator,
-            stage=stage,
-            maximize=group["maximize"],
-            decay="none" if none else group["weight_decay_mode"],
-            averaging=group["averaging"] is not None,
-            storage=dtype,
-            wide=accumulation_dtype(like),
-            low_precision=self.options.low_precision,
-        )
-
-    def _force(self, p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
-        return lambda: sweep.move.force(sweep.settings, real_view(cast("Tensor", p.grad)), real_view(p))
-
     def _solve(self, evaluate: Callable[[], Any]) -> None:
         """The implicit step; if it fails, no state is begun."""
         fresh = [p for group in self.param_groups for p in group["params"] if p not in self.state]
         try:
-            solve_midpoint(lambda: list(self._rows(0)), evaluate)
+            solve_midpoint(lambda: self._stepping.rows(0), evaluate)
         except BaseException:
             for p in fresh:
                 self.state.pop(p, None)
@@ -327,8 +275,10 @@ class Flow(Optimizer):
     def _share_key(self) -> None:
         """Ranks that train together draw the same noise: rank 0's."""
         if not self._shared:
+            rounding = self.options.low_precision == "stochastic"
             narrow = any(p.dtype in NARROW for group in self.param_groups for p in group["params"])
-            if self._stochastic or (narrow and self.options.low_precision == "stochastic"):
+            self.draws = self._stochastic or (rounding and narrow)
+            if self.draws:
                 self.key = ranks.shared(self.key)
             self._shared = True
 
@@ -357,21 +307,9 @@ class Flow(Optimizer):
         restore(self, state_dict, super().load_state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("system", "integrator", "options", "key", "_shared", "_swapped", "_clock", "_stochastic")
+        own = ("system", "integrator", "options", "key", "draws", "clock", "_shared", "_swapped", "_stochastic")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
-
-def _number(value: Tensor) -> Scalar:
-    """On the CPU a Python number; elsewhere a tensor, which nothing waits for."""
-    if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.requires_grad:
-        return float(value)
-    return value
-
-
-def _require_dense(index: int, p: Tensor) -> None:
-    if cast("Tensor", p.grad).layout is not torch.strided:
-        raise InadmissibleValue(
-            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
-            "move every element. Build the embedding with sparse=False, or give it "
-            "torch.optim.SparseAdam."
-        )
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._stepping = Stepping(self)

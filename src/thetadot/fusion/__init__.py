@@ -1,0 +1,11 @@
+"""One pass over memory: a pure function of one tensor, traced, written out as C++, compiled, run on many tensors.
+
+The function stays the only place of its rule. What is compiled does the same operations in the same order, each
+rounded once, so that its results are those of torch's own operations bit for bit.
+"""
+
+from thetadot.fusion.kernel import Kernel, kernel_of
+from thetadot.fusion.numbers import flatten, structure
+from thetadot.fusion.program import Array, Program, trace
+
+__all__ = ["Array", "Kernel", "Program", "flatten", "kernel_of", "structure", "trace"]

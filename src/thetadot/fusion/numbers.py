@@ -1,0 +1,79 @@
+"""The numbers in a nest of tuples and dataclasses: taken out, put back, and what remains.
+
+A rule's scalars come as whatever its integrator prepares. A compiled rule takes the numbers at run time; the rest (how
+they nest, which are absent, words) is what it is compiled for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def is_number(leaf: Any) -> bool:
+    """A float, an int, or a tensor of shape ()."""
+    return (isinstance(leaf, float | int) and not isinstance(leaf, bool)) or (
+        isinstance(leaf, Tensor) and leaf.dim() == 0
+    )
+
+
+def _parts(tree: Any) -> list[Any] | None:
+    if isinstance(tree, tuple):
+        return list(tree)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return [getattr(tree, field.name) for field in dataclasses.fields(tree)]
+    return None
+
+
+def flatten(tree: Any, found: list[Any] | None = None) -> list[Any]:
+    """Its numbers, in order.
+
+    Example:
+        >>> flatten((1.5, ("A", None, 2.0)))
+        [1.5, 2.0]
+    """
+    found = [] if found is None else found
+    if is_number(tree):
+        found.append(tree)
+    else:
+        for part in _parts(tree) or ():
+            flatten(part, found)
+    return found
+
+
+def rebuild(tree: Any, numbers: Iterator[Any]) -> Any:
+    """The same nest with other numbers.
+
+    Example:
+        >>> rebuild((1.5, ("A", None, 2.0)), iter([3, 4]))
+        (3, ('A', None, 4))
+    """
+    if is_number(tree):
+        return next(numbers)
+    parts = _parts(tree)
+    if parts is None:
+        return tree
+    new = [rebuild(part, numbers) for part in parts]
+    if isinstance(tree, tuple):
+        return type(tree)(*new) if hasattr(tree, "_fields") else tuple(new)
+    return dataclasses.replace(
+        tree, **{field.name: value for field, value in zip(dataclasses.fields(tree), new, strict=True)}
+    )
+
+
+def structure(tree: Any) -> Any:
+    """What remains without the numbers; hashable, and equal for nests that differ in numbers only.
+
+    Example:
+        >>> structure((1.5, "A")) == structure((2, "A")), structure((1.5, "A")) == structure((None, "A"))
+        (True, False)
+    """
+    if is_number(tree):
+        return float
+    parts = _parts(tree)
+    return tree if parts is None else (type(tree), *map(structure, parts))

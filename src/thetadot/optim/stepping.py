@@ -1,0 +1,154 @@
+"""One stage of a step: the rows of every group, and how they are run.
+
+A group is gathered once: while the same parameters have gradients and nothing but numbers changes, its compiled pass
+is repeated without looking at every tensor again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from thetadot.errors import InadmissibleValue
+from thetadot.optim.launch import Launch, launch
+from thetadot.optim.measures import measure
+from thetadot.optim.move import Move, Settings
+from thetadot.optim.rows import Row, Sweep, local, place
+from thetadot.optim.states import first_state
+from thetadot.random import derive
+from thetadot.tensors import accumulation_dtype, real_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from thetadot.optim.flow import Flow
+    from thetadot.systems.base import System
+
+    Group = dict[str, Any]
+
+
+class Stepping:
+    """Runs the stages of ``flow``'s steps; holds nothing but what can be gathered again."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.launches: dict[tuple[int, int], Launch] = {}
+
+    def forget(self) -> None:
+        """Gather anew: parameters or state were exchanged."""
+        self.launches.clear()
+
+    def run(self, stage: int, loss: Any = None) -> None:
+        """Move every parameter that has a gradient."""
+        key = self._key()
+        first = 0
+        for number, group in enumerate(self.flow.param_groups):
+            if not self._repeat(number, group, stage, key):
+                self._gather(number, group, stage, key, first, loss)
+            first += len(group["params"])
+
+    def rows(self, stage: int, loss: Any = None) -> list[Row]:
+        """Every parameter that has a gradient, with everything that moves it."""
+        key, first, found = self._key(), 0, []
+        for group in self.flow.param_groups:
+            found += self._rows(group, stage, key, first, loss)
+            first += len(group["params"])
+        return found
+
+    def _key(self) -> int | Tensor:
+        """The noise's, of this step; a tensor where the step may be captured, so that the count is not frozen."""
+        flow = self.flow
+        if not flow.draws:
+            return 0
+        return derive(flow.key, flow.clock if self._captured() else flow.steps)
+
+    def _captured(self) -> bool:
+        return self.flow.options.capturable or torch.compiler.is_compiling()
+
+    def _repeat(self, number: int, group: Group, stage: int, key: int | Tensor) -> bool:
+        """Run the group's last launch again, if it fits."""
+        last = self.launches.get((number, stage))
+        if last is None or torch.compiler.is_compiling():
+            return False
+        params = group["params"]
+        gradients = [p.grad for p in params]
+        _, sweep = self._prepare(group, stage, key)
+        if not last.fits(again := sweep(params[0]), params, gradients):
+            return False
+        last(again, cast("list[Tensor]", gradients))
+        return True
+
+    def _gather(self, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> None:
+        by_sweep: dict[int, list[Row]] = {}
+        for row in self._rows(group, stage, key, first, loss):
+            by_sweep.setdefault(id(row.sweep), []).append(row)
+        self.launches.pop((number, stage), None)
+        for rows in by_sweep.values():
+            done = launch(rows, self.flow.options.compile)
+            if done is not None and len(rows) == len(group["params"]) and not rows[0].measured:
+                self.launches[number, stage] = done
+
+    def _prepare(self, group: Group, stage: int, key: int | Tensor) -> tuple[System, Callable[[Tensor], Sweep]]:
+        """The group's system, and what makes the sweep of a parameter."""
+        flow = self.flow
+        system, step = flow.motion(group)
+        scales = flow.integrator.prepare(system, step)
+        decay, memory = group["weight_decay"], group["averaging"]
+        settings = Settings(decay, 1.0 - group["lr"] * decay, 0.0 if memory is None else memory)
+        none = isinstance(decay, float | int) and decay == 0
+
+        def sweep(p: Tensor) -> Sweep:
+            move = Move(
+                integrator=flow.integrator,
+                stage=stage,
+                maximize=group["maximize"],
+                decay="none" if none else group["weight_decay_mode"],
+                averaging=memory is not None,
+                storage=p.dtype.to_real(),
+                wide=accumulation_dtype(p).to_real(),
+                low_precision=flow.options.low_precision,
+            )
+            return Sweep(move, scales, settings, key, flow.options.differentiable)
+
+        return system, sweep
+
+    def _rows(self, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> Iterator[Row]:
+        flow = self.flow
+        moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
+        if not moving:
+            return
+        for index, p in moving:
+            _require_dense(index, p)
+        system, sweep_of = self._prepare(group, stage, key)
+        sweeps: dict[torch.dtype, Sweep] = {}
+        for _, p in moving:
+            if p.dtype not in sweeps:
+                sweeps[p.dtype] = sweep_of(p)
+            if p not in flow.state:
+                flow.state[p] = first_state(flow, p, group, sweeps[p.dtype].scales, sweeps[p.dtype])
+        forces = [_force(p, sweeps[p.dtype]) for _, p in moving]
+        measured = measure(system, forces, loss, self._number)
+        for (index, p), given in zip(moving, measured, strict=True):
+            gradient = local(real_view(cast("Tensor", p.grad)))
+            yield Row(sweeps[p.dtype], index, local(real_view(p)), gradient, flow.state[p], place(p), given)
+
+    def _number(self, value: Tensor) -> float | Tensor:
+        """On the CPU a Python number; elsewhere, or where the step may be captured, a tensor that nothing waits for."""
+        if value.device.type == "cpu" and not self._captured() and not self.flow.options.differentiable:
+            return float(value)
+        return value
+
+
+def _force(p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
+    return lambda: sweep.move.force(sweep.settings, real_view(cast("Tensor", p.grad)), real_view(p))
+
+
+def _require_dense(index: int, p: Tensor) -> None:
+    if cast("Tensor", p.grad).layout is not torch.strided:
+        raise InadmissibleValue(
+            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
+            "move every element. Build the embedding with sparse=False, or give it "
+            "torch.optim.SparseAdam."
+        )
