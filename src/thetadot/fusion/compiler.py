@@ -92,7 +92,7 @@ def _machine(command: tuple[str, ...]) -> str:
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         processor = platform.processor()
-    return "\n".join((version.stdout, platform.machine(), processor))
+    return f"{version.stdout}\n{platform.machine()}\n{processor}"
 
 
 def _name(source: str, command: tuple[str, ...]) -> str:
@@ -104,12 +104,12 @@ def _folder() -> Path:
     """Where libraries are kept; a folder of this process alone where that cannot be trusted."""
     base = os.environ.get("THETADOT_CACHE")
     shared = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(base) if base else (Path(shared) if shared else Path.home() / ".cache") / "thetadot"
     try:
+        folder = Path(base) if base else (Path(shared) if shared else Path.home() / ".cache") / "thetadot"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _ours(folder) and os.access(folder, os.W_OK):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # no home
         pass
     return Path(tempfile.mkdtemp(prefix="thetadot-"))
 

@@ -11,7 +11,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from thetadot.fusion.compiler import load
@@ -21,6 +20,7 @@ from thetadot.fusion.source import PREAMBLE, TYPES, Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from thetadot.fusion.program import Array, Program
@@ -185,10 +185,7 @@ def _source(
     loads += [f"const float {name} = b_{name}[i - start];" for name in draws]
     loads += ["const uint32_t words = b_words[i - start];"] if words else []
     body = "\n                ".join([*loads, *elements, *stores])
-    if draws or words:
-        loop = _noisy(draws, words, stage, body)
-    else:
-        loop = _QUIET.format(body=body)
+    loop = _noisy(draws, words, stage, body) if draws or words else _QUIET.format(body=body)
     main = _MAIN.format(
         numbers="\n    ".join(local),
         outputs="\n    ".join(outputs),

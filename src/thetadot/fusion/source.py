@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import fx
@@ -45,7 +45,13 @@ _INFIX = {
     operator.ne: "!=",
 }
 _METHODS = {"sqrt": "std::sqrt", "exp": "std::exp", "log": "std::log", "abs": "std::abs", "floor": "std::floor"}
-_FUNCTIONS = {torch.minimum: "least", torch.maximum: "greatest", torch.sign: "sign", torch.sqrt: "std::sqrt"}
+_FUNCTIONS = {
+    operator.neg: "-",
+    torch.minimum: "least",
+    torch.maximum: "greatest",
+    torch.sign: "sign",
+    torch.sqrt: "std::sqrt",
+}
 
 PREAMBLE = r"""
 #include <cmath>
@@ -57,7 +63,9 @@ PREAMBLE = r"""
 struct bfloat16 {
     uint16_t bits;
     bfloat16() = default;
-    inline operator float() const { uint32_t wide = uint32_t(bits) << 16; float x; std::memcpy(&x, &wide, 4); return x; }
+    inline operator float() const {
+        uint32_t wide = uint32_t(bits) << 16; float x; std::memcpy(&x, &wide, 4); return x;
+    }
     inline explicit bfloat16(float x) {  // to the nearest, ties to even
         uint32_t wide; std::memcpy(&wide, &x, 4);
         uint32_t rounded = (wide + 0x7FFFu + ((wide >> 16) & 1u)) >> 16;
@@ -96,32 +104,30 @@ class Writer:
         if isinstance(operand, bool) or not isinstance(operand, float | int):
             raise CannotCompile(f"operand {operand!r} is neither a number nor an array. Use numbers and tensors.")
         if kind == torch.int64:
-            return f"{operand & 0xFFFFFFFF:#x}u"
+            return f"{int(operand) & 0xFFFFFFFF:#x}u"
         if kind == torch.int32:
-            return f"int32_t({operand})"
+            return f"int32_t({int(operand)})"
         return f"{TYPES[kind]}({_literal(float(operand))})"
 
     def _expression(self, node: fx.Node, kind: Kind) -> str:
         target, args = node.target, node.args
-        if target in _INFIX:
-            inner = self._operand_kind(node, kind)
-            if target in (operator.lshift, operator.rshift):
-                return f"{self.value(args[0], inner)} {_INFIX[target]} {args[1]}"
-            return f"{self.value(args[0], inner)} {_INFIX[target]} {self.value(args[1], inner)}"
-        if target is operator.neg:
-            return f"-{self.value(args[0], kind)}"
-        if target is operator.pow and args[1] in (0.5, 2, 2.0):
-            base = self.value(args[0], kind)
-            return f"std::sqrt({base})" if args[1] == 0.5 else f"{base} * {base}"
-        if target is torch.where:
-            return f"{self.names[args[0]]} ? {self.value(args[1], kind)} : {self.value(args[2], kind)}"  # type: ignore[index]
-        if target in _FUNCTIONS:
-            return f"{_FUNCTIONS[target]}({', '.join(self.value(arg, kind) for arg in args)})"
         if node.op == "call_method":
             return self._method(node, kind)
-        raise CannotCompile(
-            f"operation {target} has no C++ here. Use + - * / ** sqrt exp abs sign where minimum maximum."
-        )
+        inner = self._operand_kind(node, kind)
+        match target:
+            case operator.lshift | operator.rshift:
+                return f"{self.value(args[0], inner)} {_INFIX[target]} {args[1]}"
+            case operator.pow if args[1] == 2:
+                return " * ".join([self.value(args[0], kind)] * 2)
+            case torch.where:
+                chosen = self.names[cast("fx.Node", args[0])]
+                return f"{chosen} ? {self.value(args[1], kind)} : {self.value(args[2], kind)}"
+        operands = [self.value(arg, inner) for arg in args]
+        if target in _INFIX:
+            return f" {_INFIX[target]} ".join(operands)
+        if target in _FUNCTIONS:
+            return f"{_FUNCTIONS[target]}({', '.join(operands)})"
+        raise CannotCompile(f"operation {target} has no C++ here. Use + - * / sqrt exp abs sign where minimum maximum.")
 
     def _method(self, node: fx.Node, kind: Kind) -> str:
         own = self.value(node.args[0], self._operand_kind(node, kind))

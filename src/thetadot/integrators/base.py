@@ -10,17 +10,19 @@ stage needs no closure in an optimizer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.systems.base import POSITION, Mechanical, System, noisy
+from thetadot.systems.base import POSITION, System, noisy
 from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.systems.base import Mechanical
     from thetadot.typing import Draw, Scalar, State
 
 
@@ -101,14 +103,20 @@ def name_of(concept: object) -> str:
     return type(concept).__name__
 
 
+@cache
+def _mechanical(kind: type) -> bool:
+    """As isinstance(system, Mechanical), which takes longer than a small step."""
+    return all(hasattr(kind, name) or name in kind.__annotations__ for name in ("friction", "temperature", "increment"))
+
+
 def require_mechanical(integrator: object, system: System) -> Mechanical:
     """The system, if it has a velocity and a friction."""
-    if not isinstance(system, Mechanical):
+    if not _mechanical(type(system)):
         raise IncompatiblePair(
             f"{name_of(integrator)} steps a velocity against friction, and {name_of(system)} has none. "
             "Use DampedNewton or Kramers, or step this system with Euler or EulerMaruyama."
         )
-    return system
+    return cast("Mechanical", system)
 
 
 def require_noiseless(integrator: object, system: System) -> System:

@@ -6,6 +6,7 @@ Both ways give the same bits: which one runs is a matter of speed alone, and a f
 from __future__ import annotations
 
 import logging
+import operator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,39 +29,35 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("thetadot")
 
-ENOUGH = 1 << 16
-"""Elements of one group from which on a compiled pass pays: below, torch's operations take less than a compilation."""
-
 GRADIENT = "gradient"
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _GRADIENT_COLUMN = len(HEAD) + 1
+_TENSORS = {Tensor}
+_address = Tensor.data_ptr
 
 
 def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
-    """Step ``rows``, which share one sweep; the launch that did it, to be repeated, if it was a compiled one.
+    """Step ``rows``, which share one sweep; the launch that did it, if it did all of it and can be repeated.
 
     Raises:
         CannotCompile: compile=True, and it cannot be.
     """
-    able, rest = [], []
-    if compiled is not False:
-        for row in rows:
-            (able if _able(row) else rest).append(row)
-    else:
-        rest = list(rows)
-    if able and (compiled is True or sum(row.parameter.numel() for row in able) >= ENOUGH):
+    able: list[Row] = []
+    rest: list[Row] = []
+    for row in rows:
+        (able if compiled is not False and _able(row) else rest).append(row)
+    if able:
         try:
             done = Launch(able)
         except CannotCompile as error:
             if compiled is True:
                 raise
             _say_once(str(error))
+            able, rest = [], list(rows)
         else:
             done(able[0].sweep, [row.gradient for row in able])
-            step_plainly(rest)
-            return None if rest else done
-    step_plainly(rows)
-    return None
+    step_plainly(rest)
+    return done if able and not rest else None
 
 
 @cache
@@ -69,23 +66,29 @@ def _say_once(why: str) -> None:
 
 
 def _able(row: Row) -> bool:
-    """Whether a kernel can be handed addresses: plain memory on the CPU, all in one order."""
-    tensors = [
-        row.parameter,
-        row.gradient,
-        *(local(value) for value in row.state.values() if isinstance(value, Tensor)),
-    ]
-    arrays = [tensor for tensor in tensors if tensor.shape == row.parameter.shape and tensor.dim() > 0]
-    scalar = row.parameter.dim() == 0
+    """Whether a kernel can be handed addresses: plain memory on the CPU, all of it in one order."""
+    p, sweep = row.parameter, row.sweep
+    numbers = sweep.numbers
+    arrays = [p, row.gradient, *(local(value) for name, value in row.state.items() if name not in numbers)]
+    ordered = p.is_contiguous() or not (sweep.key or sweep.move.rounds)  # an element's noise is that of its place
     return (
-        not row.sweep.keep
-        and not scalar
+        not sweep.keep
+        and ordered
         and isinstance(row.index, int)
-        and row.parameter.device.type == "cpu"
         and not torch.compiler.is_compiling()
-        and all(type(t) in (Tensor, torch.nn.Parameter) and t.is_contiguous() and t.dtype in _FLOATS for t in arrays)
-        and not any(t.is_neg() for t in arrays)
+        and all(map(_plain, arrays))
+        and (all(map(Tensor.is_contiguous, arrays)) or _alike(arrays))
     )
+
+
+def _plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu" and x.dtype in _FLOATS and not x.is_neg()
+
+
+def _alike(arrays: Sequence[Tensor]) -> bool:
+    """Whether all lie in memory without gaps in the same order, as channels-last weights do."""
+    strides = arrays[0].stride()
+    return all(array.stride() == strides for array in arrays) and torch.ops.aten.is_non_overlapping_and_dense(arrays[0])
 
 
 class Launch:
@@ -103,9 +106,9 @@ class Launch:
         self.states = [row.state for row in rows]
         self.measured = [row.measured for row in rows]
         self.parameters = [row.parameter for row in rows]
-        shape = first.parameter.shape
-        self.names = [n for n, v in first.state.items() if isinstance(v, Tensor) and local(v).shape == shape]
-        self.numbers = [name for name in first.state if name not in self.names]
+        self.dtypes = {first.gradient.dtype}
+        self.names = [name for name in first.state if name not in sweep.numbers]
+        self.numbers = [name for name in first.state if name in sweep.numbers]
         arrays = (
             Array(POSITION, first.parameter.dtype),
             Array(GRADIENT, first.gradient.dtype),
@@ -114,55 +117,58 @@ class Launch:
         own = (*self.numbers, *first.measured)
         key = (sweep.move, self.scales, arrays, own)
         self.kernel = kernel_of(key, lambda: _compile(sweep, arrays, own))
+        self.kept = self._state_tensors()
         self.addresses = self._addresses()
-        self.table = np.array(
-            [
-                (row.parameter.numel(), row.index, row.number, place[0], 0, *place[1:])
-                for row, place in zip(rows, self.addresses, strict=True)
-            ],
-            dtype=np.int64,
-        )
+        columns = len(self.names)
+        self.table = np.zeros((len(rows), len(HEAD) + len(arrays)), dtype=np.int64)
+        self.table[:, : len(HEAD)] = [(row.parameter.numel(), row.index, row.number) for row in rows]
+        self.table[:, len(HEAD)] = self.addresses[: len(rows)]
+        for column in range(columns):
+            begin = (column + 1) * len(rows)
+            self.table[:, _GRADIENT_COLUMN + 1 + column] = self.addresses[begin : begin + len(rows)]
         self.own = np.zeros((len(rows), len(own)))
         self.out = np.zeros((len(rows), len(self.kernel.numbers)))
 
-    def _addresses(self) -> list[tuple[int, ...]]:
-        names = self.names
-        return [
-            (p.data_ptr(), *[local(state[name]).data_ptr() for name in names])
-            for p, state in zip(self.parameters, self.states, strict=True)
-        ]
+    def _state_tensors(self) -> list[Tensor]:
+        """All tensors of the state, name by name."""
+        return [local(state[name]) for name in self.names for state in self.states]
 
-    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
-        """Whether it may be repeated: the same rule on the same memory, with gradients laid out as before."""
-        dtype = self.sweep.move.storage
+    def _addresses(self) -> list[int]:
+        return [*map(_address, self.parameters), *map(_address, self.kept)]
+
+    def fits(self, sweep: Sweep, gradients: Sequence[Any]) -> bool:
+        """Whether it may be repeated: the same rule on the same memory, with gradients laid out as before.
+
+        Args:
+            sweep: of the coming stage.
+            gradients: of the group's parameters, None where there is none.
+        """
         return (
-            sweep.move == self.sweep.move
+            len(gradients) == len(self.parameters)
+            and set(map(type, gradients)) == _TENSORS
+            and {gradient.dtype for gradient in gradients} == self.dtypes
+            and all(map(Tensor.is_contiguous, gradients))
+            and sweep.move == self.sweep.move
             and structure(sweep.scales) == self.scales
-            and len(parameters) == len(self.parameters)
-            and all(
-                type(g) is Tensor and g.dtype is dtype and g.is_contiguous() and g.layout is torch.strided
-                for g in gradients
-            )
+            and all(map(operator.is_, self._state_tensors(), self.kept))
             and self._addresses() == self.addresses
         )
 
     def __call__(self, sweep: Sweep, gradients: Sequence[Tensor]) -> None:
         """Step."""
-        self.table[:, _GRADIENT_COLUMN] = [gradient.data_ptr() for gradient in gradients]
+        self.table[:, _GRADIENT_COLUMN] = list(map(_address, gradients))
         shared = np.array([float(number) for number in flatten((sweep.scales, sweep.settings))])
-        count = len(self.numbers)
-        if count:
-            self.own[:, :count] = [[float(state[name]) for name in self.numbers] for state in self.states]
-        if self.own.shape[1] > count:
-            self.own[:, count:] = [[float(value) for value in given.values()] for given in self.measured]
-        key = int(sweep.key)
-        self.kernel(self.table, shared, self.own, self.out, key)
+        states, count = self.states, len(self.numbers)
+        for column, name in enumerate(self.numbers):
+            self.own[:, column] = [state[name] for state in states]
+        for column, name in enumerate(self.measured[0], count):
+            self.own[:, column] = [given[name] for given in self.measured]
+        self.kernel(self.table, shared, self.own, self.out, int(sweep.key))
         torch.autograd.graph.increment_version(self.parameters)
         for name, values in zip(self.kernel.numbers, self.out.T.tolist(), strict=True):
-            for state, value in zip(self.states, values, strict=True):
-                old = state[name]
-                if isinstance(old, Tensor):
-                    local(old).fill_(value)
+            for state, value in zip(states, values, strict=True):
+                if isinstance(state[name], Tensor):
+                    state[name].fill_(value)
                 else:
                     state[name] = value
 

@@ -28,6 +28,7 @@ class Sweep:
         scales: the integrator's scalars.
         settings: the frame's.
         key: of the noise of this step.
+        numbers: names of the state's variables that are numbers.
         keep: store new tensors instead of writing into the old ones, for a step that is differentiated.
     """
 
@@ -35,6 +36,7 @@ class Sweep:
     scales: Any
     settings: Settings
     key: int | Tensor
+    numbers: frozenset[str] = frozenset()
     keep: bool = False
 
 

@@ -17,6 +17,7 @@ from thetadot.tensors import accumulation_dtype, real_view, tensor_of
 if TYPE_CHECKING:
     from thetadot.optim.flow import Flow
     from thetadot.optim.rows import Sweep
+    from thetadot.systems.base import System
     from thetadot.typing import State
 
 
@@ -42,11 +43,11 @@ def first_state(flow: Flow, p: Tensor, group: dict[str, Any], scales: Any = None
     return first
 
 
-def variables(flow: Flow, p: Tensor, group: dict[str, Any]) -> tuple[set[str], set[str]]:
+def variables(flow: Flow, p: Tensor, group: dict[str, Any], system: System | None = None) -> tuple[set[str], set[str]]:
     """Names of all that is kept beside ``p``, and of those that are numbers."""
-    system, _ = flow.motion(group)
+    system = flow.motion(group)[0] if system is None else system
     numbers = {*system.scalars, *flow.integrator.carried}
-    names = {*system.variables, *flow.integrator.carried}
+    names = {*system.variables, *numbers}
     if group["averaging"] is not None:
         names |= {AVERAGE, AVERAGE_COUNT}
         numbers |= {AVERAGE_COUNT}

@@ -15,8 +15,8 @@ from thetadot.errors import InadmissibleValue
 from thetadot.optim.launch import Launch, launch
 from thetadot.optim.measures import measure
 from thetadot.optim.move import Move, Settings
-from thetadot.optim.rows import Row, Sweep, local, place
-from thetadot.optim.states import first_state
+from thetadot.optim.rows import Row, Sweep, is_sharded, local, place
+from thetadot.optim.states import first_state, variables
 from thetadot.random import derive
 from thetadot.tensors import accumulation_dtype, real_view
 
@@ -51,7 +51,8 @@ class Stepping:
 
     def rows(self, stage: int, loss: Any = None) -> list[Row]:
         """Every parameter that has a gradient, with everything that moves it."""
-        key, first, found = self._key(), 0, []
+        found: list[Row] = []
+        key, first = self._key(), 0
         for group in self.flow.param_groups:
             found += self._rows(group, stage, key, first, loss)
             first += len(group["params"])
@@ -75,7 +76,7 @@ class Stepping:
         params = group["params"]
         gradients = [p.grad for p in params]
         _, sweep = self._prepare(group, stage, key)
-        if not last.fits(again := sweep(params[0]), params, gradients):
+        if not last.fits(again := sweep(params[0]), gradients):
             return False
         last(again, cast("list[Tensor]", gradients))
         return True
@@ -87,7 +88,7 @@ class Stepping:
         self.launches.pop((number, stage), None)
         for rows in by_sweep.values():
             done = launch(rows, self.flow.options.compile)
-            if done is not None and len(rows) == len(group["params"]) and not rows[0].measured:
+            if done is not None and _repeatable(rows, group["params"]):
                 self.launches[number, stage] = done
 
     def _prepare(self, group: Group, stage: int, key: int | Tensor) -> tuple[System, Callable[[Tensor], Sweep]]:
@@ -110,7 +111,8 @@ class Stepping:
                 wide=accumulation_dtype(p).to_real(),
                 low_precision=flow.options.low_precision,
             )
-            return Sweep(move, scales, settings, key, flow.options.differentiable)
+            _, numbers = variables(flow, p, group, system)
+            return Sweep(move, scales, settings, key, frozenset(numbers), flow.options.differentiable)
 
         return system, sweep
 
@@ -139,6 +141,16 @@ class Stepping:
         if value.device.type == "cpu" and not self._captured() and not self.flow.options.differentiable:
             return float(value)
         return value
+
+
+def _repeatable(rows: list[Row], params: list[Tensor]) -> bool:
+    """Whether a launch of ``rows`` holds all that the next step needs: no views made for it, nothing to measure."""
+    return (
+        len(rows) == len(params)
+        and all(row.parameter is p and p.is_contiguous() for row, p in zip(rows, params, strict=True))
+        and not any(is_sharded(value) for row in rows for value in row.state.values())
+        and not rows[0].measured
+    )
 
 
 def _force(p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
