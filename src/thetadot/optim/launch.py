@@ -73,6 +73,7 @@ def _able(row: Row) -> bool:
     ordered = p.is_contiguous() or not (sweep.key or sweep.move.rounds)  # an element's noise is that of its place
     return (
         not sweep.keep
+        and not row.fresh
         and ordered
         and isinstance(row.index, int)
         and not torch.compiler.is_compiling()

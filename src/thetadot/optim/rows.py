@@ -52,6 +52,7 @@ class Row:
         state: the live state, as the optimizer keeps it.
         index: of the first element in the whole parameter, or of every element.
         measured: numbers that the rule needs and does not keep.
+        fresh: whether the system's own numbers are all 0 still, which its rule may treat as a case of its own.
     """
 
     sweep: Sweep
@@ -61,6 +62,7 @@ class Row:
     state: dict[str, Any]
     index: int | Tensor
     measured: dict[str, Any]
+    fresh: bool = False
 
     def advance(self, at: Tensor | None = None) -> State:
         """The state after the stage; nothing is written."""

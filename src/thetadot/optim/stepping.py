@@ -133,8 +133,10 @@ class Stepping:
         forces = [_force(p, sweeps[p.dtype]) for _, p in moving]
         measured = measure(system, forces, loss, self._number)
         for (index, p), given in zip(moving, measured, strict=True):
-            gradient = local(real_view(cast("Tensor", p.grad)))
-            yield Row(sweeps[p.dtype], index, local(real_view(p)), gradient, flow.state[p], place(p), given)
+            parameter, gradient = local(real_view(p)), local(real_view(cast("Tensor", p.grad)))
+            state = flow.state[p]
+            fresh = bool(system.scalars) and not any(_is_set(state[name]) for name in system.scalars)
+            yield Row(sweeps[p.dtype], index, parameter, gradient, state, place(p), given, fresh)
 
     def _number(self, value: Tensor) -> float | Tensor:
         """On the CPU a Python number; elsewhere, or where the step may be captured, a tensor that nothing waits for."""
@@ -151,6 +153,10 @@ def _repeatable(rows: list[Row], params: list[Tensor]) -> bool:
         and not any(is_sharded(value) for row in rows for value in row.state.values())
         and not rows[0].measured
     )
+
+
+def _is_set(number: float | Tensor) -> bool:
+    return isinstance(number, Tensor) or number != 0
 
 
 def _force(p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
