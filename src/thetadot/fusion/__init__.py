@@ -4,8 +4,9 @@ The function stays the only place of its rule. What is compiled does the same op
 rounded once, so that its results are those of torch's own operations bit for bit.
 """
 
-from thetadot.fusion.kernel import Kernel, kernel_of
+from thetadot.fusion.blocks import Blocks
+from thetadot.fusion.kernel import Kernel
 from thetadot.fusion.numbers import flatten, structure
 from thetadot.fusion.program import Array, Program, trace
 
-__all__ = ["Array", "Kernel", "Program", "flatten", "kernel_of", "structure", "trace"]
+__all__ = ["Array", "Blocks", "Kernel", "Program", "flatten", "structure", "trace"]

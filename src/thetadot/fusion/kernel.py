@@ -18,7 +18,7 @@ from thetadot.fusion.noise import BLOCK, library
 from thetadot.fusion.source import PREAMBLE, TYPES, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -144,16 +144,6 @@ class Kernel:
             key & (2**64 - 1),
             threads,
         )
-
-
-_kernels: dict[Hashable, Kernel] = {}
-
-
-def kernel_of(key: Hashable, build: Callable[[], Kernel]) -> Kernel:
-    """The kernel of ``key``, built once in a process."""
-    if key not in _kernels:
-        _kernels[key] = build()
-    return _kernels[key]
 
 
 def _source(

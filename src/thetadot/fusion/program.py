@@ -87,9 +87,16 @@ def trace(function: Callable[[Mapping[str, Any]], Mapping[str, Any]], inputs: Ma
     nodes = {name: value.node if isinstance(value, fx.Proxy) else value for name, value in outputs.items()}
     used = _ancestors([node for node in nodes.values() if isinstance(node, fx.Node)])
     body = [node for node in graph.nodes if node.op != "placeholder" and node in used]
+    kept = []
     for node in body:
         kinds[node] = _kind(node, kinds)
-    return Program(tuple(body), kinds, {name: proxy.node for name, proxy in placeholders.items()}, nodes)
+        if node.target == "to" and kinds[node] == kinds[node.all_input_nodes[0]]:  # nothing is converted
+            source = node.all_input_nodes[0]
+            node.replace_all_uses_with(source)
+            nodes = {name: source if value is node else value for name, value in nodes.items()}
+        else:
+            kept.append(node)
+    return Program(tuple(kept), kinds, {name: proxy.node for name, proxy in placeholders.items()}, nodes)
 
 
 class _Placeholders(dict[str, fx.Proxy]):

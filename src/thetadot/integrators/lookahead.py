@@ -61,10 +61,10 @@ class LookAhead(CayleyMap):
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""
+        theta = self.position(scales, state)
         velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         ahead = self.lookahead * scales.retain * scales.drift
-        position = self.position(scales, state) + (scales.drift + ahead) * velocity
-        return {POSITION: position, "velocity": velocity, "shift": ahead}
+        return {POSITION: theta + (scales.drift + ahead) * velocity, "velocity": velocity, "shift": ahead}
 
     def position(self, scales: KickDrift, state: State) -> Tensor:
         """θ = Θ - cβγη."""

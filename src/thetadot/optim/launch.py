@@ -1,6 +1,7 @@
-r"""Rows run as one compiled pass over memory, where that pays; in torch's own operations elsewhere.
+r"""Rows run as one compiled pass over memory; without a compiler, block by block in torch's combined operations.
 
-Both ways give the same bits: which one runs is a matter of speed alone, and a function of options and shapes only.
+The compiled pass gives the bits of the rule run plainly in torch's operations; blocks give them to rounding. Which
+way is taken is a function of options, shapes and the presence of a compiler only.
 """
 
 from __future__ import annotations
@@ -8,21 +9,22 @@ from __future__ import annotations
 import logging
 import operator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thetadot.fusion import Array, Kernel, flatten, kernel_of, structure, trace
+from thetadot.fusion import Array, Blocks, Kernel, flatten, structure, trace
 from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.numbers import rebuild
 from thetadot.fusion.program import NUMBER, CannotCompile
 from thetadot.optim.rows import Row, Sweep, local, step_plainly
+from thetadot.random import derive, normal
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from thetadot.fusion.program import Program
     from thetadot.optim.options import Compile
@@ -37,7 +39,7 @@ _address = Tensor.data_ptr
 
 
 def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
-    """Step ``rows``, which share one sweep; the launch that did it, if it did all of it and can be repeated.
+    """Step ``rows``, which share one sweep; the compiled launch that did it, if it did all of it.
 
     Raises:
         CannotCompile: compile=True, and it cannot be.
@@ -45,19 +47,21 @@ def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
     able: list[Row] = []
     rest: list[Row] = []
     for row in rows:
-        (able if compiled is not False and _able(row) else rest).append(row)
-    if able:
+        (able if _able(row) else rest).append(row)
+    done = None
+    if able and compiled is not False:
         try:
             done = Launch(able)
         except CannotCompile as error:
             if compiled is True:
                 raise
             _say_once(str(error))
-            able, rest = [], list(rows)
-        else:
-            done(able[0].sweep, [row.gradient for row in able])
+    if done is not None:
+        done(able[0].sweep, [row.gradient for row in able])
+    elif able:
+        rest += _step_in_blocks(able)
     step_plainly(rest)
-    return done if able and not rest else None
+    return None if rest else done
 
 
 @cache
@@ -66,7 +70,7 @@ def _say_once(why: str) -> None:
 
 
 def _able(row: Row) -> bool:
-    """Whether a kernel can be handed addresses: plain memory on the CPU, all of it in one order."""
+    """Whether its memory can be walked through: on the CPU, all of it in one order."""
     p, sweep = row.parameter, row.sweep
     numbers = sweep.numbers
     arrays = [p, row.gradient, *(local(value) for name, value in row.state.items() if name not in numbers)]
@@ -110,21 +114,15 @@ class Launch:
         self.dtypes = {first.gradient.dtype}
         self.names = [name for name in first.state if name not in sweep.numbers]
         self.numbers = [name for name in first.state if name in sweep.numbers]
-        arrays = (
-            Array(POSITION, first.parameter.dtype),
-            Array(GRADIENT, first.gradient.dtype),
-            *(Array(name, local(first.state[name]).dtype) for name in self.names),
-        )
+        arrays = _arrays(first)
         own = (*self.numbers, *first.measured)
-        key = (sweep.move, self.scales, arrays, own)
-        self.kernel = kernel_of(key, lambda: _compile(sweep, arrays, own))
+        self.kernel = _once(("kernel", *_key(first)), lambda: _compile(sweep, arrays, own))
         self.kept = self._state_tensors()
         self.addresses = self._addresses()
-        columns = len(self.names)
         self.table = np.zeros((len(rows), len(HEAD) + len(arrays)), dtype=np.int64)
         self.table[:, : len(HEAD)] = [(row.parameter.numel(), row.index, row.number) for row in rows]
         self.table[:, len(HEAD)] = self.addresses[: len(rows)]
-        for column in range(columns):
+        for column in range(len(self.names)):
             begin = (column + 1) * len(rows)
             self.table[:, _GRADIENT_COLUMN + 1 + column] = self.addresses[begin : begin + len(rows)]
         self.own = np.zeros((len(rows), len(own)))
@@ -174,11 +172,99 @@ class Launch:
                     state[name] = value
 
 
+def _arrays(row: Row) -> tuple[Array, ...]:
+    names = [name for name in row.state if name not in row.sweep.numbers]
+    return (
+        Array(POSITION, row.parameter.dtype),
+        Array(GRADIENT, row.gradient.dtype),
+        *(Array(name, local(row.state[name]).dtype) for name in names),
+    )
+
+
+def _own(row: Row) -> tuple[str, ...]:
+    return (*(name for name in row.state if name in row.sweep.numbers), *row.measured)
+
+
+def _key(row: Row) -> tuple[Hashable, ...]:
+    """All that a program depends on: everything but numbers."""
+    return row.sweep.move, structure(row.sweep.scales), _arrays(row), _own(row)
+
+
+_Made = TypeVar("_Made")
+_made: dict[Hashable, Any] = {}
+
+
+def _once(key: Hashable, make: Callable[[], _Made]) -> _Made:
+    """What ``make`` gives, made once in a process; or what it raised."""
+    if key not in _made:
+        try:
+            _made[key] = make()
+        except CannotCompile as error:
+            _made[key] = error
+    if isinstance(_made[key], CannotCompile):
+        raise _made[key]
+    return _made[key]  # type: ignore[no-any-return]
+
+
+def _shared(sweep: Sweep) -> tuple[str, ...]:
+    return tuple(f"s{i}" for i in range(len(flatten((sweep.scales, sweep.settings)))))
+
+
 def _compile(sweep: Sweep, arrays: tuple[Array, ...], own: tuple[str, ...]) -> Kernel:
-    shared = tuple(f"s{i}" for i in range(len(flatten((sweep.scales, sweep.settings)))))
+    shared = _shared(sweep)
     program = _program(sweep, arrays, shared, own)
     name = f"{type(sweep.move.integrator).__name__} for {str(sweep.move.storage).removeprefix('torch.')}"
     return Kernel(program, arrays, shared, own, sweep.move.stage, name)
+
+
+def _step_in_blocks(rows: Sequence[Row]) -> list[Row]:
+    """Step what can be; the rows that cannot."""
+    rest: list[Row] = []
+    made: dict[tuple[torch.dtype, bool], Blocks | None] = {}
+    shared: dict[str, float] = {}
+    for row in rows:
+        sweep = row.sweep
+        kind = (row.gradient.dtype, row.parameter.is_contiguous())
+        if kind not in made:
+            shared = dict(zip(_shared(sweep), map(float, flatten((sweep.scales, sweep.settings))), strict=True))
+            made[kind] = _blocks(row) if kind[1] else None
+        blocks = made[kind]
+        if blocks is None:
+            rest.append(row)
+            continue
+        state, numbers = row.state, sweep.numbers
+        arrays = {POSITION: row.parameter, GRADIENT: row.gradient}
+        own = {}
+        for name, value in state.items():
+            if name in numbers:
+                own[name] = float(value)
+            else:
+                arrays[name] = local(value)
+        own |= {name: float(value) for name, value in row.measured.items()}
+        for name, value in blocks(shared | own, arrays, _drawer(row)).items():
+            if isinstance(state[name], Tensor):
+                state[name].fill_(value)
+            else:
+                state[name] = value
+    return rest
+
+
+def _blocks(row: Row) -> Blocks | None:
+    sweep = row.sweep
+    try:
+        return _once(("blocks", *_key(row)), lambda: Blocks(_program(sweep, _arrays(row), _shared(sweep), _own(row))))
+    except CannotCompile:
+        return None
+
+
+def _drawer(row: Row) -> Callable[[str, Tensor, int], Tensor]:
+    sweep = row.sweep
+
+    def draw(name: str, like: Tensor, start: int) -> Tensor:
+        key = derive(sweep.key, row.number, sweep.move.stage, int(name.removeprefix("draw")))
+        return normal(like, key, sweep.move.wide, int(row.index) + start)
+
+    return draw
 
 
 def _program(sweep: Sweep, arrays: tuple[Array, ...], shared: tuple[str, ...], own: tuple[str, ...]) -> Program:
