@@ -171,8 +171,9 @@ def _by_element(like: Tensor, key: Key, index: Index, pair: Callable[..., tuple[
         return torch.where((index.to(device) & 1) != 0, second, first)
     begin, end = index // 2, (index + like.numel() + 1) // 2
     blocks = []
-    for start in range(begin, max(end, begin + 1), _BLOCK):
-        counter = torch.arange(start, min(start + _BLOCK, end), device=device)
+    block = max(end - begin, 1) if torch.compiler.is_compiling() else _BLOCK
+    for start in range(begin, max(end, begin + 1), block):
+        counter = torch.arange(start, min(start + block, end), device=device)
         blocks.append(torch.stack(pair(*threefry2x32(halves(key), halves(counter))), dim=1).flatten())
     flat = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
     return flat[index - 2 * begin :][: like.numel()].reshape(like.shape)

@@ -19,6 +19,7 @@ from thetadot.fusion import Array, Blocks, Kernel, flatten, structure, trace
 from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.numbers import rebuild
 from thetadot.fusion.program import NUMBER, CannotCompile
+from thetadot.optim import inductor
 from thetadot.optim.rows import Row, Sweep, local, step_plainly
 from thetadot.random import derive, normal
 from thetadot.systems.base import POSITION
@@ -42,26 +43,36 @@ def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
     """Step ``rows``, which share one sweep; the compiled launch that did it, if it did all of it.
 
     Raises:
-        CannotCompile: compile=True, and it cannot be.
+        CannotCompile: compile=True or "inductor", and it cannot be.
     """
-    able: list[Row] = []
-    rest: list[Row] = []
-    for row in rows:
-        (able if _able(row) else rest).append(row)
+    elsewhere = compiled == "inductor" or (compiled is not False and rows[0].parameter.device.type != "cpu")
+    able, rest = _split(rows, inductor.able if elsewhere else _able)
     done = None
     if able and compiled is not False:
         try:
-            done = Launch(able)
+            if elsewhere:
+                inductor.step(able)
+            else:
+                done = Launch(able)
+                done(able[0].sweep, [row.gradient for row in able])
+            able = []
         except CannotCompile as error:
-            if compiled is True:
+            if compiled != "auto":
                 raise
             _say_once(str(error))
-    if done is not None:
-        done(able[0].sweep, [row.gradient for row in able])
-    elif able:
-        rest += _step_in_blocks(able)
+    if able and not elsewhere:
+        able = _step_in_blocks(able)
+    rest += able
     step_plainly(rest)
     return None if rest else done
+
+
+def _split(rows: Sequence[Row], able: Callable[[Row], bool]) -> tuple[list[Row], list[Row]]:
+    yes: list[Row] = []
+    no: list[Row] = []
+    for row in rows:
+        (yes if able(row) else no).append(row)
+    return yes, no
 
 
 @cache
