@@ -33,6 +33,30 @@ def log(x: Scalar) -> Scalar:
     return x.log()
 
 
+def larger(x: Scalar, y: Scalar) -> Scalar:
+    """max(x, y); not a number where x is none.
+
+    Example:
+        >>> larger(1.0, 2.0), larger(torch.tensor(3.0), 2.0)
+        (2.0, tensor(3.))
+    """
+    if isinstance(x, float | int) and isinstance(y, float | int):
+        return max(x, y)
+    return torch.where(cast("torch.Tensor", x < y), cast("torch.Tensor", y), cast("torch.Tensor", x))
+
+
+def smaller(x: Scalar, y: Scalar) -> Scalar:
+    """min(x, y); not a number where x is none.
+
+    Example:
+        >>> smaller(1.0, 2.0), smaller(torch.tensor(3.0), 2.0)
+        (1.0, tensor(2.))
+    """
+    if isinstance(x, float | int) and isinstance(y, float | int):
+        return min(x, y)
+    return torch.where(cast("torch.Tensor", x > y), cast("torch.Tensor", y), cast("torch.Tensor", x))
+
+
 def real_view(x: torch.Tensor) -> torch.Tensor:
     """A complex tensor of shape (*) as a real one of shape (*, 2), sharing memory; a real one as it is."""
     return torch.view_as_real(x) if x.is_complex() else x

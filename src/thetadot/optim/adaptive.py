@@ -31,7 +31,8 @@ class Adam(Flow):
         params: as for torch.optim.
         lr: α >= 0, the time step itself. Stable for αh < 2(1+β₁)/(1-β₁) on the preconditioned curvature.
         betas: (β₁, β₂) in [0, 1).
-        eps: ε >= 0, outside the root.
+        eps: ε >= 0, outside the root; 0 is read as 1e-22.
+        amsgrad: divide by the largest v so far; one more tensor.
         common: see :class:`Flow`; weight decay is "l2" unless asked otherwise, as in torch.
 
     Example:
@@ -46,14 +47,15 @@ class Adam(Flow):
         self,
         params: ParamsT,
         lr: Scalar = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+        eps: Scalar = 1e-8,
+        *,
+        amsgrad: bool = False,
         **common: Any,
     ) -> None:
         common = {"weight_decay_mode": "l2"} | common
-        super().__init__(
-            params, None, SemiImplicitEuler(), lr, hyperparameters={"betas": tuple(betas), "eps": eps}, **common
-        )
+        own = {"betas": tuple(betas), "eps": eps, "amsgrad": amsgrad}
+        super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
 
     @classmethod
     def from_physical(
@@ -72,18 +74,21 @@ class Adam(Flow):
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The adaptive flow with memories of the group's betas."""
         beta1, beta2 = group["betas"]
-        return AdaptiveFlow(PerStep(1.0 - beta1), PerStep(1.0 - beta2), group["eps"]), group["lr"]
+        rates = PerStep(1.0 - beta1), PerStep(1.0 - beta2)
+        return AdaptiveFlow(*rates, group["eps"], group["amsgrad"]), group["lr"]
 
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √v̂+ε sees it."""
         lr = float(group["lr"])
+        beta1 = float(group["betas"][0])
+        square = "largest" if group["amsgrad"] else "square"
         preconditioner: dict[Tensor, Tensor] = {
-            p: (self.state[p]["square"] / self.state[p]["square_weight"]).sqrt() + group["eps"]
+            p: (self.state[p][square] / self.state[p]["square_weight"]).sqrt() + group["eps"]
             for p in group["params"]
             if p in self.state
         }
-        limit = adaptive_stability_limit(float(group["betas"][0])) / lr if lr else float("inf")
-        return Reading(lr, (1.0 - group["betas"][0]) / lr if lr else float("inf"), limit, preconditioner)
+        limit = adaptive_stability_limit(beta1) / lr if lr else float("inf")
+        return Reading(lr, (1.0 - beta1) / lr if lr else float("inf"), limit, preconditioner)
 
 
 class AdamW(Adam):
@@ -101,8 +106,8 @@ class AdamW(Adam):
         self,
         params: ParamsT,
         lr: Scalar = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        betas: tuple[Scalar, Scalar] = (0.9, 0.999),
+        eps: Scalar = 1e-8,
         weight_decay: float = 0.01,
         **common: Any,
     ) -> None:

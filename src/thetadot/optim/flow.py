@@ -291,7 +291,7 @@ class Flow(Optimizer):
                 if p not in self.state:
                     self.state[p] = first_state(self, p, group, scales, sweeps[dtype])
             forces = [self._force(p, sweeps[p.dtype.to_real()]) for _, p in moving]
-            measured = measure(system, forces, loss, _number)
+            measured = measure(system, forces, _descended(loss, group["maximize"]), _number)
             for (index, p), given in zip(moving, measured, strict=True):
                 sweep = sweeps[p.dtype.to_real()]
                 grad = cast("Tensor", p.grad)
@@ -366,6 +366,11 @@ def _number(value: Tensor) -> Scalar:
     if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.requires_grad:
         return float(value)
     return value
+
+
+def _descended(loss: Any, maximize: bool) -> Any:  # noqa: FBT001
+    """The loss that is descended: climbing L is descending -L."""
+    return -loss if maximize and loss is not None else loss
 
 
 def _require_dense(index: int, p: Tensor) -> None:
