@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 
 from thetadot.errors import InadmissibleValue
-from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, Nesterov
+from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, Nesterov, RMSprop
 
 STEPS = 300
 
@@ -59,6 +59,7 @@ def pair():
 
 L2 = {"weight_decay": 0.01, "weight_decay_mode": "l2"}
 SGD, TORCH_ADAM, TORCH_ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+TORCH_RMSPROP = torch.optim.RMSprop
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,19 @@ SGD, TORCH_ADAM, TORCH_ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.Ad
         ),
         (lambda p: AdamW(p, 0.01), lambda p: TORCH_ADAMW(p, 0.01)),
         (lambda p: AdamW(p, 0.01, weight_decay=0.1), lambda p: TORCH_ADAMW(p, 0.01, weight_decay=0.1)),
+        (lambda p: Adam(p, 0.01, amsgrad=True), lambda p: TORCH_ADAM(p, 0.01, amsgrad=True)),
+        (
+            lambda p: AdamW(p, 0.01, (0.9, 0.95), amsgrad=True),
+            lambda p: TORCH_ADAMW(p, 0.01, (0.9, 0.95), amsgrad=True),
+        ),
+        (
+            lambda p: Adam(p, 0.01, tuple(torch.tensor((0.9, 0.999), dtype=torch.float64))),
+            lambda p: TORCH_ADAM(p, 0.01),
+        ),
+        (lambda p: RMSprop(p, 0.01), lambda p: TORCH_RMSPROP(p, 0.01)),
+        (lambda p: RMSprop(p, clock=True), TORCH_RMSPROP),
+        (lambda p: RMSprop(p, 1e-3, 0.9, 1e-4), lambda p: TORCH_RMSPROP(p, 1e-3, 0.9, 1e-4)),
+        (lambda p: RMSprop(p, 1e-3, weight_decay=0.1), lambda p: TORCH_RMSPROP(p, 1e-3, weight_decay=0.1)),
     ],
 )
 def test_three_hundred_minibatch_steps_are_torchs(pair, ours, oracle):
@@ -104,6 +118,10 @@ def test_three_hundred_minibatch_steps_are_torchs(pair, ours, oracle):
         (
             lambda p: Nesterov(p, 1e-3, 0.9, maximize=True, **L2),
             lambda p: SGD(p, 1e-3, 0.9, maximize=True, weight_decay=0.01, nesterov=True),
+        ),
+        (
+            lambda p: RMSprop(p, 1e-3, maximize=True, weight_decay=0.01),
+            lambda p: TORCH_RMSPROP(p, 1e-3, maximize=True, weight_decay=0.01),
         ),
         (
             lambda p: AdamW(p, 1e-3, maximize=True),
@@ -140,6 +158,12 @@ def test_torchs_convention_is_torchs_through_schedules(pair, schedule, nesterov)
     ours = build(pair.parameters(0), 0.05, 0.9, convention="torch", weight_decay=0.01)
     oracle = SGD(pair.parameters(1), 0.05, 0.9, weight_decay=0.01, nesterov=nesterov)
     schedulers = {ours: schedule(ours), oracle: schedule(oracle)}
+    assert pair.run(ours, oracle, schedule=lambda _, optimizer: schedulers[optimizer].step()) < 1e-12
+
+
+def test_rmsprop_is_torchs_through_lr_schedules(pair):
+    ours, oracle = RMSprop(pair.parameters(0), 1e-3), TORCH_RMSPROP(pair.parameters(1), 1e-3)
+    schedulers = {o: OneCycleLR(o, 2e-3, total_steps=STEPS + 1, cycle_momentum=False) for o in (ours, oracle)}
     assert pair.run(ours, oracle, schedule=lambda _, optimizer: schedulers[optimizer].step()) < 1e-12
 
 

@@ -16,7 +16,7 @@ from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
 from thetadot.systems import Amos as AmosFlow
 from thetadot.systems.base import TINY, PerStep
-from thetadot.tensors import real_view
+from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,5 +98,5 @@ class Amos(Flow):
                 )
                 like = real_view(p.detach())
                 scale = (square.sqrt() + TINY) / (weight.sqrt() * factor * size)
-                preconditioner[p] = scale.to(like).expand(like.shape)
+                preconditioner[p] = scale.to(like.device, accumulation_dtype(like)).expand(like.shape)
         return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner)

@@ -73,7 +73,7 @@ class NormalizedFlow:
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
         """-γ∇L/‖∇L‖."""
-        return -step * gradient / (sqrt(state["gradient_square"]) + TINY)
+        return -(step / (sqrt(state["gradient_square"]) + TINY)) * gradient
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
         """No noise."""

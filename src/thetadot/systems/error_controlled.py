@@ -92,7 +92,9 @@ class ErrorControlledFlow:
             square = state["gradient_square"] if self.norm == "global" else gradient * gradient
             return over(self.square_rate, step) * (square - state["square"])
         scale = sqrt(state["square"]) + (self.eps + TINY)
-        return step / scale if name == "clock" else -step * gradient / scale
+        if name == "clock":
+            return step / scale
+        return -(step / scale) * gradient if self.norm == "global" else -step * gradient / scale
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
         """No noise."""
