@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import torch.fx
 from scipy.integrate import solve_ivp
 
 from thetadot.analysis import measured_order
@@ -13,6 +14,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim import Adam, RMSprop
 from thetadot.systems import ErrorControlledFlow
+from thetadot.systems.base import PerStep
 
 START = np.array([1.5, -1.2])
 TIME, MEAN_RATE, SQUARE_RATE = 1.0, 3.0, 2.0
@@ -191,6 +193,17 @@ def test_a_clock_that_is_not_kept_is_one_clear_error():
     mixed.step()
     assert mixed.clock()[q] == pytest.approx(0.5 / math.sqrt(0.01 * 2))
     assert p not in mixed.clock()
+
+
+def test_the_plain_rule_takes_one_root_and_one_division_an_element():
+    flow, rule = ErrorControlledFlow(PerStep(0.01)), SemiImplicitEuler()
+
+    def step(position, square, gradient):
+        state = rule.advance(rule.prepare(flow, 0.1), {"position": position, "square": square}, gradient, None)
+        return state["position"], state["square"]
+
+    names = [node.name.split("_")[0] for node in torch.fx.symbolic_trace(step).graph.nodes]
+    assert (names.count("sqrt"), names.count("truediv")) == (1, 1)
 
 
 def test_the_plain_rule_keeps_one_tensor_and_the_global_one_none():

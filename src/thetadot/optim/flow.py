@@ -110,6 +110,8 @@ class Flow(Optimizer):
         self.integrator = integrator
         self.options = Options(**options)
         self.options.check(integrator)
+        if self.options.differentiable:  # torch looks here whether parameters must be leaves
+            defaults["differentiable"] = True
         self.key = 0
         self._shared = self._swapped = False
         self._clock = torch.zeros((), dtype=torch.int64)

@@ -72,7 +72,12 @@ class Row:
             drawn += 1
             return normal(like, key(drawn), sweep.move.wide, self.index)
 
-        state: State = {POSITION: like, **{name: local(value) for name, value in self.state.items()}, **self.measured}
+        position = like.clone() if sweep.keep else like  # the backward pass may need it as it is now
+        state: State = {
+            POSITION: position,
+            **{name: local(value) for name, value in self.state.items()},
+            **self.measured,
+        }
         new = sweep.move(
             sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
         )
