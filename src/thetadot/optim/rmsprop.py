@@ -9,6 +9,7 @@ import torch
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
+from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import finite
 from thetadot.reading import Reading
@@ -17,11 +18,29 @@ from thetadot.systems.base import PerStep
 from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
     from thetadot.systems.error_controlled import Norm
     from thetadot.typing import Scalar
+
+
+def _ours(group: Mapping[str, Any]) -> dict[str, Any]:
+    if group["momentum"] != 0 or group["centered"]:
+        raise InadmissibleValue(
+            f"momentum={group['momentum']:g}, centered={group['centered']} have no counterpart. "
+            "Use Adam, which has a momentum, or leave them out."
+        )
+    return {"decay": group["alpha"], "eps": group["eps"], "weight_decay_mode": "l2"}
+
+
+def _theirs(group: Mapping[str, Any]) -> dict[str, Any]:
+    require_mode(group, "l2", "torch.optim.RMSprop")
+    if group["norm"] != "coordinate":
+        raise InadmissibleValue(f"norm={group['norm']!r} is not torch's method. Only norm='coordinate' is.")
+    return {"alpha": group["decay"], "eps": group["eps"]}
 
 
 class RMSprop(Flow):
@@ -74,6 +93,21 @@ class RMSprop(Flow):
     def from_physical(cls, params: ParamsT, *, step: float, square_rate: float, **common: Any) -> Self:
         """Build from the flow's rate b in 1/time: λ = 1 - b·step."""
         return cls(params, lr=step, decay=1.0 - square_rate * step, **common)
+
+    @classmethod
+    def from_torch(cls, rmsprop: torch.optim.RMSprop, **options: Any) -> Self:
+        """Take over a torch.optim.RMSprop in mid-run: parameters, settings, memory; not its momentum or centering."""
+        return adopt(
+            cls, rmsprop, torch.optim.RMSprop, _ours, lambda state, _: {"square": state["square_avg"]}, **options
+        )
+
+    def to_torch(self) -> torch.optim.RMSprop:
+        """The torch.optim.RMSprop that continues this run; what has been of a clock stays behind."""
+
+        def memories(state: Mapping[str, Any], _: Mapping[str, Any]) -> dict[str, Any]:
+            return {"step": self.steps, "square_avg": state["square"]}
+
+        return release(self, torch.optim.RMSprop, _theirs, memories)
 
     def check(self, group: dict[str, Any]) -> None:
         """Decay in [0, 1), eps >= 0."""
