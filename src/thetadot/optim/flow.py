@@ -110,8 +110,8 @@ class Flow(Optimizer):
         self.integrator = integrator
         self.options = Options(**options)
         self.options.check(integrator)
-        if self.options.differentiable:  # torch looks here whether parameters must be leaves
-            defaults["differentiable"] = True
+        if self.options.differentiable:
+            defaults["differentiable"] = True  # torch then takes parameters that are no leaves
         self.key = 0
         self._shared = self._swapped = False
         self._clock = torch.zeros((), dtype=torch.int64)
@@ -293,7 +293,8 @@ class Flow(Optimizer):
                 if p not in self.state:
                     self.state[p] = first_state(self, p, group, scales, sweeps[dtype])
             forces = [self._force(p, sweeps[p.dtype.to_real()]) for _, p in moving]
-            measured = measure(system, forces, _descended(loss, group["maximize"]), _number)
+            descended = -loss if group["maximize"] and loss is not None else loss  # climbing L is descending -L
+            measured = measure(system, forces, descended, _number)
             for (index, p), given in zip(moving, measured, strict=True):
                 sweep = sweeps[p.dtype.to_real()]
                 grad = cast("Tensor", p.grad)
@@ -368,11 +369,6 @@ def _number(value: Tensor) -> Scalar:
     if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.requires_grad:
         return float(value)
     return value
-
-
-def _descended(loss: Any, maximize: bool) -> Any:  # noqa: FBT001
-    """The loss that is descended: climbing L is descending -L."""
-    return -loss if maximize and loss is not None else loss
 
 
 def _require_dense(index: int, p: Tensor) -> None:
