@@ -42,7 +42,7 @@ def larger(x: Scalar, y: Scalar) -> Scalar:
     """
     if isinstance(x, float | int) and isinstance(y, float | int):
         return max(x, y)
-    return torch.where(cast("torch.Tensor", x < y), cast("torch.Tensor", y), cast("torch.Tensor", x))
+    return torch.maximum(*_both(x, y))
 
 
 def smaller(x: Scalar, y: Scalar) -> Scalar:
@@ -54,7 +54,16 @@ def smaller(x: Scalar, y: Scalar) -> Scalar:
     """
     if isinstance(x, float | int) and isinstance(y, float | int):
         return min(x, y)
-    return torch.where(cast("torch.Tensor", x > y), cast("torch.Tensor", y), cast("torch.Tensor", x))
+    return torch.minimum(*_both(x, y))
+
+
+def _both(x: Scalar, y: Scalar) -> tuple[torch.Tensor, torch.Tensor]:
+    """A number beside a tensor as a tensor like it; what is being traced stays as it is."""
+    if isinstance(x, torch.Tensor) and isinstance(y, float | int):
+        return x, torch.full_like(x, y)
+    if isinstance(y, torch.Tensor) and isinstance(x, float | int):
+        return torch.full_like(y, x), y
+    return cast("torch.Tensor", x), cast("torch.Tensor", y)
 
 
 def real_view(x: torch.Tensor) -> torch.Tensor:
