@@ -115,7 +115,9 @@ class PolyakFlow:
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
         """-γ(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖."""
         norm = sqrt(state["gradient_square"]) + TINY
-        speed = larger(state["loss"] - self.floor, 0.0) * smaller(1.0 / norm, self.bound)
+        excess = state["loss"] - self.floor
+        excess = larger(excess, 0.0 * excess)  # 0 as what the loss is: a float, a tensor, or traced
+        speed = excess * smaller(1.0 / norm, self.bound)
         return -(step * speed) * (gradient / norm)
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
