@@ -2,6 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile(
+    "patient", deadline=None
+)  # a first step imports what torch loads lazily; neighbours take time
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -55,6 +55,39 @@ def log(x: Scalar) -> Scalar:
     return x.log()
 
 
+def larger(x: Scalar, y: Scalar) -> Scalar:
+    """max(x, y); not a number where x is none.
+
+    Example:
+        >>> larger(1.0, 2.0), larger(torch.tensor(3.0), 2.0)
+        (2.0, tensor(3.))
+    """
+    if isinstance(x, float | int) and isinstance(y, float | int):
+        return max(x, y)
+    return torch.maximum(*_both(x, y))
+
+
+def smaller(x: Scalar, y: Scalar) -> Scalar:
+    """min(x, y); not a number where x is none.
+
+    Example:
+        >>> smaller(1.0, 2.0), smaller(torch.tensor(3.0), 2.0)
+        (1.0, tensor(2.))
+    """
+    if isinstance(x, float | int) and isinstance(y, float | int):
+        return min(x, y)
+    return torch.minimum(*_both(x, y))
+
+
+def _both(x: Scalar, y: Scalar) -> tuple[torch.Tensor, torch.Tensor]:
+    """A number beside a tensor as a tensor like it; what is being traced stays as it is."""
+    if isinstance(x, torch.Tensor) and isinstance(y, float | int):
+        return x, torch.full_like(x, y)
+    if isinstance(y, torch.Tensor) and isinstance(x, float | int):
+        return torch.full_like(y, x), y
+    return cast("torch.Tensor", x), cast("torch.Tensor", y)
+
+
 def real_view(x: torch.Tensor) -> torch.Tensor:
     """A complex tensor of shape (*) as a real one of shape (*, 2), sharing memory; a real one as it is."""
     return torch.view_as_real(x) if x.is_complex() else x

@@ -15,8 +15,18 @@ from thetadot.integrators import (
     SemiImplicitEuler,
     Splitting,
 )
-from thetadot.optim import Adam, Flow, GradientDescent, HeavyBall, Langevin
-from thetadot.systems import AdaptiveFlow, DampedNewton, GradientFlow
+from thetadot.optim import Adam, Flow, GradientDescent, HeavyBall, Langevin, RMSprop, SignDescent
+from thetadot.optim import Amos as AmosOptimizer
+from thetadot.systems import (
+    AdaptiveFlow,
+    Amos,
+    DampedNewton,
+    ErrorControlledFlow,
+    GradientFlow,
+    NormalizedFlow,
+    PolyakFlow,
+    SignFlow,
+)
 from thetadot.systems import Kramers as KramersDynamics
 from thetadot.systems import Langevin as LangevinDynamics
 from thetadot.systems.base import PerStep
@@ -33,6 +43,16 @@ SYSTEMS = [
     KramersDynamics(PerStep(0.1), 0.3),
     AdaptiveFlow(PerStep(0.1), PerStep(0.001)),
     AdaptiveFlow(2.0, 0.5),
+    AdaptiveFlow(2.0, 0.5, amsgrad=True),
+    ErrorControlledFlow(PerStep(0.1), eps=1.0),  # an explicit first step is ∇L/ε
+    ErrorControlledFlow(0.5, eps=1.0, norm="global"),
+    ErrorControlledFlow(0.5, eps=1.0, clock=True),
+    SignFlow(),
+    NormalizedFlow(),
+    PolyakFlow(),
+    PolyakFlow(floor=-0.1, bound=0.5),
+    Amos(0.5, PerStep(0.1)),
+    Amos(PerStep(0.01), 0.5, kind="decaying", q=2.0),
 ]
 INTEGRATORS = [
     Euler(),
@@ -94,7 +114,10 @@ def test_a_pair_steps_or_is_refused(system, integrator):
         (lambda p: HeavyBall(p, 0.1, nesterov=True), "nesterov"),
         (lambda p: HeavyBall(p, 0.1, temperature=1.0), "temperature"),
         (lambda p: HeavyBall(p, 0.1, momentun=0.9), "momentun"),
-        (lambda p: Adam(p, 0.1, amsgrad=True), "amsgrad"),
+        (lambda p: Adam(p, 0.1, momentum=0.9), "momentum"),
+        (lambda p: RMSprop(p, 0.1, centered=True), "centered"),
+        (lambda p: SignDescent(p, 0.1, betas=(0.9, 0.99)), "betas"),
+        (lambda p: AmosOptimizer([{"params": p, "floor": 0.1}], 0.1), "floor"),
         (lambda p: GradientDescent([{"params": p, "momentum": 0.9}], 0.1), "momentum"),
         (lambda p: HeavyBall([{"params": p, "betas": (0.9, 0.99)}], 0.1), "betas"),
     ],
@@ -129,6 +152,10 @@ def test_systems_refuse_numbers_out_of_range(bad):
         (lambda: AdaptiveFlow(bad, 1.0), "mean_rate"),
         (lambda: AdaptiveFlow(1.0, bad), "square_rate"),
         (lambda: AdaptiveFlow(1.0, 1.0, eps=bad), "eps"),
+        (lambda: ErrorControlledFlow(bad), "square_rate"),
+        (lambda: ErrorControlledFlow(1.0, eps=bad), "eps"),
+        (lambda: Amos(bad, 1.0), "approach_rate"),
+        (lambda: Amos(1.0, bad), "square_rate"),
     ):
         with pytest.raises(InadmissibleValue, match=f"{name}={bad:g} is negative or not finite. Pass {name} >= 0."):
             build()

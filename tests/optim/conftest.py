@@ -11,7 +11,21 @@ import types
 import pytest
 import torch
 
-from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, ImplicitHeavyBall, Kramers, Langevin, Nesterov
+from thetadot.optim import (
+    Adam,
+    AdamW,
+    Amos,
+    GradientDescent,
+    HeavyBall,
+    ImplicitHeavyBall,
+    Kramers,
+    Langevin,
+    Nesterov,
+    NormalizedDescent,
+    Polyak,
+    RMSprop,
+    SignDescent,
+)
 
 PLAIN = {
     "GradientDescent": GradientDescent,
@@ -26,15 +40,25 @@ PLAIN = {
     "Kramers": functools.partial(Kramers, temperature=0.01),
     "Adam": Adam,
     "AdamW": AdamW,
+    "Adam-amsgrad": functools.partial(Adam, amsgrad=True),
+    "RMSprop": RMSprop,
+    "RMSprop-clock": functools.partial(RMSprop, clock=True),
+    "RMSprop-global": functools.partial(RMSprop, norm="global"),
+    "SignDescent": SignDescent,
+    "NormalizedDescent": NormalizedDescent,
+    "Amos": Amos,
+    "Amos-half-life": functools.partial(Amos, half_life=20, kind="decaying"),
 }
 NOISY = ("Langevin", "Kramers")
-EVERY = PLAIN | {"ImplicitHeavyBall": ImplicitHeavyBall}
+MOMENTOUS = tuple(name for name in PLAIN if name.startswith(("HeavyBall", "Nesterov", "Kramers")))
+MEASURING = ("RMSprop-global", "NormalizedDescent", "Amos", "Amos-half-life")  # sums over the gradient's elements
+EVERY = PLAIN | {"ImplicitHeavyBall": ImplicitHeavyBall, "Polyak": functools.partial(Polyak, bound=0.1)}
 KINDS = {
     "every": list(EVERY),
     "plain": list(PLAIN),
     "noisy": list(NOISY),
-    "quiet": [name for name in EVERY if name not in NOISY],
-    "momentous": [name for name in PLAIN if name not in ("GradientDescent", "Langevin", "Adam", "AdamW")],
+    "quiet": [name for name in EVERY if name not in (*NOISY, "Polyak")],  # Polyak's loss is of all groups together
+    "momentous": list(MOMENTOUS),
 }
 LR = 0.05
 
@@ -97,6 +121,7 @@ def pytest_generate_tests(metafunc):
 def lab():
     return types.SimpleNamespace(
         LR=LR,
+        MEASURING=MEASURING,
         NOISY=NOISY,
         assert_equal=assert_equal,
         build=build,

@@ -186,7 +186,8 @@ def test_empty_and_strided_parameters(lab, plain):
     assert not strided.is_contiguous()
     for group in ([empty, strided], [torch.empty(0, dtype=torch.float64, requires_grad=True), dense]):
         lab.run(lab.build(plain, group), group)
-    assert torch.equal(strided, dense)
+    summed = plain in lab.MEASURING  # in the order of memory
+    assert torch.allclose(strided, dense, rtol=0, atol=1e-14 if summed else 0)
     assert not strided.is_contiguous()
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 
 from thetadot.errors import InadmissibleValue
-from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, Nesterov
+from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, Nesterov, RMSprop
 
 STEPS = 300
 
@@ -59,6 +59,7 @@ def pair():
 
 L2 = {"weight_decay": 0.01, "weight_decay_mode": "l2"}
 SGD, TORCH_ADAM, TORCH_ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+TORCH_RMSPROP = torch.optim.RMSprop
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,19 @@ SGD, TORCH_ADAM, TORCH_ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.Ad
         ),
         (lambda p: AdamW(p, 0.01), lambda p: TORCH_ADAMW(p, 0.01)),
         (lambda p: AdamW(p, 0.01, weight_decay=0.1), lambda p: TORCH_ADAMW(p, 0.01, weight_decay=0.1)),
+        (lambda p: Adam(p, 0.01, amsgrad=True), lambda p: TORCH_ADAM(p, 0.01, amsgrad=True)),
+        (
+            lambda p: AdamW(p, 0.01, (0.9, 0.95), amsgrad=True),
+            lambda p: TORCH_ADAMW(p, 0.01, (0.9, 0.95), amsgrad=True),
+        ),
+        (
+            lambda p: Adam(p, 0.01, tuple(torch.tensor((0.9, 0.999), dtype=torch.float64))),
+            lambda p: TORCH_ADAM(p, 0.01),
+        ),
+        (lambda p: RMSprop(p, 0.01), lambda p: TORCH_RMSPROP(p, 0.01)),
+        (lambda p: RMSprop(p, clock=True), TORCH_RMSPROP),
+        (lambda p: RMSprop(p, 1e-3, 0.9, 1e-4), lambda p: TORCH_RMSPROP(p, 1e-3, 0.9, 1e-4)),
+        (lambda p: RMSprop(p, 1e-3, weight_decay=0.1), lambda p: TORCH_RMSPROP(p, 1e-3, weight_decay=0.1)),
     ],
 )
 def test_three_hundred_minibatch_steps_are_torchs(pair, ours, oracle):
@@ -104,6 +118,10 @@ def test_three_hundred_minibatch_steps_are_torchs(pair, ours, oracle):
         (
             lambda p: Nesterov(p, 1e-3, 0.9, maximize=True, **L2),
             lambda p: SGD(p, 1e-3, 0.9, maximize=True, weight_decay=0.01, nesterov=True),
+        ),
+        (
+            lambda p: RMSprop(p, 1e-3, maximize=True, weight_decay=0.01),
+            lambda p: TORCH_RMSPROP(p, 1e-3, maximize=True, weight_decay=0.01),
         ),
         (
             lambda p: AdamW(p, 1e-3, maximize=True),
@@ -140,6 +158,12 @@ def test_torchs_convention_is_torchs_through_schedules(pair, schedule, nesterov)
     ours = build(pair.parameters(0), 0.05, 0.9, convention="torch", weight_decay=0.01)
     oracle = SGD(pair.parameters(1), 0.05, 0.9, weight_decay=0.01, nesterov=nesterov)
     schedulers = {ours: schedule(ours), oracle: schedule(oracle)}
+    assert pair.run(ours, oracle, schedule=lambda _, optimizer: schedulers[optimizer].step()) < 1e-12
+
+
+def test_rmsprop_is_torchs_through_lr_schedules(pair):
+    ours, oracle = RMSprop(pair.parameters(0), 1e-3), TORCH_RMSPROP(pair.parameters(1), 1e-3)
+    schedulers = {o: OneCycleLR(o, 2e-3, total_steps=STEPS + 1, cycle_momentum=False) for o in (ours, oracle)}
     assert pair.run(ours, oracle, schedule=lambda _, optimizer: schedulers[optimizer].step()) < 1e-12
 
 
@@ -194,6 +218,60 @@ def test_a_run_is_taken_over_from_torch_and_given_back(pair, build, options, con
     assert pair.run(after, throughout, batches=pair.batches[200:]) < 1e-12
 
 
+@pytest.mark.parametrize(
+    ("build", "oracle", "options"),
+    [
+        (Adam, TORCH_ADAM, {}),
+        (Adam, TORCH_ADAM, {"weight_decay": 0.01, "betas": (0.5, 0.9), "amsgrad": True}),
+        (Adam, TORCH_ADAM, {"betas": (0.0, 0.9)}),
+        (AdamW, TORCH_ADAMW, {"weight_decay": 0.1, "eps": 1e-4}),
+        (RMSprop, TORCH_RMSPROP, {"weight_decay": 0.01, "alpha": 0.9}),
+    ],
+)
+def test_an_adaptive_run_is_taken_over_from_torch_and_given_back(pair, build, oracle, options):
+    throughout, before = (oracle(pair.parameters(which), 1e-3, **options) for which in (1, 0))
+    assert pair.run(before, throughout, batches=pair.batches[:100]) == 0.0
+    ours = build.from_torch(before)
+    assert pair.run(ours, throughout, batches=pair.batches[100:200]) < 1e-12
+    after = ours.to_torch()
+    assert type(after) is oracle
+    assert pair.run(after, throughout, batches=pair.batches[200:]) < 1e-12
+
+
+def test_memories_that_are_full_change_hands_too(pair):
+    """After so many steps that both weights are 1 to rounding."""
+    ours = Adam(pair.parameters(0), 1e-3, (0.1, 0.2))
+    oracle = TORCH_ADAM(pair.parameters(1), 1e-3, (0.1, 0.2))
+    assert pair.run(ours, oracle, batches=pair.batches[:60]) < 1e-12
+    assert pair.run(ours.to_torch(), oracle, batches=pair.batches[60:100]) < 1e-12
+
+
+def test_betas_that_have_moved_are_not_torchs(pair):
+    ours = Adam(pair.parameters(0), 1e-3)
+    pair.gradients(pair.batches[0], 0)
+    ours.step()
+    ours.param_groups[0]["betas"] = (0.8, 0.999)
+    with pytest.raises(InadmissibleValue, match="torch knows no others"):
+        ours.to_torch()
+
+
+@pytest.mark.parametrize("build", [TORCH_ADAM, TORCH_RMSPROP])
+def test_memories_of_other_dtypes_change_hands_too(build):
+    ends = []
+    for hands in (1, 2):
+        torch.manual_seed(0)
+        p = torch.randn(4, 3, dtype=torch.complex128).requires_grad_()
+        optimizer = build([p], 0.1)
+        for n in range(9):
+            if hands == 2 and n % 3 == 2:
+                ours = Adam if build is TORCH_ADAM else RMSprop
+                optimizer = optimizer.to_torch() if isinstance(optimizer, ours) else ours.from_torch(optimizer)
+            p.grad = p.detach().clone()
+            optimizer.step()
+        ends.append(p.detach())
+    assert torch.allclose(*ends, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("dtype", [torch.complex128, torch.bfloat16])
 def test_velocities_of_other_dtypes_change_hands_too(dtype):
     torch.manual_seed(0)
@@ -232,6 +310,14 @@ def test_groups_keep_their_settings_in_both_directions(pair):
         (lambda p: HeavyBall.from_torch(SGD(p, 0.1, 0.9, nesterov=True)), "Use Nesterov.from_torch"),
         (lambda p: Nesterov.from_torch(SGD(p, 0.1, 0.9)), "Use HeavyBall.from_torch"),
         (lambda p: HeavyBall.from_torch(TORCH_ADAM(p, 0.1)), "sgd is of type Adam. Pass a torch.optim.SGD"),
+        (
+            lambda p: RMSprop.from_torch(TORCH_RMSPROP(p, momentum=0.9)),
+            "momentum=0.9, centered=False have no counterpart",
+        ),
+        (lambda p: RMSprop.from_torch(TORCH_ADAM(p)), "Adam is another method. Pass a torch.optim.RMSprop"),
+        (lambda p: AdamW.from_torch(SGD(p, 0.1)), "SGD is another method. Pass a torch.optim.Adam"),
+        (lambda p: RMSprop(p, norm="global").to_torch(), "Only norm='coordinate' is"),
+        (lambda p: AdamW(p, weight_decay_mode="l2").to_torch(), "Build with weight_decay_mode='decoupled'"),
         (lambda p: HeavyBall(p, 0.1, weight_decay=0.1).to_torch(), "Build with weight_decay_mode='l2'"),
         (lambda p: HeavyBall(p, 0.0).to_torch(), "lr=0"),
         (lambda p: Nesterov(p, 0.1, lookahead=0.5).to_torch(), "Only lookahead=1 is"),

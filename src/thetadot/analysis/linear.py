@@ -141,6 +141,8 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
         >>> linearize(GradientFlow(), Euler(), step=0.1, curvature=2.0).matrix
         tensor([[0.8000]], dtype=torch.float64)
     """
+    if system.measures:
+        raise _nonlinear(system)
     probe = _Probe(system, integrator, step, curvature)
     size = len(probe.names)
     zeros = torch.zeros(size, 1, dtype=torch.float64)
@@ -149,13 +151,17 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
     matrix = probe(torch.eye(size, dtype=torch.float64)) - rest
     twice = torch.full((size, 1), 2.0, dtype=torch.float64)
     if not torch.allclose(probe(twice) - rest, matrix @ twice, rtol=1e-9, atol=1e-9):
-        raise IncompatiblePair(
-            f"{name_of(system)} is not linear in its variables, so that no matrix steps it. "
-            "Use GradientFlow, Langevin, DampedNewton or Kramers."
-        )
+        raise _nonlinear(system)
     return LinearStep(
         matrix=matrix,
         gradient_noise=(probe(zeros, extra=1.0) - rest).squeeze(1),
         thermal_noise=torch.cat(thermal, dim=1) if thermal else torch.zeros(size, 0, dtype=torch.float64),
         names=probe.names,
+    )
+
+
+def _nonlinear(system: System) -> IncompatiblePair:
+    return IncompatiblePair(
+        f"{name_of(system)} is not linear in its variables, so that no matrix steps it. "
+        "Use GradientFlow, Langevin, DampedNewton or Kramers."
     )

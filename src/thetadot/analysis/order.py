@@ -47,20 +47,25 @@ def trajectory(
         at_rest: begin a staggered velocity half a step early (second order); False begins it at zero, as optimizers do.
 
     Raises:
-        IncompatiblePair: the integrator cannot step the system, or noise acts on it.
+        IncompatiblePair: the integrator cannot step the system, noise acts on it, or it moves by the loss.
     """
     if noisy(system):
         raise IncompatiblePair(
             f"{name_of(system)} has a temperature, and a trajectory has an order only without noise. "
             "Pass temperature 0."
         )
+    if "loss" in system.measures:
+        raise IncompatiblePair(
+            f"{name_of(system)} moves by the loss, and a trajectory is given its gradient only. Use an optimizer."
+        )
     scales = integrator.prepare(system, step)
+    wanted = system.measures
     state = initial_state(system, integrator, initial)
     if at_rest and isinstance(integrator, MechanicalIntegrator):
         state["velocity"] = integrator.at_rest(scales, gradient(initial))
     positions = [initial]
     for _ in range(steps):
-        state = _step(integrator, scales, state, gradient)
+        state = _step(integrator, scales, state, gradient, wanted)
         positions.append(integrator.position(scales, state))
     return torch.stack(positions)
 
@@ -104,11 +109,14 @@ def measured_order(
     return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
 
 
-def _step(integrator: Integrator, scales: object, state: State, gradient: Force) -> State:
+def _step(integrator: Integrator, scales: object, state: State, gradient: Force, wanted: Sequence[str]) -> State:
     for stage in range(integrator.stages):
         force = gradient(tensor_of(state, POSITION))
         if integrator.evaluation == "midpoint":
             force = _settled(integrator, scales, state, gradient, force)
+        square = force * force  # there is one tensor, which is the whole
+        measured = {"gradient_square": square.sum(), "tensor_square": square.mean()}
+        state = {**state, **{name: measured[name] for name in wanted}}
         state = integrator.advance(scales, state, force, _no_noise, stage)
     return state
 

@@ -134,9 +134,9 @@ def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Kind:
     target = node.target
     if node.op == "call_method" and target in ("to", "view"):
         return cast("torch.dtype", node.args[1])
-    if target in _COMPARISONS:
-        return torch.bool
     operands = [kinds[operand] for operand in node.all_input_nodes]
+    if target in _COMPARISONS:
+        return torch.bool if any(isinstance(kind, torch.dtype) for kind in operands) else NUMBER
     if target is torch.where:
         operands = operands[1:]
     arrays = [kind for kind in operands if isinstance(kind, torch.dtype)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtim
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.systems.base import POSITION, System, noisy
+from thetadot.systems.base import POSITION, Beginning, System, noisy
 from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
@@ -131,8 +131,16 @@ def require_noiseless(integrator: object, system: System) -> System:
 
 
 def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
-    """Every variable at zero, at ``position``; sums over steps are kept in float32 beside narrower positions."""
+    """Every variable at zero, or where the system begins it, at ``position``.
+
+    Sums over steps are kept in float32 beside narrower positions.
+    """
     state: State = {POSITION: position}
     for name in system.variables:
-        state[name] = 0.0 if name in system.scalars else torch.zeros_like(position, dtype=accumulation_dtype(position))
+        if isinstance(system, Beginning):
+            state[name] = system.begin(name, position)
+        elif name in system.scalars:
+            state[name] = 0.0
+        else:
+            state[name] = torch.zeros_like(position, dtype=accumulation_dtype(position))
     return state | dict.fromkeys(integrator.carried, 0.0)

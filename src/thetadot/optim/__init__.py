@@ -1,6 +1,8 @@
 """Optimizers: a system × an integrator × a list of parameters."""
 
 from thetadot.optim.adaptive import Adam, AdamW
+from thetadot.optim.amos import Amos
+from thetadot.optim.descent import NormalizedDescent, Polyak, SignDescent
 from thetadot.optim.flow import Flow
 from thetadot.optim.named import (
     GradientDescent,
@@ -10,10 +12,12 @@ from thetadot.optim.named import (
     Langevin,
     Nesterov,
 )
+from thetadot.optim.rmsprop import RMSprop
 
 __all__ = [
     "Adam",
     "AdamW",
+    "Amos",
     "Flow",
     "GradientDescent",
     "HeavyBall",
@@ -21,4 +25,8 @@ __all__ = [
     "Kramers",
     "Langevin",
     "Nesterov",
+    "NormalizedDescent",
+    "Polyak",
+    "RMSprop",
+    "SignDescent",
 ]

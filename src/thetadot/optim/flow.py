@@ -108,10 +108,12 @@ class Flow(Optimizer):
         self.integrator = integrator
         self.options = Options(**options)
         self.options.check(integrator)
+        if self.options.differentiable:
+            defaults["differentiable"] = True  # torch then takes parameters that are no leaves
         self.key = 0
         self.draws = False
         self._shared = self._swapped = False
-        self.clock = torch.zeros((), dtype=torch.int64)
+        self.ticks = torch.zeros((), dtype=torch.int64)
         self._stepping = Stepping(self)
         super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
@@ -121,7 +123,7 @@ class Flow(Optimizer):
         else:  # only rounding is random then; the default generator stays as it is
             self.key = torch.initial_seed() & (2**63 - 1)
         if self.options.capturable:
-            self.clock = self.clock.to(next(iter(self._devices())))
+            self.ticks = self.ticks.to(next(iter(self._devices())))
 
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The system and the time step that a group's hyperparameters stand for."""
@@ -165,11 +167,11 @@ class Flow(Optimizer):
     @property
     def steps(self) -> int:
         """Steps taken; with the key it is where the noise stands."""
-        return int(self.clock)
+        return int(self.ticks)
 
     @steps.setter
     def steps(self, count: int) -> None:
-        self.clock.fill_(count)
+        self.ticks.fill_(count)
 
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         """One step of every parameter that has a gradient.
@@ -204,7 +206,7 @@ class Flow(Optimizer):
                     if stage:
                         cast("Callable[[], Any]", evaluate)()
                     self._stepping.run(stage, loss)
-            self.clock += 1
+            self.ticks += 1
         return returned
 
     def position(self) -> dict[Tensor, Tensor]:
@@ -307,7 +309,7 @@ class Flow(Optimizer):
         restore(self, state_dict, super().load_state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("system", "integrator", "options", "key", "draws", "clock", "_shared", "_swapped", "_stochastic")
+        own = ("system", "integrator", "options", "key", "draws", "ticks", "_shared", "_swapped", "_stochastic")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

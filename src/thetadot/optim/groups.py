@@ -15,13 +15,22 @@ HYPERPARAMETERS = frozenset(
     (
         "amsgrad",
         "betas",
+        "bound",
+        "centered",
+        "clock",
         "convention",
         "dampening",
+        "decay",
         "eps",
+        "floor",
         "friction",
+        "half_life",
+        "kind",
         "lookahead",
         "momentum",
         "nesterov",
+        "norm",
+        "q",
         "temperature",
     )
 )

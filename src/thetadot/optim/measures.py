@@ -10,11 +10,12 @@ rule takes it, l2 decay included.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.errors import InadmissibleValue, MissingClosure
+from thetadot.errors import InadmissibleValue, MissingClosure, require
 from thetadot.integrators.base import name_of
 from thetadot.optim.rows import whole
 
@@ -70,5 +71,14 @@ def _loss(system: System, loss: Any) -> Any:
     if isinstance(loss, torch.Tensor):
         if loss.numel() != 1:
             raise InadmissibleValue(f"loss of shape {tuple(loss.shape)} is not one number. Pass its mean or sum.")
-        return loss.detach().reshape(())
-    return float(loss)
+        loss = loss.detach().reshape(())
+        if loss.device.type != "cpu" or torch.compiler.is_compiling():
+            return loss
+    value = float(loss)
+    require(
+        math.isfinite(value),
+        f"loss={value:g}",
+        f"is not finite, so that {name_of(system)} has no step",
+        "Nothing has moved: leave this batch out, or go on from an earlier state with a smaller lr.",
+    )
+    return value

@@ -96,9 +96,10 @@ def _require_ours(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
     found = [group.get(OWN) for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
     own = found[0] if found else None
     if not isinstance(own, dict) or own.get("version") != VERSION:
+        adopter = name_of(flow) if hasattr(flow, "from_torch") else "HeavyBall"
         raise DamagedFile(
             f"this is not a state dict of thetadot's {name_of(flow)} (version {VERSION}). "
-            "For a torch optimizer use HeavyBall.from_torch(sgd); else pass what state_dict() returned."
+            f"For a torch optimizer use {adopter}.from_torch(optimizer); else pass what state_dict() returned."
         )
     mine = _own(flow)
     if missing := sorted(mine.keys() - own.keys()):

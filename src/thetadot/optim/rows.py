@@ -76,7 +76,8 @@ class Row:
             drawn += 1
             return normal(like, key(drawn), sweep.move.wide, self.index)
 
-        state: State = {POSITION: like, **{name: local(value) for name, value in self.state.items()}, **self.measured}
+        start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
+        state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
         new = sweep.move(
             sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thetadot.integrators.base import MechanicalIntegrator, initial_state
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, COMPENSATION
-from thetadot.optim.rows import local
+from thetadot.optim.rows import local, whole
 from thetadot.rounding import NARROW
 from thetadot.systems.base import POSITION
 from thetadot.tensors import accumulation_dtype, real_view, tensor_of
@@ -27,6 +27,10 @@ def first_state(flow: Flow, p: Tensor, group: dict[str, Any], scales: Any = None
     like = real_view(p.detach())
     first = initial_state(system, flow.integrator, like)
     del first[POSITION]
+    tensors = flow.options.capturable or torch.compiler.is_compiling()
+    for name, value in first.items():
+        if name in system.scalars and isinstance(value, Tensor):  # read off the parameter: the same on all its shards
+            first[name] = whole(value).double() if tensors else float(whole(value))
     if group["averaging"] is not None:
         first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
         first[AVERAGE_COUNT] = 0.0
@@ -36,7 +40,7 @@ def first_state(flow: Flow, p: Tensor, group: dict[str, Any], scales: Any = None
         force = sweep.move.force(sweep.settings, local(real_view(cast("Tensor", p.grad))), local(like))
         velocity = cast("MechanicalIntegrator", flow.integrator).at_rest(scales, force)
         local(tensor_of(first, "velocity")).copy_(velocity)
-    if flow.options.capturable or torch.compiler.is_compiling():
+    if tensors:
         for name, value in first.items():
             if not isinstance(value, Tensor):
                 first[name] = torch.full((), value, dtype=torch.float64, device=like.device)

@@ -63,7 +63,7 @@ class Stepping:
         flow = self.flow
         if not flow.draws:
             return 0
-        return derive(flow.key, flow.clock if self._captured() else flow.steps)
+        return derive(flow.key, flow.ticks if self._captured() else flow.steps)
 
     def _captured(self) -> bool:
         return self.flow.options.capturable or torch.compiler.is_compiling()
@@ -131,7 +131,8 @@ class Stepping:
             if p not in flow.state:
                 flow.state[p] = first_state(flow, p, group, sweeps[p.dtype].scales, sweeps[p.dtype])
         forces = [_force(p, sweeps[p.dtype]) for _, p in moving]
-        measured = measure(system, forces, loss, self._number)
+        descended = -loss if group["maximize"] and loss is not None else loss  # climbing L is descending -L
+        measured = measure(system, forces, descended, self._number)
         for (index, p), given in zip(moving, measured, strict=True):
             parameter, gradient = local(real_view(p)), local(real_view(cast("Tensor", p.grad)))
             state = flow.state[p]

@@ -4,8 +4,8 @@ r"""The adaptive flow: the continuous limit of Adam.
     ẇ = a(1 - w),     u̇ = b(1 - u),      all four from 0                                     [dasilva2018]
 
 w and u are the weight that m and v have gathered, 1-e^(-at) and 1-e^(-bt): the debiasing follows the memories even
-where their rates change. Time is counted in lr: a = (1-β₁)/η, b = (1-β₂)/η. The square root stands outside ε, as in
-torch.
+where their rates change. Time is counted in lr: a = (1-β₁)/η, b = (1-β₂)/η. ε stands outside the square root, as in
+torch; 0 is read as 1e-22. With amsgrad, v is replaced in θ̇ by its largest value so far.
 
 Source:
     [dasilva2018] da Silva, Gazeau, "A general system of differential equations to model first order adaptive
@@ -17,7 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.systems.base import POSITION, Rate, admissible, over
+import torch
+
+from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import sqrt, tensor_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class AdaptiveFlow:
         mean_rate: a > 0 in 1/time, or :class:`PerStep` (1-β₁).
         square_rate: b > 0, likewise (1-β₂).
         eps: ε >= 0, in units of the gradient.
+        amsgrad: divide by the largest v so far, one more tensor.
 
     Raises:
         InadmissibleValue: a number out of range.
@@ -49,9 +52,9 @@ class AdaptiveFlow:
 
     mean_rate: Rate
     square_rate: Rate
-    eps: float = 1e-8
+    eps: Scalar = 1e-8
+    amsgrad: bool = False
 
-    variables: ClassVar[tuple[str, ...]] = ("mean", "square", "mean_weight", "square_weight")
     scalars: ClassVar[tuple[str, ...]] = ("mean_weight", "square_weight")
     measures: ClassVar[tuple[str, ...]] = ()
 
@@ -60,24 +63,33 @@ class AdaptiveFlow:
         admissible("square_rate", self.square_rate)
         admissible("eps", self.eps)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """m, v, its largest value where that is kept, and the weights of both."""
+        largest = ("largest",) if self.amsgrad else ()
+        return ("mean", "square", *largest, "mean_weight", "square_weight")
+
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
         """One variable's drift times the step."""
         match name:
-            case "mean":
-                return over(self.mean_rate, step) * (gradient - state["mean"])
-            case "square":
-                return over(self.square_rate, step) * (gradient * gradient - state["square"])
-            case "mean_weight":
-                return over(self.mean_rate, step) * (1.0 - state["mean_weight"])
-            case "square_weight":
-                return over(self.square_rate, step) * (1.0 - state["square_weight"])
+            case "mean" | "mean_weight":
+                return over(self.mean_rate, step) * ((gradient if name == "mean" else 1.0) - state[name])
+            case "square" | "square_weight":
+                target = gradient * gradient if name == "square" else 1.0
+                return over(self.square_rate, step) * (target - state[name])
+            case "largest":
+                largest = tensor_of(state, "largest")
+                return torch.maximum(tensor_of(state, "square"), largest) - largest
         assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
-        mean, square, weight = tensor_of(state, "mean"), tensor_of(state, "square"), state["mean_weight"]
+        mean, weight = tensor_of(state, "mean"), state["mean_weight"]
+        square = tensor_of(state, "square")
+        if self.amsgrad:  # where all variables move at once, the largest does not know of the present one yet
+            square = torch.maximum(square, tensor_of(state, "largest"))
         if isinstance(weight, float) and weight == 0:  # at time 0 both memories are empty: m̂ -> ∇L, v̂ -> ∇L²
-            return -step * gradient / (gradient.abs() + self.eps)
+            return -step * gradient / (gradient.abs() + (self.eps + TINY))
         # m̂/(√v̂ + ε) with the weights drawn out into numbers: one division and one root an element
         root = sqrt(state["square_weight"])
-        return -(step * root / weight) * mean / (sqrt(square) + self.eps * root)
+        return -(step * root / weight) * mean / (sqrt(square) + (self.eps + TINY) * root)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
         """No noise."""

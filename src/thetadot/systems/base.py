@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 POSITION = "position"
 
+TINY = 1e-22
+"""Added to norms that are divided by: 0/0 is then 0, and where float32 squares vanish nothing flies off."""
+
 
 @dataclass(frozen=True)
 class PerStep:
@@ -104,6 +107,14 @@ class System(Protocol):
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:
         """Standard deviation of the noise on variable ``name`` over ``step``; None where none acts."""
+
+
+@runtime_checkable
+class Beginning(System, Protocol):
+    """A system whose variables do not all begin at zero."""
+
+    def begin(self, name: str, position: Tensor) -> Tensor | float:
+        """What variable ``name`` is before the first step at ``position``; a tensor of shape () for a number."""
 
 
 @runtime_checkable

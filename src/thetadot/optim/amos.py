@@ -1,0 +1,102 @@
+"""Amos: steps relative to the tensor's size, balanced by a weight decay of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thetadot.analysis.stability import stability_limit
+from thetadot.errors import require
+from thetadot.integrators import SemiImplicitEuler
+from thetadot.optim.flow import Flow
+from thetadot.optim.groups import finite
+from thetadot.reading import Reading
+from thetadot.schedules.amos import approach_per_step
+from thetadot.systems import Amos as AmosFlow
+from thetadot.systems.base import TINY, PerStep
+from thetadot.tensors import accumulation_dtype, real_view
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim.optimizer import ParamsT
+
+    from thetadot.systems.amos import Approach
+    from thetadot.typing import Scalar
+
+
+class Amos(Flow):
+    r"""Amos: :class:`systems.Amos` × :class:`SemiImplicitEuler`.
+
+        v' = v + (1-β)(mean ∇L² - v),    θ' = θ - ασd ∇L/√v̂' - (α²/2q) d θ,    d = e^(-2S),
+        S' = S + αp e^(-S)  ("constant")  or  S + αp e^(-2S)  ("decaying")
+
+    Works with a learning rate alone: σ is read off the tensors as they begin, and lr counts in parts of it. Needs five
+    numbers and no tensor beside a parameter. It has a weight decay of its own; the common ``weight_decay`` acts
+    besides, and is 0 by default.
+
+    Args:
+        params: as for torch.optim, not trained yet: their size now is what they are thought to be away from the
+            goal.
+        lr: α >= 0, the share of that distance that a step is long.
+        half_life: steps after which d, the square of that distance in parts of the first, is 1/2, whatever lr does
+            meanwhile; it is then also the factor on step and decay. None: p = 0, d stays 1 and lr may be scheduled.
+        kind: how the step's cosine with the error goes on: "constant", d = (1+(√2-1)t/T)⁻², or "decaying" with the
+            error, d = (1+t/T)⁻¹.
+        q: > 0, how much of the error the decay counts: more is less decay.
+        decay: 0 <= β < 1, memory of v.
+        common: see :class:`Flow`.
+
+    Example:
+        >>> import torch
+        >>> p = torch.full((2, 2), 4.0, requires_grad=True)
+        >>> optimizer = Amos([p], lr=0.25)
+        >>> p.sum().backward(); optimizer.step(); p.data  # σ = 4, u = 1: 4 - 1/4·4·1 - 1/32·4
+        tensor([[2.8750, 2.8750],
+                [2.8750, 2.8750]])
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Scalar,
+        half_life: float | None = None,
+        kind: Approach = "constant",
+        q: Scalar = 1.0,
+        *,
+        decay: Scalar = 0.999,
+        **common: Any,
+    ) -> None:
+        own = {"half_life": half_life, "kind": kind, "q": q, "decay": decay}
+        super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """A half-life > 0 or none, q > 0, decay in [0, 1)."""
+        super().check(group)
+        finite("decay", group["decay"], below=1.0)
+        q, half_life = group["q"], group["half_life"]
+        require(bool(0 < q < math.inf), f"q={q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
+        if half_life is not None:
+            approach_per_step(half_life)
+
+    def motion(self, group: dict[str, Any]) -> tuple[AmosFlow, Scalar]:
+        """Amos's flow, its approach from the group's half-life."""
+        half_life = group["half_life"]
+        approach = 0.0 if half_life is None else approach_per_step(half_life, group["kind"])
+        return AmosFlow(PerStep(approach), PerStep(1.0 - group["decay"]), group["kind"], group["q"]), group["lr"]
+
+    def reading(self, group: dict[str, Any]) -> Reading:
+        """Step, and the limit on the curvature as the frozen preconditioner √v̂/(σd) sees it, decay aside."""
+        lr = float(group["lr"])
+        preconditioner: dict[Tensor, Tensor] = {}
+        for p in group["params"]:
+            if state := self.state.get(p):
+                square, weight, factor, size = (
+                    torch.as_tensor(state[name], dtype=torch.float64)
+                    for name in ("square", "square_weight", "factor", "size")
+                )
+                like = real_view(p.detach())
+                scale = (square.sqrt() + TINY) / (weight.sqrt() * factor * size)
+                preconditioner[p] = scale.to(like.device, accumulation_dtype(like)).expand(like.shape)
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner)
