@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from thetadot.errors import InadmissibleValue, MissingClosure
+from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.base import name_of
 from thetadot.optim import ranks
 from thetadot.optim.groups import HYPERPARAMETERS, finite, refuse, split_decay
@@ -24,9 +24,10 @@ from thetadot.optim.implicit import solve_midpoint
 from thetadot.optim.measures import measure
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, Move, Settings
 from thetadot.optim.options import Options
-from thetadot.optim.packing import pack, restore
+from thetadot.optim.packing import mark, pack, restore
 from thetadot.optim.replay import replayable
-from thetadot.optim.rows import Row, Sweep, local, place, step_plainly
+from thetadot.optim.rows import Row, Sweep, step_plainly
+from thetadot.optim.shards import gradient_of, is_sharded, local, place
 from thetadot.optim.states import first_state
 from thetadot.random import derive
 from thetadot.rounding import NARROW
@@ -146,6 +147,7 @@ class Flow(Optimizer):
         self.check(group)
         self.integrator.prepare(*self.motion(group))
         super().add_param_group(param_group)
+        mark(self)
 
     def init_state(self) -> None:
         """Allocate every parameter's state before the first step, for those who load a checkpoint into it.
@@ -281,21 +283,23 @@ class Flow(Optimizer):
                 1.0 - group["lr"] * group["weight_decay"],
                 0.0 if averaging is None else averaging,
             )
+            gradients = [real_view(gradient_of(index, p)) for index, p in moving]
             sweeps: dict[torch.dtype, Sweep] = {}
-            for index, p in moving:
-                _require_dense(index, p)
+            for (_, p), gradient in zip(moving, gradients, strict=True):
                 dtype = p.dtype.to_real()
                 if dtype not in sweeps:
                     move = self._move(group, stage, dtype, real_view(p))
                     sweeps[dtype] = Sweep(move, scales, settings, key, self.options.differentiable)
                 if p not in self.state:
-                    self.state[p] = first_state(self, p, group, scales, sweeps[dtype])
-            forces = [self._force(p, sweeps[p.dtype.to_real()]) for _, p in moving]
+                    self.state[p] = first_state(self, p, group, gradient, scales, sweeps[dtype])
+            forces = [
+                self._force(p, gradient, sweeps[p.dtype.to_real()])
+                for (_, p), gradient in zip(moving, gradients, strict=True)
+            ]
             measured = measure(system, forces, loss, _number)
-            for (index, p), given in zip(moving, measured, strict=True):
-                sweep = sweeps[p.dtype.to_real()]
-                grad = cast("Tensor", p.grad)
-                yield Row(sweep, index, local(real_view(p)), local(real_view(grad)), self.state[p], place(p), given)
+            for (index, p), gradient, given in zip(moving, gradients, measured, strict=True):
+                sweep, theta = sweeps[p.dtype.to_real()], real_view(p)
+                yield Row(sweep, index, local(theta), local(gradient), self.state[p], place(theta), given)
 
     def _move(self, group: dict[str, Any], stage: int, dtype: torch.dtype, like: Tensor) -> Move:
         decay = group["weight_decay"]
@@ -311,11 +315,16 @@ class Flow(Optimizer):
             low_precision=self.options.low_precision,
         )
 
-    def _force(self, p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
-        return lambda: sweep.move.force(sweep.settings, real_view(cast("Tensor", p.grad)), real_view(p))
+    def _force(self, p: Tensor, gradient: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
+        return lambda: sweep.move.force(sweep.settings, gradient, real_view(p))
 
     def _solve(self, evaluate: Callable[[], Any]) -> None:
         """The implicit step; if it fails, no state is begun."""
+        if any(is_sharded(p) for group in self.param_groups for p in group["params"]):
+            raise IncompatiblePair(
+                f"{name_of(self.integrator)} solves one equation for all parameters, and these are spread over ranks. "
+                "Use an explicit integrator, or DistributedDataParallel, which keeps them whole."
+            )
         fresh = [p for group in self.param_groups for p in group["params"] if p not in self.state]
         try:
             solve_midpoint(lambda: list(self._rows(0)), evaluate)
@@ -366,12 +375,3 @@ def _number(value: Tensor) -> Scalar:
     if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.requires_grad:
         return float(value)
     return value
-
-
-def _require_dense(index: int, p: Tensor) -> None:
-    if cast("Tensor", p.grad).layout is not torch.strided:
-        raise InadmissibleValue(
-            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
-            "move every element. Build the embedding with sparse=False, or give it "
-            "torch.optim.SparseAdam."
-        )

@@ -16,7 +16,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, MissingClosure
 from thetadot.integrators.base import name_of
-from thetadot.optim.rows import whole
+from thetadot.optim.shards import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from thetadot.errors import DamagedFile, InadmissibleValue, ThetadotError
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
-from thetadot.optim.rows import is_sharded
+from thetadot.optim.shards import alike
 from thetadot.optim.states import dtype_of, variables
 from thetadot.tensors import real_view
 
@@ -58,6 +58,7 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
         state_dict = by_name(flow, state_dict)
         groups = [{name: value for name, value in group.items() if name != OWN} for group in state_dict["param_groups"]]
         load(state_dict | {"param_groups": groups})
+        mark(flow)
         for group in flow.param_groups:
             flow.check(group)
         _uncast(flow, state_dict)
@@ -73,6 +74,15 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
             f"the state dict does not fit this optimizer: {error}. Build it with the same parameters."
         ) from error
     flow.key, flow.steps = key, steps
+
+
+def mark(flow: Flow) -> None:
+    """Name in the live groups what is filled in when they are saved.
+
+    torch.distributed.checkpoint gives back of a flattened group only words that the live group has.
+    """
+    for group in flow.param_groups:
+        group[OWN] = None
 
 
 def _options(integrator: Integrator) -> dict[str, Any]:
@@ -183,9 +193,10 @@ def _tensor(p: Tensor, index: Any, name: str, value: Tensor) -> Tensor:
             f"parameter {index} was saved with {name} of shape {tuple(value.shape)}, here it has "
             f"{tuple(position.shape)}. Build the model that was saved."
         )
-    if is_sharded(position) != is_sharded(value):
+    if not alike(position, value):
         raise DamagedFile(
-            f"parameter {index} is spread over ranks on one side only. Load with torch.distributed.checkpoint."
+            f"parameter {index} is spread over ranks differently in the state dict and here. "
+            "Save and load with torch.distributed.checkpoint, which spreads it anew."
         )
     return value.detach().to(position.device, dtype_of(name, p), copy=True)
 

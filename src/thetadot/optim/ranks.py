@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import distributed
 
 
@@ -13,7 +12,6 @@ def shared(key: int) -> int:
     """
     if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
         return key
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    given = torch.tensor([key], dtype=torch.int64, device=device)
-    distributed.broadcast(given, src=0)
-    return int(given)
+    given = [key]
+    distributed.broadcast_object_list(given, src=0)
+    return given[0]
