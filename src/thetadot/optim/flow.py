@@ -27,7 +27,7 @@ from thetadot.optim.options import Options
 from thetadot.optim.packing import mark, pack, restore
 from thetadot.optim.replay import replayable
 from thetadot.optim.rows import Row, Sweep, step_plainly
-from thetadot.optim.shards import gradient_of, is_sharded, local, place
+from thetadot.optim.shards import drop_gathered, gradient_of, is_sharded, local, place
 from thetadot.optim.states import first_state
 from thetadot.random import derive
 from thetadot.rounding import NARROW
@@ -37,6 +37,7 @@ from thetadot.tensors import accumulation_dtype, real_view
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from torch import nn
     from torch.optim.optimizer import ParamsT
 
     from thetadot.integrators.base import Integrator
@@ -150,13 +151,16 @@ class Flow(Optimizer):
         mark(self)
 
     def init_state(self) -> None:
-        """Allocate every parameter's state before the first step, for those who load a checkpoint into it.
+        """Allocate every parameter's state before the first step, for those who save or load it there.
+
+        Where ranks train together, all of them call it.
 
         Raises:
             InadmissibleValue: start="rest" needs the first gradient.
         """
         if self.options.start == "rest":
             raise InadmissibleValue("start='rest' takes its velocity from the first gradient. Take a step instead.")
+        self._share_key()
         for group in self.param_groups:
             for p in group["params"]:
                 if p not in self.state:
@@ -220,13 +224,17 @@ class Flow(Optimizer):
         return found
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self, model: nn.Module | None = None) -> Iterator[None]:
         """Inside, parameters hold their running average; afterwards, whatever happened, what they held before.
 
         Parameters that have not moved yet stay as they are. State dicts are the same inside and outside.
 
+        Args:
+            model: whose parameters these are; needed where they are spread over ranks, because FSDP2 keeps whole copies
+                of them after a forward pass alone, which are dropped here.
+
         Raises:
-            InadmissibleValue: the optimizer keeps no average.
+            InadmissibleValue: the optimizer keeps no average, or parameters are spread and no model is given.
 
         Example:
             >>> from thetadot.optim import GradientDescent
@@ -245,6 +253,11 @@ class Flow(Optimizer):
             raise InadmissibleValue("averaging=None: no average is kept. Build with averaging=0.999, say, or 1.0.")
         if self._swapped:
             raise InadmissibleValue("averaged() inside averaged(): the parameters hold their average already.")
+        if model is None and any(is_sharded(p) for p, _ in moving):
+            raise InadmissibleValue(
+                "averaged() of parameters that are spread over ranks: FSDP2 may have gathered copies. Pass the model, "
+                "averaged(model), so that it gathers them anew."
+            )
         kept = [
             (p, state[AVERAGE], p.detach().clone())
             for p, state in moving
@@ -252,11 +265,15 @@ class Flow(Optimizer):
         ]
         self._swapped = True
         try:
+            if model is not None:
+                drop_gathered(model)
             with torch.no_grad():
                 for p, average, _ in kept:
                     real_view(p).copy_(average)
             yield
         finally:
+            if model is not None:
+                drop_gathered(model)
             with torch.no_grad():
                 for p, _, before in kept:
                     p.copy_(before)

@@ -16,7 +16,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, MissingClosure
 from thetadot.integrators.base import name_of
-from thetadot.optim.shards import whole
+from thetadot.optim.shards import wholes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,13 +49,15 @@ def measure(
     if "loss" in wanted:
         shared["loss"] = _loss(system, loss)
     if {"gradient_square", "tensor_square"} & set(wanted):
-        squares = []
-        for row, force in zip(own, forces, strict=True):
+        squares, sizes = [], []
+        for force in forces:  # one at a time: they may be copies
             gradient = force()
-            square = whole((gradient * gradient).sum())
-            if "tensor_square" in wanted:
-                row["tensor_square"] = numbers(square / max(gradient.numel(), 1))
-            squares.append(square)
+            squares.append((gradient * gradient).sum())
+            sizes.append(max(gradient.numel(), 1))
+        squares = wholes(squares)
+        if "tensor_square" in wanted:
+            for row, square, size in zip(own, squares, sizes, strict=True):
+                row["tensor_square"] = numbers(square / size)
         if "gradient_square" in wanted and squares:
             shared["gradient_square"] = numbers(torch.stack([square.to(squares[0]) for square in squares]).sum())
     return [row | shared for row in own]

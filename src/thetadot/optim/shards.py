@@ -17,6 +17,8 @@ from thetadot.errors import InadmissibleValue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import nn
+
 
 def is_sharded(x: Any) -> bool:
     """Whether this is a DTensor, told without importing torch.distributed."""
@@ -28,9 +30,27 @@ def local(x: Any) -> Any:
     return cast("Any", x).to_local() if is_sharded(x) else x
 
 
-def whole(x: Tensor) -> Tensor:
-    """The value on all ranks of a reduction over a DTensor; everything else as it is."""
-    return cast("Any", x).full_tensor() if is_sharded(x) else x
+def wholes(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Of reductions over tensors, such as sums, the values on all ranks; one exchange for all that lie alike."""
+    found = list(parts)
+    layouts: dict[tuple[Any, ...], list[int]] = {}
+    for index, part in enumerate(parts):
+        if is_sharded(part):
+            sharded = cast("Any", part)
+            layouts.setdefault((sharded.device_mesh, sharded.placements, part.dtype), []).append(index)
+    for members in layouts.values():
+        together = cast("Any", torch.stack([parts[index] for index in members])).full_tensor()
+        for index, value in zip(members, together.unbind(), strict=True):
+            found[index] = value
+    return found
+
+
+def drop_gathered(model: nn.Module) -> None:
+    """Make FSDP2 gather parameters anew: after a forward pass alone it keeps whole copies and goes on using them."""
+    for module in model.modules():
+        reshard = getattr(module, "reshard", None)
+        if callable(reshard):
+            reshard()
 
 
 def alike(x: Tensor, y: Tensor) -> bool:
