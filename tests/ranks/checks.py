@@ -337,13 +337,9 @@ def a_full_state_dict_goes_round(kind, folder):
     train(model, optimizer, range(2))
     names, states = dcp.get_state_dict(model, optimizer, options=OPTIONS(full_state_dict=True, cpu_offload=True))
     resumed.init_state()
-    dcp.set_state_dict(
-        other,
-        resumed,
-        model_state_dict=names,
-        optim_state_dict=states,
-        options=OPTIONS(full_state_dict=True, broadcast_from_rank0=True),
-    )
+    options = OPTIONS(full_state_dict=True, broadcast_from_rank0=True)
+    dcp.set_model_state_dict(other, names, options=options)
+    dcp.set_optimizer_state_dict(other, resumed, states, options=options)
     assert_same(train(other, resumed, range(2, 4)), train(model, optimizer, range(2, 4)))
 
 

@@ -85,15 +85,15 @@ def mark(flow: Flow) -> None:
         group[OWN] = None
 
 
-def _options(integrator: Integrator) -> dict[str, Any]:
-    """What tells the integrator from others of its class, but for the convention, which can be converted."""
+def _options(integrator: Integrator) -> str:
+    """What tells the integrator from others of its class, but for the convention, which can be converted.
+
+    A string, because tools that flatten state dicts lose a dict that is empty.
+    """
     if not dataclasses.is_dataclass(integrator):
-        return {}
-    return {
-        field.name: getattr(integrator, field.name)
-        for field in dataclasses.fields(integrator)
-        if field.name != "convention"
-    }
+        return ""
+    names = [field.name for field in dataclasses.fields(integrator) if field.name != "convention"]
+    return ", ".join(f"{name}={getattr(integrator, name)!r}" for name in names)
 
 
 def _convention(integrator: Integrator) -> str | None:
@@ -118,8 +118,8 @@ def _require_ours(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
         raise DamagedFile("the groups of the state dict come from different runs. Pass what state_dict() returned.")
     if (own["integrator"], own["options"]) != (mine["integrator"], mine["options"]):
         raise DamagedFile(
-            f"the state dict is of integrator {own['integrator']} {own['options']}, this optimizer has "
-            f"{mine['integrator']} {mine['options']}. Build the optimizer that was saved."
+            f"the state dict is of integrator {own['integrator']}({own['options']}), this optimizer has "
+            f"{mine['integrator']}({mine['options']}). Build the optimizer that was saved."
         )
     return own
 
