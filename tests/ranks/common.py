@@ -96,7 +96,9 @@ def assert_same_state(optimizer, other, within=0.0):
     for p, q in ((p, q) for mine, theirs in pairs for p, q in zip(mine["params"], theirs["params"], strict=True)):
         assert optimizer.state[p].keys() == other.state[q].keys()
         for name, value in optimizer.state[p].items():
-            one, two = (torch.as_tensor(full(v) if isinstance(v, torch.Tensor) else v) for v in (value, other.state[q][name]))
+            one, two = (
+                torch.as_tensor(full(v) if isinstance(v, torch.Tensor) else v) for v in (value, other.state[q][name])
+            )
             assert one.dtype is two.dtype
             assert (one - two).abs().max().item() <= within, name
     assert (optimizer.steps, optimizer.key) == (other.steps, other.key)

@@ -17,7 +17,7 @@ from torch import distributed
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from ranks.checks import checks  # noqa: E402
+from ranks.checks import checks
 
 
 def main(rank, ranks, folder):
