@@ -24,7 +24,7 @@ from thetadot.optim import Kramers
 STEPS, EVERY = 20, 5
 
 
-def save(folder, step, model, optimizer):
+def save(folder, step, model, optimizer) -> None:
     """Write beside, rename when complete: a folder without ".partial" is whole."""
     partial, (names, states) = folder / f"{step:06}.partial", get_state_dict(model, optimizer)
     checkpoint.save({"model": names, "optimizer": states}, checkpoint_id=partial)  # returns when all have written
@@ -32,7 +32,7 @@ def save(folder, step, model, optimizer):
         partial.rename(folder / f"{step:06}")
 
 
-def resume(folder, model, optimizer):
+def resume(folder, model, optimizer) -> int:
     """The step of the newest whole checkpoint, loaded; 0 if there is none."""
     whole = sorted(folder.glob("[0-9]" * 6))
     if not whole:
@@ -43,7 +43,7 @@ def resume(folder, model, optimizer):
     return int(whole[-1].name)
 
 
-def main(folder):
+def main(folder) -> None:
     distributed.init_process_group("gloo")
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
     torch.manual_seed(0)
@@ -77,4 +77,4 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as folder:
             torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-            sys.exit(subprocess.run([*torchrun, __file__, folder], check=False).returncode)
+            sys.exit(subprocess.run([*torchrun, __file__, folder], check=False).returncode)  # noqa: S603

@@ -28,34 +28,34 @@ logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
-def text():
+def text() -> list[dict[str, torch.Tensor]]:
     """Sentences that count on from a word: every word but the first can be known."""
     begin = torch.randint(WORDS, (256, 1), generator=torch.Generator().manual_seed(0))
     sentences = (begin + torch.arange(12)) % WORDS
     return [{"input_ids": sentence, "labels": sentence} for sentence in sentences]
 
 
-def model():
+def model() -> GPT2LMHeadModel:
     torch.manual_seed(0)
     config = {"bos_token_id": 0, "eos_token_id": 0, "n_embd": 32, "n_head": 2, "n_positions": 16, "vocab_size": WORDS}
     return GPT2LMHeadModel(GPT2Config(n_layer=2, n_inner=32, **config))
 
 
-def arguments(folder):
+def arguments(folder) -> TrainingArguments:
     return TrainingArguments(
         folder, max_steps=STEPS, save_steps=STEPS // 2, logging_steps=1, per_device_train_batch_size=16, seed=1,
         max_grad_norm=1.0, learning_rate=0.02, weight_decay=0.01, use_cpu=True, disable_tqdm=True, report_to="none",
     )  # fmt: skip
 
 
-def built(net, folder):
+def built(net, folder) -> Trainer:
     """The optimizer and its schedule, built."""
     optimizer = Kramers(net.named_parameters(), lr=0.2, momentum=0.9, temperature=1e-6, no_decay=("bias", "ln_"))
     schedule = get_cosine_schedule_with_warmup(optimizer, 4, STEPS)
     return Trainer(net, arguments(folder), train_dataset=text(), optimizers=(optimizer, schedule))
 
 
-def named(net, folder):
+def named(net, folder) -> Trainer:
     """Its class and arguments; the trainer makes groups without weight decay for biases and norms."""
     kind = AdamW, {"lr": 0.02, "betas": (0.9, 0.99), "averaging": 0.9}
     return Trainer(net, arguments(folder), train_dataset=text(), optimizer_cls_and_kwargs=kind)

@@ -23,35 +23,35 @@ warnings.filterwarnings("ignore", module="pytorch_lightning")  # few workers, no
 class Regression(LightningModule):
     """Its validation is at the average, its training is not."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))
         self.at_average, self.gradients = [], 0
 
-    def loss(self, batch):
+    def loss(self, batch) -> torch.Tensor:
         x, y = batch
         return nn.functional.mse_loss(self.net(x), y)
 
-    def training_step(self, batch, _):
+    def training_step(self, batch, _) -> torch.Tensor:
         self.gradients += 1
         return self.loss(batch)
 
-    def validation_step(self, batch, _):
+    def validation_step(self, batch, _) -> None:
         with self.optimizers(use_pl_optimizer=False).averaged():
             self.at_average.append(self.loss(batch).item())
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> tuple[list, list]:
         optimizer = HeavyBall(self.parameters(), lr=0.1, momentum=0.9, averaging=0.95)
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)]
 
 
-def data(seed, size):
+def data(seed, size) -> TensorDataset:
     x = torch.randn(size, 4, generator=torch.Generator().manual_seed(seed))
     return TensorDataset(x, x.sum(1, keepdim=True) + x[:, :1] * x[:, 1:2])
 
 
-def fit(folder, epochs, resume=None):
+def fit(folder, epochs, resume=None) -> Regression:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
     seed_everything(1, verbose=False)
     model = Regression()

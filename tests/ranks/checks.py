@@ -201,10 +201,9 @@ def what_lies_elsewhere_is_refused(folder):
     start = torch.zeros(5, 2)
     p = torch.nn.Parameter(distribute_tensor(start, mesh(), [Shard(0)]))
     whole = torch.nn.Parameter(start.clone())
-    p.grad, whole.grad = None, None
+    p.grad = distribute_tensor(start, mesh(), [Shard(0)])
     with pytest.raises(IncompatiblePair, match="spread over ranks"):
-        p.grad = distribute_tensor(start, mesh(), [Shard(0)])
-        ImplicitHeavyBall([p], lr=0.1).step(lambda: p.grad.sum())
+        ImplicitHeavyBall([p], lr=0.1).step(p.grad.sum)
     optimizer, other = HeavyBall([p], lr=0.1), HeavyBall([whole], lr=0.1)
     whole.grad = start.clone()
     optimizer.step(), other.step()
@@ -237,18 +236,21 @@ class Normalized:
         return None
 
 
-def measures_run_over_all_shards(along, folder):
-    model, alone = sharded(mesh(), along=along), Net()
-    for net in (model, alone):
+def measures_are_of_the_whole(spread, folder):
+    """Gradients summed over all shards, the loss averaged over all parts of the batch."""
+    replicas = DistributedDataParallel(Net())
+    model, alone = replicas if spread == "replicas" else sharded(mesh(), along=spread), Net()
+    for net, part in ((model, share()), (alone, slice(None))):
         split = list(net.parameters())
         groups = [{"params": split[:2]}, {"params": split[2:], "weight_decay": 0.3}]
         optimizer = Flow(groups, Normalized(), Euler(), 0.01, weight_decay_mode="l2")
-        for number in range(3):
+        for number in range(4):
             optimizer.zero_grad()
-            loss = loss_of(net, *batch(number))
+            x, y = batch(number)
+            loss = loss_of(net, x[part], y[part])
             loss.backward()
-            optimizer.step(loss=loss)
-    assert_same(model, alone, 1e-14)
+            optimizer.step(loss=loss if number % 2 else loss.item())
+    assert_same(model, alone, 1e-12)
     assert not torch.equal(alone.scale, Net().scale)
 
 
@@ -324,8 +326,7 @@ def what_was_saved_on_four_resumes(kind, flatten, begin, folder):
     assert_same(model, alone, ROUNDING)
     assert_same_state(optimizer, one, ROUNDING) if kind in NOISY else None
     train(model, optimizer, range(2, 4))
-    checkpoint.load({"model": (named := end.state_dict())}, checkpoint_id=folder / f"ended-{kind}-{flatten}")
-    end.load_state_dict(named)
+    checkpoint.load({"model": end.state_dict()}, checkpoint_id=folder / f"ended-{kind}-{flatten}")
     assert_same(model, end)
     assert optimizer.steps == 4
 
@@ -392,7 +393,7 @@ def checks(ranks):
         add(a_batch_spread_over_ranks_is_one_batch, **each("HeavyBall", "AdamW", "Kramers"))
         add(the_average_is_over_all_shards)
         add(what_lies_elsewhere_is_refused)
-        add(measures_run_over_all_shards, **{"0": (0,), "1": (1,)})
+        add(measures_are_of_the_whole, **{"0": (0,), "1": (1,), "replicas": ("replicas",)})
         add(clipping_and_accumulation_come_before, **each("HeavyBall", "AdamW", "Kramers"))
         add(parameters_may_be_offloaded, **each("AdamW"))
         add(saving_changes_nothing, **{f"{kind}-{flatten}": (kind, flatten) for kind, flatten in saved[2:]})

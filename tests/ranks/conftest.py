@@ -1,4 +1,4 @@
-"""Launches the ranks once for each number of them; every check then is a test of its own."""
+"""Starts the ranks once; every check on them is a test of its own."""
 
 import json
 import os
@@ -8,40 +8,16 @@ import sys
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
-
-
-def launch(ranks, folder):
-    """What each rank says of each check: a traceback, or nothing."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE / "worker.py")]
-    processes = [
-        subprocess.Popen(
-            [*command, str(rank), str(ranks), str(folder)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-    try:
-        said = [process.communicate(timeout=120)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    files = [folder / f"{ranks}-{rank}.json" for rank in range(ranks)]
-    return [json.loads(file.read_text()) if file.exists() else {"launch": text} for file, text in zip(files, said)]
-
 
 @pytest.fixture(scope="session")
-def four(tmp_path_factory):
+def ranks(tmp_path_factory):
+    """The folder, and what each of so many ranks says of each check: a traceback, or nothing."""
     folder = tmp_path_factory.mktemp("ranks")
-    return folder, launch(4, folder)
-
-
-@pytest.fixture(scope="session")
-def two(four):
-    """After four: they resume what four have saved."""
-    folder, _ = four
-    return folder, launch(2, folder)
+    worker = pathlib.Path(__file__).parent / "worker.py"
+    command, environment = [sys.executable, str(worker), str(folder)], os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    said = {}
+    for count in (4, 2):
+        files = [folder / f"{count}-{rank}.json" for rank in range(count)]
+        said[count] = [json.loads(file.read_text()) if file.exists() else {} for file in files]
+    return folder, said, done.stdout + done.stderr

@@ -1,6 +1,6 @@
 """Runs the example; rank 1 dies by SIGKILL, at a step or in the midst of writing a checkpoint.
 
-    torchrun ... victim.py FOLDER      with DIES="step 8", "save 2" or ""
+torchrun ... victim.py FOLDER      with DIES="step 8", "save 2" or ""
 """
 
 import os
@@ -12,23 +12,27 @@ from torch.distributed.checkpoint import FileSystemWriter
 
 from thetadot.optim import Kramers
 
-when, _, which = os.environ["DIES"].partition(" ")
-calls = 0
+EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "05_torchrun.py"
 
 
-def deadly(method):
+def deadly(method, last):
+    """Rank 1 does not come back from its ``last`` call."""
+    calls = 0
+
     def call(self, *arguments, **keywords):
-        global calls  # noqa: PLW0603
+        nonlocal calls
         calls += 1
-        if os.environ["RANK"] == "1" and calls == int(which):
+        if os.environ["RANK"] == "1" and calls == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return method(self, *arguments, **keywords)
 
     return call
 
 
-if when == "step":
-    Kramers.step = deadly(Kramers.step)
-elif when == "save":
-    FileSystemWriter.write_data = deadly(FileSystemWriter.write_data)
-runpy.run_path(str(pathlib.Path(__file__).parents[2] / "examples" / "05_torchrun.py"), run_name="__main__")
+if __name__ == "__main__":
+    when, _, last = os.environ["DIES"].partition(" ")
+    if when == "step":
+        Kramers.step = deadly(Kramers.step, int(last))
+    elif when == "save":
+        FileSystemWriter.write_data = deadly(FileSystemWriter.write_data, int(last))
+    runpy.run_path(str(EXAMPLE), run_name="__main__")

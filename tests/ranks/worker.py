@@ -1,12 +1,14 @@
-"""One rank: runs every check of :mod:`ranks.checks` and writes what came of each.
+"""Runs every check of :mod:`ranks.checks` on four ranks, then on two, and writes what came of each.
 
-    python worker.py RANK RANKS FOLDER
+    python worker.py FOLDER
 
-After a check fails, the ranks may no longer stand at the same place: those that follow are not run.
+Ranks are forked from one process, which has imported everything. After a check fails, they may no longer stand at the
+same place: those that follow are not run.
 """
 
-import datetime
+import datetime as dt
 import json
+import multiprocessing
 import pathlib
 import sys
 import traceback
@@ -20,7 +22,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from ranks.checks import checks
 
 
-def main(rank, ranks, folder):
+def stand(rank, ranks, folder):
+    """Be one of ``ranks``."""
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", module=r"torch\.distributed")
@@ -29,20 +32,26 @@ def main(rank, ranks, folder):
         init_method=f"file://{folder}/meeting-{ranks}",
         rank=rank,
         world_size=ranks,
-        timeout=datetime.timedelta(seconds=30),
+        timeout=dt.timedelta(seconds=30),
     )
     found = {}
     for name, check in checks(ranks).items():
         try:
             check(folder)
             found[name] = ""
-        except Exception:
+        except Exception:  # noqa: BLE001
             found[name] = traceback.format_exc()
             break
     (folder / f"{ranks}-{rank}.json").write_text(json.dumps(found))
-    if all(trace == "" for trace in found.values()):
+    if not any(found.values()):
         distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]))
+    fork = multiprocessing.get_context("fork")
+    for count in (4, 2):
+        processes = [fork.Process(target=stand, args=(rank, count, pathlib.Path(sys.argv[1]))) for rank in range(count)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()

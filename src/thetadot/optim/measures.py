@@ -4,8 +4,8 @@ r"""What a rule needs to know of a whole group before it can move one tensor: su
     tensor_square      the mean of g² over one parameter
     loss               L, from the closure or ``step(loss=...)``
 
-Sums are float32 or wider, and run over all shards of a parameter that is spread over ranks. The gradient is as the
-rule takes it, l2 decay included.
+Sums are float32 or wider, and run over all shards of a parameter that is spread over ranks; the loss is the mean over
+ranks that train together. The gradient is as the rule takes it, l2 decay included.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, MissingClosure
 from thetadot.integrators.base import name_of
+from thetadot.optim import ranks
 from thetadot.optim.shards import wholes
 
 if TYPE_CHECKING:
@@ -72,5 +73,5 @@ def _loss(system: System, loss: Any) -> Any:
     if isinstance(loss, torch.Tensor):
         if loss.numel() != 1:
             raise InadmissibleValue(f"loss of shape {tuple(loss.shape)} is not one number. Pass its mean or sum.")
-        return loss.detach().reshape(())
-    return float(loss)
+        return ranks.mean(loss.detach().reshape(()))
+    return ranks.mean(float(loss))
