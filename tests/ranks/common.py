@@ -12,6 +12,8 @@ KINDS = {
     "GradientDescent": functools.partial(GradientDescent, lr=0.05),
     "HeavyBall": functools.partial(HeavyBall, lr=0.05),
     "HeavyBall-rest": functools.partial(HeavyBall, lr=0.05, start="rest"),
+    "HeavyBall-kahan": functools.partial(HeavyBall, lr=0.001, low_precision="kahan"),
+    "HeavyBall-stochastic": functools.partial(HeavyBall, lr=0.001),
     "Nesterov": functools.partial(Nesterov, lr=0.05, weight_decay=0.1, weight_decay_mode="l2"),
     "Adam": functools.partial(Adam, lr=0.05),
     "AdamW": functools.partial(AdamW, lr=0.05, averaging=0.9, no_decay=("bias",)),
@@ -19,6 +21,7 @@ KINDS = {
     "Kramers": functools.partial(Kramers, lr=0.05, temperature=0.01, averaging=1.0),
 }
 NOISY = ("Langevin", "Kramers")
+NARROW = {"HeavyBall-kahan": torch.bfloat16, "HeavyBall-stochastic": torch.bfloat16}
 SEED = 100  # of rank 0; others seed with what follows
 
 

@@ -1,8 +1,9 @@
 """The law and the path do not depend on how many ranks carry the parameters, nor on how these are spread."""
 
 import pytest
+import torch
 from ranks.checks import checks, resume
-from ranks.common import Net, assert_same, build, train
+from ranks.common import NARROW, Net, assert_same, build, train
 from torch.distributed import checkpoint
 
 
@@ -24,15 +25,17 @@ def test_on_two_ranks(ranks, name):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:torch.distributed")
-@pytest.mark.parametrize("flatten", [False, True])
-@pytest.mark.parametrize("kind", ["AdamW", "Kramers"])
+@pytest.mark.parametrize(
+    ("kind", "flatten"), [("AdamW", False), ("AdamW", True), ("Kramers", True), ("HeavyBall-kahan", False)]
+)
 def test_what_was_saved_on_four_resumes_in_one_process(ranks, kind, flatten):
     folder, *_ = ranks
     verdict(ranks, 4, f"saved for later-{kind}-{flatten}")
-    model, end = Net(), Net()
+    dtype = NARROW.get(kind, torch.float64)
+    model, end = Net(dtype), Net(dtype)
     optimizer = build(kind, model, seed=7)
     resume(model, optimizer, kind, flatten, folder, begin=True)
-    train(model, optimizer, range(2, 4))
+    train(model, optimizer, range(2, 4), dtype=dtype)
     checkpoint.load({"model": end.state_dict()}, checkpoint_id=folder / f"ended-{kind}-{flatten}")
     assert_same(model, end)
     assert optimizer.steps == 4
