@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 examples/05_torchrun.py FOLDER
 
-Started plainly, it starts itself under torchrun, in a temporary folder. Kill a rank while it runs: torchrun ends with
-an error, and the same command goes on from the newest whole checkpoint; on another number of ranks, too.
+Started plainly, it starts itself so, in a temporary folder. Kill a rank: torchrun ends with an error, and the same
+command goes on from the newest whole checkpoint, on another number of ranks, too.
 """
 
 import os
@@ -34,8 +34,7 @@ def save(folder, step, model, optimizer) -> None:
 
 def resume(folder, model, optimizer) -> int:
     """The step of the newest whole checkpoint, loaded; 0 if there is none."""
-    whole = sorted(folder.glob("[0-9]" * 6))
-    if not whole:
+    if not (whole := sorted(folder.glob("[0-9]" * 6))):
         return 0
     names, states = get_state_dict(model, optimizer)
     checkpoint.load({"model": names, "optimizer": states}, checkpoint_id=whole[-1])
@@ -46,28 +45,28 @@ def resume(folder, model, optimizer) -> int:
 def main(folder) -> None:
     distributed.init_process_group("gloo")
     rank, ranks = distributed.get_rank(), distributed.get_world_size()
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # the same start on all
     model = nn.Sequential(nn.Linear(3, 17), nn.Tanh(), nn.Linear(17, 1))
     fully_shard(model)
     torch.manual_seed(rank)  # ranks may seed differently: the noise is rank 0's
     optimizer = Kramers(model.parameters(), lr=0.1, momentum=0.9, temperature=1e-5)
-    optimizer.init_state()
+    optimizer.init_state()  # before anything is loaded
     if rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.partial"):
             shutil.rmtree(leftover)
     distributed.barrier()  # no rank looks before
     begin = resume(folder, model, optimizer)
-    print(f"rank {rank} of {ranks}: process {os.getpid()} begins at step {begin}", flush=True)
+    print(f"rank {rank} of {ranks}, process {os.getpid()}, begins at step {begin}\n", end="", flush=True)
     for step in range(begin, STEPS):
         x = torch.randn(64, 3, generator=torch.Generator().manual_seed(step))[rank::ranks]  # its part of the batch
+        optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(x), x.prod(1, keepdim=True) + x.sum(1, keepdim=True))
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad()
         if (step + 1) % EVERY == 0:
             save(folder, step + 1, model, optimizer)
-            print(f"rank {rank}: saved at step {step + 1}, loss {loss.item():.3f}", flush=True)
+            print(f"rank {rank}: saved at step {step + 1}, loss {loss.item():.3f}\n", end="", flush=True)
     distributed.destroy_process_group()
 
 
@@ -77,4 +76,4 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as folder:
             torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-            sys.exit(subprocess.run([*torchrun, __file__, folder], check=False).returncode)  # noqa: S603
+            sys.exit(subprocess.call([*torchrun, __file__, folder], env={"OMP_NUM_THREADS": "1"} | os.environ))  # noqa: S603

@@ -15,6 +15,7 @@ KINDS = {
     "HeavyBall-kahan": functools.partial(HeavyBall, lr=0.001, low_precision="kahan"),
     "HeavyBall-stochastic": functools.partial(HeavyBall, lr=0.001),
     "Nesterov": functools.partial(Nesterov, lr=0.05, weight_decay=0.1, weight_decay_mode="l2"),
+    "Nesterov-capturable": functools.partial(Nesterov, lr=torch.tensor(0.05, dtype=torch.float64), capturable=True),
     "Adam": functools.partial(Adam, lr=0.05),
     "AdamW": functools.partial(AdamW, lr=0.05, averaging=0.9, no_decay=("bias",)),
     "Langevin": functools.partial(Langevin, lr=0.05, temperature=0.01),

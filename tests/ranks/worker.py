@@ -39,7 +39,7 @@ def stand(rank, ranks, folder):
         try:
             check(folder)
             found[name] = ""
-        except Exception:  # noqa: BLE001
+        except BaseException:  # noqa: BLE001 - torch's CheckpointException is no Exception
             found[name] = traceback.format_exc()
             break
     (folder / f"{ranks}-{rank}.json").write_text(json.dumps(found))
