@@ -309,13 +309,13 @@ def saved_for_later(kind, flatten, folder):
     checkpoint.save({"model": model.state_dict()}, checkpoint_id=folder / f"ended-{kind}-{flatten}")
 
 
-def resume(model, optimizer, kind, flatten, folder, begin):
+def resume(model, optimizer, name, flatten, folder, begin):
     """What was saved, loaded into a model and an optimizer that stand elsewhere."""
     if begin:
         optimizer.init_state()
     options = OPTIONS(flatten_optimizer_state_dict=flatten)
     names, states = dcp.get_state_dict(model, optimizer, options=options)
-    checkpoint.load({"model": names, "optimizer": states}, checkpoint_id=folder / f"saved-{kind}-{flatten}")
+    checkpoint.load({"model": names, "optimizer": states}, checkpoint_id=folder / f"saved-{name}-{flatten}")
     dcp.set_state_dict(model, optimizer, model_state_dict=names, optim_state_dict=states, options=options)
 
 
@@ -334,6 +334,20 @@ def what_was_saved_on_four_resumes(kind, flatten, begin, folder):
     checkpoint.load({"model": end.state_dict()}, checkpoint_id=folder / f"ended-{kind}-{flatten}")
     assert_same(model, end)
     assert optimizer.steps == 4
+
+
+def what_one_process_saved_resumes_on_many(kind, folder):
+    model, alone = sharded(mesh()), Net()
+    optimizer, one = build(kind, model), build(kind, alone, SEED)
+    train(alone, one, range(2))
+    name = f"{kind}-alone-{distributed.get_world_size()}"
+    if distributed.get_rank() == 0:
+        names, states = dcp.get_state_dict(alone, one)
+        target = folder / f"saved-{name}-False"
+        checkpoint.save({"model": names, "optimizer": states}, checkpoint_id=target, no_dist=True)
+    distributed.barrier()
+    resume(model, optimizer, name, flatten=False, folder=folder, begin=True)
+    assert_same(train(model, optimizer, range(2, 4)), train(alone, one, range(2, 4)), ROUNDING)
 
 
 def a_full_state_dict_goes_round(kind, folder):
@@ -384,6 +398,7 @@ def checks(ranks):
             what_was_saved_on_four_resumes,
             **{f"{kind}-{flatten}-{begin}": (kind, flatten, begin) for kind, flatten in cases},
         )
+    add(what_one_process_saved_resumes_on_many, **each("AdamW", "Kramers"))
     add(a_sharded_run_is_the_single_one, **each(*(kind for kind in KINDS if kind not in NARROW)))
     add(replicas_stay_equal, **each("AdamW", "Kramers"))
     add(the_path_of_noise_is_rank_0s, **{f"{kind}-{along}": (kind, along) for kind in NOISY for along in (0, 1)})
