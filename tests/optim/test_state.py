@@ -118,7 +118,7 @@ FOREIGN = {
     "no dict": lambda _: [1, 2],
     "another version": lambda own: spoiled(own, (*OWN, "version"), 99),
     "another integrator": lambda own: spoiled(own, (*OWN, "integrator"), "Somebody"),
-    "another option": lambda own: spoiled(own, (*OWN, "options"), {"word": "OBABO"}),
+    "another option": lambda own: spoiled(own, (*OWN, "options"), "word='OBABO'"),
     "without key": lambda own: without_own(own, "key"),
     "without state": lambda own: without(own, "state"),
     "without groups": lambda own: without(own, "param_groups"),

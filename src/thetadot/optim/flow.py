@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.optim import Optimizer
 
-from thetadot.errors import InadmissibleValue, MissingClosure
+from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.base import name_of
 from thetadot.optim import ranks
 from thetadot.optim.groups import HYPERPARAMETERS, finite, refuse, split_decay
 from thetadot.optim.implicit import solve_midpoint
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
 from thetadot.optim.options import Options
-from thetadot.optim.packing import pack, restore
+from thetadot.optim.packing import mark, pack, restore
 from thetadot.optim.replay import replayable
+from thetadot.optim.shards import drop_gathered, is_sharded
 from thetadot.optim.states import first_state
 from thetadot.optim.stepping import Stepping
 from thetadot.rounding import NARROW
@@ -33,7 +34,7 @@ from thetadot.tensors import real_view
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.optim.optimizer import ParamsT
 
     from thetadot.integrators.base import Integrator
@@ -150,15 +151,19 @@ class Flow(Optimizer):
         super().add_param_group(param_group)
         self._shared = False
         self._stepping.forget()
+        mark(self)
 
     def init_state(self) -> None:
-        """Allocate every parameter's state before the first step, for those who load a checkpoint into it.
+        """Allocate every parameter's state before the first step, for those who save or load it there.
+
+        Where ranks train together, all of them call it.
 
         Raises:
             InadmissibleValue: start="rest" needs the first gradient.
         """
         if self.options.start == "rest":
             raise InadmissibleValue("start='rest' takes its velocity from the first gradient. Take a step instead.")
+        self._share_key()
         for group in self.param_groups:
             for p in group["params"]:
                 if p not in self.state:
@@ -222,13 +227,17 @@ class Flow(Optimizer):
         return found
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self, model: nn.Module | None = None) -> Iterator[None]:
         """Inside, parameters hold their running average; afterwards, whatever happened, what they held before.
 
         Parameters that have not moved yet stay as they are. State dicts are the same inside and outside.
 
+        Args:
+            model: whose parameters these are; needed where they are spread over ranks, because FSDP2 keeps whole copies
+                of them after a forward pass alone, which are dropped here.
+
         Raises:
-            InadmissibleValue: the optimizer keeps no average.
+            InadmissibleValue: the optimizer keeps no average, or parameters are spread and no model is given.
 
         Example:
             >>> from thetadot.optim import GradientDescent
@@ -247,6 +256,11 @@ class Flow(Optimizer):
             raise InadmissibleValue("averaging=None: no average is kept. Build with averaging=0.999, say, or 1.0.")
         if self._swapped:
             raise InadmissibleValue("averaged() inside averaged(): the parameters hold their average already.")
+        if model is None and any(is_sharded(p) for p, _ in moving):
+            raise InadmissibleValue(
+                "averaged() of parameters that are spread over ranks: FSDP2 may have gathered copies. Pass the model, "
+                "averaged(model), so that it gathers them anew."
+            )
         kept = [
             (p, state[AVERAGE], p.detach().clone())
             for p, state in moving
@@ -254,11 +268,15 @@ class Flow(Optimizer):
         ]
         self._swapped = True
         try:
+            if model is not None:
+                drop_gathered(model)
             with torch.no_grad():
                 for p, average, _ in kept:
                     real_view(p).copy_(average)
             yield
         finally:
+            if model is not None:
+                drop_gathered(model)
             with torch.no_grad():
                 for p, _, before in kept:
                     p.copy_(before)
@@ -266,6 +284,11 @@ class Flow(Optimizer):
 
     def _solve(self, evaluate: Callable[[], Any]) -> None:
         """The implicit step; if it fails, no state is begun."""
+        if any(is_sharded(p) for group in self.param_groups for p in group["params"]):
+            raise IncompatiblePair(
+                f"{name_of(self.integrator)} solves one equation for all parameters, and these are spread over ranks. "
+                "Use an explicit integrator, or DistributedDataParallel, which keeps them whole."
+            )
         fresh = [p for group in self.param_groups for p in group["params"] if p not in self.state]
         try:
             solve_midpoint(lambda: self._stepping.rows(0), evaluate)

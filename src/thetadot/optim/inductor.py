@@ -16,7 +16,7 @@ from torch import Tensor
 from thetadot.fusion import flatten
 from thetadot.fusion.numbers import rebuild
 from thetadot.fusion.program import CannotCompile
-from thetadot.optim.rows import local
+from thetadot.optim.shards import local
 from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of

@@ -20,7 +20,8 @@ from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.numbers import rebuild
 from thetadot.fusion.program import NUMBER, CannotCompile
 from thetadot.optim import inductor
-from thetadot.optim.rows import Row, Sweep, local, step_plainly
+from thetadot.optim.rows import Row, Sweep, step_plainly
+from thetadot.optim.shards import local
 from thetadot.random import derive, normal
 from thetadot.systems.base import POSITION
 

@@ -4,8 +4,8 @@ r"""What a rule needs to know of a whole group before it can move one tensor: su
     tensor_square      the mean of g² over one parameter
     loss               L, from the closure or ``step(loss=...)``
 
-Sums are float32 or wider, and run over all shards of a parameter that is spread over ranks. The gradient is as the
-rule takes it, l2 decay included.
+Sums are float32 or wider, and run over all shards of a parameter that is spread over ranks; the loss is the mean over
+ranks that train together. The gradient is as the rule takes it, l2 decay included.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import torch
 
 from thetadot.errors import InadmissibleValue, MissingClosure, require
 from thetadot.integrators.base import name_of
-from thetadot.optim.rows import whole
+from thetadot.optim import ranks
+from thetadot.optim.shards import wholes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,13 +51,15 @@ def measure(
     if "loss" in wanted:
         shared["loss"] = _loss(system, loss)
     if {"gradient_square", "tensor_square"} & set(wanted):
-        squares = []
-        for row, force in zip(own, forces, strict=True):
+        squares, sizes = [], []
+        for force in forces:  # one at a time: they may be copies
             gradient = force()
-            square = whole((gradient * gradient).sum())
-            if "tensor_square" in wanted:
-                row["tensor_square"] = numbers(square / max(gradient.numel(), 1))
-            squares.append(square)
+            squares.append((gradient * gradient).sum())
+            sizes.append(max(gradient.numel(), 1))
+        squares = wholes(squares)
+        if "tensor_square" in wanted:
+            for row, square, size in zip(own, squares, sizes, strict=True):
+                row["tensor_square"] = numbers(square / size)
         if "gradient_square" in wanted and squares:
             shared["gradient_square"] = numbers(torch.stack([square.to(squares[0]) for square in squares]).sum())
     return [row | shared for row in own]
@@ -73,8 +76,8 @@ def _loss(system: System, loss: Any) -> Any:
             raise InadmissibleValue(f"loss of shape {tuple(loss.shape)} is not one number. Pass its mean or sum.")
         loss = loss.detach().reshape(())
         if loss.device.type != "cpu" or torch.compiler.is_compiling():
-            return loss
-    value = float(loss)
+            return ranks.mean(loss)
+    value = ranks.mean(float(loss))
     require(
         math.isfinite(value),
         f"loss={value:g}",

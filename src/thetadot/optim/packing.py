@@ -12,7 +12,7 @@ from thetadot.errors import DamagedFile, InadmissibleValue, ThetadotError
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
-from thetadot.optim.rows import is_sharded
+from thetadot.optim.shards import alike
 from thetadot.optim.states import dtype_of, variables
 from thetadot.tensors import real_view
 
@@ -58,6 +58,7 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
         state_dict = by_name(flow, state_dict)
         groups = [{name: value for name, value in group.items() if name != OWN} for group in state_dict["param_groups"]]
         load(state_dict | {"param_groups": groups})
+        mark(flow)
         for group in flow.param_groups:
             flow.check(group)
         _uncast(flow, state_dict)
@@ -75,15 +76,24 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
     flow.key, flow.steps = key, steps
 
 
-def _options(integrator: Integrator) -> dict[str, Any]:
-    """What tells the integrator from others of its class, but for the convention, which can be converted."""
+def mark(flow: Flow) -> None:
+    """Name in the live groups what is filled in when they are saved.
+
+    torch.distributed.checkpoint gives back of a flattened group only words that the live group has.
+    """
+    for group in flow.param_groups:
+        group[OWN] = None
+
+
+def _options(integrator: Integrator) -> str:
+    """What tells the integrator from others of its class, but for the convention, which can be converted.
+
+    A string, because tools that flatten state dicts lose a dict that is empty.
+    """
     if not dataclasses.is_dataclass(integrator):
-        return {}
-    return {
-        field.name: getattr(integrator, field.name)
-        for field in dataclasses.fields(integrator)
-        if field.name != "convention"
-    }
+        return ""
+    names = [field.name for field in dataclasses.fields(integrator) if field.name != "convention"]
+    return ", ".join(f"{name}={getattr(integrator, name)!r}" for name in names)
 
 
 def _convention(integrator: Integrator) -> str | None:
@@ -104,12 +114,13 @@ def _require_ours(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
     mine = _own(flow)
     if missing := sorted(mine.keys() - own.keys()):
         raise DamagedFile(f"the state dict lacks {', '.join(missing)}. Pass what state_dict() returned.")
-    if any(other != own for other in found):
+    # Each rank of a run without noise has a key of its own, and a file written by many may hold several of them.
+    if any(not isinstance(other, dict) or other | {"key": own["key"]} != own for other in found):
         raise DamagedFile("the groups of the state dict come from different runs. Pass what state_dict() returned.")
     if (own["integrator"], own["options"]) != (mine["integrator"], mine["options"]):
         raise DamagedFile(
-            f"the state dict is of integrator {own['integrator']} {own['options']}, this optimizer has "
-            f"{mine['integrator']} {mine['options']}. Build the optimizer that was saved."
+            f"the state dict is of integrator {own['integrator']}({own['options']}), this optimizer has "
+            f"{mine['integrator']}({mine['options']}). Build the optimizer that was saved."
         )
     return own
 
@@ -184,9 +195,10 @@ def _tensor(p: Tensor, index: Any, name: str, value: Tensor) -> Tensor:
             f"parameter {index} was saved with {name} of shape {tuple(value.shape)}, here it has "
             f"{tuple(position.shape)}. Build the model that was saved."
         )
-    if is_sharded(position) != is_sharded(value):
+    if not alike(position, value):
         raise DamagedFile(
-            f"parameter {index} is spread over ranks on one side only. Load with torch.distributed.checkpoint."
+            f"parameter {index} is spread over ranks differently in the state dict and here. "
+            "Save and load with torch.distributed.checkpoint, which spreads it anew."
         )
     return value.detach().to(position.device, dtype_of(name, p), copy=True)
 

@@ -1,19 +1,41 @@
-"""Ranks that train together."""
+"""Ranks that train one model together: those of the default process group, if there is one."""
 
 from __future__ import annotations
 
-import torch
-from torch import distributed
+from typing import TYPE_CHECKING
+
+from torch import Tensor, distributed
+
+if TYPE_CHECKING:
+    from thetadot.typing import Scalar
+
+
+def together() -> int:
+    """How many there are."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def shared(key: int) -> int:
-    """Rank 0's key on every rank of the default process group; the key itself where there is none.
+    """Rank 0's key on every rank.
 
     Replicas that drew different noise, or rounded differently, would drift apart silently.
     """
-    if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
+    if together() == 1:
         return key
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    given = torch.tensor([key], dtype=torch.int64, device=device)
-    distributed.broadcast(given, src=0)
-    return int(given)
+    given = [key]
+    distributed.broadcast_object_list(given, src=0)
+    return given[0]
+
+
+def mean(loss: Scalar) -> Scalar:
+    """The mean of the ranks' losses, each of its part of the batch, as gradients are averaged."""
+    ranks = together()
+    if ranks == 1:
+        return loss
+    if isinstance(loss, Tensor):
+        total = loss.clone()
+        distributed.all_reduce(total)
+        return total / ranks
+    losses: list[float] = [0.0] * ranks
+    distributed.all_gather_object(losses, loss)
+    return sum(losses) / ranks

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
+from thetadot.optim.shards import local
 from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
@@ -85,7 +85,8 @@ class Row:
 
     def origin(self) -> Tensor:
         """Where the rule starts from."""
-        return self.sweep.move.origin(self.sweep.settings, {POSITION: self.parameter, **self.state})
+        state = {name: local(value) for name, value in self.state.items()}
+        return self.sweep.move.origin(self.sweep.settings, {POSITION: self.parameter, **state})
 
     def store(self, state: State) -> None:
         """Write what :meth:`advance` gave."""
@@ -106,39 +107,3 @@ def step_plainly(rows: Iterable[Row]) -> None:
     """Run the rule on every row, in torch's own operations."""
     for row in rows:
         row.store(row.advance())
-
-
-def is_sharded(x: Any) -> bool:
-    """Whether this is a DTensor, told without importing torch.distributed."""
-    return isinstance(x, Tensor) and type(x) is not Tensor and hasattr(x, "to_local")
-
-
-def local(x: Any) -> Any:
-    """This rank's part of a DTensor, sharing memory; everything else as it is."""
-    return cast("Any", x).to_local() if is_sharded(x) else x
-
-
-def whole(x: Tensor) -> Tensor:
-    """The value on all ranks of a reduction over a DTensor; everything else as it is."""
-    return cast("Any", x).full_tensor() if is_sharded(x) else x
-
-
-def place(x: Tensor) -> int | Tensor:
-    """Where this rank's part of ``x`` lies in the whole: the index of its first element, or of every element.
-
-    A part of whole leading rows lies in one piece, which is what FSDP2 makes.
-    """
-    if not is_sharded(x):
-        return 0
-    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset  # noqa: PLC0415
-
-    sharded = cast("Any", x)
-    shape, offset = compute_local_shape_and_global_offset(x.shape, sharded.device_mesh, sharded.placements)
-    if all(size == of for size, of in zip(shape[1:], x.shape[1:], strict=True)):
-        row = x.shape[1:].numel()
-        return int(offset[0]) * row if len(offset) else 0
-    index = torch.zeros((), dtype=torch.int64)
-    for dimension, (size, start) in enumerate(zip(shape, offset, strict=True)):
-        along = torch.arange(start, start + size)
-        index = index.unsqueeze(-1) * x.shape[dimension] + along
-    return index.to(sharded.to_local().device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thetadot.integrators.base import MechanicalIntegrator, initial_state
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, COMPENSATION
-from thetadot.optim.rows import local, whole
+from thetadot.optim.shards import local, wholes
 from thetadot.rounding import NARROW
 from thetadot.systems.base import POSITION
 from thetadot.tensors import accumulation_dtype, real_view, tensor_of
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 
-def first_state(flow: Flow, p: Tensor, group: dict[str, Any], scales: Any = None, sweep: Sweep | None = None) -> State:
+def first_state(
+    flow: Flow,
+    p: Tensor,
+    group: dict[str, Any],
+    gradient: Tensor | None = None,
+    scales: Any = None,
+    sweep: Sweep | None = None,
+) -> State:
     """Every variable of a parameter that has not moved yet; those of a start at rest need its first gradient."""
     system, _ = flow.motion(group)
     like = real_view(p.detach())
@@ -30,14 +37,15 @@ def first_state(flow: Flow, p: Tensor, group: dict[str, Any], scales: Any = None
     tensors = flow.options.capturable or torch.compiler.is_compiling()
     for name, value in first.items():
         if name in system.scalars and isinstance(value, Tensor):  # read off the parameter: the same on all its shards
-            first[name] = whole(value).double() if tensors else float(whole(value))
+            (size,) = wholes([value])
+            first[name] = size.double() if tensors else float(size)
     if group["averaging"] is not None:
         first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
         first[AVERAGE_COUNT] = 0.0
     if like.dtype in NARROW and flow.options.low_precision == "kahan":
         first[COMPENSATION] = torch.zeros_like(like)
     if flow.options.start == "rest" and sweep is not None:
-        force = sweep.move.force(sweep.settings, local(real_view(cast("Tensor", p.grad))), local(like))
+        force = sweep.move.force(sweep.settings, local(gradient), local(like))
         velocity = cast("MechanicalIntegrator", flow.integrator).at_rest(scales, force)
         local(tensor_of(first, "velocity")).copy_(velocity)
     if tensors:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from thetadot.errors import InadmissibleValue
 from thetadot.optim.launch import Launch, launch
 from thetadot.optim.measures import measure
 from thetadot.optim.move import Move, Settings
-from thetadot.optim.rows import Row, Sweep, is_sharded, local, place
+from thetadot.optim.rows import Row, Sweep
+from thetadot.optim.shards import gradient_of, is_sharded, local, place
 from thetadot.optim.states import first_state, variables
 from thetadot.random import derive
 from thetadot.tensors import accumulation_dtype, real_view
@@ -121,23 +121,21 @@ class Stepping:
         moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
         if not moving:
             return
-        for index, p in moving:
-            _require_dense(index, p)
+        gradients = [real_view(gradient_of(index, p)) for index, p in moving]
         system, sweep_of = self._prepare(group, stage, key)
         sweeps: dict[torch.dtype, Sweep] = {}
-        for _, p in moving:
+        for (_, p), gradient in zip(moving, gradients, strict=True):
             if p.dtype not in sweeps:
                 sweeps[p.dtype] = sweep_of(p)
             if p not in flow.state:
-                flow.state[p] = first_state(flow, p, group, sweeps[p.dtype].scales, sweeps[p.dtype])
-        forces = [_force(p, sweeps[p.dtype]) for _, p in moving]
+                flow.state[p] = first_state(flow, p, group, gradient, sweeps[p.dtype].scales, sweeps[p.dtype])
+        forces = [_force(p, g, sweeps[p.dtype]) for (_, p), g in zip(moving, gradients, strict=True)]
         descended = -loss if group["maximize"] and loss is not None else loss  # climbing L is descending -L
         measured = measure(system, forces, descended, self._number)
-        for (index, p), given in zip(moving, measured, strict=True):
-            parameter, gradient = local(real_view(p)), local(real_view(cast("Tensor", p.grad)))
-            state = flow.state[p]
+        for (index, p), gradient, given in zip(moving, gradients, measured, strict=True):
+            theta, state = real_view(p), flow.state[p]
             fresh = bool(system.scalars) and not any(_is_set(state[name]) for name in system.scalars)
-            yield Row(sweeps[p.dtype], index, parameter, gradient, state, place(p), given, fresh)
+            yield Row(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), given, fresh)
 
     def _number(self, value: Tensor) -> float | Tensor:
         """On the CPU a Python number; elsewhere, or where the step may be captured, a tensor that nothing waits for."""
@@ -160,14 +158,5 @@ def _is_set(number: float | Tensor) -> bool:
     return isinstance(number, Tensor) or number != 0
 
 
-def _force(p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
-    return lambda: sweep.move.force(sweep.settings, real_view(cast("Tensor", p.grad)), real_view(p))
-
-
-def _require_dense(index: int, p: Tensor) -> None:
-    if cast("Tensor", p.grad).layout is not torch.strided:
-        raise InadmissibleValue(
-            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
-            "move every element. Build the embedding with sparse=False, or give it "
-            "torch.optim.SparseAdam."
-        )
+def _force(p: Tensor, gradient: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
+    return lambda: sweep.move.force(sweep.settings, gradient, real_view(p))
