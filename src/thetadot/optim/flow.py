@@ -284,16 +284,16 @@ class Flow(Optimizer):
             sweeps: dict[torch.dtype, Sweep] = {}
             for index, p in moving:
                 _require_dense(index, p)
-                dtype = p.dtype.to_real()
+                dtype = real_view(p).dtype
                 if dtype not in sweeps:
                     move = self._move(group, stage, dtype, real_view(p))
                     sweeps[dtype] = Sweep(move, scales, settings, key, self.options.differentiable)
                 if p not in self.state:
                     self.state[p] = first_state(self, p, group, scales, sweeps[dtype])
-            forces = [self._force(p, sweeps[p.dtype.to_real()]) for _, p in moving]
+            forces = [self._force(p, sweeps[real_view(p).dtype]) for _, p in moving]
             measured = measure(system, forces, loss, _number)
             for (index, p), given in zip(moving, measured, strict=True):
-                sweep = sweeps[p.dtype.to_real()]
+                sweep = sweeps[real_view(p).dtype]
                 grad = cast("Tensor", p.grad)
                 yield Row(sweep, index, local(real_view(p)), local(real_view(grad)), self.state[p], place(p), given)
 
