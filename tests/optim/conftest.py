@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from thetadot.optim import Adam, AdamW, GradientDescent, HeavyBall, ImplicitHeavyBall, Kramers, Langevin, Nesterov
+from thetadot.testing import Subject, Traits
 
 PLAIN = {
     "GradientDescent": GradientDescent,
@@ -37,6 +38,23 @@ KINDS = {
     "momentous": [name for name in PLAIN if name not in ("GradientDescent", "Langevin", "Adam", "AdamW")],
 }
 LR = 0.05
+SOLVING = ("ImplicitHeavyBall",)  # step(closure) solves an equation
+NEEDY = SOLVING  # step() needs a closure
+
+
+def subject(name):
+    """What the laws of thetadot.testing are run on."""
+    explicit = name not in SOLVING
+    traits = Traits(
+        lr=LR,
+        closure=name in NEEDY,
+        solves=not explicit,
+        noisy=name in NOISY,
+        momentum=name in KINDS["momentous"] or not explicit,
+        differentiable=explicit,
+        capturable=explicit,
+    )
+    return Subject(EVERY[name], traits)
 
 
 def build(name, params, lr=LR, **options):
@@ -103,6 +121,7 @@ def lab():
         closure_of=closure_of,
         run=run,
         saved=saved,
+        subject=subject,
         tensors=tensors,
         values=values,
     )

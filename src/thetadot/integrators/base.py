@@ -103,7 +103,7 @@ def name_of(concept: object) -> str:
 
 def require_mechanical(integrator: object, system: System) -> Mechanical:
     """The system, if it has a velocity and a friction."""
-    if not (hasattr(system, "friction") and hasattr(system, "temperature")):  # dynamo sees through no isinstance of this
+    if not (hasattr(system, "friction") and hasattr(system, "temperature")):  # isinstance, for dynamo too
         raise IncompatiblePair(
             f"{name_of(integrator)} steps a velocity against friction, and {name_of(system)} has none. "
             "Use DampedNewton or Kramers, or step this system with Euler or EulerMaruyama."

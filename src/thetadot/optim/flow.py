@@ -110,6 +110,8 @@ class Flow(Optimizer):
         self.integrator = integrator
         self.options = Options(**options)
         self.options.check(integrator)
+        if self.options.differentiable:
+            defaults["differentiable"] = True  # torch then takes parameters that are no leaves
         self.key = 0
         self._shared = self._swapped = False
         self._clock = torch.zeros((), dtype=torch.int64)
@@ -264,6 +266,7 @@ class Flow(Optimizer):
 
     def _rows(self, stage: int, loss: Any = None) -> Iterator[Row]:
         """All parameters that have a gradient, with everything that moves them."""
+        self._require_dense()
         number = 0
         clock = self._clock if self.options.capturable or torch.compiler.is_compiling() else self.steps
         key = derive(self.key, clock)
@@ -282,8 +285,7 @@ class Flow(Optimizer):
                 0.0 if averaging is None else averaging,
             )
             sweeps: dict[torch.dtype, Sweep] = {}
-            for index, p in moving:
-                _require_dense(index, p)
+            for _, p in moving:
                 dtype = real_view(p).dtype
                 if dtype not in sweeps:
                     move = self._move(group, stage, dtype, real_view(p))
@@ -313,6 +315,16 @@ class Flow(Optimizer):
 
     def _force(self, p: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
         return lambda: sweep.move.force(sweep.settings, real_view(cast("Tensor", p.grad)), real_view(p))
+
+    def _require_dense(self) -> None:
+        """Before anything is begun."""
+        for index, p in enumerate(p for group in self.param_groups for p in group["params"]):
+            if p.grad is not None and p.grad.layout is not torch.strided:
+                raise InadmissibleValue(
+                    f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
+                    "move every element. Build the embedding with sparse=False, or give it "
+                    "torch.optim.SparseAdam."
+                )
 
     def _solve(self, evaluate: Callable[[], Any]) -> None:
         """The implicit step; if it fails, no state is begun."""
@@ -366,12 +378,3 @@ def _number(value: Tensor) -> Scalar:
     if value.device.type == "cpu" and not torch.compiler.is_compiling() and not value.requires_grad:
         return float(value)
     return value
-
-
-def _require_dense(index: int, p: Tensor) -> None:
-    if cast("Tensor", p.grad).layout is not torch.strided:
-        raise InadmissibleValue(
-            f"parameter {index} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
-            "move every element. Build the embedding with sparse=False, or give it "
-            "torch.optim.SparseAdam."
-        )

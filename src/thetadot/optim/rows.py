@@ -72,7 +72,8 @@ class Row:
             drawn += 1
             return normal(like, key(drawn), sweep.move.wide, self.index)
 
-        state: State = {POSITION: like, **{name: local(value) for name, value in self.state.items()}, **self.measured}
+        start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
+        state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
         new = sweep.move(
             sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
         )
@@ -89,7 +90,7 @@ class Row:
             if name == POSITION:
                 continue
             old = self.state[name]
-            if isinstance(old, Tensor) and not self.sweep.keep:
+            if isinstance(old, Tensor) and not (self.sweep.keep or _write_is_lost(old)):
                 local(old).copy_(value) if isinstance(value, Tensor) else local(old).fill_(value)
             elif isinstance(old, Tensor) and isinstance(value, Tensor):
                 self.state[name] = value.to(old.dtype)
@@ -101,6 +102,11 @@ def step_plainly(rows: Iterable[Row]) -> None:
     """Run the rule on every row, in torch's own operations."""
     for row in rows:
         row.store(row.advance())
+
+
+def _write_is_lost(old: Tensor) -> bool:
+    """torch.compile drops what is written into a float64 tensor of shape () on the CPU: it takes it for a number."""
+    return torch.compiler.is_compiling() and old.dim() == 0 and old.device.type == "cpu"
 
 
 def is_sharded(x: Any) -> bool:
