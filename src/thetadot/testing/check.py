@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 class BrokenContract(ThetadotError, AssertionError):  # noqa: N818
-    """An optimizer breaks laws; the message lists each with what was seen."""
+    """An optimizer breaks laws; the message lists each with what was seen.
+
+    Attributes:
+        findings: what became of every law.
+    """
+
+    def __init__(self, message: str, findings: list[Finding]) -> None:
+        super().__init__(message)
+        self.findings = findings
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def check_optimizer(
     broken = [finding for finding in findings if finding.verdict == "broken"]
     if broken:
         lines = [f"  {finding.law.name}: {finding.law.sentence}\n    seen: {finding.seen}" for finding in broken]
-        raise BrokenContract(f"{len(broken)} of {len(findings)} laws are broken.\n" + "\n".join(lines))
+        raise BrokenContract(f"{len(broken)} of {len(findings)} laws are broken.\n" + "\n".join(lines), findings)
     return findings
 
 
