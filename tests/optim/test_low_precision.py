@@ -70,7 +70,9 @@ def test_rounding_is_right_in_the_mean(dtype, value):
 def test_what_the_dtype_holds_stays(dtype):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(50_000, generator=generator).to(dtype)
-    x = torch.cat((x, torch.tensor([0.0, -0.0, 1.0, torch.finfo(dtype).max, torch.finfo(dtype).smallest_normal], dtype=dtype)))
+    x = torch.cat(
+        (x, torch.tensor([0.0, -0.0, 1.0, torch.finfo(dtype).max, torch.finfo(dtype).smallest_normal], dtype=dtype))
+    )
     assert torch.equal(stochastic(x.float(), dtype, words(x, key=1)), x)
 
 
