@@ -135,7 +135,7 @@ def test_torchs_machinery_takes_our_classes(family, kwargs):
     inputs = common._get_optim_inputs_including_global_cliquey_kwargs("cpu", torch.float64, info)
     assert [each.kwargs["differentiable"] for each in inputs] == [False, True]
     for each in inputs:
-        params = parameters()
+        params = [p.clone() for p in parameters()] if each.kwargs["differentiable"] else parameters()
         run(info.optim_cls(params, **each.kwargs), params, steps=2)
         assert all(torch.isfinite(p).all() for p in params)
 

@@ -95,8 +95,8 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
     """
     if isinstance(value, Tensor) and value.numel() != 1:
         raise InadmissibleValue(
-            f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: pass a number or "
-            "a tensor of shape ()."
+            f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: "
+            "pass a number or a tensor of shape ()."
         )
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
