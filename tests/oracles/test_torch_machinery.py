@@ -78,12 +78,9 @@ CONFIGURATIONS = [
     for each in family.inputs()
 ]
 ERRORS = [
-    pytest.param(
-        family, each, id=f"{name}-{each.optimizer_error_input.desc if hasattr(each, 'optimizer_error_input') else n}"
-    )
+    pytest.param(family, each, id=f"{name}-{each.optimizer_error_input.desc}")
     for name, family in FAMILIES.items()
-    for n, each in enumerate(family.errors())
-    if not each.optimizer_error_input.kwargs.get("foreach")
+    for each in family.errors()
 ]
 
 
