@@ -1,7 +1,11 @@
 """One thread: the tensors are small, and timings then do not depend on the neighbours."""
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,6 +1,7 @@
 """The contract can fail: each broken optimizer is caught by the law of its fault, and torch's own are told apart."""
 
 import functools
+import inspect
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from thetadot.errors import InadmissibleValue
-from thetadot.optim import HeavyBall
+from thetadot.optim import Flow, HeavyBall
 from thetadot.testing import BrokenContract, Finding, Law, Traits, check_optimizer, expect, law, laws
 from thetadot.testing.laws.schedules import SCHEDULERS
 
@@ -29,6 +30,11 @@ def broken(build, traits=TRAITS, among=QUICK):
 # Faults, one each, in an optimizer that has none.
 
 
+def sound_step(optimizer, closure, **options):
+    """The step of the house without torch's hooks, which torch puts around the step of every class it has seen."""
+    return inspect.unwrap(Flow.step)(optimizer, closure, **options)
+
+
 class DecaysTheGradient(HeavyBall):
     """Writes weight decay into p.grad."""
 
@@ -38,14 +44,14 @@ class DecaysTheGradient(HeavyBall):
             for p in group["params"]:
                 if p.grad is not None and closure is None:
                     p.grad.add_(p, alpha=group["weight_decay"])
-        return super().step(closure, **options)
+        return sound_step(self, closure, **options)
 
 
 class ReplacesTheGradient(HeavyBall):
     """Leaves another tensor of the same values in p.grad."""
 
     def step(self, closure=None, **options):
-        returned = super().step(closure, **options)
+        returned = sound_step(self, closure, **options)
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None if p.grad is None else p.grad.clone()
@@ -59,7 +65,7 @@ class ForgetsMomentumWithoutClosure(HeavyBall):
         if closure is None:
             for state in self.state.values():
                 state["velocity"].zero_()
-        return super().step(closure, **options)
+        return sound_step(self, closure, **options)
 
 
 class LoadsByPosition(HeavyBall):
@@ -98,14 +104,14 @@ class CallsTheClosureTwice(HeavyBall):
         if closure is not None:
             with torch.enable_grad():
                 closure()
-        return super().step(closure, **options)
+        return sound_step(self, closure, **options)
 
 
 class ReturnsNothing(HeavyBall):
     """Drops the closure's loss."""
 
     def step(self, closure=None, **options):
-        super().step(closure, **options)
+        sound_step(self, closure, **options)
 
 
 class ConsumesRandomNumbers(HeavyBall):
@@ -113,7 +119,7 @@ class ConsumesRandomNumbers(HeavyBall):
 
     def step(self, closure=None, **options):
         torch.rand(1)
-        return super().step(closure, **options)
+        return sound_step(self, closure, **options)
 
 
 class CachesItsLr(HeavyBall):
@@ -134,7 +140,7 @@ class Contiguous(HeavyBall):
     """Moves parameters to new memory."""
 
     def step(self, closure=None, **options):
-        returned = super().step(closure, **options)
+        returned = sound_step(self, closure, **options)
         for group in self.param_groups:
             for p in group["params"]:
                 p.data = p.data.clone(memory_format=torch.contiguous_format)
@@ -149,7 +155,7 @@ class BeginsBeforeItChecks(HeavyBall):
         params = self.param_groups[0]["params"]
         if any(p.grad is not None and p.grad.is_sparse for p in params):
             params[0].add_(params[0].grad)
-        return super().step(closure, **options)
+        return sound_step(self, closure, **options)
 
 
 class LosesItsGroup(HeavyBall):
@@ -177,7 +183,7 @@ class TakesComplexForReal(HeavyBall):
         kept = [(p, p.grad) for group in self.param_groups for p in group["params"] if p.is_complex()]
         for p, grad in kept:
             p.grad = torch.complex(grad.real, torch.zeros_like(grad.real))
-        returned = super().step(closure, **options)
+        returned = sound_step(self, closure, **options)
         for p, grad in kept:
             p.grad = grad
         return returned
@@ -238,6 +244,26 @@ def test_to_stand_still_in_bfloat16_is_a_fault():
         "float16_parameters_take_small_steps",
     }
     assert broken(functools.partial(HeavyBall, momentum=0.0, low_precision="kahan"), among=PRECISE) == set()
+
+
+COMPILED = [each for each in laws() if each.about == "compilation"]
+
+
+class CountsInPython(HeavyBall):
+    """Branches on a count that no trace can hold."""
+
+    count = 0
+
+    def step(self, closure=None, **options):
+        self.count += 1
+        if self.count % 2:
+            return sound_step(self, closure, **options)
+        return sound_step(self, closure, **options)
+
+
+@pytest.mark.parametrize(("build", "found"), [(HeavyBall, set()), (CountsInPython, {"a_compiled_step_is_traced_once"})])
+def test_a_step_that_must_be_traced_again_is_a_fault(build, found):
+    assert broken(build, Traits(momentum=True, capturable=True), COMPILED) == found
 
 
 def test_every_scheduler_of_torch_is_among_the_laws():

@@ -11,11 +11,11 @@ from thetadot.testing.compare import expect_close, expect_moved
 from thetadot.testing.law import law
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from thetadot.testing.subject import Subject
 
-_SHAPES = ((3, 2), (4,), (1,))  # torch.compile loses writes to float64 tensors of shape () on the CPU
+SHAPES = ((3, 2), (4,), (1,))  # torch.compile loses writes to float64 tensors of shape () on the CPU
 _LRS, _MOMENTA = (1.0, 0.5, 0.25, 0.8), (0.9, 0.8, 0.7, 0.95)
 
 
@@ -26,14 +26,16 @@ def _stepper(optimizer: Any) -> Callable[[], Any]:
     return step
 
 
-def compiled_and_eager(subject: Subject, backend: str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def compiled_and_eager(
+    subject: Subject, backend: str, shapes: Sequence[tuple[int, ...]] = SHAPES
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Parameters after the same schedule with a compiled step and with a plain one.
 
     Settings are tensors that are written to. A second trace is an error.
     """
     sides = []
     for compiled in (True, False):
-        params = subject.tensors(shapes=_SHAPES)
+        params = subject.tensors(shapes=shapes)
         tensors = {"lr": torch.tensor(subject.traits.lr, dtype=torch.float64)}
         if subject.traits.momentum:
             tensors["momentum"] = torch.tensor(0.9, dtype=torch.float64)
@@ -60,5 +62,5 @@ def a_compiled_step_is_traced_once(subject: Subject) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own, of torch.jit
         compiled, plain = compiled_and_eager(subject, "aot_eager")
-    expect_moved(plain, subject.tensors(shapes=_SHAPES), "the schedule")
+    expect_moved(plain, subject.tensors(shapes=SHAPES), "the schedule")
     expect_close(compiled, plain, 1e-12, "compiled and plain")
