@@ -42,7 +42,9 @@ def compiled_and_eager(
         optimizer = subject.optimizer(params, capturable=True, **tensors)
         if hasattr(optimizer, "init_state"):
             optimizer.init_state()
-        step: Any = torch.compile(_stepper(optimizer), backend=backend) if compiled else (optimizer.step)
+        step: Any = (
+            torch.compile(_stepper(optimizer), backend=backend, fullgraph=True) if compiled else (optimizer.step)
+        )
         for n, (lr, momentum) in enumerate(zip(_LRS, _MOMENTA, strict=True)):
             tensors["lr"].fill_(subject.traits.lr * lr)
             if "momentum" in tensors:
@@ -58,7 +60,7 @@ def compiled_and_eager(
 
 @law(applies=lambda traits: traits.capturable and not traits.closure, slow=True)
 def a_compiled_step_is_traced_once(subject: Subject) -> None:
-    """With lr and momentum in tensors, a step is traced once for a whole schedule, and moves as the plain one."""
+    """With settings in tensors a step is one graph, traced once for a whole schedule, and moves as the plain one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own, of torch.jit
         compiled, plain = compiled_and_eager(subject, "aot_eager")

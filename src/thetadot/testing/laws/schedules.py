@@ -104,7 +104,12 @@ def every_scheduler_of_torch_moves_the_run(subject: Subject) -> None:
         expect(all(torch.isfinite(p).all() for p in params), "a parameter is not finite")
         expect_close(params, others, 1e-10 if subject.traits.solves else 1e-14, "by scheduler and by hand")
 
-    _each(experiment, SCHEDULERS)
+    few = (
+        "StepLR",
+        "OneCycleLR",
+        "ReduceLROnPlateau",
+    )  # solving takes its time
+    _each(experiment, few if subject.traits.solves else SCHEDULERS)
 
 
 @law(applies=lambda traits: traits.momentum)
