@@ -11,7 +11,7 @@ from thetadot.testing.law import expect, law
 if TYPE_CHECKING:
     from thetadot.testing.subject import Subject
 
-_ELEMENTS, _STEPS = 1024, 100
+_ELEMENTS, _STEPS = 1024, 200
 
 
 def _mean_displacement(subject: Subject, dtype: torch.dtype) -> float:
@@ -27,7 +27,7 @@ def _moves(subject: Subject, dtype: torch.dtype) -> None:
     wide, narrow = _mean_displacement(subject, torch.float64), _mean_displacement(subject, dtype)
     expect(wide != 0, "the float64 run does not move at a constant gradient")
     expect(
-        abs(narrow - wide) < 0.05 * abs(wide) + torch.finfo(dtype).eps / 2,
+        abs(narrow - wide) < 0.05 * abs(wide) + torch.finfo(dtype).eps / 4,
         f"{_STEPS} steps at lr=1e-4 from 1: float64 goes {wide:.4f}, {dtype} {narrow:.4f}",
     )
 
