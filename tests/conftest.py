@@ -1,5 +1,6 @@
 """One thread: the tensors are small, and timings then do not depend on the neighbours."""
 
+import hypothesis
 import pytest
 import torch
 from hypothesis import settings
@@ -8,6 +9,9 @@ settings.register_profile(
     "patient", deadline=None
 )  # a first step imports what torch loads lazily; neighbours take time
 settings.load_profile("patient")
+
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -49,4 +49,4 @@ def stochastic(x: Tensor, dtype: torch.dtype, words: Tensor) -> Tensor:
     if dtype is torch.float16:  # below 2⁻¹⁴ its steps are all 2⁻²⁴
         uniform = (words & 0xFFFFFF).to(torch.float32) * 2.0**-24
         rounded = torch.where(x.abs() < 2.0**-14, (x * 2.0**24 + uniform).floor() * 2.0**-24, rounded)
-    return rounded.to(dtype)
+    return torch.where(x == x, rounded, x).to(dtype)  # noqa: PLR0124 - the bits of a nan carry into numbers

@@ -26,6 +26,7 @@ from thetadot.optim import (
     RMSprop,
     SignDescent,
 )
+from thetadot.testing import Subject, Traits
 
 PLAIN = {
     "GradientDescent": GradientDescent,
@@ -61,6 +62,23 @@ KINDS = {
     "momentous": list(MOMENTOUS),
 }
 LR = 0.05
+SOLVING = ("ImplicitHeavyBall",)  # step(closure) solves an equation
+NEEDY = (*SOLVING, "Polyak")  # step() needs a closure
+
+
+def subject(name):
+    """What the laws of thetadot.testing are run on."""
+    explicit = name not in SOLVING
+    traits = Traits(
+        lr=LR,
+        closure=name in NEEDY,
+        solves=not explicit,
+        noisy=name in NOISY,
+        momentum=name in KINDS["momentous"] or not explicit,
+        differentiable=explicit,
+        capturable=explicit,
+    )
+    return Subject(EVERY[name], traits)
 
 
 def build(name, params, lr=LR, **options):
@@ -128,6 +146,7 @@ def lab():
         closure_of=closure_of,
         run=run,
         saved=saved,
+        subject=subject,
         tensors=tensors,
         values=values,
     )

@@ -18,20 +18,6 @@ def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def test_the_global_generator_is_not_consumed_by_noise(lab, noisy):
-    params = lab.tensors()
-    optimizer = lab.build(noisy, params)
-    before = torch.get_rng_state()
-    lab.run(optimizer, params)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_quiet_optimizer_consumes_nothing_at_all(lab, quiet):
-    before = torch.get_rng_state()
-    lab.build(quiet, lab.tensors())
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_the_same_seed_gives_the_same_noise_and_another_another(lab, noisy):
     runs = []
     for seed in (1, 1, 2):

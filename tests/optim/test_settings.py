@@ -1,26 +1,10 @@
-"""Settings: zero, out of range, and moved by every scheduler of torch."""
+"""Settings: out of range."""
 
 import pytest
 import torch
-from torch.optim import lr_scheduler as sched
 
 from thetadot.errors import InadmissibleValue
 from thetadot.optim import HeavyBall
-
-# Zero and bad settings.
-
-
-@pytest.mark.parametrize("tensor", [False, True])
-def test_a_step_at_lr_0_keeps_the_parameters(lab, every, tensor):
-    params = lab.tensors()
-    optimizer = lab.build(every, params, lr=torch.tensor(0.0) if tensor else 0.0, weight_decay=0.1)
-    lab.run(optimizer, params, 3)
-    lab.assert_equal(params, lab.tensors())
-    optimizer.param_groups[0]["lr"] = lab.LR
-    lab.run(optimizer, params, 3)
-    assert all(torch.isfinite(p).all() for p in params)
-    assert not torch.equal(params[0], lab.tensors()[0])
-
 
 NAN, INF = float("nan"), float("inf")
 
@@ -60,58 +44,3 @@ def test_unknown_modes_are_refused(lab, plain):
         lab.build(plain, lab.tensors(), weight_decay_mode="L2")
     with pytest.raises(InadmissibleValue, match="start='half' is unknown"):
         HeavyBall(lab.tensors(), lab.LR, start="half")
-
-
-# Schedulers.
-
-
-SCHEDULERS = {
-    "LambdaLR": lambda o: sched.LambdaLR(o, lambda n: 0.9**n),
-    "MultiplicativeLR": lambda o: sched.MultiplicativeLR(o, lambda _: 0.95),
-    "StepLR": lambda o: sched.StepLR(o, 2),
-    "MultiStepLR": lambda o: sched.MultiStepLR(o, [2, 4]),
-    "ConstantLR": lambda o: sched.ConstantLR(o, 0.5, 3),
-    "LinearLR": lambda o: sched.LinearLR(o, 0.1),
-    "ExponentialLR": lambda o: sched.ExponentialLR(o, 0.9),
-    "CosineAnnealingLR": lambda o: sched.CosineAnnealingLR(o, 6),
-    "CosineAnnealingWarmRestarts": lambda o: sched.CosineAnnealingWarmRestarts(o, 3),
-    "PolynomialLR": lambda o: sched.PolynomialLR(o, 6),
-    "ReduceLROnPlateau": lambda o: sched.ReduceLROnPlateau(o, patience=0),
-    "CyclicLR": lambda o: sched.CyclicLR(o, 0.01, 0.1, 2, cycle_momentum=cycles(o)),
-    "OneCycleLR": lambda o: sched.OneCycleLR(o, 0.1, 8, cycle_momentum=cycles(o)),
-    "SequentialLR": lambda o: sched.SequentialLR(
-        o, [sched.LinearLR(o, 0.1, total_iters=2), sched.CosineAnnealingLR(o, 4)], [2]
-    ),
-    "ChainedScheduler": lambda o: sched.ChainedScheduler([sched.LinearLR(o, 0.1), sched.ExponentialLR(o, 0.9)]),
-}
-
-
-def cycles(optimizer):
-    return not {"momentum", "betas"}.isdisjoint(optimizer.param_groups[0])
-
-
-def test_no_scheduler_of_torch_is_missing_here():
-    bases = {"LRScheduler"}
-    theirs = {
-        name
-        for name, value in vars(sched).items()
-        if isinstance(value, type) and issubclass(value, sched.LRScheduler) and not name.startswith("_")
-    }
-    assert theirs - bases == set(SCHEDULERS)
-
-
-@pytest.mark.parametrize("schedule", SCHEDULERS)
-def test_every_scheduler_of_torch_runs(lab, every, schedule):
-    params = lab.tensors()
-    optimizer = lab.build(every, params)
-    scheduler = SCHEDULERS[schedule](optimizer)
-    closure, seen = lab.closure_of(optimizer, params), []
-    for _ in range(6):
-        loss = optimizer.step(closure)
-        seen.append(float(optimizer.param_groups[0]["lr"]))
-        if schedule == "ReduceLROnPlateau":
-            scheduler.step(float(loss.detach()) * 0 + 1.0)
-        else:
-            scheduler.step()
-    assert len(set(seen)) > 1
-    assert all(torch.isfinite(p).all() for p in params)

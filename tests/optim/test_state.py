@@ -2,59 +2,12 @@
 
 import copy
 import functools
-import pickle
 
 import pytest
 import torch
 
 from thetadot.errors import DamagedFile, InadmissibleValue
 from thetadot.optim import HeavyBall, Nesterov
-
-# Copies and pickles.
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
-def test_copies_continue_identically(lab, every, duplicate):
-    params = lab.tensors()
-    optimizer = lab.build(every, params)
-    lab.run(optimizer, params)
-    twins, twin = duplicate((params, optimizer))
-    assert all(p is not q for p, q in zip(params, twins, strict=True))
-    lab.run(optimizer, params)
-    lab.run(twin, twins)
-    lab.assert_equal(params, twins)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_a_saved_run_continues_bit_for_bit(lab, every, dtype):
-    params = lab.tensors(dtype)
-    optimizer = lab.build(every, params)
-    lab.run(optimizer, params)
-    file, others = lab.saved(optimizer), [p.detach().clone().requires_grad_() for p in params]
-    resumed = lab.build(every, others, lr=0.9)  # settings come from the file
-    if every in lab.NOISY:
-        resumed.key = 0
-    resumed.load_state_dict(file)
-    lab.run(optimizer, params)
-    lab.run(resumed, others)
-    lab.assert_equal(params, others)
-    for p, q in zip(params, others, strict=True):
-        for word, value in optimizer.state[p].items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(resumed.state[q][word]))
-            assert torch.as_tensor(value).dtype is torch.as_tensor(resumed.state[q][word]).dtype
-
-
-def test_a_state_dict_is_not_changed_by_loading_or_running(lab, plain):
-    params = lab.tensors()
-    optimizer = lab.build(plain, params)
-    lab.run(optimizer, params)
-    file = copy.deepcopy(optimizer.state_dict())
-    kept = copy.deepcopy(file)
-    optimizer.load_state_dict(file)
-    lab.run(optimizer, params)
-    for index, state in kept["state"].items():
-        for word, value in state.items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(file["state"][index][word]))
 
 
 def test_velocity_is_float32_beside_bfloat16(lab, momentous):
@@ -149,15 +102,6 @@ def test_a_state_of_another_shape_is_refused(lab, word, shape):
     before = snapshot(optimizer)
     with pytest.raises(DamagedFile, match=r"velocity of shape .* here it has \(3, 2\)"):
         optimizer.load_state_dict(spoiled(before[0], ("state", 0, word), torch.zeros(shape)))
-    assert_as_before(optimizer, before)
-
-
-def test_inadmissible_settings_in_a_state_dict_are_refused(lab, every):
-    params = lab.tensors()
-    optimizer = lab.build(every, params)
-    before = snapshot(optimizer)
-    with pytest.raises(InadmissibleValue, match="lr=-1"):
-        optimizer.load_state_dict(spoiled(before[0], ("param_groups", 0, "lr"), -1.0))
     assert_as_before(optimizer, before)
 
 

@@ -10,7 +10,6 @@ stage needs no closure in an optimizer.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
@@ -103,15 +102,10 @@ def name_of(concept: object) -> str:
     return type(concept).__name__
 
 
-@cache
-def _mechanical(kind: type) -> bool:
-    """As isinstance(system, Mechanical), which takes longer than a small step."""
-    return all(hasattr(kind, name) or name in kind.__annotations__ for name in ("friction", "temperature", "increment"))
-
-
 def require_mechanical(integrator: object, system: System) -> Mechanical:
     """The system, if it has a velocity and a friction."""
-    if not _mechanical(type(system)):
+    # as isinstance(system, Mechanical), which dynamo cannot follow and which takes longer than a small step
+    if not (hasattr(system, "friction") and hasattr(system, "temperature")):
         raise IncompatiblePair(
             f"{name_of(integrator)} steps a velocity against friction, and {name_of(system)} has none. "
             "Use DampedNewton or Kramers, or step this system with Euler or EulerMaruyama."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 
 if TYPE_CHECKING:
@@ -100,6 +102,11 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         ...
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise InadmissibleValue(
+            f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: "
+            "pass a number or a tensor of shape ()."
+        )
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(

@@ -123,7 +123,7 @@ class Launch:
         self.states = [row.state for row in rows]
         self.measured = [row.measured for row in rows]
         self.parameters = [row.parameter for row in rows]
-        self.dtypes = {first.gradient.dtype}
+        self.kinds = {(first.gradient.dtype, torch.strided)}
         self.names = [name for name in first.state if name not in sweep.numbers]
         self.numbers = [name for name in first.state if name in sweep.numbers]
         arrays = _arrays(first)
@@ -157,7 +157,7 @@ class Launch:
         return (
             len(gradients) == len(self.parameters)
             and set(map(type, gradients)) == _TENSORS
-            and {gradient.dtype for gradient in gradients} == self.dtypes
+            and {(gradient.dtype, gradient.layout) for gradient in gradients} == self.kinds
             and all(map(Tensor.is_contiguous, gradients))
             and sweep.move == self.sweep.move
             and structure(sweep.scales) == self.scales

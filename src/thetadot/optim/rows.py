@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from thetadot.optim.shards import local
@@ -95,7 +96,7 @@ class Row:
             if name == POSITION:
                 continue
             old = self.state[name]
-            if isinstance(old, Tensor) and not self.sweep.keep:
+            if isinstance(old, Tensor) and not (self.sweep.keep or _write_is_lost(old)):
                 local(old).copy_(value) if isinstance(value, Tensor) else local(old).fill_(value)
             elif isinstance(old, Tensor) and isinstance(value, Tensor):
                 self.state[name] = value.to(old.dtype)
@@ -107,3 +108,8 @@ def step_plainly(rows: Iterable[Row]) -> None:
     """Run the rule on every row, in torch's own operations."""
     for row in rows:
         row.store(row.advance())
+
+
+def _write_is_lost(old: Tensor) -> bool:
+    """torch.compile drops what is written into a float64 tensor of shape () on the CPU: it takes it for a number."""
+    return torch.compiler.is_compiling() and old.dim() == 0 and old.device.type == "cpu"

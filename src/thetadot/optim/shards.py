@@ -61,6 +61,16 @@ def alike(x: Tensor, y: Tensor) -> bool:
     return bool(one.device_mesh == other.device_mesh and one.placements == other.placements)
 
 
+def refuse_sparse(number: int, p: Tensor) -> None:
+    """Raise InadmissibleValue where p.grad is sparse."""
+    if p.grad is not None and p.grad.layout is not torch.strided:
+        raise InadmissibleValue(
+            f"parameter {number} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
+            "move every element. Build the embedding with sparse=False, or give it "
+            "torch.optim.SparseAdam."
+        )
+
+
 def gradient_of(number: int, p: Tensor) -> Tensor:
     """``p.grad``, lying over the ranks as ``p`` does.
 
@@ -69,13 +79,8 @@ def gradient_of(number: int, p: Tensor) -> Tensor:
     Raises:
         InadmissibleValue: the gradient is sparse, or only one of the two is spread over ranks.
     """
+    refuse_sparse(number, p)
     grad = cast("Tensor", p.grad)
-    if grad.layout is not torch.strided:
-        raise InadmissibleValue(
-            f"parameter {number} of shape {tuple(p.shape)} has a sparse gradient: momentum and decay "
-            "move every element. Build the embedding with sparse=False, or give it "
-            "torch.optim.SparseAdam."
-        )
     if alike(p, grad):
         return grad
     ours, theirs = cast("Any", p), cast("Any", grad)

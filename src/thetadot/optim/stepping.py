@@ -15,7 +15,7 @@ from thetadot.optim.launch import Launch, launch
 from thetadot.optim.measures import measure
 from thetadot.optim.move import Move, Settings
 from thetadot.optim.rows import Row, Sweep
-from thetadot.optim.shards import gradient_of, is_sharded, local, place
+from thetadot.optim.shards import gradient_of, is_sharded, local, place, refuse_sparse
 from thetadot.optim.states import first_state, variables
 from thetadot.random import derive
 from thetadot.tensors import accumulation_dtype, real_view
@@ -82,6 +82,7 @@ class Stepping:
         return True
 
     def _gather(self, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> None:
+        self._require_dense()
         by_sweep: dict[int, list[Row]] = {}
         for row in self._rows(group, stage, key, first, loss):
             by_sweep.setdefault(id(row.sweep), []).append(row)
@@ -90,6 +91,11 @@ class Stepping:
             done = launch(rows, self.flow.options.compile)
             if done is not None and _repeatable(rows, group["params"]):
                 self.launches[number, stage] = done
+
+    def _require_dense(self) -> None:
+        """Before anything is begun."""
+        for index, p in enumerate(p for group in self.flow.param_groups for p in group["params"]):
+            refuse_sparse(index, p)
 
     def _prepare(self, group: Group, stage: int, key: int | Tensor) -> tuple[System, Callable[[Tensor], Sweep]]:
         """The group's system, and what makes the sweep of a parameter."""
@@ -107,8 +113,8 @@ class Stepping:
                 maximize=group["maximize"],
                 decay="none" if none else group["weight_decay_mode"],
                 averaging=memory is not None,
-                storage=p.dtype.to_real(),
-                wide=accumulation_dtype(p).to_real(),
+                storage=real_view(p).dtype,
+                wide=accumulation_dtype(real_view(p)),
                 low_precision=flow.options.low_precision,
             )
             _, numbers = variables(flow, p, group, system)
