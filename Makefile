@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	$(BIN)/thetadot run $(TASK) $(ARGS)
 
 test: $(VENV)/.developing
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: lint types imports examples
 

@@ -55,6 +55,16 @@ def log(x: Scalar) -> Scalar:
     return x.log()
 
 
+def sign(x: torch.Tensor) -> torch.Tensor:
+    """-1, 0 or 1; not a number where x is none, which torch takes for 0.
+
+    Example:
+        >>> sign(torch.tensor([-2.0, 0.0, math.nan]))
+        tensor([-1.,  0., nan])
+    """
+    return torch.where(x == x, x.sign(), x)  # noqa: PLR0124 - only nan is not itself
+
+
 def larger(x: Scalar, y: Scalar) -> Scalar:
     """max(x, y); not a number where x is none.
 

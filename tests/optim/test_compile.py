@@ -43,7 +43,8 @@ def test_a_compiled_step_is_traced_once_and_is_the_plain_step(name):
     build, traits, backend = REPRESENTATIVES[name]
     shapes = ((4,),) if traits.noisy else SHAPES  # every tensor traces the cipher again
     compiled, plain = compiled_and_eager(Subject(build, traits), backend, shapes)
-    assert distance(compiled, plain) < 1e-12
+    # torch's own root of float32 is off by a unit in the last place, ours is not
+    assert distance(compiled, plain) < (1e-7 if traits.noisy else 1e-12)
 
 
 def model():

@@ -46,7 +46,7 @@ def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
     Raises:
         CannotCompile: compile=True or "inductor", and it cannot be.
     """
-    elsewhere = compiled == "inductor" or (compiled is not False and rows[0].parameter.device.type != "cpu")
+    elsewhere = compiled == "inductor" or (compiled is not False and rows[0].parameter.device.type == "cuda")
     able, rest = _split(rows, inductor.able if elsewhere else _able)
     done = None
     if able and compiled is not False:

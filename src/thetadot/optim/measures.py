@@ -74,8 +74,9 @@ def _loss(system: System, loss: Any) -> Any:
     if isinstance(loss, torch.Tensor):
         if loss.numel() != 1:
             raise InadmissibleValue(f"loss of shape {tuple(loss.shape)} is not one number. Pass its mean or sum.")
-        loss = loss.detach().reshape(())
-        if loss.device.type != "cpu" or torch.compiler.is_compiling():
+        recorded = torch.is_grad_enabled()  # only a step that is differentiated is taken so
+        loss = (loss if recorded else loss.detach()).reshape(())
+        if recorded or loss.device.type != "cpu" or torch.compiler.is_compiling():
             return ranks.mean(loss)
     value = ranks.mean(float(loss))
     require(

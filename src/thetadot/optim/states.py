@@ -38,7 +38,7 @@ def first_state(
     for name, value in first.items():
         if name in system.scalars and isinstance(value, Tensor):  # read off the parameter: the same on all its shards
             (size,) = wholes([value])
-            first[name] = size.double() if tensors else float(size)
+            first[name] = size.double() if tensors or size.is_meta else float(size)
     if group["averaging"] is not None:
         first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
         first[AVERAGE_COUNT] = 0.0

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.errors import require
 from thetadot.systems.base import TINY
-from thetadot.tensors import larger, smaller, sqrt
+from thetadot.tensors import larger, sign, smaller, sqrt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ class SignFlow:
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor:  # noqa: ARG002
         """-γ sign ∇L."""
-        return -step * gradient.sign()
+        return -step * sign(gradient)
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
         """No noise."""
