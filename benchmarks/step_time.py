@@ -163,7 +163,8 @@ def ratio(times: list[float], references: list[float]) -> tuple[float, float, fl
 def start() -> None:
     """The first two steps of a fresh process on the reference workload."""
     code = (
-        "import sys, time; sys.path.insert(0, {here!r}); import step_time as s, torch; torch.set_num_threads({threads})\n"
+        "import sys, time; sys.path.insert(0, {here!r})\n"
+        "import step_time as s, torch; torch.set_num_threads({threads})\n"
         "o = s.cases(scheduled=True)[{case!r}][0](s.parameters(s.SHAPES['reference']))\n"
         "for _ in range(2):\n    t = time.perf_counter(); o.step(); print(time.perf_counter() - t)"
     )
