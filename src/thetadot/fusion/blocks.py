@@ -8,6 +8,7 @@ operations round once where the program rounds twice: results are the program's 
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -52,37 +53,77 @@ class Blocks:
     """
 
     def __init__(self, program: Program) -> None:
-        arrays = {program.kinds[node] for node in program.nodes if program.kinds[node] != NUMBER}
-        if len(arrays - {torch.bool}) > 1:
+        dtypes = {program.kinds[node] for node in program.nodes if program.kinds[node] != NUMBER}
+        if len(dtypes - {torch.bool}) > 1:
             raise CannotCompile("the rule converts between dtypes.")
         self.arrays = tuple(n for n, node in program.inputs.items() if program.kinds[node] not in (NUMBER, torch.int64))
         writer = _Rewriter(program)
         self._prepare, self._block = writer.functions(self.arrays)
         self.scratch = writer.scratch
 
-    def __call__(
-        self, numbers: Mapping[str, float], arrays: Mapping[str, Tensor], draw: Callable[[str, Tensor, int], Tensor]
-    ) -> dict[str, Any]:
-        """Run on the arrays in place; returns the outputs that are numbers.
+    def prepare(self, numbers: Mapping[str, float]) -> tuple[dict[str, Any], list[Any]]:
+        """The outputs that are numbers, and the numbers that a block needs."""
+        outputs, inner = self._prepare(numbers)
+        return outputs, inner
+
+    def pieces(self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str]) -> list[list[Piece]]:
+        """Every row of ``tensors``, which are called ``names``, cut into blocks that are run one after the other.
+
+        All are contiguous and of one dtype.
+        """
+        longest = max((min(row[0].numel(), BLOCK) for row in tensors), default=0)
+        scratch = [tensors[0][0].new_empty(longest) for _ in range(self.scratch)]
+        found = []
+        for row in tensors:
+            count = row[0].numel()
+            cut = []
+            for start in range(0, max(count, 1), BLOCK):
+                end = min(start + BLOCK, count)
+                parts = row if count <= BLOCK else [tensor.view(-1)[start:end] for tensor in row]
+                buffers = [buffer[: end - start].view(parts[0].shape) for buffer in scratch]
+                cut.append(Piece(start, end, dict(zip(names, parts, strict=True)), buffers, whole=count <= BLOCK))
+            found.append(cut)
+        return found
+
+    def run(
+        self,
+        pieces: Sequence[Piece],
+        gradient: Tensor,
+        inner: Sequence[Any],
+        draw: Callable[[str, Tensor, int], Tensor],
+    ) -> None:
+        """Run on one row, in place.
 
         Args:
-            numbers: by name.
-            arrays: contiguous, of one shape; draws are not among them.
-            draw: the noise of a name for a block that begins at an element.
+            pieces: of the row.
+            gradient: contiguous.
+            inner: numbers, as :meth:`prepare` gave them.
+            draw: the noise of a name, for a block like a tensor that begins at an element.
         """
-        outputs, inner = self._prepare(numbers)
-        flat = {name: array.view(-1) for name, array in arrays.items()}
-        first = next(iter(flat.values()))
-        count = first.numel()
-        scratch = [first.new_empty(min(count, BLOCK)) for _ in range(self.scratch)]
-        for start in range(0, count, BLOCK):
-            end = min(start + BLOCK, count)
-            whole = count <= BLOCK
-            piece = flat if whole else {name: array[start:end] for name, array in flat.items()}
-            like = piece[next(iter(piece))]
-            given = [piece[n] if n in piece else draw(n, like, start) for n in self.arrays]
-            self._block(*given, *[buffer[: end - start] for buffer in scratch], *inner)
-        return dict(outputs)
+        for piece in pieces:
+            held = piece.held
+            held["gradient"] = gradient if piece.whole else gradient.view(-1)[piece.start : piece.end]
+            given = [held[n] if n in held else draw(n, held["gradient"], piece.start) for n in self.arrays]
+            self._block(*given, *piece.scratch, *inner)
+            del held["gradient"]
+
+
+@dataclass
+class Piece:
+    """A block of one row.
+
+    Attributes:
+        start, end: its elements.
+        held: its tensors by name.
+        scratch: buffers of its shape.
+        whole: whether it is all of the row.
+    """
+
+    start: int
+    end: int
+    held: dict[str, Tensor]
+    scratch: list[Tensor]
+    whole: bool
 
 
 class _Rewriter:

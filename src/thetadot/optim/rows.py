@@ -53,7 +53,7 @@ class Row:
         state: the live state, as the optimizer keeps it.
         index: of the first element in the whole parameter, or of every element.
         measured: numbers that the rule needs and does not keep.
-        fresh: whether the system's own numbers are all 0 still, which its rule may treat as a case of its own.
+        fresh: names of the system's own numbers where all are 0 still, which its rule may treat as a case of its own.
     """
 
     sweep: Sweep
@@ -63,7 +63,7 @@ class Row:
     state: dict[str, Any]
     index: int | Tensor
     measured: dict[str, Any]
-    fresh: bool = False
+    fresh: tuple[str, ...] = ()
 
     def advance(self, at: Tensor | None = None) -> State:
         """The state after the stage; nothing is written."""

@@ -83,13 +83,13 @@ class Stepping:
 
     def _gather(self, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> None:
         self._require_dense()
-        by_sweep: dict[int, list[Row]] = {}
+        alike: dict[tuple[int, tuple[str, ...]], list[Row]] = {}
         for row in self._rows(group, stage, key, first, loss):
-            by_sweep.setdefault(id(row.sweep), []).append(row)
+            alike.setdefault((id(row.sweep), row.fresh), []).append(row)
         self.launches.pop((number, stage), None)
-        for rows in by_sweep.values():
+        for rows in alike.values():
             done = launch(rows, self.flow.options.compile)
-            if done is not None and _repeatable(rows, group["params"]):
+            if done is not None and done.repeatable and _lasting(rows, group["params"]):
                 self.launches[number, stage] = done
 
     def _require_dense(self) -> None:
@@ -140,7 +140,7 @@ class Stepping:
         measured = measure(system, forces, descended, self._number)
         for (index, p), gradient, given in zip(moving, gradients, measured, strict=True):
             theta, state = real_view(p), flow.state[p]
-            fresh = bool(system.scalars) and not any(_is_set(state[name]) for name in system.scalars)
+            fresh = () if any(_is_set(state[name]) for name in system.scalars) else tuple(system.scalars)
             yield Row(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), given, fresh)
 
     def _number(self, value: Tensor) -> float | Tensor:
@@ -150,13 +150,12 @@ class Stepping:
         return value
 
 
-def _repeatable(rows: list[Row], params: list[Tensor]) -> bool:
-    """Whether a launch of ``rows`` holds all that the next step needs: no views made for it, nothing to measure."""
+def _lasting(rows: list[Row], params: list[Tensor]) -> bool:
+    """Whether ``rows`` are all of the group's parameters, themselves and not views made for this step."""
     return (
         len(rows) == len(params)
         and all(row.parameter is p and p.is_contiguous() for row, p in zip(rows, params, strict=True))
         and not any(is_sharded(value) for row in rows for value in row.state.values())
-        and not rows[0].measured
     )
 
 
