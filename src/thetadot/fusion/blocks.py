@@ -60,6 +60,8 @@ class Blocks:
         writer = _Rewriter(program)
         self._prepare, self._block = writer.functions(self.arrays)
         self.scratch = writer.scratch
+        self._gradient = self.arrays.index("gradient")
+        self.draws = [(i, name) for i, name in enumerate(self.arrays) if name.startswith("draw")]
 
     def prepare(self, numbers: Mapping[str, float]) -> tuple[dict[str, Any], list[Any]]:
         """The outputs that are numbers, and the numbers that a block needs."""
@@ -80,8 +82,10 @@ class Blocks:
             for start in range(0, max(count, 1), BLOCK):
                 end = min(start + BLOCK, count)
                 parts = row if count <= BLOCK else [tensor.view(-1)[start:end] for tensor in row]
+                held = dict(zip(names, parts, strict=True))
                 buffers = [buffer[: end - start].view(parts[0].shape) for buffer in scratch]
-                cut.append(Piece(start, end, dict(zip(names, parts, strict=True)), buffers, whole=count <= BLOCK))
+                arguments = [*(held.get(name) for name in self.arrays), *buffers]
+                cut.append(Piece(start, end, arguments, whole=count <= BLOCK))
             found.append(cut)
         return found
 
@@ -90,7 +94,7 @@ class Blocks:
         pieces: Sequence[Piece],
         gradient: Tensor,
         inner: Sequence[Any],
-        draw: Callable[[str, Tensor, int], Tensor],
+        draw: Callable[[str, Tensor, int], Tensor] | None = None,
     ) -> None:
         """Run on one row, in place.
 
@@ -101,11 +105,14 @@ class Blocks:
             draw: the noise of a name, for a block like a tensor that begins at an element.
         """
         for piece in pieces:
-            held = piece.held
-            held["gradient"] = gradient if piece.whole else gradient.view(-1)[piece.start : piece.end]
-            given = [held[n] if n in held else draw(n, held["gradient"], piece.start) for n in self.arrays]
-            self._block(*given, *piece.scratch, *inner)
-            del held["gradient"]
+            arguments = piece.arguments
+            part = gradient if piece.whole else gradient.view(-1)[piece.start : piece.end]
+            arguments[self._gradient] = part
+            if draw is not None:
+                for place, name in self.draws:
+                    arguments[place] = draw(name, part, piece.start)
+            self._block(*arguments, *inner)
+            arguments[self._gradient] = None  # not kept alive
 
 
 @dataclass
@@ -114,15 +121,13 @@ class Piece:
 
     Attributes:
         start, end: its elements.
-        held: its tensors by name.
-        scratch: buffers of its shape.
+        arguments: of the block's function: its tensors, empty places for gradient and noise, buffers.
         whole: whether it is all of the row.
     """
 
     start: int
     end: int
-    held: dict[str, Tensor]
-    scratch: list[Tensor]
+    arguments: list[Any]
     whole: bool
 
 
@@ -240,7 +245,11 @@ class _Rewriter:
                 _number_first(graph, target, operands, out)
             else:
                 extra = {name: numbers[number.place] for name, number in keywords.items()}
-                graph.call_function(function, tuple(operands), {**extra, "out": out})
+                inplace = f"{function.__name__}_"
+                if out is operands[0] and hasattr(torch.Tensor, inplace):  # takes less time to call
+                    graph.call_method(inplace, tuple(operands), extra)
+                else:
+                    graph.call_function(function, tuple(operands), {**extra, "out": out})
             held[node] = out
         for value, home in memory.homes.items():
             if held[value] is not home:

@@ -9,7 +9,7 @@ import torch
 
 from thetadot.fusion.program import trace
 from thetadot.fusion.source import TYPES, Writer
-from thetadot.random import box_muller, threefry2x32
+from thetadot.random import box_muller, element_words, threefry2x32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,9 +40,12 @@ def _pair(name: str, inputs: tuple[str, ...], function: Callable[..., tuple[Any,
 @cache
 def library() -> str:
     """``derive``, and the two ways to fill a block: with normals and with words."""
-    functions = _pair(
-        "threefry", ("k0", "k1", "c0", "c1"), lambda k0, k1, c0, c1: threefry2x32((k0, k1), (c0, c1)), torch.int64
-    ) + _pair("box_muller", ("x", "y"), box_muller, torch.float32)
+    words = ("k0", "k1", "c0", "c1")
+    functions = (
+        _pair("threefry", words, lambda k0, k1, c0, c1: threefry2x32((k0, k1), (c0, c1)), torch.int64)
+        + _pair("element_words", words, lambda k0, k1, c0, c1: element_words((k0, k1), (c0, c1)), torch.int64)
+        + _pair("box_muller", ("x", "y"), box_muller, torch.float32)
+    )
     return functions + _FILL.replace("BLOCK", str(BLOCK))
 
 
@@ -60,7 +63,7 @@ static inline const float* draw_normals(float* block, uint64_t key, int64_t inde
     #pragma omp simd
     for (int64_t i = 0; i < pairs; i++) {
         uint32_t x, y;
-        threefry(k0, k1, uint32_t(pair + i), uint32_t(uint64_t(pair + i) >> 32), x, y);
+        element_words(k0, k1, uint32_t(pair + i), uint32_t(uint64_t(pair + i) >> 32), x, y);
         box_muller(x, y, first[i], second[i]);
     }
     for (int64_t i = 0; i < pairs; i++) { block[2 * i] = first[i]; block[2 * i + 1] = second[i]; }
@@ -72,7 +75,7 @@ static inline const uint32_t* draw_words(uint32_t* block, uint64_t key, int64_t 
     uint32_t first[BLOCK / 2 + 1], second[BLOCK / 2 + 1];
     #pragma omp simd
     for (int64_t i = 0; i < pairs; i++)
-        threefry(k0, k1, uint32_t(pair + i), uint32_t(uint64_t(pair + i) >> 32), first[i], second[i]);
+        element_words(k0, k1, uint32_t(pair + i), uint32_t(uint64_t(pair + i) >> 32), first[i], second[i]);
     for (int64_t i = 0; i < pairs; i++) { block[2 * i] = first[i]; block[2 * i + 1] = second[i]; }
     return block + (index & 1);
 }

@@ -227,6 +227,7 @@ class _InBlocks(Launch):
     def __call__(self, sweep: Sweep, gradients: Sequence[Tensor]) -> None:
         """Step."""
         common, kept = shared(sweep), own(self.rows[0])
+        noisy = self.blocks.draws
         before: list[Any] | None = None
         outputs: dict[str, float] = {}
         inner: list[float] = []
@@ -235,7 +236,7 @@ class _InBlocks(Launch):
             if mine != before:  # rows mostly have the same numbers
                 before = mine
                 outputs, inner = self.blocks.prepare(common | dict(zip(kept, mine, strict=True)))
-            self.blocks.run(pieces, gradient, inner, _drawer(row, sweep))
+            self.blocks.run(pieces, gradient, inner, _drawer(row, sweep) if noisy else None)
             for name, value in outputs.items():
                 _keep(row.state, name, value)
 
