@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import gc
+import weakref
 
 import pytest
 import torch
@@ -181,3 +183,22 @@ def test_a_narrow_velocity_is_widened_beside_wider_parameters(lab):
     other = HeavyBall(wide, 0.1)
     other.load_state_dict(one.state_dict())
     assert {other.state[p]["velocity"].dtype for p in wide} == {torch.float64}
+
+
+# What is let go.
+
+
+def test_an_optimizer_that_nobody_holds_is_freed_at_once(lab, plain):
+    """Its state is as large as the model; waiting for the collector would be a leak to the user."""
+    params = lab.tensors()
+    lab.run(lab.build(plain, params), params)  # compiles, which leaves cycles of torch.fx behind once
+    optimizer = lab.build(plain, params)
+    lab.run(optimizer, params, 3)
+    held = weakref.ref(optimizer)
+    gc.collect()
+    gc.disable()
+    try:
+        del optimizer
+        assert held() is None
+    finally:
+        gc.enable()

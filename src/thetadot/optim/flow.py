@@ -115,7 +115,7 @@ class Flow(Optimizer):
         self.draws = False
         self._shared = self._swapped = False
         self.ticks = torch.zeros((), dtype=torch.int64)
-        self._stepping = Stepping(self)
+        self._stepping = Stepping()
         super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
         if self._stochastic or generator is not None:
@@ -210,7 +210,7 @@ class Flow(Optimizer):
                 for stage in range(self.integrator.stages):
                     if stage:
                         cast("Callable[[], Any]", evaluate)()
-                    self._stepping.run(stage, loss)
+                    self._stepping.run(self, stage, loss)
             self.ticks += 1
         return returned
 
@@ -291,7 +291,7 @@ class Flow(Optimizer):
             )
         fresh = [p for group in self.param_groups for p in group["params"] if p not in self.state]
         try:
-            solve_midpoint(lambda: self._stepping.rows(0), evaluate)
+            solve_midpoint(lambda: self._stepping.rows(self, 0), evaluate)
         except BaseException:
             for p in fresh:
                 self.state.pop(p, None)
@@ -337,4 +337,4 @@ class Flow(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._stepping = Stepping(self)
+        self._stepping = Stepping()

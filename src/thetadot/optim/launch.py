@@ -133,15 +133,17 @@ class Launch(ABC):
         first = self.rows[0]
         return not first.measured and not first.fresh
 
-    def fits(self, sweep: Sweep, gradients: Sequence[Any]) -> bool:
+    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
         """Whether it may be repeated: the same rule on the same memory, with gradients laid out as before.
 
         Args:
             sweep: of the coming stage.
-            gradients: of the group's parameters, None where there is none.
+            parameters: the group's.
+            gradients: theirs, None where there is none.
         """
         return (
-            len(gradients) == len(self.parameters)
+            len(parameters) == len(self.parameters)
+            and all(map(operator.is_, parameters, self.parameters))
             and set(map(type, gradients)) == _TENSORS
             and {(gradient.dtype, gradient.layout) for gradient in gradients} == self.kinds
             and all(map(Tensor.is_contiguous, gradients))

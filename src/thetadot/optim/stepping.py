@@ -6,6 +6,7 @@ is repeated without looking at every tensor again.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -30,76 +31,80 @@ if TYPE_CHECKING:
 
 
 class Stepping:
-    """Runs the stages of ``flow``'s steps; holds nothing but what can be gathered again."""
+    """Runs the stages of an optimizer's steps; holds nothing but what can be gathered again.
 
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
+    It is handed the optimizer and does not hold it: an optimizer that nobody needs is freed at once.
+    """
+
+    def __init__(self) -> None:
         self.launches: dict[tuple[int, int], Launch] = {}
 
     def forget(self) -> None:
         """Gather anew: parameters or state were exchanged."""
         self.launches.clear()
 
-    def run(self, stage: int, loss: Any = None) -> None:
+    def run(self, flow: Flow, stage: int, loss: Any = None) -> None:
         """Move every parameter that has a gradient."""
-        key = self._key()
+        key = self._key(flow)
         first = 0
-        for number, group in enumerate(self.flow.param_groups):
-            if not self._repeat(number, group, stage, key):
-                self._gather(number, group, stage, key, first, loss)
+        for number, group in enumerate(flow.param_groups):
+            if not self._repeat(flow, number, group, stage, key):
+                self._gather(flow, number, group, stage, key, first, loss)
             first += len(group["params"])
 
-    def rows(self, stage: int, loss: Any = None) -> list[Row]:
+    def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
         """Every parameter that has a gradient, with everything that moves it."""
         found: list[Row] = []
-        key, first = self._key(), 0
-        for group in self.flow.param_groups:
-            found += self._rows(group, stage, key, first, loss)
+        key, first = self._key(flow), 0
+        for group in flow.param_groups:
+            found += self._rows(flow, group, stage, key, first, loss)
             first += len(group["params"])
         return found
 
-    def _key(self) -> int | Tensor:
+    def _key(self, flow: Flow) -> int | Tensor:
         """The noise's, of this step; a tensor where the step may be captured, so that the count is not frozen."""
-        flow = self.flow
         if not flow.draws:
             return 0
-        return derive(flow.key, flow.ticks if self._captured() else flow.steps)
+        return derive(flow.key, flow.ticks if self._captured(flow) else flow.steps)
 
-    def _captured(self) -> bool:
-        return self.flow.options.capturable or torch.compiler.is_compiling()
+    def _captured(self, flow: Flow) -> bool:
+        return flow.options.capturable or torch.compiler.is_compiling()
 
-    def _repeat(self, number: int, group: Group, stage: int, key: int | Tensor) -> bool:
+    def _repeat(self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor) -> bool:
         """Run the group's last launch again, if it fits."""
         last = self.launches.get((number, stage))
         if last is None or torch.compiler.is_compiling():
             return False
         params = group["params"]
         gradients = [p.grad for p in params]
-        _, sweep = self._prepare(group, stage, key)
-        if not last.fits(again := sweep(params[0]), gradients):
+        _, sweep = self._prepare(flow, group, stage, key)
+        if not last.fits(again := sweep(params[0]), params, gradients):
             return False
         last(again, cast("list[Tensor]", gradients))
         return True
 
-    def _gather(self, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> None:
-        self._require_dense()
+    def _gather(
+        self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any
+    ) -> None:
+        self._require_dense(flow)
         alike: dict[tuple[int, tuple[str, ...]], list[Row]] = {}
-        for row in self._rows(group, stage, key, first, loss):
+        for row in self._rows(flow, group, stage, key, first, loss):
             alike.setdefault((id(row.sweep), row.fresh), []).append(row)
         self.launches.pop((number, stage), None)
         for rows in alike.values():
-            done = launch(rows, self.flow.options.compile)
+            done = launch(rows, flow.options.compile)
             if done is not None and done.repeatable and _lasting(rows, group["params"]):
                 self.launches[number, stage] = done
 
-    def _require_dense(self) -> None:
+    def _require_dense(self, flow: Flow) -> None:
         """Before anything is begun."""
-        for index, p in enumerate(p for group in self.flow.param_groups for p in group["params"]):
+        for index, p in enumerate(p for group in flow.param_groups for p in group["params"]):
             refuse_sparse(index, p)
 
-    def _prepare(self, group: Group, stage: int, key: int | Tensor) -> tuple[System, Callable[[Tensor], Sweep]]:
+    def _prepare(
+        self, flow: Flow, group: Group, stage: int, key: int | Tensor
+    ) -> tuple[System, Callable[[Tensor], Sweep]]:
         """The group's system, and what makes the sweep of a parameter."""
-        flow = self.flow
         system, step = flow.motion(group)
         scales = flow.integrator.prepare(system, step)
         decay, memory = group["weight_decay"], group["averaging"]
@@ -122,13 +127,12 @@ class Stepping:
 
         return system, sweep
 
-    def _rows(self, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> Iterator[Row]:
-        flow = self.flow
+    def _rows(self, flow: Flow, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> Iterator[Row]:
         moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
         if not moving:
             return
         gradients = [real_view(gradient_of(index, p)) for index, p in moving]
-        system, sweep_of = self._prepare(group, stage, key)
+        system, sweep_of = self._prepare(flow, group, stage, key)
         sweeps: dict[torch.dtype, Sweep] = {}
         for (_, p), gradient in zip(moving, gradients, strict=True):
             if p.dtype not in sweeps:
@@ -137,15 +141,15 @@ class Stepping:
                 flow.state[p] = first_state(flow, p, group, gradient, sweeps[p.dtype].scales, sweeps[p.dtype])
         forces = [_force(p, g, sweeps[p.dtype]) for (_, p), g in zip(moving, gradients, strict=True)]
         descended = -loss if group["maximize"] and loss is not None else loss  # climbing L is descending -L
-        measured = measure(system, forces, descended, self._number)
+        measured = measure(system, forces, descended, partial(self._number, flow))
         for (index, p), gradient, given in zip(moving, gradients, measured, strict=True):
             theta, state = real_view(p), flow.state[p]
             fresh = () if any(_is_set(state[name]) for name in system.scalars) else tuple(system.scalars)
             yield Row(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), given, fresh)
 
-    def _number(self, value: Tensor) -> float | Tensor:
+    def _number(self, flow: Flow, value: Tensor) -> float | Tensor:
         """On the CPU a Python number; elsewhere, or where the step may be captured, a tensor that nothing waits for."""
-        if value.device.type == "cpu" and not self._captured() and not self.flow.options.differentiable:
+        if value.device.type == "cpu" and not self._captured(flow) and not flow.options.differentiable:
             return float(value)
         return value
 
