@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import warnings
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from thetadot.fusion import blocks
 from thetadot.fusion.kernel import Kernel
 from thetadot.integrators import Splitting
-from thetadot.optim import Adam, Flow, GradientDescent, HeavyBall, Kramers, Langevin, Polyak, stepping
+from thetadot.optim import Adam, Flow, HeavyBall, Polyak, inductor, stepping
 from thetadot.optim.rows import step_plainly
 from thetadot.systems import Kramers as KramersDynamics
 from thetadot.testing.compare import distance
@@ -505,3 +506,45 @@ def test_a_step_under_no_grad_and_under_grad_is_the_same():
         with mode():
             finals.append(train(functools.partial(HeavyBall, lr=0.05, compile=True), parameters(F32)))
     assert_same_bits(*finals)
+
+
+# By torch.compile.
+
+
+@pytest.fixture
+def _quiet():
+    """dynamo and inductor import what torch has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    torch._dynamo.reset()
+    inductor._compiled.cache_clear()
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_torch_compile_gives_the_plain_step_to_rounding_and_compiles_once_for_all_numbers_and_shapes():
+    """Some 10 to 20 s, most of which is inductor's start."""
+    counters, graphs = torch._dynamo.utils.counters, []
+    counters.clear()
+
+    def between(optimizer, n):
+        moved_lr(optimizer, n)
+        optimizer.param_groups[0]["momentum"] = 0.9 - 0.1 * n
+        graphs.append(counters["stats"]["unique_graphs"])
+
+    shapes = ((7, 3), (129,))
+    made = train(
+        functools.partial(HeavyBall, lr=0.05, compile="inductor"),
+        parameters(F32, shapes, channels_last=False),
+        steps=5,
+        before=between,
+    )
+    graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] == 0 < graphs[2] == graphs[-1]  # two steps, then none
+    other = train(
+        functools.partial(HeavyBall, lr=0.05, compile=False),
+        parameters(F32, shapes, channels_last=False),
+        steps=5,
+        before=between,
+    )
+    assert distance([*everything(made).values()], [*everything(other).values()]) < 1e-6
