@@ -27,7 +27,7 @@ def test_no_float64_is_nearer_to_the_root(x):
 
 
 def test_roots_of_float32_are_correctly_rounded():
-    """Half a million bit patterns against the root in float64, whose rounding to float32 is innocuous (53 >= 2·24+2)."""
+    """500 000 bit patterns against the root in float64, whose rounding to float32 is innocuous (53 >= 2·24+2)."""
     generator = torch.Generator().manual_seed(4)
     x = torch.randint(0, 0x7F800000, (500_000,), generator=generator).to(torch.int32).view(F32)
     assert torch.equal(sqrt(x), torch.from_numpy(np.array([math.sqrt(v) for v in x.tolist()], dtype=np.float32)))

@@ -1,4 +1,4 @@
-"""The compiler and its cache: what is compiled is said and kept, and nothing is loaded that others could have written."""
+"""The compiler and its cache: what is compiled is said and kept; what others could have written is not loaded."""
 
 import logging
 import os
@@ -81,7 +81,9 @@ def test_numbers_and_shapes_that_move_compile_nothing(new_process, caplog):
                 group[name] = moving[name]
                 step(optimizer, params)
             for shapes in ((), ((3, 4), (), (0,), (70_000,))):
-                more, others = one_step(make, compile=True, shapes=shapes or ((1,),), weight_decay=0.3, averaging=0.1, **options)
+                more, others = one_step(
+                    make, compile=True, shapes=shapes or ((1,),), weight_decay=0.3, averaging=0.1, **options
+                )
                 step(more, others)
             assert len(compilations(caplog)) == before, make
 
@@ -102,7 +104,7 @@ def test_a_second_process_finds_what_the_first_has_compiled(new_process, caplog)
         one_step(compile=True)
     (library,) = new_process.glob("*.so")
     made = library.stat().st_mtime_ns
-    other = process(True, THETADOT_CACHE=str(new_process))
+    other = process(compile=True, THETADOT_CACHE=str(new_process))
     assert "(found in the cache)" in other.stderr, other.stderr
     assert "position 0.5" in other.stdout
     assert [*new_process.iterdir()] == [library]
@@ -163,7 +165,9 @@ def test_true_is_then_an_error_that_says_what_to_do_and_nothing_has_moved(new_pr
     optimizer.init_state()
     p.grad = torch.ones(10)
     for _ in range(2):
-        with pytest.raises(CannotCompile, match=rf"{re.escape(reason)}.*(Install one|Set \$CXX), or pass compile=False\."):
+        with pytest.raises(
+            CannotCompile, match=rf"{re.escape(reason)}.*(Install one|Set \$CXX), or pass compile=False\."
+        ):
             optimizer.step()
     assert torch.equal(p, torch.ones(10))
     assert torch.equal(optimizer.state[p]["velocity"], torch.zeros(10))

@@ -21,8 +21,8 @@ BINARY = {
     "quotient": lambda x, y: x / y,
     "minimum": torch.minimum,
     "maximum": torch.maximum,
-    "smaller": lambda x, y: tensors.smaller(x, y),
-    "larger": lambda x, y: tensors.larger(x, y),
+    "smaller": tensors.smaller,
+    "larger": tensors.larger,
     "less": lambda x, y: torch.where(x < y, x, y),
     "at_most": lambda x, y: torch.where(x <= y, x, y),
     "more": lambda x, y: torch.where(x > y, x, y),
@@ -115,7 +115,7 @@ def test_numbers_are_calculated_in_double(element, s, t):
         "ratio": s / (2.0 + t * t),
         "square": s * s,
         "root": math.sqrt(t * t),
-        "less": s if s < t else t,
+        "less": min(t, s),
         "equal": float(s == t),
     }
     found = element(body, {"x": torch.zeros(1)}, {}, {"s": s, "t": t}, counts=tuple(expected))
@@ -163,7 +163,9 @@ def test_a_product_and_a_sum_round_twice(element):
 @pytest.mark.parametrize("dtype", [BF16, F16])
 def test_all_patterns_of_a_narrow_float_widen_as_in_torch(element, to_the_bit, dtype):
     x = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
-    found = element(lambda given: {"y": given["x"].to(F32), "z": given["x"].to(F32).to(dtype)}, {"x": x}, {"y": F32, "z": dtype})
+    found = element(
+        lambda given: {"y": given["x"].to(F32), "z": given["x"].to(F32).to(dtype)}, {"x": x}, {"y": F32, "z": dtype}
+    )
     check(found, {"y": x.to(F32), "z": x}, to_the_bit)
 
 

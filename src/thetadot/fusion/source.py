@@ -109,7 +109,7 @@ class Writer:
             return f"int32_t({int(operand)})"
         return f"{TYPES[kind]}({_literal(float(operand))})"
 
-    def _expression(self, node: fx.Node, kind: Kind) -> str:
+    def _expression(self, node: fx.Node, kind: Kind) -> str:  # noqa: PLR0911 - one for each way to write it
         target, args = node.target, node.args
         if node.op == "call_method":
             return self._method(node, kind)
