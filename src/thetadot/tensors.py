@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import torch
+from torch.autograd.forward_ad import unpack_dual
 
 if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
@@ -26,8 +27,13 @@ def sqrt(x: _Scalar) -> _Scalar:
     if isinstance(x, float | int):
         return math.sqrt(x)
     if not torch.compiler.is_compiling() and _plain(x):
+        try:
+            memory = x.detach().numpy()
+        except RuntimeError:  # vmap's, which has none of its own
+            return x.sqrt()
         root = torch.empty_like(x, requires_grad=False)
-        np.sqrt(x.detach().numpy(), out=root.numpy())
+        with np.errstate(invalid="ignore"):  # below zero it is nan, in silence, as torch's is
+            np.sqrt(memory, out=root.numpy())
         return root
     return x.sqrt()
 
@@ -40,6 +46,7 @@ def _plain(x: object) -> bool:
         and x.dtype in (torch.float32, torch.float64)
         and not (x.requires_grad and torch.is_grad_enabled())
         and not x.is_neg()
+        and unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
     )
 
 

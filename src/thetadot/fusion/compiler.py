@@ -7,6 +7,7 @@ compiler and processor. Contraction is off and nothing is reordered, so that a k
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -32,6 +33,7 @@ _FLAGS = (
     "-fPIC",
 )
 _PATIENCE = 300.0  # seconds
+_DIGEST = hashlib.sha256().digest_size
 
 
 @cache
@@ -53,7 +55,7 @@ def load(source: str) -> tuple[ctypes.CDLL, bool]:
         raise CannotCompile("no C++ compiler was found ($CXX, c++, g++, clang++). Install one, or pass compile=False.")
     folder = _folder()
     library = folder / f"{_name(source, command)}.so"
-    cached = _ours(library)
+    cached = _ours(library) and _whole(library)
     if not cached:
         _build(source, command, library)
     try:
@@ -80,13 +82,32 @@ def _build(source: str, command: tuple[str, ...], library: Path) -> None:
         if done.returncode != 0:
             said = done.stderr.strip().splitlines()[:3]
             raise CannotCompile(f"{command[0]} refused a kernel: {' '.join(said)}. Set $CXX, or pass compile=False.")
+        try:
+            content = built.read_bytes()
+        except OSError as error:
+            raise CannotCompile(f"{command[0]} wrote no library. Set $CXX, or pass compile=False.") from error
+        built.write_bytes(content + hashlib.sha256(content).digest())
         built.replace(library)
+
+
+def _whole(library: Path) -> bool:
+    """Whether it ends with its own digest: loading half a library ends the process."""
+    try:
+        content = library.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
 
 
 @cache
 def _machine(command: tuple[str, ...]) -> str:
     """What a native library depends on beside its source."""
-    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        version = subprocess.run(  # noqa: S603 - the user's own compiler
+            [*command, "--version"], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotCompile(f"{command[0]} did not run: {error}. Set $CXX, or pass compile=False.") from error
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -111,7 +132,9 @@ def _folder() -> Path:
             return folder
     except (OSError, RuntimeError):  # no home
         pass
-    return Path(tempfile.mkdtemp(prefix="thetadot-"))
+    private = Path(tempfile.mkdtemp(prefix="thetadot-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
 
 
 def _ours(path: Path) -> bool:

@@ -109,7 +109,7 @@ class Writer:
             return f"int32_t({int(operand)})"
         return f"{TYPES[kind]}({_literal(float(operand))})"
 
-    def _expression(self, node: fx.Node, kind: Kind) -> str:
+    def _expression(self, node: fx.Node, kind: Kind) -> str:  # noqa: PLR0911 - one for each way to write it
         target, args = node.target, node.args
         if node.op == "call_method":
             return self._method(node, kind)
@@ -123,11 +123,16 @@ class Writer:
                 chosen = self.names[cast("fx.Node", args[0])]
                 return f"{chosen} ? {self.value(args[1], kind)} : {self.value(args[2], kind)}"
         operands = [self.value(arg, inner) for arg in args]
+        if target is operator.truediv and kind != NUMBER and self._is_number(args[0]):
+            return f"{TYPES[kind]}(1) / {operands[1]} * {operands[0]}"  # as torch divides a float by a tensor
         if target in _INFIX:
             return f" {_INFIX[target]} ".join(operands)
         if target in _FUNCTIONS:
             return f"{_FUNCTIONS[target]}({', '.join(operands)})"
         raise CannotCompile(f"operation {target} has no C++ here. Use + - * / sqrt exp abs sign where minimum maximum.")
+
+    def _is_number(self, operand: Any) -> bool:
+        return not isinstance(operand, fx.Node) or self.program.kinds[operand] == NUMBER
 
     def _method(self, node: fx.Node, kind: Kind) -> str:
         own = self.value(node.args[0], self._operand_kind(node, kind))

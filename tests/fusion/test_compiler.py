@@ -1,0 +1,294 @@
+"""The compiler and its cache: what is compiled is said and kept; what others could have written is not loaded."""
+
+import logging
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from thetadot.fusion import compiler
+from thetadot.fusion.program import CannotCompile
+from thetadot.optim import Adam, HeavyBall, Kramers
+
+STEP = """
+import logging, torch
+logging.basicConfig(level=logging.INFO, format="%(name)s:%(message)s")
+from thetadot.optim import HeavyBall
+p = torch.ones(10, requires_grad=True)
+optimizer = HeavyBall([p], lr=0.5, compile={compile!r})
+p.grad = torch.ones(10)
+optimizer.step()
+print("position", p[0].item())
+"""
+
+
+def process(compile, **environment):  # noqa: A002
+    """One step in a new process."""
+    return subprocess.run(
+        [sys.executable, "-c", STEP.format(compile=compile)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def one_step(make=HeavyBall, *, shapes=((10,),), **options):
+    params = [torch.ones(shape, requires_grad=True) for shape in shapes]
+    optimizer = make(params, lr=0.5, **options)
+    step(optimizer, params)
+    return optimizer, params
+
+
+def step(optimizer, params):
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+
+
+def compilations(caplog):
+    return [record.getMessage() for record in caplog.records if record.getMessage().startswith("compiled")]
+
+
+# What is compiled, and when.
+
+
+def test_a_compilation_is_said_once_with_its_rule_and_its_time(new_process, caplog):
+    with caplog.at_level(logging.INFO, "thetadot"):
+        optimizer, params = one_step(compile=True)
+        step(optimizer, params)
+    (message,) = compilations(caplog)
+    assert message.startswith("compiled Leapfrog for float32 in ")
+    assert not message.endswith("(found in the cache)")
+
+
+def test_numbers_and_shapes_that_move_compile_nothing(new_process, caplog):
+    makes = {HeavyBall: {}, Adam: {}, Kramers: {"temperature": 0.1}}
+    with caplog.at_level(logging.INFO, "thetadot"):
+        for make, options in makes.items():
+            optimizer, params = one_step(make, compile=True, weight_decay=0.1, averaging=0.9, **options)
+            step(optimizer, params)
+            before = len(compilations(caplog))
+            (group,) = optimizer.param_groups
+            moving = {"lr": 0.1, "momentum": 0.5, "betas": (0.5, 0.6), "temperature": 0.2, "eps": 1e-3}
+            moving |= {"weight_decay": 0.2, "averaging": 0.5}
+            for name in moving.keys() & group.keys():
+                group[name] = moving[name]
+                step(optimizer, params)
+            for shapes in ((), ((3, 4), (), (0,), (70_000,))):
+                more, others = one_step(
+                    make, compile=True, shapes=shapes or ((1,),), weight_decay=0.3, averaging=0.1, **options
+                )
+                step(more, others)
+            assert len(compilations(caplog)) == before, make
+
+
+def test_what_is_structure_compiles_anew(new_process, caplog):
+    with caplog.at_level(logging.INFO, "thetadot"):
+        optimizer, params = one_step(compile=True)
+        counts = [len(compilations(caplog))]
+        for change in ({"maximize": True}, {"weight_decay": 0.1}, {"weight_decay_mode": "l2"}, {"maximize": False}):
+            optimizer.param_groups[0].update(change)
+            step(optimizer, params)
+            counts.append(len(compilations(caplog)))
+    assert counts == [1, 2, 3, 4, 5]
+
+
+def test_a_second_process_finds_what_the_first_has_compiled(new_process, caplog):
+    with caplog.at_level(logging.INFO, "thetadot"):
+        one_step(compile=True)
+    (library,) = new_process.glob("*.so")
+    made = library.stat().st_mtime_ns
+    other = process(compile=True, THETADOT_CACHE=str(new_process))
+    assert "(found in the cache)" in other.stderr, other.stderr
+    assert "position 0.5" in other.stdout
+    assert [*new_process.iterdir()] == [library]
+    assert library.stat().st_mtime_ns == made
+
+
+# Without a compiler.
+
+
+def absent(monkeypatch):
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    return "no C++ compiler was found"
+
+
+def broken(monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    return "false refused a kernel"
+
+
+def not_executable(monkeypatch):
+    """Found on the path, and not a program."""
+    folder = Path(os.environ["THETADOT_CACHE"]).parent / "bin"
+    folder.mkdir()
+    tool = folder / "nonsense++"
+    tool.write_bytes(b"\x7fELF nonsense")
+    tool.chmod(0o755)
+    monkeypatch.setenv("CXX", str(tool))
+    return "did not run"
+
+
+def without_output(monkeypatch):
+    """It says that all went well, and wrote nothing."""
+    monkeypatch.setenv("CXX", "true")
+    return "true wrote no library"
+
+
+MISSING = (absent, broken, not_executable, without_output)
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_auto_then_steps_in_torchs_operations_and_says_so_once(new_process, monkeypatch, caplog, missing):
+    reason = missing(monkeypatch)
+    with caplog.at_level(logging.INFO, "thetadot"):
+        optimizer, params = one_step(compile="auto")
+        step(optimizer, params)
+        one_step(compile="auto")
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.getMessage().startswith("steps run in torch's own operations: ")
+    assert reason in record.getMessage()
+    assert params[0].tolist() == pytest.approx([1 - 0.5 - 0.95] * 10)
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_true_is_then_an_error_that_says_what_to_do_and_nothing_has_moved(new_process, monkeypatch, missing):
+    reason = missing(monkeypatch)
+    p = torch.ones(10, requires_grad=True)
+    optimizer = HeavyBall([p], lr=0.5, compile=True)
+    optimizer.init_state()
+    p.grad = torch.ones(10)
+    for _ in range(2):
+        with pytest.raises(
+            CannotCompile, match=rf"{re.escape(reason)}.*(Install one|Set \$CXX), or pass compile=False\."
+        ):
+            optimizer.step()
+    assert torch.equal(p, torch.ones(10))
+    assert torch.equal(optimizer.state[p]["velocity"], torch.zeros(10))
+    assert optimizer.steps == 0
+
+
+def test_compile_false_asks_for_no_compiler(new_process, monkeypatch, caplog):
+    absent(monkeypatch)
+    with caplog.at_level(logging.INFO, "thetadot"):
+        one_step(compile=False)
+    assert not caplog.records
+    assert not new_process.exists()
+
+
+def test_flags_in_cxx_are_passed_on(new_process, monkeypatch):
+    found = compiler.compiler()
+    if found is None:
+        pytest.skip("no compiler")
+    monkeypatch.setenv("CXX", f"{found[0]} -DNOTHING=1")
+    compiler.compiler.cache_clear()
+    assert compiler.compiler() == (found[0], "-DNOTHING=1")
+    one_step(compile=True)
+    assert len([*new_process.glob("*.so")]) == 1
+
+
+# The cache.
+
+
+def private():
+    """The folder is not the one that was asked for, and nobody else's."""
+    folder = compiler._folder()
+    assert str(folder) != os.environ["THETADOT_CACHE"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    return folder
+
+
+def test_the_folder_is_the_owners_alone(new_process):
+    umask = os.umask(0)
+    try:
+        one_step(compile=True)
+    finally:
+        os.umask(umask)
+    assert compiler._folder() == new_process
+    assert stat.S_IMODE(new_process.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_folder_that_others_can_write_to_is_not_used(new_process, mode):
+    new_process.mkdir()
+    new_process.chmod(mode)
+    one_step(compile=True)
+    assert [*private().glob("*.so")]
+    assert not [*new_process.iterdir()]
+
+
+def test_a_folder_that_cannot_be_made_is_replaced_by_a_private_one(new_process):
+    new_process.write_text("a file stands here")
+    _, (p,) = one_step(compile=True)
+    assert [*private().glob("*.so")]
+    assert p[0] == 0.5
+
+
+def test_without_a_home_the_folder_is_private(new_process, monkeypatch):
+    monkeypatch.delenv("THETADOT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    folder = compiler._folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert "nowhere" not in str(folder)
+
+
+def test_the_users_cache_folder_is_honoured(new_process, monkeypatch, tmp_path):
+    monkeypatch.delenv("THETADOT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert compiler._folder() == tmp_path / "xdg" / "thetadot"
+
+
+def forget(monkeypatch):
+    from thetadot.optim import launch
+
+    monkeypatch.setattr(launch, "_made", {})
+
+
+def test_a_library_that_others_could_have_written_is_built_again(new_process, monkeypatch, caplog):
+    one_step(compile=True)
+    (library,) = new_process.glob("*.so")
+    library.chmod(0o777)
+    before = library.stat().st_ino
+    forget(monkeypatch)
+    with caplog.at_level(logging.INFO, "thetadot"):
+        one_step(compile=True)
+    assert "found in the cache" not in compilations(caplog)[0]
+    assert library.stat().st_ino != before
+    assert not library.stat().st_mode & 0o022
+
+
+@pytest.mark.parametrize("left", [0, 10, 100, 0.5, 0.9, "changed"])
+def test_a_damaged_library_is_built_again_and_never_loaded(new_process, monkeypatch, caplog, left):
+    """Loading half a library ends the process."""
+    one_step(compile=True)
+    (library,) = new_process.glob("*.so")
+    content = library.read_bytes()
+    library.unlink()  # this process goes on using it
+    if left == "changed":
+        library.write_bytes(content[:5000] + bytes(200) + content[5200:])
+    else:
+        library.write_bytes(content[: int(left * len(content) if isinstance(left, float) else left)])
+    library.chmod(0o700)
+    forget(monkeypatch)
+    with caplog.at_level(logging.INFO, "thetadot"):
+        _, (p,) = one_step(compile=True)
+    assert p[0] == 0.5
+    assert not compilations(caplog)[0].endswith("(found in the cache)")
+    assert compiler._whole(library)
+
+
+def test_nothing_but_libraries_is_left_behind(new_process, monkeypatch):
+    one_step(compile=True)
+    broken(monkeypatch)
+    compiler.compiler.cache_clear()
+    forget(monkeypatch)
+    with pytest.raises(CannotCompile):
+        one_step(compile=True)
+    assert [path.suffix for path in new_process.iterdir()] == [".so"]
