@@ -9,7 +9,7 @@ import torch
 
 from thetadot.fusion import Array, Kernel, compiler, trace
 from thetadot.fusion.program import NUMBER
-from thetadot.optim import launch
+from thetadot.optim import launch, programs
 
 MEMORY = {torch.int64: torch.int32}  # words are 32 bits in a kernel's memory
 
@@ -71,7 +71,7 @@ def new_process(monkeypatch, tmp_path):
     """As in a process that has compiled nothing yet, with an empty cache: its folder."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("THETADOT_CACHE", str(folder))
-    monkeypatch.setattr(launch, "_made", {})
+    monkeypatch.setattr(programs, "_made", {})
     caches = (compiler.compiler, compiler._folder, compiler._machine, launch._say_once)
     for cached in caches:
         cached.cache_clear()

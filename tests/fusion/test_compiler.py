@@ -246,9 +246,9 @@ def test_the_users_cache_folder_is_honoured(new_process, monkeypatch, tmp_path):
 
 
 def forget(monkeypatch):
-    from thetadot.optim import launch
+    from thetadot.optim import programs
 
-    monkeypatch.setattr(launch, "_made", {})
+    monkeypatch.setattr(programs, "_made", {})
 
 
 def test_a_library_that_others_could_have_written_is_built_again(new_process, monkeypatch, caplog):

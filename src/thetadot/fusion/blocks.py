@@ -47,12 +47,13 @@ class Blocks:
 
     Args:
         program: what is done to one element.
+        changing: the input that is another tensor at every run.
 
     Raises:
-        CannotCompile: it converts between dtypes; that is left to plain operations.
+        CannotCompile: it converts between dtypes, or hands values round; that is left to plain operations.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, changing: str = "gradient") -> None:
         dtypes = {program.kinds[node] for node in program.nodes if program.kinds[node] != NUMBER}
         if len(dtypes - {torch.bool}) > 1:
             raise CannotCompile("the rule converts between dtypes.")
@@ -60,8 +61,19 @@ class Blocks:
         writer = _Rewriter(program)
         self._prepare, self._block = writer.functions(self.arrays)
         self.scratch = writer.scratch
-        self._gradient = self.arrays.index("gradient")
+        self._changing = changing
+        self._place = self.arrays.index(changing) if changing in self.arrays else None
         self.draws = [(i, name) for i, name in enumerate(self.arrays) if name.startswith("draw")]
+
+    def __call__(
+        self, numbers: Mapping[str, float], arrays: Mapping[str, Tensor], draw: Callable[[str, Tensor, int], Tensor]
+    ) -> dict[str, Any]:
+        """Run once on ``arrays``, contiguous and of one shape, in place; returns the outputs that are numbers."""
+        outputs, inner = self.prepare(numbers)
+        fixed = [name for name in arrays if name != self._changing]
+        (pieces,) = self.pieces([[arrays[name] for name in fixed]], fixed)
+        self.run(pieces, arrays.get(self._changing), inner, draw)
+        return outputs
 
     def prepare(self, numbers: Mapping[str, float]) -> tuple[dict[str, Any], list[Any]]:
         """The outputs that are numbers, and the numbers that a block needs."""
@@ -85,14 +97,14 @@ class Blocks:
                 held = dict(zip(names, parts, strict=True))
                 buffers = [buffer[: end - start].view(parts[0].shape) for buffer in scratch]
                 arguments = [*(held.get(name) for name in self.arrays), *buffers]
-                cut.append(Piece(start, end, arguments, whole=count <= BLOCK))
+                cut.append(Piece(start, end, arguments, parts[0], whole=count <= BLOCK))
             found.append(cut)
         return found
 
     def run(
         self,
         pieces: Sequence[Piece],
-        gradient: Tensor,
+        changing: Tensor | None,
         inner: Sequence[Any],
         draw: Callable[[str, Tensor, int], Tensor] | None = None,
     ) -> None:
@@ -100,19 +112,21 @@ class Blocks:
 
         Args:
             pieces: of the row.
-            gradient: contiguous.
+            changing: the row's input that is another tensor at every run, contiguous.
             inner: numbers, as :meth:`prepare` gave them.
             draw: the noise of a name, for a block like a tensor that begins at an element.
         """
         for piece in pieces:
             arguments = piece.arguments
-            part = gradient if piece.whole else gradient.view(-1)[piece.start : piece.end]
-            arguments[self._gradient] = part
+            if self._place is not None and changing is not None:
+                part = changing if piece.whole else changing.view(-1)[piece.start : piece.end]
+                arguments[self._place] = part
             if draw is not None:
                 for place, name in self.draws:
-                    arguments[place] = draw(name, part, piece.start)
+                    arguments[place] = draw(name, piece.like, piece.start)
             self._block(*arguments, *inner)
-            arguments[self._gradient] = None  # not kept alive
+            if self._place is not None:
+                arguments[self._place] = None  # not kept alive
 
 
 @dataclass
@@ -121,13 +135,15 @@ class Piece:
 
     Attributes:
         start, end: its elements.
-        arguments: of the block's function: its tensors, empty places for gradient and noise, buffers.
+        arguments: of the block's function: its tensors, empty places for what changes and for noise, buffers.
+        like: one of its tensors.
         whole: whether it is all of the row.
     """
 
     start: int
     end: int
     arguments: list[Any]
+    like: Tensor
     whole: bool
 
 
@@ -138,6 +154,9 @@ class _Rewriter:
         self.program = program
         self.outputs = {n: v for n, v in program.outputs.items() if self._is_array(v)}
         self.numbers = {n: v for n, v in program.outputs.items() if n not in self.outputs}
+        values = list(self.outputs.values())
+        if len(set(values)) < len(values) or set(values) & set(program.inputs.values()):
+            raise CannotCompile("one value goes to two places, or an input to another's place.")
         self.uses: dict[Node, int] = {}
         for node in program.nodes:
             for operand in node.all_input_nodes:

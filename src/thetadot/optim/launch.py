@@ -92,7 +92,7 @@ def _able(row: Row) -> bool:
         and ordered
         and isinstance(row.index, int)
         and not torch.compiler.is_compiling()
-        and all(map(_plain, tensors))
+        and all(_plain(tensor) and tensor.shape == p.shape for tensor in tensors)
         and (all(map(Tensor.is_contiguous, tensors)) or _alike(tensors))
     )
 
@@ -126,6 +126,7 @@ class Launch(ABC):
         self.names = [name for name in first.state if name not in first.sweep.numbers]
         self.kept = self._state_tensors()
         self.addresses = self._addresses()
+        self.sizes = self._sizes()
 
     @property
     def repeatable(self) -> bool:
@@ -133,24 +134,29 @@ class Launch(ABC):
         first = self.rows[0]
         return not first.measured and not first.fresh
 
-    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
+    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], states: Sequence[Any], gradients: Sequence[Any]) -> bool:
         """Whether it may be repeated: the same rule on the same memory, with gradients laid out as before.
 
         Args:
             sweep: of the coming stage.
             parameters: the group's.
-            gradients: theirs, None where there is none.
+            states: as the optimizer keeps them.
+            gradients: the parameters', None where there is none.
         """
         return (
             len(parameters) == len(self.parameters)
             and all(map(operator.is_, parameters, self.parameters))
+            and all(map(operator.is_, states, self.states))
             and set(map(type, gradients)) == _TENSORS
             and {(gradient.dtype, gradient.layout) for gradient in gradients} == self.kinds
             and all(map(Tensor.is_contiguous, gradients))
+            and not any(map(Tensor.is_neg, gradients))
+            and list(map(Tensor.numel, gradients)) == self.sizes[: len(gradients)]
             and sweep.move == self.sweep.move
             and structure(sweep.scales) == self.scales
             and all(map(operator.is_, self._state_tensors(), self.kept))
             and self._addresses() == self.addresses
+            and self._sizes() == self.sizes
         )
 
     @abstractmethod
@@ -159,10 +165,13 @@ class Launch(ABC):
 
     def _state_tensors(self) -> list[Tensor]:
         """All tensors of the state, name by name."""
-        return [local(state[name]) for name in self.names for state in self.states]
+        return [local(state.get(name)) for name in self.names for state in self.states]
 
     def _addresses(self) -> list[int]:
         return [*map(_address, self.parameters), *map(_address, self.kept)]
+
+    def _sizes(self) -> list[int]:
+        return [*map(Tensor.numel, self.parameters), *map(Tensor.numel, self.kept)]
 
 
 class _Compiled(Launch):

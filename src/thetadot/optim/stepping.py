@@ -15,6 +15,7 @@ from torch import Tensor
 from thetadot.optim.launch import Launch, launch
 from thetadot.optim.measures import measure
 from thetadot.optim.move import Move, Settings
+from thetadot.optim.programs import arrays
 from thetadot.optim.rows import Row, Sweep
 from thetadot.optim.shards import gradient_of, is_sharded, local, place, refuse_sparse
 from thetadot.optim.states import first_state, variables
@@ -78,7 +79,7 @@ class Stepping:
         params = group["params"]
         gradients = [p.grad for p in params]
         _, sweep = self._prepare(flow, group, stage, key)
-        if not last.fits(again := sweep(params[0]), params, gradients):
+        if not last.fits(again := sweep(params[0]), params, [flow.state.get(p) for p in params], gradients):
             return False
         last(again, cast("list[Tensor]", gradients))
         return True
@@ -87,9 +88,9 @@ class Stepping:
         self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any
     ) -> None:
         self._require_dense(flow)
-        alike: dict[tuple[int, tuple[str, ...]], list[Row]] = {}
+        alike: dict[tuple[Any, ...], list[Row]] = {}
         for row in self._rows(flow, group, stage, key, first, loss):
-            alike.setdefault((id(row.sweep), row.fresh), []).append(row)
+            alike.setdefault((id(row.sweep), row.fresh, arrays(row)), []).append(row)
         self.launches.pop((number, stage), None)
         for rows in alike.values():
             done = launch(rows, flow.options.compile)
