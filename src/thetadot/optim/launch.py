@@ -86,12 +86,12 @@ def _able(row: Row) -> bool:
     p, sweep = row.parameter, row.sweep
     numbers = sweep.numbers
     arrays = [p, row.gradient, *(local(value) for name, value in row.state.items() if name not in numbers)]
-    ordered = p.is_contiguous() or not (sweep.key or sweep.move.rounds)  # an element's noise is that of its place
+    quiet = not (sweep.key or sweep.move.rounds)
+    placed = quiet or (isinstance(row.index, int) and p.is_contiguous())  # an element's noise is that of its place
     return (
         not sweep.keep
         and not row.fresh
-        and ordered
-        and isinstance(row.index, int)
+        and placed
         and not torch.compiler.is_compiling()
         and all(map(_plain, arrays))
         and (all(map(Tensor.is_contiguous, arrays)) or _alike(arrays))
@@ -132,7 +132,9 @@ class Launch:
         self.kept = self._state_tensors()
         self.addresses = self._addresses()
         self.table = np.zeros((len(rows), len(HEAD) + len(arrays)), dtype=np.int64)
-        self.table[:, : len(HEAD)] = [(row.parameter.numel(), row.index, row.number) for row in rows]
+        self.table[:, : len(HEAD)] = [
+            (row.parameter.numel(), row.index if isinstance(row.index, int) else 0, row.number) for row in rows
+        ]  # where elements lie apart in the whole, nothing is drawn
         self.table[:, len(HEAD)] = self.addresses[: len(rows)]
         for column in range(len(self.names)):
             begin = (column + 1) * len(rows)
