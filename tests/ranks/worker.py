@@ -15,9 +15,6 @@ import traceback
 import warnings
 
 import torch
-import torch._dynamo
-import torch._inductor.config
-import torch.distributed.checkpoint._fsspec_filesystem  # torch imports these at first use: here once for all ranks
 from torch import distributed
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
