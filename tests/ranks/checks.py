@@ -35,6 +35,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from thetadot.errors import DamagedFile, InadmissibleValue, IncompatiblePair
+from thetadot.fusion import Kernel
 from thetadot.integrators import Euler
 from thetadot.optim import Flow, HeavyBall, ImplicitHeavyBall
 from thetadot.optim.shards import place
@@ -67,6 +68,32 @@ def a_sharded_run_is_the_single_one(kind, folder):
     position, theirs = optimizer.position(), one.position()
     for p, q in zip(model.parameters(), alone.parameters(), strict=True):
         assert torch.allclose(full(position[p]), theirs[q], rtol=0, atol=ROUNDING)
+
+
+def parts_in_one_piece_take_the_compiled_pass(kind, along, folder):
+    """All elements that lie here, and end where the rule run plainly ends, and the single run."""
+    model, other, alone = sharded(mesh(), along=along), sharded(mesh(), along=along), Net()
+    optimizer, plain = build(kind, model, SEED, compile=True), build(kind, other, SEED, compile=False)
+    one = build(kind, alone, SEED, compile=True)
+    train(model, optimizer, [0]), train(other, plain, [0]), train(alone, one, [0])  # what starts a rule runs plainly
+    scattered = along == 1 and kind in NOISY  # a noise's elements must follow each other in the whole
+    here = [p.to_local().numel() for p in model.parameters() if not (scattered and p.placements == (Shard(1),))]
+    seen, call = [], Kernel.__call__
+
+    def counted(self, table, *others):
+        seen.append(table[:, 0].sum())
+        call(self, table, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Kernel, "__call__", counted)
+        train(model, optimizer, range(1, 3))
+        assert sum(seen) == 2 * sum(here), (seen, here)
+        seen.clear()
+        train(other, plain, range(1, 3))
+        assert not seen
+    assert_same(model, other, ROUNDING)
+    assert_same_state(optimizer, plain, ROUNDING)
+    assert_same(model, train(alone, one, range(1, 3)), ROUNDING)
 
 
 def the_dimension_that_is_spread_does_not_matter(kind, folder):
@@ -400,6 +427,8 @@ def checks(ranks):
         )
     add(what_one_process_saved_resumes_on_many, **each("AdamW", "Kramers"))
     add(a_sharded_run_is_the_single_one, **each(*(kind for kind in KINDS if kind not in NARROW)))
+    ways = [("HeavyBall", 0), ("AdamW", 0), ("AdamW", 1), ("Kramers", 0), ("Kramers", 1)]
+    add(parts_in_one_piece_take_the_compiled_pass, **{f"{kind}-{along}": (kind, along) for kind, along in ways})
     add(replicas_stay_equal, **each("AdamW", "Kramers"))
     add(the_path_of_noise_is_rank_0s, **{f"{kind}-{along}": (kind, along) for kind in NOISY for along in (0, 1)})
     add(narrow_parameters_round_alike, **each("stochastic", "kahan", "none"))

@@ -86,11 +86,11 @@ def _able(row: Row) -> bool:
     """Whether its memory can be walked through: on the CPU, all of it in one order."""
     p, sweep = row.parameter, row.sweep
     tensors = [p, row.gradient, *(local(value) for name, value in row.state.items() if name not in sweep.numbers)]
-    ordered = p.is_contiguous() or not (sweep.key or sweep.move.rounds)  # an element's noise is that of its place
+    quiet = not (sweep.key or sweep.move.rounds)
+    placed = quiet or (isinstance(row.index, int) and p.is_contiguous())  # an element's noise is that of its place
     return (
         not sweep.keep
-        and ordered
-        and isinstance(row.index, int)
+        and placed
         and not torch.compiler.is_compiling()
         and all(_plain(tensor) and tensor.shape == p.shape for tensor in tensors)
         and (all(map(Tensor.is_contiguous, tensors)) or _alike(tensors))
@@ -183,7 +183,7 @@ class _Compiled(Launch):
         self.numbers = own(first)
         self.kernel = once("kernel", first, lambda: _compile(first))
         self.table = np.zeros((count, len(HEAD) + 2 + len(self.names)), dtype=np.int64)
-        self.table[:, : len(HEAD)] = [(row.parameter.numel(), row.index, row.number) for row in rows]
+        self.table[:, : len(HEAD)] = [(row.parameter.numel(), _first(row), row.number) for row in rows]
         columns = [len(HEAD), *range(_GRADIENT_COLUMN + 1, self.table.shape[1])]  # the parameter's, then the state's
         for place, column in enumerate(columns):
             self.table[:, column] = self.addresses[place * count : (place + 1) * count]
@@ -202,6 +202,11 @@ class _Compiled(Launch):
         for name, values in zip(self.kernel.numbers, self.out.T.tolist(), strict=True):
             for state, value in zip(states, values, strict=True):
                 _keep(state, name, value)
+
+
+def _first(row: Row) -> int:
+    """The index of its first element; where it lies in pieces nothing is drawn, and none is asked for."""
+    return row.index if isinstance(row.index, int) else 0
 
 
 def _keep(state: dict[str, Any], name: str, value: float) -> None:
