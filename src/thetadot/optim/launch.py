@@ -86,12 +86,11 @@ def _able(row: Row) -> bool:
     """Whether its memory can be walked through: on the CPU, all of it in one order."""
     p, sweep = row.parameter, row.sweep
     tensors = [p, row.gradient, *(local(value) for name, value in row.state.items() if name not in sweep.numbers)]
-    quiet = not (sweep.key or sweep.move.rounds)
-    placed = quiet or (isinstance(row.index, int) and p.is_contiguous())  # an element's noise is that of its place
+    placed = not sweep.draws or (isinstance(row.index, int) and p.is_contiguous())
     return (
-        not sweep.keep
+        not torch.compiler.is_compiling()
+        and not sweep.keep
         and placed
-        and not torch.compiler.is_compiling()
         and all(_plain(tensor) and tensor.shape == p.shape for tensor in tensors)
         and (all(map(Tensor.is_contiguous, tensors)) or _alike(tensors))
     )

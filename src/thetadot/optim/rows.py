@@ -28,7 +28,7 @@ class Sweep:
         move: the rule in its frame.
         scales: the integrator's scalars.
         settings: the frame's.
-        key: of the noise of this step.
+        key: of the noise of this step; 0 where there is none.
         numbers: names of the state's variables that are numbers.
         keep: store new tensors instead of writing into the old ones, for a step that is differentiated.
     """
@@ -39,6 +39,11 @@ class Sweep:
     key: int | Tensor
     numbers: frozenset[str] = frozenset()
     keep: bool = False
+
+    @property
+    def draws(self) -> bool:
+        """Whether an element's random numbers are those of its place."""
+        return isinstance(self.key, Tensor) or self.key != 0 or self.move.rounds
 
 
 @dataclass(slots=True)

@@ -65,4 +65,4 @@ def a_compiled_step_is_traced_once(subject: Subject) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own, of torch.jit
         compiled, plain = compiled_and_eager(subject, "aot_eager")
     expect_moved(plain, subject.tensors(shapes=SHAPES), "the schedule")
-    expect_close(compiled, plain, 1e-12, "compiled and plain")
+    expect_close(compiled, plain, 1e-7 if subject.traits.noisy else 1e-12, "compiled and plain")
