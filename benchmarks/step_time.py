@@ -160,46 +160,39 @@ def ratio(times: list[float], references: list[float]) -> tuple[float, float, fl
     return low, middle, high
 
 
+def in_process(case: str, body: str, **environment: str) -> list[float]:
+    """What ``body`` prints in a process of its own, where ``o`` is the optimizer of ``case``."""
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    code = (
+        f"import sys, time; sys.path.insert(0, {here!r})\n"
+        f"import step_time as s, torch; torch.set_num_threads({torch.get_num_threads()})\n"
+        f"o = s.cases(scheduled=True)[{case!r}][0](s.parameters(s.SHAPES['reference']))\n" + body
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return [float(word) for word in done.stdout.split()]
+
+
 def start() -> None:
     """The first two steps of a fresh process on the reference workload."""
-    code = (
-        "import sys, time; sys.path.insert(0, {here!r})\n"
-        "import step_time as s, torch; torch.set_num_threads({threads})\n"
-        "o = s.cases(scheduled=True)[{case!r}][0](s.parameters(s.SHAPES['reference']))\n"
-        "for _ in range(2):\n    t = time.perf_counter(); o.step(); print(time.perf_counter() - t)"
-    )
-    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    body = "for _ in range(2):\n    t = time.perf_counter(); o.step(); print(time.perf_counter() - t)"
     with tempfile.TemporaryDirectory() as cache:
-        print("\nfirst and second step of a process, seconds (memories that are empty at first compile at the second)")
+        print("\nfirst and second step of a process, seconds (empty memories have a kernel of their own)")
         for case in ("HeavyBall", "AdamW", "RMSprop", "Kramers", "torch AdamW fused"):
             for state in ("empty", "full"):
-                run = code.format(here=here, case=case, threads=torch.get_num_threads())
-                done = subprocess.run(  # noqa: S603
-                    [sys.executable, "-c", run],
-                    env=os.environ | {"THETADOT_CACHE": cache},
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                )
-                first, second = map(float, done.stdout.split())
+                first, second = in_process(case, body, THETADOT_CACHE=cache)
                 print(f"{case:34s} cache {state:5s} {first:6.2f} {second:6.2f}", flush=True)
 
 
 def memory() -> None:
     """Peak memory of a process that makes parameters, gradients and steps, beyond what it holds before stepping."""
-    code = (
-        "import sys; sys.path.insert(0, {here!r}); import step_time as s, torch; torch.set_num_threads({threads})\n"
-        "o = s.cases(scheduled=True)[{case!r}][0](s.parameters(s.SHAPES['reference'])); b = s.peak()\n"
-        "for _ in range(3): o.step()\n"
-        "print((s.peak() - b) / 2**20)"
-    )
-    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    body = "b = s.peak()\nfor _ in range(3): o.step()\nprint((s.peak() - b) / 2**20)"
     print("\npeak memory that three steps add, MiB (one state tensor an element is 96)")
     names = ("torch SGD fused", "HeavyBall", "torch AdamW fused", "AdamW", "torch RMSprop", "RMSprop", "Kramers")
     for case in (*names, "HeavyBall compile=False", "AdamW compile=False"):
-        run = code.format(here=here, case=case, threads=torch.get_num_threads())
-        done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)  # noqa: S603
-        print(f"{case:34s} {float(done.stdout):7.0f}", flush=True)
+        (added,) = in_process(case, body)
+        print(f"{case:34s} {added:7.0f}", flush=True)
 
 
 def peak() -> int:

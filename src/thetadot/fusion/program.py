@@ -139,7 +139,12 @@ def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Kind:
         return torch.bool if any(isinstance(kind, torch.dtype) for kind in operands) else NUMBER
     if target is torch.where:
         operands = operands[1:]
-    arrays = [kind for kind in operands if isinstance(kind, torch.dtype)]
+    return widest(operands)
+
+
+def widest(kinds: Sequence[Kind]) -> Kind:
+    """What an operation on these gives: the widest array kind, a number if there is none."""
+    arrays = [kind for kind in kinds if isinstance(kind, torch.dtype)]
     if not arrays:
         return NUMBER
     kind = arrays[0]

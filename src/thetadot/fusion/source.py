@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import fx
 
-from thetadot.fusion.program import NUMBER, CannotCompile
+from thetadot.fusion.program import NUMBER, CannotCompile, widest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,13 +151,7 @@ class Writer:
         """What the operands are converted to: the widest of them."""
         if kind not in (torch.bool, torch.int32, torch.int64) and node.target not in ("to", "view"):
             return kind
-        arrays = [k for k in (self.program.kinds[o] for o in node.all_input_nodes) if isinstance(k, torch.dtype)]
-        if not arrays:
-            return NUMBER
-        inner = arrays[0]
-        for other in arrays[1:]:
-            inner = torch.promote_types(inner, other)
-        return inner
+        return widest([self.program.kinds[operand] for operand in node.all_input_nodes])
 
 
 def _literal(x: float) -> str:
