@@ -97,7 +97,9 @@ def _able(row: Row) -> bool:
 
 
 def _plain(x: Tensor) -> bool:
-    return type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu" and x.dtype in _FLOATS and not x.is_neg()
+    """Real memory on the CPU, of a dtype that kernels know."""
+    known = type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu" and x.dtype in _FLOATS
+    return known and not x.is_neg() and (x.data_ptr() != 0 or x.numel() == 0)  # a zero tensor may have no memory
 
 
 def _alike(tensors: Sequence[Tensor]) -> bool:
@@ -126,6 +128,7 @@ class Launch(ABC):
         self.kept = self._state_tensors()
         self.addresses = self._addresses()
         self.sizes = self._sizes()
+        self.dtypes = [tensor.dtype for tensor in (*self.parameters, *self.kept)]
 
     @property
     def repeatable(self) -> bool:
@@ -150,12 +153,15 @@ class Launch(ABC):
             and {(gradient.dtype, gradient.layout) for gradient in gradients} == self.kinds
             and all(map(Tensor.is_contiguous, gradients))
             and not any(map(Tensor.is_neg, gradients))
+            and all(map(_address, filter(Tensor.numel, gradients)))
             and list(map(Tensor.numel, gradients)) == self.sizes[: len(gradients)]
             and sweep.move == self.sweep.move
             and structure(sweep.scales) == self.scales
             and all(map(operator.is_, self._state_tensors(), self.kept))
             and self._addresses() == self.addresses
             and self._sizes() == self.sizes
+            and all(map(Tensor.is_contiguous, (*parameters, *self.kept)))
+            and [tensor.dtype for tensor in (*parameters, *self.kept)] == self.dtypes
         )
 
     @abstractmethod
