@@ -116,7 +116,7 @@ def test_a_second_process_finds_what_the_first_has_compiled(new_process, caplog)
 
 def absent(monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    return "no C++ compiler was found"
+    return "CXX='/nowhere/c++' is not there"
 
 
 def broken(monkeypatch):
@@ -152,7 +152,7 @@ def test_auto_then_steps_in_torchs_operations_and_says_so_once(new_process, monk
         step(optimizer, params)
         one_step(compile="auto")
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert record.getMessage().startswith("steps run in torch's own operations: ")
+    assert record.getMessage().startswith("steps are not compiled, and run block by block in torch's operations: ")
     assert reason in record.getMessage()
     assert params[0].tolist() == pytest.approx([1 - 0.5 - 0.95] * 10)
 
@@ -165,9 +165,7 @@ def test_true_is_then_an_error_that_says_what_to_do_and_nothing_has_moved(new_pr
     optimizer.init_state()
     p.grad = torch.ones(10)
     for _ in range(2):
-        with pytest.raises(
-            CannotCompile, match=rf"{re.escape(reason)}.*(Install one|Set \$CXX), or pass compile=False\."
-        ):
+        with pytest.raises(CannotCompile, match=rf"{re.escape(reason)}.*([Ss]et \$CXX), or pass compile=False\."):
             optimizer.step()
     assert torch.equal(p, torch.ones(10))
     assert torch.equal(optimizer.state[p]["velocity"], torch.zeros(10))

@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import math
 import weakref
 
 import pytest
@@ -81,6 +82,11 @@ FOREIGN = {
     "another number of parameters": lambda own: spoiled(own, ("param_groups", 0, "params"), [0, 1]),
     "foreign variables": lambda own: spoiled(own, ("state", 0), {"exp_avg": torch.zeros(3, 2)}),
     "key of no number": lambda own: spoiled(own, (*OWN, "key"), "abc"),
+    "steps beyond counting": lambda own: spoiled(own, (*OWN, "steps"), 2**70),
+    "steps below none": lambda own: spoiled(own, (*OWN, "steps"), -5),
+    "a group without a setting": lambda own: (
+        own | {"param_groups": [without(group, "maximize") for group in own["param_groups"]]}
+    ),
 }
 
 
@@ -183,6 +189,28 @@ def test_a_narrow_velocity_is_widened_beside_wider_parameters(lab):
     other = HeavyBall(wide, 0.1)
     other.load_state_dict(one.state_dict())
     assert {other.state[p]["velocity"].dtype for p in wide} == {torch.float64}
+
+
+@pytest.mark.parametrize("bad", ["a", [1.0], torch.ones(3), None, math.nan, math.inf])
+def test_a_number_of_the_state_that_is_none_is_refused(lab, bad):
+    params = lab.tensors()
+    optimizer = lab.build("Adam", params)
+    lab.run(optimizer, params)
+    before = snapshot(optimizer)
+    with pytest.raises(DamagedFile, match=r"mean_weight=.* is no finite number"):
+        optimizer.load_state_dict(spoiled(before[0], ("state", 0, "mean_weight"), bad))
+    assert_as_before(optimizer, before)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(3, 2).to_sparse(), torch.zeros(3, 2, dtype=torch.int64), "a"])
+def test_a_tensor_of_the_state_that_is_none_is_refused(lab, bad):
+    params = lab.tensors()
+    optimizer = lab.build("HeavyBall", params)
+    lab.run(optimizer, params)
+    before = snapshot(optimizer)
+    with pytest.raises(DamagedFile, match="no dense tensor of floats"):
+        optimizer.load_state_dict(spoiled(before[0], ("state", 0, "velocity"), bad))
+    assert_as_before(optimizer, before)
 
 
 # What is let go.

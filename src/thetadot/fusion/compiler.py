@@ -52,7 +52,9 @@ def load(source: str) -> tuple[ctypes.CDLL, bool]:
     """
     command = compiler()
     if command is None:
-        raise CannotCompile("no C++ compiler was found ($CXX, c++, g++, clang++). Install one, or pass compile=False.")
+        wanted = os.environ.get("CXX")
+        sought = f"CXX={wanted!r} is not there" if wanted else "no C++ compiler was found (c++, g++, clang++)"
+        raise CannotCompile(f"{sought}. Install one or set $CXX, or pass compile=False.")
     folder = _folder()
     library = folder / f"{_name(source, command)}.so"
     cached = _ours(library) and _whole(library)
@@ -80,8 +82,8 @@ def _build(source: str, command: tuple[str, ...], library: Path) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CannotCompile(f"{command[0]} did not run: {error}. Set $CXX, or pass compile=False.") from error
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines()[:3]
-            raise CannotCompile(f"{command[0]} refused a kernel: {' '.join(said)}. Set $CXX, or pass compile=False.")
+            said = " ".join(done.stderr.strip().splitlines()[:3]) or f"exit code {done.returncode}"
+            raise CannotCompile(f"{command[0]} refused a kernel: {said}. Set $CXX, or pass compile=False.")
         try:
             content = built.read_bytes()
         except OSError as error:

@@ -12,7 +12,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import finite, flag, pair
 from thetadot.reading import Reading
 from thetadot.systems import AdaptiveFlow
 from thetadot.systems.base import PerStep
@@ -66,7 +66,7 @@ class Adam(Flow):
         **common: Any,
     ) -> None:
         common = {"weight_decay_mode": "l2"} | common
-        own = {"betas": tuple(betas), "eps": eps, "amsgrad": amsgrad}
+        own = {"betas": pair("betas", betas), "eps": eps, "amsgrad": amsgrad}
         super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
 
     @classmethod
@@ -92,9 +92,10 @@ class Adam(Flow):
     def check(self, group: dict[str, Any]) -> None:
         """Betas in [0, 1), eps >= 0."""
         super().check(group)
-        finite("betas[0]", group["betas"][0], below=1.0)
-        finite("betas[1]", group["betas"][1], below=1.0)
+        for index, beta in enumerate(pair("betas", group["betas"])):
+            finite(f"betas[{index}]", beta, below=1.0)
         finite("eps", group["eps"])
+        flag("amsgrad", group["amsgrad"])
 
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The adaptive flow with memories of the group's betas."""

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.base import name_of
 from thetadot.optim import ranks
-from thetadot.optim.groups import HYPERPARAMETERS, finite, refuse, split_decay
+from thetadot.optim.groups import HYPERPARAMETERS, finite, flag, refuse, require_floats, split_decay
 from thetadot.optim.implicit import solve_midpoint
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
 from thetadot.optim.options import Options
@@ -136,6 +136,7 @@ class Flow(Optimizer):
         """Raise InadmissibleValue where a group's hyperparameters are out of range; extended by named optimizers."""
         finite("lr", group["lr"])
         finite("weight_decay", group["weight_decay"])
+        flag("maximize", group["maximize"])
         mode = group["weight_decay_mode"]
         if mode not in ("decoupled", "l2"):
             raise InadmissibleValue(f"weight_decay_mode={mode!r} is unknown. Pass 'decoupled' or 'l2'.")
@@ -149,6 +150,11 @@ class Flow(Optimizer):
         self.check(group)
         self.integrator.prepare(*self.motion(group))
         super().add_param_group(param_group)
+        try:
+            require_floats(self.param_groups[-1]["params"])
+        except InadmissibleValue:
+            self.param_groups.pop()
+            raise
         self._shared = False
         self._stepping.forget()
         mark(self)
@@ -192,6 +198,11 @@ class Flow(Optimizer):
         """
         if self._swapped:
             raise InadmissibleValue("step() inside averaged(): the parameters hold their average. Step outside of it.")
+        if closure is not None and not callable(closure):
+            raise InadmissibleValue(
+                f"step() got a {type(closure).__name__} where a closure belongs. Pass step(loss=loss), or a function "
+                "that recomputes the loss and its gradients."
+            )
         evaluate, returned = None, None
         if closure is not None:
             evaluate = replayable(closure, self._devices())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
@@ -93,6 +94,26 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
     return split
 
 
+def number(name: str, value: object) -> None:
+    """Raise InadmissibleValue unless ``value`` is a number, or a tensor of one.
+
+    Example:
+        >>> number("lr", "0.1")
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: lr='0.1' of type str is not a number. Pass a number or a tensor of shape ().
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+        raise InadmissibleValue(
+            f"{name}={value!r} of type {type(value).__name__} is not a number. Pass a number or a tensor of shape ()."
+        )
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise InadmissibleValue(
+            f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: "
+            "pass a number or a tensor of shape ()."
+        )
+
+
 def finite(name: str, value: Scalar, below: float = float("inf"), most: float = float("inf")) -> None:
     """Raise InadmissibleValue unless 0 <= value < below, or 0 <= value <= most.
 
@@ -102,11 +123,7 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         ...
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise InadmissibleValue(
-            f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: "
-            "pass a number or a tensor of shape ()."
-        )
+    number(name, value)
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
@@ -115,3 +132,49 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         f"is outside {interval}" if bound else "is negative or not finite",
         f"Pass {name} >= 0{bound}.",
     )
+
+
+def require_floats(params: Sequence[Tensor]) -> None:
+    """Raise InadmissibleValue where a parameter cannot take a small step.
+
+    Example:
+        >>> require_floats([torch.ones(2, dtype=torch.int64)])
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: a parameter of shape (2,) has dtype torch.int64, in which a step is lost. \
+Pass float64, float32, bfloat16, float16 or complex parameters.
+    """
+    for p in params:
+        real = p.dtype.to_real() if p.is_complex() else p.dtype
+        if real not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+            raise InadmissibleValue(
+                f"a parameter of shape {tuple(p.shape)} has dtype {p.dtype}, in which a step is lost. "
+                "Pass float64, float32, bfloat16, float16 or complex parameters."
+            )
+
+
+def flag(name: str, value: object) -> None:
+    """Raise InadmissibleValue unless ``value`` is True or False.
+
+    Example:
+        >>> flag("maximize", "no")
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: maximize='no' is neither True nor False. Pass one of them.
+    """
+    if not isinstance(value, bool):
+        raise InadmissibleValue(f"{name}={value!r} is neither True nor False. Pass one of them.")
+
+
+def pair(name: str, value: object) -> tuple[Any, Any]:
+    """The two numbers of a hyperparameter that is a pair.
+
+    Example:
+        >>> pair("betas", 0.9)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: betas=0.9 is not a pair. Pass two numbers, such as (0.9, 0.999).
+    """
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise InadmissibleValue(f"{name}={value!r} is not a pair. Pass two numbers, such as (0.9, 0.999).")
+    return value[0], value[1]

@@ -79,7 +79,7 @@ def _split(rows: Sequence[Row], able: Callable[[Row], bool]) -> tuple[list[Row],
 
 @cache
 def _say_once(why: str) -> None:
-    log.warning("steps run in torch's own operations: %s", why)
+    log.warning("steps are not compiled, and run block by block in torch's operations: %s", why)
 
 
 def _able(row: Row) -> bool:

@@ -11,7 +11,7 @@ from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import finite, number
 from thetadot.optim.states import first_state
 from thetadot.reading import Reading
 from thetadot.systems import DampedNewton, Kramers
@@ -70,6 +70,7 @@ class MechanicalFlow(Flow, ABC):
         """0 <= momentum < 1, temperature >= 0."""
         super().check(group)
         momentum = group["momentum"]
+        number("momentum", momentum)
         require(
             bool(0 <= momentum < 1),
             f"momentum={momentum:g}",

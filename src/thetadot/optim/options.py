@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import MechanicalIntegrator, name_of
+from thetadot.optim.groups import flag
 from thetadot.rounding import LOW_PRECISION
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Options:
         if self.low_precision not in LOW_PRECISION:
             known = ", ".join(map(repr, LOW_PRECISION))
             raise InadmissibleValue(f"low_precision={self.low_precision!r} is unknown. Pass one of {known}.")
-        if self.compile not in (True, False, "auto", "inductor"):
+        flag("differentiable", self.differentiable)
+        flag("capturable", self.capturable)
+        if self.compile not in (True, False, "auto", "inductor") or not isinstance(self.compile, bool | str):
             raise InadmissibleValue(f"compile={self.compile!r} is unknown. Pass 'auto', True, False or 'inductor'.")
         if self.differentiable and integrator.evaluation == "midpoint":
             raise IncompatiblePair(

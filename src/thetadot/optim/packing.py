@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
 from thetadot.errors import DamagedFile, InadmissibleValue, ThetadotError
+from thetadot.fusion.numbers import is_number
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
@@ -39,6 +41,7 @@ def pack(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
 def _own(flow: Flow) -> dict[str, Any]:
     return {
         "version": VERSION,
+        "optimizer": name_of(flow),
         "integrator": name_of(flow.integrator),
         "options": _options(flow.integrator),
         "convention": _convention(flow.integrator),
@@ -57,6 +60,10 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
     try:
         state_dict = by_name(flow, state_dict)
         groups = [{name: value for name, value in group.items() if name != OWN} for group in state_dict["param_groups"]]
+        for group in groups:
+            # torch adds "differentiable" to the defaults of an optimizer that was copied or loaded into
+            if missing := sorted(flow.defaults.keys() - group.keys() - {"differentiable"}):
+                raise DamagedFile(f"a group lacks {', '.join(missing)}. Pass what state_dict() returned.")
         load(state_dict | {"param_groups": groups})
         mark(flow)
         for group in flow.param_groups:
@@ -64,16 +71,25 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
         _uncast(flow, state_dict)
         if own["convention"] != _convention(flow.integrator):
             _convert(flow, own["convention"])
-        key, steps = int(own["key"]), int(own["steps"])
+        key, steps = _count("key", own["key"]), _count("steps", own["steps"])
     except ThetadotError:
         flow.__setstate__(before)
         raise
-    except (ValueError, KeyError, AttributeError, TypeError, IndexError, RuntimeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError, RuntimeError, OverflowError) as error:
         flow.__setstate__(before)
+        said = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise DamagedFile(
-            f"the state dict does not fit this optimizer: {error}. Build it with the same parameters."
+            f"the state dict does not fit this optimizer: {said}. Build it with the same parameters, and pass what "
+            "state_dict() returned."
         ) from error
     flow.key, flow.steps = key, steps
+
+
+def _count(name: str, value: Any) -> int:
+    """A count that 63 bits hold."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise DamagedFile(f"{name}={value!r} is no count from 0 to 2⁶³. Pass what state_dict() returned.")
+    return value
 
 
 def mark(flow: Flow) -> None:
@@ -179,10 +195,17 @@ def _uncast(flow: Flow, state_dict: dict[str, Any]) -> None:
                     "Build the optimizer that was saved."
                 )
             for name, value in values.items():
-                flow.state[p][name] = _number(flow, p, value) if name in numbers else _tensor(p, index, name, value)
+                flow.state[p][name] = (
+                    _number(flow, p, index, name, value) if name in numbers else _tensor(p, index, name, value)
+                )
 
 
-def _number(flow: Flow, p: Tensor, value: Any) -> Any:
+def _number(flow: Flow, p: Tensor, index: Any, name: str, value: Any) -> Any:
+    if not is_number(value) or not math.isfinite(float(value)):
+        raise DamagedFile(
+            f"parameter {index} was saved with {name}={value!r}, which is no finite number. "
+            "Pass what state_dict() returned."
+        )
     if flow.options.capturable:
         return torch.as_tensor(value, dtype=torch.float64).to(p.device, copy=True)
     return value.detach().clone() if isinstance(value, Tensor) else value
@@ -190,6 +213,12 @@ def _number(flow: Flow, p: Tensor, value: Any) -> Any:
 
 def _tensor(p: Tensor, index: Any, name: str, value: Tensor) -> Tensor:
     position = real_view(p.detach())
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.is_floating_point():
+        kind = f"{value.layout} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+        raise DamagedFile(
+            f"parameter {index} was saved with a {name} that is {kind}, no dense tensor of floats. "
+            "Pass what state_dict() returned."
+        )
     if value.shape != position.shape:
         raise DamagedFile(
             f"parameter {index} was saved with {name} of shape {tuple(value.shape)}, here it has "

@@ -39,13 +39,16 @@ class Stepping:
 
     def __init__(self) -> None:
         self.launches: dict[tuple[int, int], Launch] = {}
+        self.settings: dict[int, list[Any]] = {}
 
     def forget(self) -> None:
         """Gather anew: parameters or state were exchanged."""
         self.launches.clear()
+        self.settings.clear()
 
     def run(self, flow: Flow, stage: int, loss: Any = None) -> None:
         """Move every parameter that has a gradient."""
+        self._check(flow)
         key = self._key(flow)
         first = 0
         for number, group in enumerate(flow.param_groups):
@@ -61,6 +64,17 @@ class Stepping:
             found += self._rows(flow, group, stage, key, first, loss)
             first += len(group["params"])
         return found
+
+    def _check(self, flow: Flow) -> None:
+        """Settings that were changed since the last step, before anything moves; tensors are not waited for."""
+        if torch.compiler.is_compiling():
+            return
+        for number, group in enumerate(flow.param_groups):
+            settings = [value for value in group.values() if isinstance(value, float | int | str)]
+            settings += [group["betas"]] if "betas" in group else []
+            if settings != self.settings.get(number):
+                flow.check(group)
+                self.settings[number] = settings
 
     def _key(self, flow: Flow) -> int | Tensor:
         """The noise's, of this step; a tensor where the step may be captured, so that the count is not frozen."""
@@ -132,14 +146,16 @@ class Stepping:
         moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
         if not moving:
             return
-        gradients = [real_view(gradient_of(index, p)) for index, p in moving]
+        gradients = [real_view(gradient_of(index, p).resolve_conj()) for index, p in moving]
         system, sweep_of = self._prepare(flow, group, stage, key)
         sweeps: dict[torch.dtype, Sweep] = {}
         for (_, p), gradient in zip(moving, gradients, strict=True):
             if p.dtype not in sweeps:
                 sweeps[p.dtype] = sweep_of(p)
-            if p not in flow.state:
-                flow.state[p] = first_state(flow, p, group, gradient, sweeps[p.dtype].scales, sweeps[p.dtype])
+            names, _ = variables(flow, p, group, system)
+            if not names <= flow.state.get(p, {}).keys():  # also what a setting that was changed has called for
+                begun = first_state(flow, p, group, gradient, sweeps[p.dtype].scales, sweeps[p.dtype])
+                flow.state[p] = begun | flow.state.get(p, {})
         forces = [_force(p, g, sweeps[p.dtype]) for (_, p), g in zip(moving, gradients, strict=True)]
         descended = -loss if group["maximize"] and loss is not None else loss  # climbing L is descending -L
         measured = measure(system, forces, descended, partial(self._number, flow))
