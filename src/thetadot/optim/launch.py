@@ -136,19 +136,19 @@ class Launch(ABC):
         first = self.rows[0]
         return not first.measured and not first.fresh
 
-    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], states: Sequence[Any], gradients: Sequence[Any]) -> bool:
+    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
         """Whether it may be repeated: the same rule on the same memory, with gradients laid out as before.
+
+        That the state is kept in the same dictionaries has been seen to.
 
         Args:
             sweep: of the coming stage.
             parameters: the group's.
-            states: as the optimizer keeps them.
             gradients: the parameters', None where there is none.
         """
         return (
             len(parameters) == len(self.parameters)
             and all(map(operator.is_, parameters, self.parameters))
-            and all(map(operator.is_, states, self.states))
             and set(map(type, gradients)) == _TENSORS
             and {(gradient.dtype, gradient.layout) for gradient in gradients} == self.kinds
             and all(map(Tensor.is_contiguous, gradients))
@@ -205,8 +205,12 @@ class _Compiled(Launch):
         self.kernel(self.table, np.array(list(shared(sweep).values())), self.own, self.out, int(sweep.key))
         torch.autograd.graph.increment_version(self.parameters)
         for name, values in zip(self.kernel.numbers, self.out.T.tolist(), strict=True):
-            for state, value in zip(states, values, strict=True):
-                _keep(state, name, value)
+            if {type(state[name]) for state in states} == {float}:
+                for state, value in zip(states, values, strict=True):
+                    state[name] = value
+            else:
+                for state, value in zip(states, values, strict=True):
+                    _keep(state, name, value)
 
 
 def _first(row: Row) -> int:

@@ -6,6 +6,7 @@ is repeated without looking at every tensor again.
 
 from __future__ import annotations
 
+import operator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,21 +41,26 @@ class Stepping:
     def __init__(self) -> None:
         self.launches: dict[tuple[int, int], Launch] = {}
         self.settings: dict[int, list[Any]] = {}
+        self.states: list[dict[str, Any]] = []
 
     def forget(self) -> None:
         """Gather anew: parameters or state were exchanged."""
         self.launches.clear()
         self.settings.clear()
+        self.states.clear()
 
     def run(self, flow: Flow, stage: int, loss: Any = None) -> None:
         """Move every parameter that has a gradient."""
         self._check(flow)
+        if not torch.compiler.is_compiling() and not self._same_states(flow):
+            self.launches.clear()
         key = self._key(flow)
         first = 0
         for number, group in enumerate(flow.param_groups):
             if not self._repeat(flow, number, group, stage, key):
                 self._gather(flow, number, group, stage, key, first, loss)
             first += len(group["params"])
+        self.states = list(flow.state.values())
 
     def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
         """Every parameter that has a gradient, with everything that moves it."""
@@ -76,6 +82,11 @@ class Stepping:
                 flow.check(group)
                 self.settings[number] = settings
 
+    def _same_states(self, flow: Flow) -> bool:
+        """Whether the optimizer keeps the dictionaries that it kept after the last stage."""
+        states = flow.state.values()
+        return len(states) == len(self.states) and all(map(operator.is_, states, self.states))
+
     def _key(self, flow: Flow) -> int | Tensor:
         """The noise's, of this step; a tensor where the step may be captured, so that the count is not frozen."""
         if not flow.draws:
@@ -93,7 +104,7 @@ class Stepping:
         params = group["params"]
         gradients = [p.grad for p in params]
         _, sweep = self._prepare(flow, group, stage, key)
-        if not last.fits(again := sweep(params[0]), params, [flow.state.get(p) for p in params], gradients):
+        if not last.fits(again := sweep(params[0]), params, gradients):
             return False
         last(again, cast("list[Tensor]", gradients))
         return True
