@@ -25,6 +25,7 @@ _MODULES = (
     "tasks",
     "training",
     "translation",
+    "verdicts",
 )
 _NAMES = {
     "Task": "thetadot.tasks",
@@ -50,6 +51,7 @@ __all__ = [
     "tasks",
     "training",
     "translation",
+    "verdicts",
 ]
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         tasks,
         training,
         translation,
+        verdicts,
     )
     from thetadot.tasks import Task
     from thetadot.training import Result, load, run

@@ -96,7 +96,7 @@ class Display:
         score = "" if entry.metric is None else f", {header.metric} {entry.metric:.4f}"
         said = f"train {entry.train_loss:.4g}, valid {entry.valid_loss:.4g}{score}"
         self.bar.update(self.line, description="training", total=header.epochs, completed=entry.epoch, said=said)
-        if not self.out.is_terminal and (entry.epoch % max(1, header.epochs // 6) == 0):
+        if not self.out.is_terminal and (entry.epoch % max(1, (header.epochs or 1) // 6) == 0):
             self.out.print(f"  epoch {entry.epoch}/{header.epochs}: {said}")
 
 
@@ -122,7 +122,7 @@ def summary(out: Console, record: Record, folder: Path) -> None:
         "optimizer",
         f"{result.optimizer}; first lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size}",
     )
-    overhead = result.cost / max(1, result.epochs * header.train_samples) - 1
+    overhead = result.cost / max(1, result.epochs * (header.train_samples or 0)) - 1
     rollbacks = record.of(Rollback)
     besides = "measuring and trials" + (" and rollbacks" if rollbacks else "")
     table.add_row(

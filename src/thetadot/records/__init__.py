@@ -1,5 +1,6 @@
 """The contract between what measures and what shows: a versioned, append-only record of a run."""
 
+from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.schema import (
     SCHEMA,
@@ -23,18 +24,25 @@ __all__ = [
     "SCHEMA",
     "UNITS",
     "VERSION",
+    "Barrier",
     "Choice",
     "Curvature",
+    "End",
     "Ensemble",
     "Entry",
     "Epoch",
+    "Equilibrium",
     "Header",
+    "Layers",
     "Motion",
     "Noise",
     "Record",
+    "Regularization",
     "Result",
     "Rollback",
+    "Setting",
     "Trial",
+    "Watched",
     "Writer",
     "read",
 ]

@@ -1,4 +1,4 @@
-"""The record's schema, version 1: one JSON object a line, its kind in the field ``kind``.
+"""The record's schema, version 2: one JSON object a line, its kind in the field ``kind``.
 
 The first line is the header; the lines after it come in the order of the run. ``UNITS`` gives every quantity its unit
 (loss, step, sample, or none) and its meaning in plain words. All times are in fields named ``seconds`` or
@@ -11,8 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Setting, Watched
+
 SCHEMA = "thetadot.record"
-VERSION = 1
+VERSION = 2
+"""1: runs of ``thetadot run``. 2: also what is watched in loops of others; there a reading may be missing (None)."""
 
 UNITS: dict[str, tuple[str, str]] = {
     "loss": ("loss", "mean training loss over the samples of a step"),
@@ -40,6 +43,25 @@ UNITS: dict[str, tuple[str, str]] = {
     "gradient_variance": ("loss²/parameter²", "trΣ, summed variance of one sample's gradient"),
     "gradient_square": ("loss²/parameter²", "|G|², squared length of the true gradient, noise removed"),
     "noise_scale": ("sample", "trΣ/|G|²: the batch size at which noise and signal are equal"),
+    "curvature_scale": ("sample", "tr(HΣ)/GᵀHG: the noise scale as the curvature weighs it"),
+    "damping": (
+        "1",
+        "damping ratio ζ = λ/(2√h) at curvature h: below 1 it oscillates, above 1 it creeps",
+    ),
+    "gradient_norm": ("loss/parameter", "length of the gradient that the step is made from"),
+    "weight_norm": ("parameter", "length of the parameters"),
+    "update_norm": ("parameter", "length of one step"),
+    "update_angle": ("1", "cosine of the step and the negative gradient"),
+    "virial": ("loss", "mean of ⟨θ, ∇L⟩: force times position"),
+    "kinetic_virial": ("loss", "what fluctuations make of it once stationary: (1+β)/(2α)·mean of |Δθ|²"),
+    "ratio": ("1", "fluctuation-dissipation ratio, virial over its stationary value: 1 once stationary"),
+    "alignment": ("loss²/parameter²", "mean of ⟨gₜ, gₜ₊₁⟩: positive while descending, negative when bouncing"),
+    "trend": ("loss", "change of the loss over the window"),
+    "configurational": ("loss", "temperature told by positions: virial per degree of freedom"),
+    "kinetic_temperature": ("loss", "temperature told by velocities, mean η² at the half step"),
+    "gradient_term": ("loss", "implicit regularization α(1+β)/(4(1-β)²)·|G|²: what the step adds to the loss"),
+    "noise_term": ("loss", "implicit regularization by batches, α/(4(1-β))·trΣ/B"),
+    "height": ("loss", "highest loss on the line between two points of the motion, above where it begins"),
     "cost": ("sample", "gradient evaluations spent so far, counted in samples (a forward pass counts a third)"),
 }
 
@@ -61,15 +83,16 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     task: str
     seed: int
     parameters: int
-    train_samples: int
-    valid_samples: int
-    epochs: int
+    train_samples: int | None
+    valid_samples: int | None
+    epochs: int | None
     device: str
     threads: int
     software: dict[str, str]
     quantities: dict[str, tuple[str, str]]
     metric: str | None = None  # the metric's name; None: the task has none
     ensemble: Ensemble | None = None
+    watched: Watched | None = None
     started: str = ""
 
 
@@ -84,6 +107,11 @@ class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True):
     samples: int
     cost: float
     preconditioned: bool = False
+    method: Literal["lanczos", "forward"] = "lanczos"
+    spectrum: tuple[float, ...] = ()  # largest eigenvalues, descending; the first is the sharpness
+    residuals: tuple[float, ...] = ()
+    damping: tuple[float, ...] = ()  # ζ of each that is positive, in their order; () without friction
+    layers: tuple[float, ...] = ()  # share of the sharpest direction that lies in each layer
 
 
 class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True):
@@ -102,6 +130,10 @@ class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True):
     resolved: bool
     samples: int
     cost: float
+    method: Literal["reference", "accumulation", "ranks", "samples"] = "reference"
+    pooled: int = 1  # measurements whose averages the ratio is of
+    layers: tuple[float, ...] = ()  # trΣ by layer
+    curvature_scale: float | None = None  # B_noise = tr(HΣ)/GᵀHG; None where not measured or not resolved
 
 
 class Trial(msgspec.Struct, tag_field="kind", tag="trial", frozen=True):
@@ -127,22 +159,27 @@ class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True):
 
 
 class Motion(msgspec.Struct, tag_field="kind", tag="motion", frozen=True):
-    """The state of the motion: settings in both vocabularies, and what moves."""
+    """The state of the motion: settings in both vocabularies, and what moves. None where it is not known."""
 
     step: int
-    epoch: float
-    loss: float
+    epoch: float | None
+    loss: float | None
     lr: float
     momentum: float
-    batch_size: int
+    batch_size: int | None
     time_step: float
-    friction: float
+    friction: float | None
     temperature: float | None  # None before the noise was measured
     clock: float
     kinetic: float
-    displacement: float
-    speed: float
+    displacement: float | None
+    speed: float | None
     cost: float
+    gradient_norm: float | None = None
+    weight_norm: float | None = None
+    update_norm: float | None = None
+    update_angle: float | None = None
+    reference_loss: float | None = None
 
 
 class Epoch(msgspec.Struct, tag_field="kind", tag="epoch", frozen=True):
@@ -190,4 +227,20 @@ class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
     test_metric: float | None = None
 
 
-Entry = Header | Curvature | Noise | Trial | Choice | Motion | Epoch | Rollback | Result
+Entry = (
+    Header
+    | Curvature
+    | Noise
+    | Trial
+    | Choice
+    | Motion
+    | Epoch
+    | Rollback
+    | Result
+    | Setting
+    | Layers
+    | Equilibrium
+    | Regularization
+    | Barrier
+    | End
+)

@@ -1,0 +1,99 @@
+"""What watching a training loop records, beside the kinds that every run has.
+
+An estimate comes with the ends of its 95% interval in ``low`` and ``high``; both are None where it has none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Watched(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is watched, on which data, and what this optimizer does not tell."""
+
+    optimizer: str
+    level: Literal["light", "default", "full"]
+    reference: str  # what the fixed reference batch is, in words; "" without one
+    reference_samples: int = 0
+    layers: tuple[str, ...] = ()  # in the order of the lists of Layers, Noise.layers and Curvature.layers
+    lacks: dict[str, str] = {}  # reading -> why it is not there and what would give it
+    ranks: int = 1
+
+
+class Setting(msgspec.Struct, tag_field="kind", tag="setting", frozen=True):
+    """One parameter group's hyperparameters, written when they are first seen and when their kind changes."""
+
+    step: int
+    group: int
+    parameters: int
+    values: dict[str, float | bool | str | None]
+
+
+class Layers(msgspec.Struct, tag_field="kind", tag="layers", frozen=True):
+    """Norms by layer, in the order of ``Watched.layers``; 0 where a layer had no gradient."""
+
+    step: int
+    gradient: tuple[float, ...]
+    weight: tuple[float, ...]
+    update: tuple[float, ...]
+    angle: tuple[float, ...]  # cosine of update and negative gradient
+
+
+class Equilibrium(msgspec.Struct, tag_field="kind", tag="equilibrium", frozen=True):
+    """Fluctuation against dissipation over a window of steps, and whether the motion is stationary.
+
+    ``virial`` (force times position) and ``kinetic`` (fluctuation) are equal in the mean once stationary, by the
+    identity that ``identity`` names; per degree of freedom they are the configurational and the kinetic temperature.
+    """
+
+    step: int
+    since: int  # the window's first step
+    samples: int  # readings in it
+    identity: Literal["heavy ball", "any"]
+    virial: float
+    kinetic: float
+    ratio: float | None  # virial / kinetic; None where kinetic is not resolved from zero
+    low: float | None
+    high: float | None
+    trend: float | None  # change of the loss over the window, in loss
+    trend_low: float | None
+    trend_high: float | None
+    alignment: float | None  # mean of ⟨gₜ, gₜ₊₁⟩ (Pflug)
+    alignment_low: float | None
+    alignment_high: float | None
+    configurational: float | None  # temperatures, loss per degree of freedom
+    kinetic_temperature: float | None
+    state: Literal["stationary", "moving", "unresolved"]
+
+
+class Regularization(msgspec.Struct, tag_field="kind", tag="regularization", frozen=True):
+    """What the finite step adds to the loss (implicit gradient regularization)."""
+
+    step: int
+    gradient_term: float  # α(1+β)/(4(1-β)²)·|G|²
+    noise_term: float  # α/(4(1-β))·trΣ/B
+    loss: float  # of the reference, for comparison
+
+
+class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True):
+    """The highest loss on the straight line between where the motion was and where it is."""
+
+    step: int
+    since: int
+    height: float  # above the loss where the line begins; 0 where it only falls
+    at: float  # where on the line, 0 begins and 1 ends it
+    start_loss: float
+    end_loss: float
+    temperature: float | None  # of the whole motion, loss per degree of freedom
+
+
+class End(msgspec.Struct, tag_field="kind", tag="end", frozen=True):
+    """The watching ended; without this line the run was cut off, or goes on."""
+
+    step: int
+    because: Literal["closed", "exception"]
+    extra: float  # gradient evaluations of one sample that measuring took
+    work: float  # that the steps themselves took
+    seconds: float = 0.0

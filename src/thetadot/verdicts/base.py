@@ -1,0 +1,31 @@
+"""A verdict: one sentence about a run, with its evidence and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["good", "attention", "bad", "unknown"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a record says about one question.
+
+    Attributes:
+        name: the question, as a key: "noise", "damping", "edge", "stationarity", "advice" ...
+        finding: the answer as a key, such as "noise-limited" or "batch wasted".
+        state: good, worth attention, bad; unknown where the record does not tell.
+        says: the answer in a sentence or two, with numbers.
+        evidence: the measurements it rests on, each with unit and interval.
+        confidence: "high", "moderate" or "low", and why, in words.
+        advice: what to change and what the other settings should then be; "" where nothing.
+    """
+
+    name: str
+    finding: str
+    state: State
+    says: str
+    evidence: tuple[str, ...] = field(default=())
+    confidence: str = ""
+    advice: str = ""
