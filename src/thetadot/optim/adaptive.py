@@ -114,7 +114,8 @@ class Adam(Flow):
             if p in self.state
         }
         limit = adaptive_stability_limit(beta1) / lr if lr else float("inf")
-        return Reading(lr, (1.0 - beta1) / lr if lr else float("inf"), limit, preconditioner)
+        friction = (1.0 - beta1) / lr if lr else float("inf")
+        return Reading(lr, friction, limit, preconditioner, rate=lr * (1.0 - beta1), memory=beta1)
 
 
 def _ours(group: Mapping[str, Any]) -> dict[str, Any]:

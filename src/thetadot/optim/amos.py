@@ -99,4 +99,4 @@ class Amos(Flow):
                 like = real_view(p.detach())
                 scale = (square.sqrt() + TINY) / (weight.sqrt() * factor * size)
                 preconditioner[p] = scale.to(like.device, accumulation_dtype(like)).expand(like.shape)
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner)
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)

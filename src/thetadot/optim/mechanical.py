@@ -94,10 +94,16 @@ class MechanicalFlow(Flow, ABC):
         """Step, friction and the largest stable curvature of one group."""
         _, step = self.motion(group)
         damping, lr = float(self.integrator.damping(group["momentum"])), float(group["lr"])
-        limit = stability_limit(float(group["momentum"]), getattr(self.integrator, "lookahead", 0.0))
-        if self.integrator.evaluation == "midpoint":
-            limit = float("inf")
-        return Reading(float(step), damping / float(step) if lr else float("inf"), limit / lr if lr else float("inf"))
+        memory, lookahead = float(group["momentum"]), getattr(self.integrator, "lookahead", 0.0)
+        ahead = lookahead > 0 or self.integrator.evaluation == "midpoint"
+        limit = float("inf") if self.integrator.evaluation == "midpoint" else stability_limit(memory, lookahead)
+        return Reading(
+            float(step),
+            damping / float(step) if lr else float("inf"),
+            limit / lr if lr else float("inf"),
+            rate=None if ahead and memory else lr,
+            memory=memory,
+        )
 
 
 Adopted = TypeVar("Adopted", bound=MechanicalFlow)

@@ -64,7 +64,7 @@ class GradientDescent(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"))
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
 
 
 class HeavyBall(MechanicalFlow):
@@ -262,7 +262,7 @@ class Langevin(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """As gradient descent."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"))
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
 
 
 class Kramers(MechanicalFlow):

@@ -143,4 +143,4 @@ class RMSprop(Flow):
                 like = real_view(p.detach())
                 square = torch.as_tensor(self.state[p]["square"], dtype=accumulation_dtype(like), device=like.device)
                 preconditioner[p] = (square.sqrt() + group["eps"]).expand(like.shape)
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner)
+        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)

@@ -1,0 +1,63 @@
+"""Any torch optimizer, read as mechanics: its own word where it gives one, else an adapter for torch's, one file each.
+
+Example:
+    >>> import torch
+    >>> sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    >>> round(read(sgd, sgd.param_groups[0]).limit, 9)
+    38.0
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from thetadot.probes.readings import adam, rmsprop, sgd
+from thetadot.reading import Readable, Reading
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTERS = (*sgd.ADAPTERS, *adam.ADAPTERS, *rmsprop.ADAPTERS)
+
+
+def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
+    """One of an optimizer's ``param_groups`` as mechanics.
+
+    An optimizer that neither implements :class:`Readable` nor is known lacks limit, friction and rate, and says so in
+    :attr:`Reading.lacks`. A subclass of torch's optimizers is read as what it is derived from only if it inherits
+    ``step``: another rule is another motion.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
+    if isinstance(inner, Readable):
+        reading = inner.reading(group)
+        decoupled = group.get("weight_decay_mode", "decoupled") == "decoupled"
+        reading = replace(reading, decay=float(group.get("weight_decay", 0.0)), decoupled=decoupled)
+    else:
+        for kind, adapter in ADAPTERS:
+            if isinstance(inner, kind) and _rule(type(inner)) is _rule(kind):
+                reading = adapter(inner, group)
+                break
+        else:
+            return _unknown(inner, group)
+    if reading.decay and not reading.decoupled and reading.preconditioner is None:
+        reading = replace(reading, limit=reading.limit - reading.decay)  # decay adds w to every curvature
+    return reading
+
+
+def _rule(kind: type[torch.optim.Optimizer]) -> object:
+    """Its ``step`` beneath what torch wraps around it when a first instance is made."""
+    return inspect.unwrap(kind.step)
+
+
+def _unknown(optimizer: object, group: dict[str, Any]) -> Reading:
+    name = type(optimizer).__name__
+    why = (
+        f"{name} is not known to thetadot. Give it a method reading(group) -> thetadot.reading.Reading, "
+        "or watch a torch.optim.SGD, Adam, AdamW, RMSprop or an optimizer of thetadot.optim"
+    )
+    lr = group.get("lr")
+    step = float(lr) if lr is not None else math.nan
+    return Reading(step, None, math.inf, lacks=dict.fromkeys(("limit", "friction", "temperature", "damping"), why))
