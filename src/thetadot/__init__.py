@@ -26,12 +26,14 @@ _MODULES = (
     "training",
     "translation",
     "verdicts",
+    "watching",
 )
 _NAMES = {
     "Task": "thetadot.tasks",
     "Result": "thetadot.training",
     "run": "thetadot.training",
     "load": "thetadot.training",
+    "watch": "thetadot.watching",
 }
 
 __all__ = [
@@ -52,6 +54,8 @@ __all__ = [
     "training",
     "translation",
     "verdicts",
+    "watch",
+    "watching",
 ]
 
 if TYPE_CHECKING:
@@ -69,9 +73,11 @@ if TYPE_CHECKING:
         training,
         translation,
         verdicts,
+        watching,
     )
     from thetadot.tasks import Task
     from thetadot.training import Result, load, run
+    from thetadot.watching import watch
 
 
 def __getattr__(name: str) -> Any:

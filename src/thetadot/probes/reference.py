@@ -53,12 +53,16 @@ class Objective:
     Args:
         model: restored after every call.
         loss: no arguments; computes the reference loss with the model in its present state.
+        parameters: those to differentiate by; all of the model's trainable ones where it is None.
     """
 
-    def __init__(self, model: nn.Module, loss: Callable[[], Tensor]) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Callable[[], Tensor], parameters: Sequence[Tensor] | None = None
+    ) -> None:
         self.model = model
         self.loss = loss
-        self.parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
+        own = (p for p in model.parameters() if p.requires_grad) if parameters is None else parameters
+        self.parameters: list[Tensor] = list(own)
 
     def value(self) -> float:
         """The loss."""

@@ -1,6 +1,6 @@
 """The contract between what measures and what shows: a versioned, append-only record of a run."""
 
-from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Setting, Watched
+from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.schema import (
     SCHEMA,
@@ -38,6 +38,7 @@ __all__ = [
     "Noise",
     "Record",
     "Regularization",
+    "Remark",
     "Result",
     "Rollback",
     "Setting",

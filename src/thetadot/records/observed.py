@@ -89,6 +89,15 @@ class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True):
     temperature: float | None  # of the whole motion, loss per degree of freedom
 
 
+class Remark(msgspec.Struct, tag_field="kind", tag="remark", frozen=True):
+    """What happened to the run (alarm), or to a reading that could not be taken from here on."""
+
+    step: int
+    about: str  # "loss", "gradient" or the name of a reading
+    says: str
+    alarm: bool = False
+
+
 class End(msgspec.Struct, tag_field="kind", tag="end", frozen=True):
     """The watching ended; without this line the run was cut off, or goes on."""
 

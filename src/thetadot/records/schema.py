@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Setting, Watched
+from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 
 SCHEMA = "thetadot.record"
 VERSION = 2
@@ -242,5 +242,6 @@ Entry = (
     | Equilibrium
     | Regularization
     | Barrier
+    | Remark
     | End
 )

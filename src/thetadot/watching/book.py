@@ -1,0 +1,120 @@
+"""The record of what is watched: begun once, appended to, continued if asked."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import thetadot
+from thetadot.errors import RunFolderError
+from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
+from thetadot.watching.reference import fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from thetadot.watching.layers import Layout
+
+
+class Book:
+    """Entries in ``out``/record.jsonl, or in memory where ``out`` is None.
+
+    Args:
+        out: folder.
+        resume: continue the record that is there; its torn last line, if any, is cut.
+
+    Raises:
+        RunFolderError: there is a record and ``resume`` is False, or the folder cannot be made.
+        DamagedFile: what is there is no record.
+    """
+
+    def __init__(self, out: Path | None, *, resume: bool) -> None:
+        self.path = None if out is None else out / "record.jsonl"
+        self.entries: list[Entry] = []
+        self.header: Header | None = None
+        self.writer: Writer | None = None
+        self.last_step = 0
+        if self.path is None or out is None:
+            return
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            used = self.path.exists() and self.path.stat().st_size > 0
+        except OSError as error:
+            raise RunFolderError(f"{out} cannot be made ({error.strerror}). Name another folder.") from error
+        if used and not resume:
+            raise RunFolderError(
+                f"{out} holds the record of another run. Pass another out, or resume=True to continue that run."
+            )
+        if used:
+            kept = read(self.path)
+            self.header = kept.header
+            self.last_step = max((step for e in kept.entries if (step := getattr(e, "step", 0))), default=0)
+            whole = self.path.read_bytes().rfind(b"\n") + 1
+            self.writer = Writer(self.path, whole)
+
+    def begin(self, header: Header) -> None:
+        """Write the header, unless a record is continued."""
+        if self.header is None:
+            self.header = header
+            if self.path is not None:
+                self.writer = Writer(self.path)
+            if self.writer is not None:
+                self.writer.write(header)
+
+    def write(self, entry: Entry) -> None:
+        """Append one entry."""
+        if self.writer is not None:
+            self.writer.write(entry)
+        elif self.path is None:
+            self.entries.append(entry)
+
+    def record(self) -> Record:
+        """Everything so far."""
+        if self.path is not None:
+            return read(self.path)
+        assert self.header is not None  # noqa: S101 - begun by whoever made it
+        return Record(self.header, tuple(self.entries))
+
+    def close(self) -> None:
+        """Force it to the disk and close it."""
+        if self.writer is not None:
+            self.writer.sync()
+            self.writer.close()
+
+
+def describe(
+    layout: Layout, optimizer: torch.optim.Optimizer, level: Any, reference: Any, name: str, dataset_size: int | None
+) -> Header:
+    """The header of a watched run."""
+    lacks = {}
+    if reference is None:
+        lacks = dict.fromkeys(("curvature", "barrier"), "no reference batch was given. Pass reference=(inputs, target)")
+    return Header(
+        schema=SCHEMA,
+        version=VERSION,
+        task=name,
+        seed=torch.initial_seed() % 2**63,
+        parameters=layout.count,
+        train_samples=dataset_size,
+        valid_samples=None,
+        epochs=None,
+        device=str(layout.parameters[0].device),
+        threads=torch.get_num_threads(),
+        software={"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
+        quantities=UNITS,
+        watched=Watched(
+            optimizer=type(optimizer).__name__,
+            level=level,
+            reference="" if reference is None else fingerprint(reference),
+            layers=layout.layers,
+            lacks=lacks,
+            ranks=torch.distributed.get_world_size() if _together() else 1,
+        ),
+        started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _together() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

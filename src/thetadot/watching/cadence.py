@@ -1,0 +1,72 @@
+r"""When to measure: a function of counted work, never of a clock.
+
+A measurement that costs c samples' gradients comes every c/(s·B) steps, so that it takes the share s of the training's
+own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of that.
+A call of the model costs a quarter of a step beside its samples (measured: micro-batches are small).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["light", "default", "full"]
+
+CALL = 0.25
+PRODUCT = 2.5
+"""A Hessian-vector product in gradients; a forward pass is a third of one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Shares of the training's work, and the steps between readings of norms."""
+
+    motion: int
+    noise: float
+    curvature: float
+    spectrum: float
+    barrier: float
+    away: bool  # whether the starting point is kept: virial, displacement
+    pairs: bool  # whether consecutive gradients are compared
+
+
+PLANS: dict[Level, Plan] = {
+    "light": Plan(motion=100, noise=0.004, curvature=0.006, spectrum=0.0, barrier=0.0, away=False, pairs=False),
+    "default": Plan(motion=20, noise=0.008, curvature=0.010, spectrum=0.004, barrier=0.002, away=True, pairs=True),
+    "full": Plan(motion=1, noise=0.25, curvature=0.35, spectrum=0.15, barrier=0.1, away=True, pairs=True),
+}
+
+
+def gradients(samples: float, calls: int, batch: float) -> float:
+    """Cost of ``calls`` gradients over ``samples`` in all, in samples."""
+    return samples + CALL * calls * batch
+
+
+def products(samples: float, count: int, batch: float) -> float:
+    """Cost of ``count`` Hessian-vector products and the gradient they need, each over ``samples``."""
+    return gradients(samples, 1, batch) + count * (PRODUCT * samples + CALL * batch)
+
+
+def forwards(samples: float, count: int, batch: float) -> float:
+    """Cost of ``count`` forward passes, each over ``samples``."""
+    return count * gradients(samples, 1, batch) / 3.0
+
+
+class Every:
+    """Steps 1, p/16, p/4, p, 2p, 3p ... with p the period that keeps the share.
+
+    Example:
+        >>> every = Every(cost=640.0, share=0.01, batch=64.0)
+        >>> [step for step in range(1, 3000) if every.due(step)]
+        [1, 62, 250, 1000, 2000]
+    """
+
+    def __init__(self, cost: float, share: float, batch: float) -> None:
+        self.cost = cost
+        self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
+        self.early = frozenset({1, self.period // 16, self.period // 4} - {0})
+
+    def due(self, step: int) -> bool:
+        """Whether to measure after this step."""
+        return self.period > 0 and (step in self.early or step % self.period == 0)

@@ -1,0 +1,96 @@
+r"""Lengths and angles of one step: |g|², |θ|², |Δ|², ⟨g,Δ⟩, ⟨θ-θ₀,g⟩, ⟨θ-θ₀,Δ⟩, ΔᵀPΔ, |θ-θ₀|², ⟨g₋,g⟩.
+
+θ before the step, Δ the step, g the gradient it was made from, g₋ the one before, P the preconditioner. Every number
+stays on the device: nothing waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, distributed
+
+from thetadot.watching.layers import local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from thetadot.watching.layers import Layout
+
+COLUMNS = ("gradient", "weight", "update", "slope", "virial", "radial", "energy", "away", "pair")
+
+
+class Gauge:
+    """Measures one step: :meth:`prelude` after the step before it, :meth:`before`, :meth:`after`."""
+
+    def __init__(self, layout: Layout, *, away: bool, pairs: bool) -> None:
+        self.layout = layout
+        self.pairs = pairs
+        self.origin = [_wide(local(p)).clone() for p in layout.parameters] if away else None
+        self._start: list[Tensor] | None = None
+        self._previous: list[Tensor] | None = None
+
+    def prelude(self) -> None:
+        """Keep the gradient of the step that was just made."""
+        if self.pairs:
+            self._previous = [g.clone() for g in self._gradients()]
+
+    def before(self) -> None:
+        """Keep the parameters."""
+        self._start = [local(p).clone() for p in self.layout.parameters]
+
+    def after(self, preconditioner: dict[Tensor, Tensor] | None) -> Tensor | None:
+        """The numbers of a step, (9, parameters), on the device; None if nothing was kept before it."""
+        if self._start is None:
+            return None
+        start, self._start = [_wide(s) for s in self._start], None
+        previous, self._previous = self._previous, None
+        gradients = self._gradients()
+        moved = _minus([_wide(local(p)) for p in self.layout.parameters], start)
+        none = torch.zeros(len(start), dtype=gradients[0].dtype, device=gradients[0].device)
+        rows = [_squares(gradients), _squares(start), _squares(moved), _dots(gradients, moved)]
+        if self.origin is None:
+            rows += [none, none]
+        else:
+            away = _minus(start, self.origin)
+            rows += [_dots(away, gradients), _dots(away, moved)]
+        rows.append(rows[2] if preconditioner is None else self._energy(moved, preconditioner))
+        rows.append(none if self.origin is None else _squares(away))
+        rows.append(none if previous is None else _dots(previous, gradients))
+        measured = torch.stack([row.to(rows[0].dtype) for row in rows])
+        if self.layout.sharded:
+            distributed.all_reduce(measured)
+        return measured
+
+    def _energy(self, moved: Sequence[Tensor], preconditioner: dict[Tensor, Tensor]) -> Tensor:
+        weighed = [
+            m * _wide(local(preconditioner[p])).reshape(m.shape) if p in preconditioner else m
+            for p, m in zip(self.layout.parameters, moved, strict=True)
+        ]
+        return _dots(weighed, moved)
+
+    def _gradients(self) -> list[Tensor]:
+        """Gradients, zero where there is none."""
+        return [
+            _wide(local(p.grad)) if p.grad is not None else torch.zeros_like(_wide(local(p)))
+            for p in self.layout.parameters
+        ]
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def _minus(one: Any, other: Any) -> list[Tensor]:
+    return list(torch._foreach_sub(one, other))  # noqa: SLF001 - what torch's own optimizers call
+
+
+def _squares(tensors: Any) -> Tensor:
+    return torch.stack(torch._foreach_norm(tensors)).square()  # noqa: SLF001
+
+
+def _dots(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    return torch.stack([
+        torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(one, other, strict=True)
+    ])  # fmt: skip

@@ -1,0 +1,62 @@
+"""Which parameters are watched, and which layer each belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from thetadot.errors import InadmissibleValue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that lies on this rank, real."""
+    part: Any = tensor.detach()
+    if hasattr(part, "to_local"):
+        part = part.to_local()
+    if part.layout != torch.strided:
+        part = part.to_dense()
+    return torch.view_as_real(part) if part.is_complex() else part
+
+
+class Layout:
+    """The optimizer's parameters in the model's order, by layer.
+
+    A layer is a module with parameters of its own, named as the model names it.
+
+    Raises:
+        InadmissibleValue: no parameter of the model is in the optimizer.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        moved = {id(p): g for g, group in enumerate(optimizer.param_groups) for p in group["params"]}
+        named = [(name, p) for name, p in model.named_parameters() if id(p) in moved and p.requires_grad]
+        if not named:
+            raise InadmissibleValue(
+                "optimizer holds no parameter of model. Pass the model whose parameters it was built from."
+            )
+        self.parameters: list[Tensor] = [p for _, p in named]
+        self.groups: list[int] = [moved[id(p)] for p in self.parameters]
+        owners = [(name.rpartition(".")[0] or "model").removeprefix("_orig_mod.") for name, _ in named]
+        self.layers: tuple[str, ...] = tuple(dict.fromkeys(owners))
+        place = {name: i for i, name in enumerate(self.layers)}
+        self.layer_of: list[int] = [place[owner] for owner in owners]
+        self.count = sum(p.numel() for p in self.parameters)
+        sizes = [0] * len(optimizer.param_groups)
+        for p, group in zip(self.parameters, self.groups, strict=True):
+            sizes[group] += p.numel()
+        self.sizes = sizes
+        self.main = max(range(len(sizes)), key=sizes.__getitem__)
+        """The group with most parameters, by whose settings the whole is read."""
+        self.sharded = any(hasattr(p, "to_local") for p in self.parameters)
+
+    def by_layer(self, values: Sequence[float]) -> list[float]:
+        """Sums over the parameters of every layer."""
+        sums = [0.0] * len(self.layers)
+        for layer, value in zip(self.layer_of, values, strict=True):
+            sums[layer] += value
+        return sums

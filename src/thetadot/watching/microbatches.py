@@ -1,0 +1,121 @@
+r"""Gradient noise for nothing: passes of an accumulated step, or ranks of a data-parallel one, are micro-batches.
+
+    rows k·gᵣᵢ (pass i of k on rank r),   their mean G = Σᵢ mean_r gᵣᵢ
+
+A step may see another multiple of the gradient than the passes made (a loss scaler, clipping): c = |G'|²/⟨G, G'⟩ is
+that multiple, so that both are read in the step's own units. Squares are summed as the passes make them; no host waits.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from thetadot.watching.layers import local
+
+if TYPE_CHECKING:
+    from thetadot.watching.layers import Layout
+
+
+class MicroBatches:
+    """Hooks for one step, set by :meth:`arm` and taken away by :meth:`after`."""
+
+    def __init__(self, model: nn.Module, layout: Layout, ranks: int) -> None:
+        self.model = model
+        self.layout = layout
+        self.ranks = ranks
+        self.handles: list[Any] = []
+        self.place = {}
+        if layout.sharded:
+            names = {id(p): i for i, p in enumerate(layout.parameters)}
+            # while a module runs, its whole parameters stand in the places of the shards
+            self.place = {
+                (module, name): names[id(p)]
+                for module in model.modules()
+                for name, p in module.named_parameters(recurse=False)
+                if id(p) in names
+            }
+
+    def arm(self) -> None:
+        """Watch the passes until the next step."""
+        count = len(self.layout.parameters)
+        self.squares: list[Tensor | None] = [None] * count
+        self.calls = [0] * count
+        self.totals: list[Tensor | None] = [None] * count
+        self.whole: set[int] = set()
+        if not self.layout.sharded:
+            parameters: list[Any] = list(self.layout.parameters)
+            self.handles = [p.register_hook(partial(self._seen, i)) for i, p in enumerate(parameters)]
+            return
+        for module in {module for module, _ in self.place}:
+            self.handles.append(module.register_forward_pre_hook(self._entered))
+        shards: list[Any] = list(self.layout.parameters)
+        for i, p in enumerate(shards):
+            self.handles.append(p.register_post_accumulate_grad_hook(partial(self._reduced, i)))
+
+    def after(self) -> tuple[int, Tensor] | None:
+        """(k·ranks, row): Σ|k·gᵣᵢ|² in the step's units by parameter, then |G'|²; None where there is one pass only."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+        passes = max(self.calls, default=0)
+        if passes * self.ranks < 2:
+            return None
+        like = next(s for s in self.squares if s is not None)
+        squares = torch.stack([torch.zeros_like(like) if s is None else s for s in self.squares])
+        gradients = [None if p.grad is None else local(p.grad) for p in self.layout.parameters]
+        square = _sum([_square(g) for g in gradients if g is not None], like)
+        overlap = _sum(
+            [
+                _square(t) if self.layout.sharded else torch.dot(t.reshape(-1), g.to(t.dtype).reshape(-1))
+                for t, g in zip(self.totals, gradients, strict=True)
+                if t is not None and g is not None
+            ],
+            like,
+        )
+        sums = torch.cat([squares, overlap[None], square[None]])
+        if self.ranks > 1:
+            distributed.all_reduce(sums)
+        squares, overlap, square = sums[:-2], sums[-2], sums[-1]
+        if self.layout.sharded:  # shards of G and of G': their squared lengths
+            factor = square / overlap
+        else:
+            square = square / self.ranks
+            factor = (square * self.ranks / overlap) ** 2
+        return passes * self.ranks, torch.cat([squares * factor * passes**2, square[None]])
+
+    def _seen(self, index: int, gradient: Tensor) -> None:
+        g = gradient.detach()
+        square = _square(g)
+        before = self.squares[index]
+        self.squares[index] = square if before is None else before + square
+        self.calls[index] += 1
+        if not self.layout.sharded:
+            total = self.totals[index]
+            wide = g.float() if g.dtype in (torch.bfloat16, torch.float16) else g
+            self.totals[index] = wide.clone() if total is None else total + wide
+
+    def _entered(self, module: nn.Module, _args: object) -> None:
+        whole: list[tuple[str, Any]] = list(module.named_parameters(recurse=False))
+        for name, p in whole:
+            index = self.place.get((module, name))
+            if index is not None and index not in self.whole and torch.is_grad_enabled() and p.requires_grad:
+                self.whole.add(index)
+                self.handles.append(p.register_hook(partial(self._seen, index)))
+
+    def _reduced(self, index: int, p: Tensor) -> None:
+        if p.grad is not None:
+            self.totals[index] = local(p.grad).clone()
+
+
+def _square(tensor: Tensor) -> Tensor:
+    wide = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    length: Tensor = torch.linalg.vector_norm(wide, dtype=torch.promote_types(wide.dtype, torch.float32))
+    return length.square()
+
+
+def _sum(values: list[Tensor], like: Tensor) -> Tensor:
+    return torch.stack([v.to(like.dtype) for v in values]).sum() if values else torch.zeros_like(like)

@@ -1,0 +1,405 @@
+r"""Read a training loop of one's own as motion, from hooks alone.
+
+    with thetadot.watch(model, optimizer, loss_fn=loss_fn, reference=(x, y), out="runs/a") as probe:
+        for x, y in loader:
+            ...                      # the loop as it was
+            optimizer.step()
+
+Nothing of the run changes: parameters, gradients, buffers and random numbers are bit for bit those without it. Whatever
+cannot be measured is named in the record and left out; an error in a measurement never reaches the loop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import torch
+from torch import distributed
+
+from thetadot.errors import InadmissibleValue, require
+from thetadot.probes.readings import read
+from thetadot.reading import Reading
+from thetadot.records import End, Remark, Setting
+from thetadot.translation import damping, step_of
+from thetadot.watching.book import Book, describe
+from thetadot.watching.cadence import PLANS, Every, Level
+from thetadot.watching.gauge import Gauge
+from thetadot.watching.hold import Hold, Row
+from thetadot.watching.layers import Layout
+from thetadot.watching.microbatches import MicroBatches
+from thetadot.watching.reference import Reference
+from thetadot.watching.soundings import Soundings
+from thetadot.watching.traffic import Traffic
+from thetadot.watching.window import equilibrium, pooled_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from torch import Tensor, nn
+
+    from thetadot.records import Record
+    from thetadot.verdicts import Verdict
+
+ON_DEVICE = 16
+"""Readings kept on an accelerator before they are fetched together."""
+BETWEEN = 10
+"""Readings between two estimates of equilibrium."""
+FEWEST = 20
+
+
+class Watch:
+    """See :func:`watch`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        loss_fn: Any = None,
+        reference: Any = None,
+        out: str | Path | None = None,
+        level: Level = "default",
+        name: str | None = None,
+        dataset_size: int | None = None,
+        resume: bool = False,
+    ) -> None:
+        require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
+        if not hasattr(optimizer, "param_groups"):
+            raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
+        self.model, self.plan = model, PLANS[level]
+        self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
+        self.layout = Layout(model, self.optimizer)
+        together = distributed.is_available() and distributed.is_initialized()
+        self.ranks, self.rank = (distributed.get_world_size(), distributed.get_rank()) if together else (1, 0)
+        self.dataset_size = dataset_size
+        self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout)
+        self.traffic = Traffic(model, loss_fn)
+        self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
+        self.micro = MicroBatches(model, self.layout, self.ranks)
+        self.hold = Hold(self.layout)
+        self.soundings = Soundings(self.layout, self.reference)
+        self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
+        self.step = self.book.last_step
+        header = describe(self.layout, self.optimizer, level, reference, name or self._name(out), dataset_size)
+        self.book.begin(header)
+        self.batch: int | None = None
+        self.told: int | None = None
+        self.work = self.extra = self.clock = 0.0
+        self.samples = 0
+        self.every: dict[str, Every] = {}
+        self.silent: set[str] = set()
+        self.micros: list[tuple[int, int, Tensor]] = []
+        self.alarmed = False
+        self.armed = False
+        self.last_clocked = self.step
+        self.settings: dict[int, dict[str, Any]] = {}
+        self.started = time.monotonic()
+        self.closed = False
+        self._arm()
+        self.handles = [
+            self.optimizer.register_step_pre_hook(self._before),
+            self.optimizer.register_step_post_hook(self._after),
+        ]
+
+    # What the user may call.
+
+    def loss(self, value: Tensor | float) -> None:
+        """Tell the training loss of this step, where neither a loss module nor an output's ``.loss`` shows it."""
+        self.traffic.loss(value)
+
+    def samples_of(self, count: int) -> None:
+        """Tell how many samples this step's gradient averages, where the model's first tensor does not show it."""
+        require(count >= 1, f"count={count}", "is below 1", "Pass the samples of a step.")
+        self.told = int(count)
+
+    @property
+    def record(self) -> Record:
+        """What was recorded so far."""
+        self._fetch()
+        return self.book.record()
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What the record says so far."""
+        from thetadot.verdicts import judge  # noqa: PLC0415 - a run that is only recorded needs none of it
+
+        return judge(self.record)
+
+    def close(self, because: Literal["closed", "exception"] = "closed") -> None:
+        """Take the hooks away and end the record; what is in it stays readable whatever happens."""
+        if self.closed:
+            return
+        self.closed = True
+        for handle in self.handles:
+            handle.remove()
+        self.traffic.close()
+        self.micro.after()
+        self._guarded("motion", self._fetch)
+        self._guarded("equilibrium", self._estimate)
+        self.book.write(
+            End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started)
+        )  # fmt: skip
+        self.book.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close("closed" if error is None else "exception")
+
+    # What the hooks call.
+
+    def _before(self, *_: object) -> None:
+        if self.armed and self.rank_reads:
+            with torch.no_grad():
+                self._guarded("motion", self.gauge.before)
+
+    def _after(self, *_: object) -> None:
+        self.step += 1
+        sizes, loss = self.traffic.taken()
+        self.batch = self._batch(sizes)
+        self.work += self.batch or 0
+        self.samples += self.batch or 0
+        with torch.no_grad():
+            if self.step == self.book.last_step + 1:
+                self._plan()
+            if self.armed:
+                self._guarded("micro-batches", lambda: self._passes(sizes))
+                if self.rank_reads:
+                    self._guarded("motion", lambda: self._row(loss))
+            self._sound()
+            self._arm(len(sizes))
+
+    @property
+    def rank_reads(self) -> bool:
+        """Whether this rank measures: one does for replicas, all do for shards."""
+        return self.rank == 0 or self.layout.sharded
+
+    def _batch(self, sizes: list[int]) -> int | None:
+        if self.told is not None:
+            return self.told * self.ranks
+        return sum(sizes) * self.ranks or None
+
+    def _plan(self) -> None:
+        """Periods from what the first step's batch and the reference cost; the same on every rank."""
+        batch = float((self.batch or 0) / self.ranks or self.soundings.samples or 1)
+        if self.layout.sharded and self.ranks > 1:
+            agreed = [batch]
+            distributed.broadcast_object_list(agreed, src=0)
+            batch = agreed[0]
+        self.every = self.soundings.plan(self.plan, batch)
+
+    def _arm(self, passes: int = 2) -> None:
+        following = self.step + 1
+        self.armed = following % self.plan.motion == 0 or following <= self.book.last_step + 1
+        if self.armed:
+            if self.step and self.rank_reads:
+                self._guarded("motion", self.gauge.prelude)
+            if passes * self.ranks > 1:
+                self._guarded("micro-batches", self.micro.arm)
+
+    def _reading(self) -> Reading:
+        group = self.optimizer.param_groups[self.layout.main]
+        reading = read(self.optimizer, group)
+        if reading.preconditioner is not None:
+            merged = dict(reading.preconditioner)
+            for i, other in enumerate(self.optimizer.param_groups):
+                if i != self.layout.main:
+                    merged.update(read(self.optimizer, other).preconditioner or {})
+            return Reading(**{**reading.__dict__, "preconditioner": merged})
+        return reading
+
+    def _row(self, loss: Tensor | None) -> None:
+        reading = self._reading()
+        numbers = self.gauge.after(reading.preconditioner)
+        if numbers is None:
+            return
+        self._note_settings(reading)
+        step = _clock_step(reading)
+        self.clock += step * (self.step - self.last_clocked)
+        self.last_clocked = self.step
+        group = self.optimizer.param_groups[self.layout.main]
+        row = Row(
+            step=self.step,
+            numbers=numbers,
+            loss=loss,
+            reading=Reading(**{**reading.__dict__, "preconditioner": None, "friction": _friction(reading)}),
+            lr=float(group.get("lr", math.nan)),
+            batch=self.batch,
+            epoch=self.samples / self.dataset_size if self.dataset_size else None,
+            temperature=self.soundings.temperature(reading, self.batch, self.dataset_size),
+            time_step=step,
+            clock=self.clock,
+            cost=self.work + self.extra,
+        )
+        self.hold.rows.append(row)
+        if len(self.hold.rows) >= (1 if numbers.device.type == "cpu" else ON_DEVICE):
+            self._fetch()
+
+    def _fetch(self) -> None:
+        for _, motion, layers in self.hold.fetch():
+            self.book.write(motion)
+            self.book.write(layers)
+            sample = self.hold.samples[-1]
+            if not self.alarmed and (motion.gradient_norm is None or math.isinf(sample.loss)):
+                self.alarmed = True
+                self.book.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
+        count = len(self.hold.samples)
+        if count >= FEWEST and count % BETWEEN == 0:
+            self._guarded("equilibrium", self._estimate)
+
+    def _estimate(self) -> None:
+        found = equilibrium(self.hold.samples, self.layout.count)
+        if found is not None:
+            self.book.write(found)
+
+    def _passes(self, sizes: list[int]) -> None:
+        found = self.micro.after() if self.micro.handles else None
+        if found is None or not sizes or len(set(sizes)) > 1:
+            return
+        self.micros.append((found[0], sizes[0], found[1]))
+        if len(self.micros) % BETWEEN == 0 and self.rank == 0:
+            noise = pooled_noise(self.micros, self.step, self.ranks, self.layout, self.work + self.extra)
+            if noise is not None:
+                self.soundings.adopt(noise)
+                self.book.write(noise)
+
+    def _sound(self) -> None:
+        if not self.rank_reads:
+            return
+        for name, every in self.every.items():
+            if name in self.silent or not every.due(self.step - self.book.last_step):
+                continue
+            if name == "noise" and self.micros:
+                continue
+            self.extra += every.cost
+            self.traffic.quiet = True
+            try:
+                self._guarded(name, lambda name=name: self._measure(name))  # type: ignore[misc]
+            finally:
+                self.traffic.quiet = False
+
+    def _measure(self, name: str) -> None:
+        self._fetch()
+        for entry in self.soundings.measure(name, self.step, self._reading(), self.work + self.extra):
+            self.book.write(entry)
+
+    def _note_settings(self, reading: Reading) -> None:
+        """Hyperparameters of groups whose values are of another kind than before; numbers alone are in Motion."""
+        for i, group in enumerate(self.optimizer.param_groups):
+            values = {k: _plain(v) for k, v in group.items() if k not in ("params", "thetadot")}
+            kinds = {k: v for k, v in values.items() if not isinstance(v, float)}
+            if self.settings.get(i) != kinds:
+                self.settings[i] = kinds
+                self.book.write(Setting(self.step, i, self.layout.sizes[i], values))
+        for what, why in reading.lacks.items():
+            self._lack(what, why)
+
+    def _lack(self, name: str, why: str) -> None:
+        if name not in self.silent:
+            self.silent.add(name)
+            self.book.write(Remark(self.step, name, why))
+
+    def _guarded(self, name: str, act: Callable[[], None]) -> None:
+        """An error of a measurement is said once and ends that measurement, not the run."""
+        if name in self.silent:
+            return
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - whatever a model or a device throws
+            why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:500]
+            self._lack(name, why)
+            warnings.warn(f"thetadot.watch no longer measures {name} ({why}). Training goes on.", stacklevel=3)
+
+    def _name(self, out: str | Path | None) -> str:
+        return Path(out).name if out is not None else type(self.model).__name__
+
+
+def watch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    loss_fn: Any = None,
+    reference: Any = None,
+    out: str | Path | None = None,
+    level: Level = "default",
+    name: str | None = None,
+    dataset_size: int | None = None,
+    resume: bool = False,
+) -> Watch:
+    r"""Watch a training loop; a context manager.
+
+    Every few steps: loss, lengths and angles by layer, both vocabularies of the settings, kinetic energy. More rarely,
+    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the training's
+    gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
+
+    Args:
+        model: what is trained, as the loop calls it (compiled or wrapped).
+        optimizer: any torch optimizer; what an unknown one does not tell is named in the record.
+        loss_fn: ``loss_fn(output, target)``, a mean over the batch; None where the model's output has ``.loss``.
+        reference: the fixed batch that curvature and noise are measured on: (inputs, target), a dict of keyword
+            arguments, or a function of the model that returns the loss. Without it neither is measured.
+        out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
+        level: "light", "default" or "full".
+        name: of the run; the folder's where it is None.
+        dataset_size: N, for epochs and for noise of batches drawn without replacement.
+        resume: continue the record in ``out``, as a run that was stopped goes on.
+
+    Raises:
+        InadmissibleValue: the optimizer holds no parameter of the model, or an argument is of the wrong kind.
+        RunFolderError: ``out`` holds a record already, or cannot be written.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> x, y = torch.eye(2).repeat(8, 1), torch.zeros(16, 1)
+        >>> mse = torch.nn.MSELoss()
+        >>> with watch(model, optimizer, loss_fn=mse, reference=(x, y)) as probe:
+        ...     mse(model(x), y).backward()
+        ...     optimizer.step()
+        >>> from thetadot.records import Curvature
+        >>> found = probe.record.of(Curvature)[0]
+        >>> round(found.sharpness, 4), round(found.limit, 4)  # λmax of |w|²/2; 2/lr
+        (1.0, 20.0)
+    """
+    return Watch(
+        model,
+        optimizer,
+        loss_fn=loss_fn,
+        reference=reference,
+        out=out,
+        level=level,
+        name=name,
+        dataset_size=dataset_size,
+        resume=resume,
+    )
+
+
+def _clock_step(reading: Reading) -> float:
+    """γ of the heavy-ball form; the optimizer's own step where it has none."""
+    if reading.rate is None:
+        return reading.step if math.isfinite(reading.step) else 0.0
+    return float(step_of(reading.rate, reading.memory))
+
+
+def _friction(reading: Reading) -> float | None:
+    """λ of the heavy-ball form; the optimizer's own where it has none."""
+    step = _clock_step(reading)
+    if reading.rate is None:
+        return reading.friction
+    return float(damping(reading.memory)) / step if step else None
+
+
+def _plain(value: Any) -> float | bool | str | None:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float):
+        return float(value) if math.isfinite(value) else str(value)
+    return str(tuple(value)) if isinstance(value, tuple | list) else type(value).__name__
