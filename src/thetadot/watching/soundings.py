@@ -35,6 +35,8 @@ class Soundings:
         self.layout = layout
         self.reference = reference
         self.samples = 0 if reference is None else reference.samples
+        self.batch = 1.0
+        self.spent = 0.0  # in samples' gradients
         self.vectors: dict[bool, Tensor] = {}
         self.variance: float | None = None  # trΣ, or tr(P⁻¹Σ) where the step is preconditioned
 
@@ -43,10 +45,8 @@ class Soundings:
         if self.reference is None:
             return {}
         size = self.samples or batch
-        every = {
-            "curvature": Every(products(size, WARM, batch), plan.curvature, batch),
-            "spectrum": Every(products(size, COLD, batch), plan.spectrum, batch),
-        }
+        self.batch = batch
+        every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch)}
         parts, _ = self.reference.parts()
         if parts:
             every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch)} | every
@@ -56,7 +56,7 @@ class Soundings:
         """Entries of one measurement."""
         if name == "noise":
             return self._noise(step, reading, cost)
-        return self._curvature(step, reading, cost, cold=name == "spectrum")
+        return self._curvature(step, reading, cost)
 
     def adopt(self, noise: Noise) -> None:
         """Take trΣ from elsewhere, where the step is not preconditioned."""
@@ -82,6 +82,7 @@ class Soundings:
         assert self.reference is not None  # noqa: S101 - planned only with one
         parts, size = self.reference.parts()
         rows = torch.stack([part.gradient() for part in parts])
+        self.spent += gradients(size * len(parts), len(parts), self.batch)
         found = gradient_noise(rows, size)
         if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
             return []
@@ -106,11 +107,11 @@ class Soundings:
             )
         ]
 
-    def _curvature(self, step: int, reading: Reading, cost: float, *, cold: bool) -> list[Entry]:
+    def _curvature(self, step: int, reading: Reading, cost: float) -> list[Entry]:
         assert self.reference is not None  # noqa: S101
         objective, preconditioner = self.reference.whole(), self.flat(reading)
         start = self.vectors.get(preconditioner is not None)
-        cold = cold or start is None
+        cold = start is None
         with objective.hessian() as hessian:
             if start is None:
                 start = self._random()
@@ -120,6 +121,7 @@ class Soundings:
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return []
         self.vectors[preconditioner is not None] = found.vector
+        self.spent += products(self.samples or self.batch, found.products, self.batch)
         shares = torch.split(found.vector.square(), [p.numel() for p in self.layout.parameters])
         return [
             Curvature(

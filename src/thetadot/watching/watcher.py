@@ -89,7 +89,7 @@ class Watch:
         self.book.begin(header)
         self.batch: int | None = None
         self.told: int | None = None
-        self.work = self.extra = self.clock = 0.0
+        self.work = self.clock = 0.0
         self.samples = 0
         self.every: dict[str, Every] = {}
         self.silent: set[str] = set()
@@ -175,6 +175,11 @@ class Watch:
                     self._guarded("motion", lambda: self._row(loss))
             self._sound()
             self._arm(len(sizes))
+
+    @property
+    def extra(self) -> float:
+        """Gradient evaluations of one sample that measuring took."""
+        return self.soundings.spent
 
     @property
     def rank_reads(self) -> bool:
@@ -278,7 +283,6 @@ class Watch:
                 continue
             if name == "noise" and self.micros:
                 continue
-            self.extra += every.cost
             self.traffic.quiet = True
             try:
                 self._guarded(name, lambda name=name: self._measure(name))  # type: ignore[misc]
@@ -291,7 +295,7 @@ class Watch:
             self.book.write(entry)
 
     def _note_settings(self, reading: Reading) -> None:
-        """Hyperparameters of groups whose values are of another kind than before; numbers alone are in Motion."""
+        """A group's hyperparameters, when those that are no numbers have changed: lr and momentum are in Motion."""
         for i, group in enumerate(self.optimizer.param_groups):
             values = {k: _plain(v) for k, v in group.items() if k not in ("params", "thetadot")}
             kinds = {k: v for k, v in values.items() if not isinstance(v, float)}
