@@ -46,9 +46,11 @@ class MicroBatches:
         self.calls = [0] * count
         self.totals: list[Tensor | None] = [None] * count
         self.whole: set[int] = set()
+        self.pending: dict[int, Tensor] = {}
         if not self.layout.sharded:
             parameters: list[Any] = list(self.layout.parameters)
-            self.handles = [p.register_hook(partial(self._seen, i)) for i, p in enumerate(parameters)]
+            for i, p in enumerate(parameters):
+                self._listen(i, p)
             return
         for module in {module for module, _ in self.place}:
             self.handles.append(module.register_forward_pre_hook(self._entered))
@@ -87,8 +89,19 @@ class MicroBatches:
             factor = (square * self.ranks / overlap) ** 2
         return passes * self.ranks, torch.cat([squares * factor * passes**2, square[None]])
 
+    def _listen(self, index: int, p: Any) -> None:
+        self.handles.append(p.register_hook(partial(self._seen, index)))
+        self.handles.append(p.register_post_accumulate_grad_hook(partial(self._kept, index)))
+
     def _seen(self, index: int, gradient: Tensor) -> None:
-        g = gradient.detach()
+        self.pending[index] = gradient
+
+    def _kept(self, index: int, _p: Tensor) -> None:
+        """Only what is added to p.grad is a pass: torch.autograd.grad is none."""
+        gradient = self.pending.pop(index, None)
+        if gradient is None:
+            return
+        g = local(gradient)
         square = _square(g)
         before = self.squares[index]
         self.squares[index] = square if before is None else before + square
@@ -104,7 +117,7 @@ class MicroBatches:
             index = self.place.get((module, name))
             if index is not None and index not in self.whole and torch.is_grad_enabled() and p.requires_grad:
                 self.whole.add(index)
-                self.handles.append(p.register_hook(partial(self._seen, index)))
+                self._listen(index, p)
 
     def _reduced(self, index: int, p: Tensor) -> None:
         if p.grad is not None:

@@ -78,7 +78,6 @@ class Watch:
         self.ranks, self.rank = (distributed.get_world_size(), distributed.get_rank()) if together else (1, 0)
         self.dataset_size = dataset_size
         self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout)
-        self.traffic = Traffic(model, loss_fn)
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
         self.micro = MicroBatches(model, self.layout, self.ranks)
         self.hold = Hold(self.layout)
@@ -100,6 +99,7 @@ class Watch:
         self.settings: dict[int, dict[str, Any]] = {}
         self.started = time.monotonic()
         self.closed = False
+        self.traffic = Traffic(model, loss_fn)
         self._arm()
         self.handles = [
             self.optimizer.register_step_pre_hook(self._before),
