@@ -5,7 +5,7 @@ r"""Averages of a serial record, with intervals that know that neighbours are al
 ρ is the correlation of neighbours, corrected for its bias -(1+3ρ)/n [kendall1954]. It is taken of the record and of
 its means over 2, 4, 8 ... neighbours down to :data:`FEWEST` of them [flyvbjerg1989], and the largest variance counts:
 a slow part under white noise shows only in the longer means. A negative ρ is taken for 0. Quantiles are Student's with
-effective - 1 degrees of freedom, and below :data:`LEAST` effective readings the interval is infinite: it cannot be told.
+effective - 1 degrees of freedom; below :data:`LEAST` effective readings the interval is infinite: it cannot be told.
 
     ratio of averages R = x̄/ȳ:    {r : (x̄-rȳ)² <= t² Var(x̄-rȳ)}                                      [fieller1954]
 
@@ -118,7 +118,7 @@ def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, level: float = 
         InadmissibleValue: records of different length, or as for :func:`mean_interval`.
 
     Example:
-        >>> ratio_interval([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0]).value
+        >>> ratio_interval([2.0, 6.0] * 8, [1.0, 3.0] * 8).value
         2.0
         >>> ratio_interval([1.0] * 16, [-1.0, 1.0] * 8).resolved
         False
@@ -217,8 +217,7 @@ def quantile(level: float, freedom: float) -> float:
 def as_series(series: ArrayLike, level: float) -> Series:
     """A float64 record, checked."""
     x = np.asarray(series, dtype=np.float64)
-    require(
-        x.ndim == 1 and len(x) > 0, f"a record of shape {x.shape}", "is not a series", "Pass one reading per time, (n,)."
-    )
+    came = f"a record of shape {x.shape}"
+    require(x.ndim == 1 and len(x) > 0, came, "is not a series", "Pass one reading per time, (n,).")
     require(0 < level < 1, f"level={level:g}", "is outside (0, 1)", "Pass a probability, such as 0.95.")
     return x

@@ -115,7 +115,7 @@ def pooled_noise(variances: ArrayLike, squares: ArrayLike, level: float = 0.95) 
         InadmissibleValue: as for :func:`~thetadot.probes.averages.ratio_interval`.
 
     Example:
-        >>> pooled_noise([30.0, 50.0, 40.0, 40.0], [3.0, 5.0, 4.0, 4.0]).scale
+        >>> pooled_noise([30.0, 50.0] * 8, [3.0, 5.0] * 8).scale
         10.0
     """
     found = ratio_interval(variances, squares, level)

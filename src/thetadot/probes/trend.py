@@ -54,9 +54,9 @@ def trend(series: ArrayLike, level: float = 0.95) -> Interval:
     if n < 5:
         return Interval(float(x[-1] - x[0]), -math.inf, math.inf, n, 0.0)
     found = []
-    for means in coarser(x):
+    for doubling, means in enumerate(coarser(x)):
         slope, error, rho = _slope(means)
-        m, stretch = len(means), (n - 1) * len(means) / n  # the blocks' spacing is n/m of the record's, nearly
+        m, stretch = len(means), (n - 1) / 2**doubling
         effective = m * (1.0 - rho) / (1.0 + rho)
         half = quantile(level, max(effective - 2.0, min(_FREEDOM, m - 2.0))) * error * stretch
         found.append((half, slope * stretch, effective))
