@@ -2,8 +2,8 @@ r"""Barrier: the highest loss on the straight line between two points of the mot
 
     height = max_s L((1-s)θ₀ + sθ₁) - L(θ₀),    s = 0, 1/(n+1), ..., 1;    escape over it takes ∝ exp(height/T)
 
-A lower bound of the line's highest loss, and the line is one path of many, so that a lower pass may exist. Buffers, such
-as batch statistics, are the present ones everywhere. Cost: n + 2 forward passes.
+A lower bound of the line's highest loss, and the line is one path of many, so that a lower pass may exist. Buffers,
+such as batch statistics, are the present ones everywhere. Cost: n + 2 forward passes.
 
 Source:
     Goodfellow, Vinyals, Saxe, "Qualitatively characterizing neural network optimization problems", ICLR 2015.

@@ -161,4 +161,4 @@ def _secant(one: _Point, other: _Point) -> float:
 def _between(below: _Point, above: _Point) -> float:
     """The secant's zero, or the geometric mean where a loss was not finite."""
     aim = _secant(below, above)
-    return aim if below[0] < aim < above[0] else math.sqrt(below[0] * above[0])
+    return aim if below[0] <= aim <= above[0] else math.sqrt(below[0] * above[0])

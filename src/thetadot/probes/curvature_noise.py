@@ -119,9 +119,7 @@ def _leave_one_out(gram: Tensor, along: Tensor, centre: float, samples: int) -> 
     return torch.stack(variances), torch.stack(squares)
 
 
-def _told(
-    variance: float, square: float, covariance: Tensor, k: int, level: float, products: int
-) -> CurvatureNoise:
+def _told(variance: float, square: float, covariance: Tensor, k: int, level: float, products: int) -> CurvatureNoise:
     matrix, factor = covariance.cpu().numpy(), quantile(level, k - 1.0)
     ends = fieller(variance, square, matrix, factor) if bool(torch.isfinite(covariance).all()) else None
     if ends is not None and square != 0:

@@ -96,7 +96,7 @@ class Objective:
             require(point.shape == (d,), came, f"does not fit {d} parameters", f"Pass shape ({d},).")
             return self._split(point)
         found = [tuple(part.shape) for part in point]
-        require(found == shapes, f"tensors of shapes {found}", f"do not fit parameters of {shapes}", "Pass one for each.")
+        require(found == shapes, f"tensors of shapes {found}", f"do not fit parameters of {shapes}", "Pass one each.")
         return list(point)
 
     @contextmanager

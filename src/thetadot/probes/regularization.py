@@ -42,9 +42,7 @@ def gradient_term(rate: float, momentum: float, square: float) -> float:
     return rate * (1.0 + momentum) / (4.0 * (1.0 - momentum) ** 2) * square
 
 
-def noise_term(
-    rate: float, momentum: float, variance: float, batch_size: float, batches: int | None = None
-) -> float:
+def noise_term(rate: float, momentum: float, variance: float, batch_size: float, batches: int | None = None) -> float:
     """C α·trΣ/B, in units of the loss, for sampling by reshuffling.
 
     Args:

@@ -122,7 +122,7 @@ def _combined(basis: list[Tensor], weights: Tensor) -> Tensor:
     vector = torch.zeros_like(basis[0])
     for weight, v in zip(weights.tolist(), basis, strict=False):
         vector.add_(v, alpha=weight)
-    return vector / vector.norm()
+    return vector.div_(vector.norm())
 
 
 def _eigen(diagonal: list[float], beside: list[float]) -> tuple[Tensor, Tensor]:
