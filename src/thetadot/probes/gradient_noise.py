@@ -3,7 +3,9 @@ r"""Gradient noise: tr Σ, |G|² and the noise scale, from the gradients of k eq
     trΣ = b Σᵢ|gᵢ-ḡ|²/(k-1),    |G|² = |ḡ|² - trΣ/(kb),    B_simple = trΣ/|G|²                [mccandlish2018, app. A]
 
 Both estimates are unbiased; the interval of their ratio is a jackknife over micro-batches. Where |G|² is not told from
-zero, the noise scale is given as a lower bound.
+zero, the noise scale is given as a lower bound. From Σᵢ|gᵢ|² and |ḡ|² alone, which gradient accumulation and ranks give
+for nothing, :func:`noise_from_squares` has both; over several times their averages are divided (:func:`pooled_noise`),
+never their ratios averaged.
 
 Source:
     [mccandlish2018] McCandlish, Kaplan, Amodei, "An empirical model of large-batch training".
@@ -13,13 +15,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from thetadot.errors import require
+from thetadot.probes.averages import ratio_interval
 from thetadot.tensors import accumulation_dtype
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+_Number = TypeVar("_Number", "float", "Tensor", "NDArray[np.float64]")
 _MOST_LOG = 300.0
 
 
@@ -64,9 +73,67 @@ def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
     count = weights.sum(dim=1)
     share = weights / count[:, None]
     shift = torch.einsum("ri,ij,rj->r", share, gram, share)  # |mean of the row - ḡ|²
-    variance = (samples * (weights @ gram.diagonal() - count * shift) / (count - 1)).clamp_min(0.0)
-    square = shift + 2.0 * share @ along + (mean @ mean).double() - variance / (count * samples)
+    variance = _variance(weights @ gram.diagonal(), shift, count, samples).clamp_min(0.0)
+    square = _square(shift + 2.0 * share @ along + (mean @ mean).double(), variance, count, samples)
     return _ratio(variance, square)
+
+
+def noise_from_squares(squares: _Number, mean_square: _Number, count: int, samples: float) -> tuple[_Number, _Number]:
+    """TrΣ of one sample and |G|² from two batch sizes: micro-batches, and all of them together.
+
+    Exact in the mean; where |G|² is far above trΣ/b the difference loses digits, so pass float64. Both are sums over
+    parameters: pass arrays or tensors of one number a layer for their parts by layer.
+
+    Args:
+        squares: Σᵢ|gᵢ|² over the k micro-batches' mean gradients.
+        mean_square: |ḡ|² of their mean.
+        count: k >= 2 micro-batches, or ranks.
+        samples: b > 0, samples in each.
+
+    Raises:
+        InadmissibleValue: fewer than 2 micro-batches, or no samples in them.
+
+    Example:
+        >>> noise_from_squares(4.0 + 2.0, 2.5, count=2, samples=8)  # g = (2, 0), (1, 1): |g|² = 4, 2; |ḡ|² = 2.5
+        (8.0, 2.0)
+    """
+    require(count >= 2, f"gradients of {count} micro-batches", "are too few", "Pass at least 2.")
+    require(samples > 0, f"samples={samples}", "is not above 0", "Pass the samples of a micro-batch.")
+    variance = _variance(squares, mean_square, count, samples)
+    return variance, _square(mean_square, variance, count, samples)
+
+
+def pooled_noise(variances: ArrayLike, squares: ArrayLike, level: float = 0.95) -> GradientNoise:
+    """The noise scale over several times of measurement, as a ratio of averages.
+
+    Args:
+        variances: trΣ at n times, unbiased (they may be negative).
+        squares: |G|² at the same times.
+        level: probability that the interval is to cover the ratio.
+
+    Raises:
+        InadmissibleValue: as for :func:`~thetadot.probes.averages.ratio_interval`.
+
+    Example:
+        >>> pooled_noise([30.0, 50.0] * 8, [3.0, 5.0] * 8).scale
+        10.0
+    """
+    found = ratio_interval(variances, squares, level)
+    variance, square = float(np.mean(np.asarray(variances))), float(np.mean(np.asarray(squares)))
+    if not found.resolved or found.value < 0:
+        bound = max(found.low, 0.0) if math.isfinite(found.low) else 0.0
+        return GradientNoise(variance, square, bound, bound, bound, resolved=False)
+    return GradientNoise(variance, square, found.value, max(found.low, 0.0), found.high, resolved=True)
+
+
+def _variance(squares: _Number, mean_square: _Number, count: _Number | int, samples: float) -> _Number:
+    """b(Σ|gᵢ|² - k|ḡ|²)/(k-1), the squares about any common origin."""
+    return samples * (squares - count * mean_square) / (count - 1)
+
+
+def _square(mean_square: _Number, variance: _Number, count: _Number | int, samples: float) -> _Number:
+    """|ḡ|² - trΣ/(kb)."""
+    return mean_square - variance / (count * samples)
 
 
 def _ratio(variance: Tensor, square: Tensor) -> GradientNoise:

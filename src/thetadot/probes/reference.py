@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from thetadot.errors import require
 from thetadot.probes.generators import keyed
 
 if TYPE_CHECKING:
@@ -75,6 +76,34 @@ class Objective:
             return self._flat(torch.autograd.grad(self.loss(), self.parameters, allow_unused=True)).detach()
 
     @contextmanager
+    def at(self, point: Sequence[Tensor]) -> Iterator[None]:
+        """The parameters are ``point`` inside, one tensor each, and bit for bit as before afterwards."""
+        start = [p.detach().clone() for p in self.parameters]
+        try:
+            for p, value in zip(self.parameters, point, strict=True):
+                p.data.copy_(value)
+            yield
+        finally:
+            for p, value in zip(self.parameters, start, strict=True):
+                p.data.copy_(value)
+
+    def parts(self, point: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """A flat vector (d,), or a list that is one already, as one tensor a parameter.
+
+        Raises:
+            InadmissibleValue: it does not fit the parameters.
+        """
+        shapes = [tuple(p.shape) for p in self.parameters]
+        if isinstance(point, torch.Tensor):
+            d = sum(p.numel() for p in self.parameters)
+            came = f"a vector of shape {tuple(point.shape)}"
+            require(point.shape == (d,), came, f"does not fit {d} parameters", f"Pass shape ({d},).")
+            return self._split(point)
+        found = [tuple(part.shape) for part in point]
+        require(found == shapes, f"tensors of shapes {found}", f"do not fit parameters of {shapes}", "Pass one each.")
+        return list(point)
+
+    @contextmanager
     def hessian(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The map v -> Hv, (d,) -> (d,); by finite differences of gradients where a layer has no second derivative."""
         with undisturbed(self.model), torch.enable_grad():
@@ -105,13 +134,8 @@ class Objective:
         start = [p.detach().clone() for p in self.parameters]
         size = 1.0 + float(self._flat(start).norm())
         epsilon = float(torch.finfo(base.dtype).eps) ** 0.5 * size / max(float(v.norm()), 1e-30)
-        try:
-            for p, part in zip(self.parameters, self._split(v), strict=True):
-                p.data.add_(part, alpha=epsilon)
+        with self.at([p.add(part, alpha=epsilon) for p, part in zip(start, self._split(v), strict=True)]):
             moved = self.gradient()
-        finally:
-            for p, value in zip(self.parameters, start, strict=True):
-                p.data.copy_(value)
         return moved.sub(base).div(epsilon)
 
     def _flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
