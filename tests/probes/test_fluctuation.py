@@ -89,7 +89,8 @@ def test_both_identities_hold_along_a_stationary_run_whatever_the_origin_and_the
 
 def test_a_far_origin_costs_precision():
     spreads = [
-        float(moments(lambda ps, o=o: (torch.optim.SGD(ps, 0.1, 0.8), both(0.1, 0.8, o)))[:, 0].std()) for o in (-0.4, 50.0)
+        float(moments(lambda ps, o=o: (torch.optim.SGD(ps, 0.1, 0.8), both(0.1, 0.8, o)))[:, 0].std())
+        for o in (-0.4, 50.0)
     ]
     assert spreads[1] > 5.0 * spreads[0]
 

@@ -70,7 +70,7 @@ def test_a_sparse_gradient():
 
 def test_when_a_measurement_fails(monkeypatch):
     def broken(*_, **__):
-        raise RuntimeError("no such kernel")
+        raise ValueError("no such kernel")
 
     monkeypatch.setattr("thetadot.watching.soundings.sharpness", broken)
     build = OPTIMIZERS["SGD"]

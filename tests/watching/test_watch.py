@@ -87,7 +87,7 @@ def test_adaptive_optimizers_are_read_in_their_own_metric():
     dense = weight[:, None] * (2 * X.T @ X / 64) * weight[None]
     with torch.no_grad():
         probe.soundings.vectors.clear()
-        (entry,) = probe.soundings.measure("curvature", 4, probe._reading(), 0.0)
+        (entry,) = probe.soundings.measure("curvature", 4, probe._reading(), 8, 0.0)
     assert entry.preconditioned
     assert entry.sharpness == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-6)
     assert entry.limit == pytest.approx(38 / 0.01)
@@ -113,6 +113,23 @@ def test_validation_passes_are_not_counted():
         train(model, optimizer, 1)
     motions = probe.record.of(Motion)
     assert [motion.batch_size for motion in motions] == [8, 8]
+
+
+def test_without_any_second_derivative_losses_alone_tell_the_curvature(monkeypatch):
+    def none(*_, **__):
+        raise RuntimeError("derivative for this operation is not implemented")
+
+    monkeypatch.setattr("thetadot.watching.soundings.sharpness", none)
+    model = linear()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X[:8], Y[:8])) as probe:
+        train(model, optimizer, 1)
+    (found,) = probe.record.of(Curvature)
+    gradient, hessian = model.weight.grad[0], 2 * X[:8].T @ X[:8] / 8
+    moved = 2 * (X[:8] @ model.weight.detach().T - Y[:8]).T @ X[:8] / 8  # at the end of the step
+    along = float(gradient @ hessian @ gradient) / float(gradient @ moved[0])  # λ_c = uᵀHu/u·∇L
+    assert found.method == "forward"
+    assert found.sharpness == pytest.approx(along, rel=0.02)
 
 
 def test_an_unknown_optimizer_says_what_it_lacks():
@@ -290,8 +307,8 @@ def test_a_loss_that_is_no_number_costs_the_readings_only():
         thetadot.watch(model, optimizer, loss_fn=each, reference=(X, Y)) as probe,
     ):
         train(model, optimizer, 3, loss_fn=MSE)
-    assert len(said) == 2  # noise, curvature
-    assert {remark.about for remark in probe.record.of(Remark)} == {"noise", "curvature"}
+    assert len(said) == 3
+    assert {remark.about for remark in probe.record.of(Remark)} == {"noise", "curvature", "curvature-weighted noise"}
     assert "Return a mean over the batch" in probe.record.of(Remark)[0].says
     assert probe.record.of(Layers)
 
@@ -335,4 +352,4 @@ def test_the_cadence_keeps_its_share_of_counted_work():
         train(model, optimizer, 2000)
     share = (probe.soundings.spent - early) / (2000 * 8)
     plan = probe.plan
-    assert share <= plan.noise + plan.curvature
+    assert share <= plan.noise + plan.curvature + plan.weighted + plan.barrier

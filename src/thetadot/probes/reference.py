@@ -75,6 +75,10 @@ class Objective:
         with undisturbed(self.model), torch.enable_grad():
             return self._flat(torch.autograd.grad(self.loss(), self.parameters, allow_unused=True)).detach()
 
+    def position(self) -> Tensor:
+        """θ, flat, shape (d,), a copy."""
+        return self._flat([p.detach().clone() for p in self.parameters])
+
     @contextmanager
     def at(self, point: Sequence[Tensor]) -> Iterator[None]:
         """The parameters are ``point`` inside, one tensor each, and bit for bit as before afterwards."""

@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from thetadot.probes.reference import Objective, undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class ShardedObjective(Objective):
@@ -48,17 +48,28 @@ class ShardedObjective(Objective):
         base = self.gradient()
         yield lambda v: self._difference(v, base)
 
-    def _difference(self, v: Tensor, base: Tensor) -> Tensor:
+    def position(self) -> Tensor:
+        """θ, flat and whole, (d,), a copy."""
+        return self._flat([_whole(p.detach()).clone() for p in self.parameters])
+
+    @contextmanager
+    def at(self, point: Sequence[Tensor]) -> Iterator[None]:
+        """The parameters are ``point`` inside, one whole tensor each, and bit for bit as before afterwards."""
         start = [_local(p).clone() for p in self.parameters]
-        size = 1.0 + float(self._flat([_whole(p.detach()) for p in self.parameters]).norm())
-        epsilon = float(torch.finfo(base.dtype).eps) ** 0.5 * size / max(float(v.norm()), 1e-30)
         try:
-            for p, part in zip(self.parameters, self._split(v), strict=True):
-                _local(p).add_(_shard(part, p), alpha=epsilon)
-            moved = self.gradient()
+            for p, value in zip(self.parameters, point, strict=True):
+                _local(p).copy_(_shard(value, p))
+            yield
         finally:
             for p, value in zip(self.parameters, start, strict=True):
                 _local(p).copy_(value)
+
+    def _difference(self, v: Tensor, base: Tensor) -> Tensor:
+        start = [_whole(p.detach()) for p in self.parameters]
+        size = 1.0 + float(self._flat(start).norm())
+        epsilon = float(torch.finfo(base.dtype).eps) ** 0.5 * size / max(float(v.norm()), 1e-30)
+        with self.at([p.add(part, alpha=epsilon) for p, part in zip(start, self._split(v), strict=True)]):
+            moved = self.gradient()
         return moved.sub(base).div(epsilon)
 
 

@@ -27,15 +27,16 @@ class Plan:
     noise: float
     curvature: float
 
+    weighted: float
     barrier: float
     away: bool  # whether the starting point is kept: virial, displacement
     pairs: bool  # whether consecutive gradients are compared
 
 
 PLANS: dict[Level, Plan] = {
-    "light": Plan(motion=100, noise=0.004, curvature=0.006, barrier=0.0, away=False, pairs=False),
-    "default": Plan(motion=20, noise=0.008, curvature=0.013, barrier=0.002, away=True, pairs=True),
-    "full": Plan(motion=1, noise=0.25, curvature=0.35, barrier=0.1, away=True, pairs=True),
+    "light": Plan(motion=100, noise=0.004, curvature=0.006, weighted=0.0, barrier=0.0, away=False, pairs=False),
+    "default": Plan(motion=20, noise=0.008, curvature=0.013, weighted=0.003, barrier=0.002, away=True, pairs=True),
+    "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True),
 }
 
 

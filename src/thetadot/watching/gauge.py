@@ -1,7 +1,7 @@
-r"""Lengths and angles of one step: |g|², |θ|², |Δ|², ⟨g,Δ⟩, ⟨θ-θ₀,g⟩, ⟨θ-θ₀,Δ⟩, ΔᵀPΔ, |θ-θ₀|², ⟨g₋,g⟩.
+r"""Lengths and angles of a step: |g|², |θ|², |Δ|², ⟨g,Δ⟩, ⟨θ-θₐ,g+wθ⟩, ⟨θ-θₐ,Δ⟩, ΔᵀPΔ, |θ-θ₀|², ⟨θ-θ₀,Δ⟩, ⟨g₋,g⟩.
 
-θ before the step, Δ the step, g the gradient it was made from, g₋ the one before, P the preconditioner. Every number
-stays on the device: nothing waits for it.
+θ before the step, Δ the step, g the gradient it was made from, g₋ the one before, w coupled decay, P the
+preconditioner, θ₀ the start, θₐ where the window of estimates begins. Every number stays on the device: nothing waits for it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from thetadot.watching.layers import local
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.reading import Reading
     from thetadot.watching.layers import Layout
 
-COLUMNS = ("gradient", "weight", "update", "slope", "virial", "radial", "energy", "away", "pair")
+COLUMNS = ("gradient", "weight", "update", "slope", "virial", "radial", "energy", "away", "outward", "pair")
 
 
 class Gauge:
@@ -28,8 +29,14 @@ class Gauge:
         self.layout = layout
         self.pairs = pairs
         self.origin = [_wide(local(p)).clone() for p in layout.parameters] if away else None
+        self.anchor = self.origin
         self._start: list[Tensor] | None = None
         self._previous: list[Tensor] | None = None
+
+    def drop_anchor(self) -> None:
+        """The window of estimates begins here."""
+        if self.origin is not None:
+            self.anchor = [_wide(local(p)).clone() for p in self.layout.parameters]
 
     def prelude(self) -> None:
         """Keep the gradient of the step that was just made."""
@@ -40,8 +47,8 @@ class Gauge:
         """Keep the parameters."""
         self._start = [local(p).clone() for p in self.layout.parameters]
 
-    def after(self, preconditioner: dict[Tensor, Tensor] | None) -> Tensor | None:
-        """The numbers of a step, (9, parameters), on the device; None if nothing was kept before it."""
+    def after(self, reading: Reading) -> Tensor | None:
+        """The numbers of a step, (10, parameters), on the device; None if nothing was kept before it."""
         if self._start is None:
             return None
         start, self._start = [_wide(s) for s in self._start], None
@@ -50,13 +57,20 @@ class Gauge:
         moved = _minus([_wide(local(p)) for p in self.layout.parameters], start)
         none = torch.zeros(len(start), dtype=gradients[0].dtype, device=gradients[0].device)
         rows = [_squares(gradients), _squares(start), _squares(moved), _dots(gradients, moved)]
+        if self.origin is None or self.anchor is None:
+            rows += [none, none]
+        else:
+            along = _minus(start, self.anchor)
+            virial = _dots(along, gradients)
+            if reading.decay and not reading.decoupled:
+                virial = virial + reading.decay * _dots(along, start)
+            rows += [virial, _dots(along, moved)]
+        rows.append(self._energy(moved, reading.preconditioner) if reading.preconditioner else rows[2])
         if self.origin is None:
             rows += [none, none]
         else:
-            away = _minus(start, self.origin)
-            rows += [_dots(away, gradients), _dots(away, moved)]
-        rows.append(rows[2] if preconditioner is None else self._energy(moved, preconditioner))
-        rows.append(none if self.origin is None else _squares(away))
+            away = along if self.anchor is self.origin else _minus(start, self.origin)
+            rows += [_squares(away), _dots(away, moved)]
         rows.append(none if previous is None else _dots(previous, gradients))
         measured = torch.stack([row.to(rows[0].dtype) for row in rows])
         if self.layout.sharded:

@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from thetadot.reading import Reading
     from thetadot.watching.layers import Layout
 
-LONGEST = 400
-"""Readings that an estimate looks back on."""
-
 
 @dataclass(frozen=True)
 class Row:
-    """One measured step; ``numbers`` (9, parameters) and ``loss`` may still be on their way."""
+    """One measured step; ``numbers`` (10, parameters) and ``loss`` may still be on their way."""
 
     step: int
     numbers: Tensor
@@ -42,12 +39,12 @@ class Sample:
     """What estimates are made of: one measured step, in floats."""
 
     step: int
-    rate: float | None
-    memory: float
+    reading: Reading  # without its preconditioner
     loss: float
     virial: float
     radial: float
     energy: float
+    update: float
     pair: float
 
 
@@ -57,9 +54,9 @@ class Hold:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.rows: list[Row] = []
-        self.samples: list[Sample] = []
+        self.samples: list[Sample] = []  # of the present window
 
-    def fetch(self) -> list[tuple[Row, Motion, Layers]]:
+    def fetch(self) -> list[tuple[Sample, Motion, Layers]]:
         """The rows since the last call, as entries; numbers that are not finite become None or 0."""
         rows, self.rows = self.rows, []
         if not rows:
@@ -68,14 +65,11 @@ class Hold:
         losses = [math.nan if row.loss is None else float(row.loss) for row in rows]
         return [self._entries(row, matrix[i], loss) for i, (row, loss) in enumerate(zip(rows, losses, strict=True))]
 
-    def _entries(self, row: Row, numbers: Tensor, loss: float) -> tuple[Row, Motion, Layers]:
-        gradient, weight, update, slope, virial, radial, energy, away, pair = numbers.sum(dim=1).tolist()
+    def _entries(self, row: Row, numbers: Tensor, loss: float) -> tuple[Sample, Motion, Layers]:
+        gradient, weight, update, slope, virial, radial, energy, away, outward, pair = numbers.sum(dim=1).tolist()
         reading, memory = row.reading, row.reading.memory
-        self.samples.append(
-            Sample(row.step, reading.rate, memory, loss, virial, radial, energy, pair)
-        )  # fmt: skip
-        del self.samples[:-LONGEST]
-        speed = radial / (row.time_step * math.sqrt(away)) if row.time_step and away > 0 else None
+        sample = Sample(row.step, reading, loss, virial, radial, energy, update, pair)
+        speed = outward / (row.time_step * math.sqrt(away)) if row.time_step and away > 0 else None
         motion = Motion(
             step=row.step,
             epoch=row.epoch,
@@ -102,7 +96,7 @@ class Hold:
             max(-1.0, min(1.0, -s / math.sqrt(g * u))) if 0 < g * u < math.inf and math.isfinite(s) else 0.0
             for g, u, s in zip(columns[0], columns[2], columns[3], strict=True)
         )
-        return row, motion, Layers(row.step, lengths[0], lengths[1], lengths[2], angle=cosines)
+        return sample, motion, Layers(row.step, lengths[0], lengths[1], lengths[2], angle=cosines)
 
 
 def _number(value: float | None) -> float | None:

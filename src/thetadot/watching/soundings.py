@@ -7,24 +7,38 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.probes import gradient_noise, sharpness
-from thetadot.records import Curvature, Entry, Noise
+from thetadot import records
+from thetadot.probes import (
+    barrier,
+    critical_sharpness,
+    curvature_noise,
+    gradient_noise,
+    gradient_term,
+    noise_term,
+    sharpness,
+)
+from thetadot.records import Curvature, Entry, Noise, Regularization
 from thetadot.translation import damping, step_of, temperature
-from thetadot.watching.cadence import Every, Plan, gradients, products
+from thetadot.watching.cadence import Every, Plan, forwards, gradients, products
 from thetadot.watching.reference import PARTS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.probes import GradientNoise
     from thetadot.reading import Reading
     from thetadot.watching.layers import Layout
     from thetadot.watching.reference import Reference
 
 COLD, WARM = 10, 3
 """Products of a first measurement, and of one that begins with the last one's vector."""
-SPECTRUM = 5
+SPECTRUM = 3
 SHARP = 0.1
-"""A Ritz value beyond the first is kept where its residual is below this share of it."""
+"""A Ritz value beyond the first is kept where its residual is below this share of the first."""
+SIGNS = 4
+"""Random combinations that the curvature-weighted noise is taken from."""
+INTERIOR = 5
+GUESSES = 10
 START_KEY = 7
 
 
@@ -39,6 +53,9 @@ class Soundings:
         self.spent = 0.0  # in samples' gradients
         self.vectors: dict[bool, Tensor] = {}
         self.variance: float | None = None  # trΣ, or tr(P⁻¹Σ) where the step is preconditioned
+        self.left: Tensor | None = None  # where the last barrier was looked for from
+        self.left_at = 0
+        self.forward_only = False
 
     def plan(self, plan: Plan, batch: float) -> dict[str, Every]:
         """When each is due."""
@@ -47,16 +64,20 @@ class Soundings:
         size = self.samples or batch
         self.batch = batch
         every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch)}
-        parts, _ = self.reference.parts()
-        if parts:
+        if self.reference.parts()[0]:
             every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch)} | every
+            cost = gradients(size, PARTS, batch) + products(size, 1 + SIGNS, batch)
+            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch)
+        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch)
         return every
 
-    def measure(self, name: str, step: int, reading: Reading, cost: float) -> list[Entry]:
+    def measure(self, name: str, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:
         """Entries of one measurement."""
-        if name == "noise":
-            return self._noise(step, reading, cost)
-        return self._curvature(step, reading, cost)
+        if name == "curvature":
+            return self._curvature(step, reading, cost)
+        if name == "barrier":
+            return self._barrier(step, reading, batch)
+        return self._noise(step, reading, batch, cost, weighted=name != "noise")
 
     def adopt(self, noise: Noise) -> None:
         """Take trΣ from elsewhere, where the step is not preconditioned."""
@@ -78,7 +99,7 @@ class Soundings:
             )
         )
 
-    def _noise(self, step: int, reading: Reading, cost: float) -> list[Entry]:
+    def _noise(self, step: int, reading: Reading, batch: int | None, cost: float, *, weighted: bool) -> list[Entry]:
         assert self.reference is not None  # noqa: S101 - planned only with one
         parts, size = self.reference.parts()
         rows = torch.stack([part.gradient() for part in parts])
@@ -88,7 +109,9 @@ class Soundings:
             return []
         preconditioner = self.flat(reading)
         weighed = rows if preconditioner is None else rows * preconditioner.rsqrt()
-        self.variance = found.variance if preconditioner is None else gradient_noise(weighed, size).variance
+        scale = self._weighted(rows, size) if weighted else None
+        metric = found if preconditioner is None else gradient_noise(weighed, size)
+        self.variance = metric.variance
         spread = (rows - rows.mean(dim=0)).square().sum(dim=0) * (size / (len(rows) - 1))
         pieces = torch.split(spread, [p.numel() for p in self.layout.parameters])
         return [
@@ -104,24 +127,99 @@ class Soundings:
                 samples=size * len(rows),
                 cost=cost,
                 layers=tuple(self.layout.by_layer([float(piece.sum()) for piece in pieces])),
+                curvature_scale=scale,
+            ),
+            *self._regularization(step, reading, batch, metric),
+        ]
+
+    def _weighted(self, rows: Tensor, size: int) -> float | None:
+        """B_noise = tr(HΣ)/GᵀHG where it is resolved."""
+        assert self.reference is not None  # noqa: S101
+        with self.reference.whole().hessian() as hessian:
+            found = curvature_noise(rows, hessian, size, probes=SIGNS)
+        self.spent += products(self.samples, found.products, self.batch)
+        return found.scale if found.resolved and math.isfinite(found.scale) and found.scale > 0 else None
+
+    def _regularization(
+        self, step: int, reading: Reading, batch: int | None, metric: GradientNoise
+    ) -> list[Regularization]:
+        """What the finite step adds to the loss, in the metric of the step."""
+        if reading.rate is None or not batch or not 0 <= reading.memory < 1:
+            return []
+        assert self.reference is not None  # noqa: S101
+        loss = self.reference.whole().value()
+        self.spent += forwards(self.samples, 1, self.batch)
+        terms = (
+            gradient_term(reading.rate, reading.memory, max(metric.square, 0.0)),
+            noise_term(reading.rate, reading.memory, metric.variance, batch),
+        )
+        if not all(map(math.isfinite, (*terms, loss))):
+            return []
+        return [Regularization(step, *terms, loss=loss)]
+
+    def _barrier(self, step: int, reading: Reading, batch: int | None) -> list[Entry]:
+        assert self.reference is not None  # noqa: S101
+        objective = self.reference.whole()
+        here = objective.position()
+        left, since, self.left, self.left_at = self.left, self.left_at, here, step
+        if left is None:
+            return []
+        found = barrier(objective, left, here, INTERIOR)
+        self.spent += forwards(self.samples, INTERIOR + 2, self.batch)
+        if not all(map(math.isfinite, (found.height, found.losses[0], found.losses[-1]))):
+            return []
+        temperature = self.temperature(reading, batch, None)
+        return [records.Barrier(step, since, found.height, found.at, found.losses[0], found.losses[-1], temperature)]
+
+    def _forward(self, step: int, reading: Reading, cost: float) -> list[Entry]:
+        """Curvature along the gradient from losses alone, for models that have no second derivative of any kind."""
+        assert self.reference is not None  # noqa: S101
+        slope = [torch.zeros_like(p) if p.grad is None else -p.grad for p in self.layout.parameters]
+        found = critical_sharpness(
+            self.reference.whole(), slope, guess=reading.rate or reading.step or 1e-3, forwards=GUESSES
+        )  # fmt: skip
+        self.spent += forwards(self.samples, found.forwards, self.batch)
+        if not found.resolved:
+            return []
+        return [
+            Curvature(
+                when="training",
+                step=step,
+                sharpness=found.value,
+                residual=(found.high - found.low) / 2.0,
+                limit=None if reading.preconditioner else _limit(reading),
+                samples=self.samples,
+                cost=cost,
+                method="forward",
             )
         ]
 
     def _curvature(self, step: int, reading: Reading, cost: float) -> list[Entry]:
         assert self.reference is not None  # noqa: S101
-        objective, preconditioner = self.reference.whole(), self.flat(reading)
+        if self.forward_only:
+            return self._forward(step, reading, cost)
+        preconditioner = self.flat(reading)
         start = self.vectors.get(preconditioner is not None)
-        cold = start is None
-        with objective.hessian() as hessian:
-            if start is None:
-                start = self._random()
-            found = sharpness(
-                hessian, start, COLD if cold else WARM, preconditioner=preconditioner, tolerance=1e-2
-            )  # fmt: skip
+        iterations = COLD if start is None else WARM
+        try:
+            with self.reference.whole().hessian() as hessian:
+                found = sharpness(
+                    hessian,
+                    self._random() if start is None else start,
+                    iterations,
+                    preconditioner=preconditioner,
+                    tolerance=1e-2,
+                    count=SPECTRUM,
+                )
+        except RuntimeError:  # no second derivative, nor a gradient apart from the loop's: losses remain
+            self.forward_only = True
+            return self._forward(step, reading, cost)
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return []
-        self.vectors[preconditioner is not None] = found.vector
+        self.vectors[preconditioner is not None] = found.restart
         self.spent += products(self.samples or self.batch, found.products, self.batch)
+        told = [i for i, r in enumerate(found.residuals) if i == 0 or r <= SHARP * abs(found.value)]
+        spectrum = tuple(found.spectrum[i] for i in told)
         shares = torch.split(found.vector.square(), [p.numel() for p in self.layout.parameters])
         return [
             Curvature(
@@ -129,11 +227,13 @@ class Soundings:
                 step=step,
                 sharpness=found.value,
                 residual=found.residual,
-                limit=reading.limit if math.isfinite(reading.limit) and "limit" not in reading.lacks else None,
+                limit=_limit(reading),
                 samples=self.samples,
                 cost=cost,
                 preconditioned=preconditioner is not None,
-                damping=_damping(reading, (found.value,)),
+                spectrum=spectrum,
+                residuals=tuple(found.residuals[i] for i in told),
+                damping=_damping(reading, spectrum),
                 layers=tuple(self.layout.by_layer([float(share.sum()) for share in shares])),
             )
         ]
@@ -155,6 +255,10 @@ class Soundings:
         for p in self.layout.parameters:
             dtype = torch.promote_types(dtype, p.dtype)
         return torch.randn(self.layout.count, generator=generator).to(like.device, dtype)
+
+
+def _limit(reading: Reading) -> float | None:
+    return reading.limit if math.isfinite(reading.limit) and "limit" not in reading.lacks else None
 
 
 def _whole(tensor: Tensor) -> Tensor:

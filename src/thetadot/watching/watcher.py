@@ -34,7 +34,7 @@ from thetadot.watching.microbatches import MicroBatches
 from thetadot.watching.reference import Reference
 from thetadot.watching.soundings import Soundings
 from thetadot.watching.traffic import Traffic
-from thetadot.watching.window import equilibrium, pooled_noise
+from thetadot.watching.window import FEWEST, equilibrium, noise_of, over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,10 @@ if TYPE_CHECKING:
 
 ON_DEVICE = 16
 """Readings kept on an accelerator before they are fetched together."""
+POOLED = 100
+"""Accumulated steps whose noise is pooled."""
 BETWEEN = 10
 """Readings between two estimates of equilibrium."""
-FEWEST = 20
 
 
 class Watch:
@@ -94,6 +95,7 @@ class Watch:
         self.silent: set[str] = set()
         self.micros: list[tuple[int, int, Tensor]] = []
         self.alarmed = False
+        self.windows = 0
         self.armed = False
         self.last_clocked = self.step
         self.settings: dict[int, dict[str, Any]] = {}
@@ -139,7 +141,8 @@ class Watch:
         self.traffic.close()
         self.micro.after()
         self._guarded("motion", self._fetch)
-        self._guarded("equilibrium", self._estimate)
+        if self.plan.away:
+            self._guarded("equilibrium", self._estimate)
         self.book.write(
             End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started)
         )  # fmt: skip
@@ -222,7 +225,7 @@ class Watch:
 
     def _row(self, loss: Tensor | None) -> None:
         reading = self._reading()
-        numbers = self.gauge.after(reading.preconditioner)
+        numbers = self.gauge.after(reading)
         if numbers is None:
             return
         self._note_settings(reading)
@@ -248,16 +251,26 @@ class Watch:
             self._fetch()
 
     def _fetch(self) -> None:
-        for _, motion, layers in self.hold.fetch():
+        for sample, motion, layers in self.hold.fetch():
             self.book.write(motion)
             self.book.write(layers)
-            sample = self.hold.samples[-1]
-            if not self.alarmed and (motion.gradient_norm is None or math.isinf(sample.loss)):
+            self.hold.samples.append(sample)
+            lost = motion.gradient_norm is None or math.isinf(sample.loss)
+            if lost and not self.alarmed:
                 self.alarmed = True
                 self.book.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
-        count = len(self.hold.samples)
-        if count >= FEWEST and count % BETWEEN == 0:
-            self._guarded("equilibrium", self._estimate)
+            if self.plan.away:
+                self._guarded("equilibrium", self._window)
+
+    def _window(self) -> None:
+        """An estimate every few readings and at the window's end."""
+        count, ended = len(self.hold.samples), over(self.hold.samples, self.windows)
+        if count >= FEWEST and (ended or count % BETWEEN == 0):
+            self._estimate()
+        if ended:
+            self.windows += 1
+            self.hold.samples.clear()
+            self.gauge.drop_anchor()
 
     def _estimate(self) -> None:
         found = equilibrium(self.hold.samples, self.layout.count)
@@ -270,7 +283,8 @@ class Watch:
             return
         self.micros.append((found[0], sizes[0], found[1]))
         if len(self.micros) % BETWEEN == 0 and self.rank == 0:
-            noise = pooled_noise(self.micros, self.step, self.ranks, self.layout, self.work + self.extra)
+            noise = noise_of(self.micros, self.step, self.ranks, self.work + self.extra)
+            del self.micros[:-POOLED]
             if noise is not None:
                 self.soundings.adopt(noise)
                 self.book.write(noise)
@@ -291,7 +305,7 @@ class Watch:
 
     def _measure(self, name: str) -> None:
         self._fetch()
-        for entry in self.soundings.measure(name, self.step, self._reading(), self.work + self.extra):
+        for entry in self.soundings.measure(name, self.step, self._reading(), self.batch, self.work + self.extra):
             self.book.write(entry)
 
     def _note_settings(self, reading: Reading) -> None:
@@ -340,8 +354,8 @@ def watch(
     r"""Watch a training loop; a context manager.
 
     Every few steps: loss, lengths and angles by layer, both vocabularies of the settings, kinetic energy. More rarely,
-    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the training's
-    gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
+    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the
+    training's gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
 
     Args:
         model: what is trained, as the loop calls it (compiled or wrapped).

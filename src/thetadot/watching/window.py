@@ -1,22 +1,119 @@
-"""Estimates over a window of measured steps."""
+r"""Estimates over a window of measured steps.
+
+A window begins where the motion was then: from that origin, the identities of :mod:`~thetadot.probes.fluctuation` fail
+by what the motion has drifted since. Windows grow by doubling, up to :data:`LONGEST` readings, and begin anew where
+the settings are no longer those they began with.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from thetadot.probes import alignment, noise_from_squares, pooled_noise, stationarity
+from thetadot.records import Equilibrium, Noise
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
-    from thetadot.records import Equilibrium, Noise
+    from thetadot.probes import Interval
     from thetadot.watching.hold import Sample
-    from thetadot.watching.layers import Layout
+
+FEWEST, LONGEST = 20, 400
+SAME = 1.5
+"""Rates within this factor are one window's."""
 
 
-def equilibrium(samples: list[Sample], parameters: int) -> Equilibrium | None:
-    return None
+def over(samples: Sequence[Sample], windows: int) -> bool:
+    """Whether the window has to begin anew: it is full, or the settings have changed."""
+    if len(samples) >= min(FEWEST * 2**windows, LONGEST):
+        return True
+    first, last = samples[0].reading, samples[-1].reading
+    rates = [reading.rate if reading.rate is not None else reading.step for reading in (first, last)]
+    if first.memory != last.memory and abs(last.memory - first.memory) > 0.1 * (1.0 - first.memory):
+        return True
+    low, high = sorted(rates)
+    return high > SAME * low
 
 
-def pooled_noise(
-    micros: list[tuple[int, int, Tensor]], step: int, ranks: int, layout: Layout, cost: float
-) -> Noise | None:
-    return None
+def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | None:
+    """Fluctuation against dissipation over the window; None where a loss or a reading is missing or not finite."""
+    if len(samples) < FEWEST:
+        return None
+    heavy = all(s.reading.rate and not (s.reading.decoupled and s.reading.decay) for s in samples)
+    if heavy:
+        virial = np.array([s.virial for s in samples])
+        weights = [(1.0 + s.reading.memory) / (2.0 * (s.reading.rate or 1.0)) for s in samples]
+        kinetic = np.array([w * s.energy for w, s in zip(weights, samples, strict=True)])
+    else:
+        virial, kinetic = np.array([-s.radial for s in samples]), np.array([0.5 * s.update for s in samples])
+    losses = np.array([s.loss for s in samples])
+    pairs = np.array([s.pair for s in samples])
+    if not all(np.isfinite(series).all() for series in (virial, kinetic, pairs)):
+        return None
+    told = bool(np.isfinite(losses).all())
+    found = stationarity(virial, kinetic, losses if told else np.zeros_like(virial))
+    same, ratio = alignment(pairs), found.ratio
+    return Equilibrium(
+        step=samples[-1].step,
+        since=samples[0].step,
+        samples=len(samples),
+        identity="heavy ball" if heavy else "any",
+        virial=found.virial,
+        kinetic=found.kinetic,
+        ratio=_number(ratio.value) if ratio.resolved else None,
+        low=_number(ratio.low),
+        high=_number(ratio.high),
+        trend=_number(found.trend.mean) if told else None,
+        trend_low=_number(found.trend.low) if told else None,
+        trend_high=_number(found.trend.high) if told else None,
+        alignment=_number(same.mean) if pairs.any() else None,
+        alignment_low=_end(same, pairs, same.low),
+        alignment_high=_end(same, pairs, same.high),
+        configurational=found.virial / parameters if heavy else None,
+        kinetic_temperature=found.kinetic / parameters if heavy else None,
+        state=found.state,
+    )
+
+
+def noise_of(micros: Sequence[tuple[int, int, Tensor]], step: int, ranks: int, cost: float) -> Noise | None:
+    """Noise over the last micro-batches: (their number, samples of each, Σ|gᵢ|² by parameter with |G|² behind)."""
+    variances, squares = [], []
+    for count, samples, row in micros:
+        numbers = row.double().cpu()
+        variance, square = noise_from_squares(float(numbers[:-1].sum()), float(numbers[-1]), count, samples)
+        variances.append(variance)
+        squares.append(square)
+    if not (np.isfinite(variances).all() and np.isfinite(squares).all()):
+        return None
+    found = pooled_noise(variances, squares)
+    if not all(map(math.isfinite, (found.scale, found.low, found.high))):
+        return None
+    count, samples, _ = micros[-1]
+    return Noise(
+        when="training",
+        step=step,
+        gradient_variance=found.variance,
+        gradient_square=found.square,
+        noise_scale=found.scale,
+        low=found.low,
+        high=found.high,
+        resolved=found.resolved,
+        samples=count * samples,
+        cost=cost,
+        method="ranks" if ranks > 1 else "accumulation",
+        pooled=len(micros),
+    )
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _end(interval: Interval, pairs: NDArray[np.float64], value: float) -> float | None:
+    return _number(value) if pairs.any() and math.isfinite(interval.mean) else None
