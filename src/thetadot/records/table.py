@@ -15,8 +15,8 @@ from thetadot.records.schema import Entry
 from thetadot.records.units import tag
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     import pandas as pd
+    from numpy.typing import NDArray
 
     from thetadot.records.reader import Record
 
