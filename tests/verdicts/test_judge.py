@@ -162,6 +162,14 @@ def test_the_limit_that_moves_is_each_measurements_own():
     assert verdicts(motions(), fallen)["edge"].finding == "far from the edge"
 
 
+def test_annealing_does_not_hide_how_close_a_run_came():
+    falling = motions(lr=lambda t: 0.1 if t < 0.6 else 1e-3)
+    close = [msgspec.structs.replace(c, limit=3800.0) if c.step > 600 else c for c in curvatures(5.0, 20.0, 36.0, 36.0)]
+    edge = verdicts(falling, close)["edge"]
+    assert edge.finding == "near the edge"
+    assert edge.says.startswith("Sharpness at the large lr, until step 333, was 0.526 of the limit")
+
+
 def test_above_the_limit_at_the_start_the_lr_is_too_large():
     stays = verdicts(motions(loss=lambda t: 2.3), curvatures(100.0, 60.0, 50.0))
     assert (stays["edge"].finding, stays["edge"].state) == ("above the edge", "bad")

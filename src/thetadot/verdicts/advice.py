@@ -87,7 +87,7 @@ def _worst(facts: Facts) -> Point | None:
     found = points(facts)
     if not found:
         return None
-    return found[0] if began_above(facts, found) else max(latest(found), key=lambda p: p.ratio)
+    return found[0] if began_above(facts, found) else max(latest(facts, found), key=lambda p: p.ratio)
 
 
 def _same_temperature(facts: Facts, ratio: float) -> str:

@@ -78,7 +78,11 @@ def damped(facts: Facts) -> Verdict:
     """The verdict."""
     rungs = ladder(facts)
     if rungs is None:
-        otherwise = "this optimizer's friction is not known" if facts.curvatures else "no curvature was measured"
+        otherwise = "no curvature was measured"
+        if facts.curvatures:
+            preconditioned = facts.curvatures[-1].preconditioned
+            otherwise = "damping of the preconditioned motion" if preconditioned else "this optimizer's friction"
+            otherwise += " was not recorded"
         why = facts.lacking("damping", "friction", "curvature", otherwise=otherwise)
         return Verdict(
             "damping", "unknown", "unknown", f"Not known whether the motion is over- or under-damped: {why}."

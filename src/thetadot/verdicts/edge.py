@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
 from thetadot.verdicts.noise import scale
-from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, GREW, NEAR, RECENT, SILENT, START, STUCK
+from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, GREW, NEAR, RECENT, SILENT, START, STUCK, WARM
 from thetadot.verdicts.words import measured, plain
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ def points(facts: Facts) -> list[Point]:
     return found
 
 
-def latest(found: list[Point]) -> list[Point]:
-    """The last quarter, at least one."""
-    return found[-max(int(len(found) * RECENT), 1) :]
+def latest(facts: Facts, found: list[Point]) -> list[Point]:
+    """The last quarter, at least one, of those near the run's largest lr: annealing ends far from any edge."""
+    peak = (number(facts.peak.lr) or 0.0) if facts.peak is not None else 0.0
+    near = [p for p in found if (m := facts.at(p.step)) is None or (number(m.lr) or 0.0) >= WARM * peak] or found
+    return near[-max(int(len(near) * RECENT), 1) :]
 
 
 def began_above(facts: Facts, found: list[Point]) -> bool:
@@ -97,7 +99,7 @@ def closeness(facts: Facts) -> Verdict:
         return _diverged(facts, found, why)
     if not found:
         return _without_limit(facts)
-    now = middle([p.ratio for p in latest(found)])
+    now = middle([p.ratio for p in latest(facts, found)])
     if began_above(facts, found):
         return _above_at_start(facts, found, now)
     return _by_ratio(facts, found, now)
@@ -114,17 +116,23 @@ def _without_limit(facts: Facts) -> Verdict:
 
 
 def _by_ratio(facts: Facts, found: list[Point], now: float) -> Verdict:
-    evidence, sure = _evidence(facts, found), _sureness(found)
+    evidence, sure, verb = _evidence(facts, found), _sureness(facts, found), _verb(facts, found)
     if now > ABOVE:
-        said = f"Sharpness is {plain(now)} times the limit: steps along the sharpest direction grow."
+        said = f"Sharpness {verb} {plain(now)} times the limit: steps along the sharpest direction grow."
         return Verdict("edge", "above the edge", "bad", said, evidence, sure)
     if now > AT:
-        return _at_edge(facts, now, evidence, sure)
-    said = f"Sharpness is {plain(max(now, 0.0))} of the limit"
+        return _at_edge(facts, now, verb, evidence, sure)
+    said = f"Sharpness {verb} {plain(max(now, 0.0))} of the limit"
     if now > CLOSE:
         said += f": stable, but an lr {plain(1 / now)} times as large would not be."
         return Verdict("edge", "near the edge", "good", said, evidence, sure)
     return Verdict("edge", "far from the edge", "good", f"{said}: far from instability.", evidence, sure)
+
+
+def _verb(facts: Facts, found: list[Point]) -> str:
+    """Is, or was while the lr was large."""
+    last = latest(facts, found)[-1]
+    return "is" if last is found[-1] else f"at the large lr, until step {plain(last.step)}, was"
 
 
 def _diverged(facts: Facts, found: list[Point], why: str) -> Verdict:
@@ -146,11 +154,11 @@ def _above_at_start(facts: Facts, found: list[Point], now: float) -> Verdict:
         sure = confidence("moderate", "the loss fell all the same")
         return Verdict("edge", "began above the edge", "attention", said, evidence, sure)
     said += f" and is {plain(max(now, 0.0))} times it now. The lr is too large for this model."
-    return Verdict("edge", "above the edge", "bad", said, evidence, _sureness(found))
+    return Verdict("edge", "above the edge", "bad", said, evidence, _sureness(facts, found))
 
 
-def _at_edge(facts: Facts, now: float, evidence: tuple[str, ...], sure: str) -> Verdict:
-    said = f"Sharpness is {plain(now)} of the limit: at the edge of stability."
+def _at_edge(facts: Facts, now: float, verb: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    said = f"Sharpness {verb} {plain(now)} of the limit: at the edge of stability."
     noise = scale(facts)
     quiet = noise is not None and noise.resolved and facts.batch is not None and facts.batch > NEAR * noise.value
     if (facts.whole or quiet) and not stuck(facts):
@@ -183,8 +191,8 @@ def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _sureness(found: list[Point]) -> str:
-    sides = {_side(value) for p in latest(found) for value in (p.low, p.high)}
+def _sureness(facts: Facts, found: list[Point]) -> str:
+    sides = {_side(value) for p in latest(facts, found) for value in (p.low, p.high)}
     if len(sides) > 1:
         return confidence("moderate" if len(sides) == 2 else "low", "residual and waves reach another finding")
     if len(found) < FEW:

@@ -127,10 +127,11 @@ def _evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
     value = f"{'' if found.resolved else '>= '}{plain(found.value)} samples{between(found.low, found.high)}"
     lines = [f"noise scale trΣ/|G|²: {value}, {measured(found.count)}"]
     if last is not first:
-        lines.append(
-            f"at step {plain(number(first.step) or 0.0)} {plain(first.noise_scale)}, "
-            f"at step {plain(number(last.step) or 0.0)} {plain(last.noise_scale)} samples"
-        )
+        ends = [
+            f"{'' if e.resolved else '>= '}{plain(e.noise_scale)} samples at step {plain(number(e.step) or 0.0)}"
+            for e in (first, last)
+        ]
+        lines.append(", ".join(ends))
     if facts.batch is not None:
         lines.append(f"batch size: {plain(facts.batch)} samples")
     weighed = positive(last.curvature_scale)
