@@ -18,7 +18,8 @@ from thetadot.records import Choice, Curvature, End, Epoch, Header, Motion, Nois
 from thetadot.verdicts import Verdict, judge
 from thetadot.verdicts.facts import Facts
 from thetadot.verdicts.noise import scale
-from thetadot.verdicts.pace import shortfalls
+from thetadot.verdicts.pace import pace
+from thetadot.verdicts.progress import weights
 
 NAMES = ["advice", "edge", "noise", "batch", "damping", "pace", "stationarity"]
 
@@ -304,7 +305,7 @@ def test_the_stability_limit_of_a_small_lr_leaves_the_whole_factor():
 @pytest.mark.parametrize(
     "parts",
     [
-        [motions(**SLOW), noises(640_000.0), curvatures(5.0, 5.0)],  # noise limits it
+        [motions(**SLOW), noises(64_000.0), curvatures(5.0, 5.0)],  # noise limits it
         [motions(lr=0.02), noises(64.0), curvatures(5.0, 5.0)],  # an ordinary step
         [motions(lr=lambda t: 0.1 if t < 0.5 else 1e-6), noises(64.0), curvatures(5.0, 5.0, 5.0)],  # annealed
         [motions(lr=lambda t: 1e-6 if t < 0.5 else 0.1), noises(64.0), curvatures(5.0, 5.0, 5.0)],  # warmed up
@@ -319,10 +320,39 @@ def test_pace_is_not_blamed_for_what_noise_or_a_schedule_did(parts):
 
 def test_an_adaptive_methods_reach_is_its_lr():
     parts = [motions(lr=0.1), noises(64.0), curvatures(5.0, preconditioned=True)]
-    assert shortfalls(Facts(record(*parts, head=header("AdamW")))) == pytest.approx([1 / (5 * 0.1 * 2)])
-    assert shortfalls(Facts(record(*parts[:2], curvatures(5.0)))) == pytest.approx([1 / (5 * 1.0 * 2)])
+    assert pace(Facts(record(*parts, head=header("AdamW")))).factor == pytest.approx(1 / (5 * 0.1 * 2))
+    assert pace(Facts(record(*parts[:2], curvatures(5.0)))).factor == pytest.approx(1 / (5 * 1.0 * 2))
     unknown = verdicts(*parts[:2], curvatures(5.0), head=header("Mystery"))["pace"]
     assert unknown.state == "unknown"
+
+
+def test_a_step_far_beyond_the_bound_is_too_long_and_the_start_says_how_long():
+    # the bound over the step: 1/(2·1·2) = .25 at first, 1/(19·(1+1e4/64)) after
+    found = verdicts(motions(), noises([64.0, 1e4, 1e4, 1e4]), curvatures(2.0, 19.0, 19.0, 19.0))
+    assert (found["pace"].finding, found["pace"].state) == ("too long", "attention")
+    adam = verdicts(motions(), noises(1e4), curvatures(19.0, 19.0, preconditioned=True), head=header("Adam"))
+    assert adam["pace"].finding == "pace fits"
+    assert found["advice"].finding == "lower lr"
+    assert "Lower lr from 0.1 to 0.025, what noise and curvature asked for at the start" in found["advice"].says
+
+
+def test_what_is_measured_weighs_by_the_fall_of_the_loss():
+    # all of the fall is in the first quarter; there the noise scale is 64
+    early = motions(loss=lambda t: max(2.3 - 8 * t, 0.3))
+    found = verdicts(early, noises([64.0, 64.0, 6e4, 6e4, 6e4], resolved=True), curvatures(*[5.0] * 5))
+    assert found["noise"].finding == "noise-limited"
+    assert found["batch"].finding == "batch fits"
+    assert found["pace"].finding == "pace fits"
+
+
+def test_weights_are_the_shares_of_the_fall():
+    facts = Facts(record(motions(loss=lambda t: 1.0 - t)))
+    found = weights(facts, [0.0, 500.0, 1000.0])
+    # from 0 to 250, to 750, to 1000; the medians of five cut the ends
+    assert found == pytest.approx([0.25, 0.5, 0.25], abs=0.06)
+    assert sum(found) == pytest.approx(1.0)
+    assert weights(Facts(record(motions(loss=lambda t: 1.0 + t))), [0.0, 9.0]) == [0.5, 0.5]
+    assert weights(Facts(record()), []) == []
 
 
 # Stationarity.
@@ -367,23 +397,30 @@ def test_unresolved_is_said_honestly():
 
 
 def test_every_rule_is_shown_and_the_unstable_vetoed():
-    found = verdicts(motions(batch=64), noises(6400.0), curvatures(5.0, 5.0, 5.0))["advice"]
+    parts = motions(batch=64, momentum=0.0), noises(2000.0), curvatures(5.0, 5.0, 5.0, limit=20.0)
+    found = verdicts(*parts)["advice"]
     assert found.finding == "raise batch"
-    assert found.says.startswith("Raise the batch from 64 to 8,192 samples")
-    assert "Vetoed as unstable: square root, McCandlish" in found.says  # lr .1·√128 = 1.13: limit 3.36
+    # Smith's momentum would remember all of the 31 steps that are left
+    assert found.says.startswith("Raise the batch from 64 to 2,048 samples, near the noise scale, by smaller changes")
+    assert "Vetoed as unstable: square root, McCandlish" in found.says
     assert [line.split(",")[0] for line in found.evidence] == [
         "linear", "square root", "Smith", "same motion", "McCandlish",
     ]  # fmt: skip
-    # Smith's 1-β = .1/128 would remember all of the 8 steps that are left
-    assert "by smaller changes" in found.says
-    assert "Smith, Smith et al. 2017, arXiv:1711.00489: lr 0.1 to 0.1, momentum 0.9992" in found.evidence
+    # .1·√32, limit 20/√32
+    root = (
+        "lr 0.1 to 0.566, momentum 0 as it is (vetoed: its stability limit would be 3.54, the measured sharpness is 5)"
+    )
+    assert found.evidence[1] == f"square root, Krizhevsky 2014, arXiv:1404.5997: {root}"
+    assert found.evidence[0].endswith("(outside: batch size 2048 is above the noise scale 2000)")
 
 
 def test_where_the_lr_has_met_the_limit_momentum_does_it():
-    # κ = 8: McCandlish wants .1·(1+600/64)/(1+600/512) = .478, linear .8; their limits are 7.9 and 4.8
-    late = Motion(10**5, None, 0.1, 0.1, 0.9, 64, 0.3, 0.3, None, 0.0, 0.0, None, None, 0.0)
-    found = verdicts(motions(batch=64), late, noises(600.0), curvatures(10.0, 10.0, 10.0))["advice"]
-    assert "from 64 to 512 samples, near the noise scale. By Smith: lr 0.1 to 0.1, momentum 0.9875." in found.says
+    # κ = 8: linear .8, McCandlish .1·(1+600/64)/(1+600/512) = .478, square root .283; their limits are below 10
+    late = Motion(10**5, None, 0.1, 0.1, 0.0, 64, 0.3, 0.3, None, 0.0, 0.0, None, None, 0.0)
+    parts = motions(batch=64, momentum=0.0), late, noises(600.0), curvatures(10.0, 10.0, 10.0, limit=20.0)
+    found = verdicts(*parts)["advice"]
+    assert "from 64 to 512 samples, near the noise scale. By Smith: lr 0.1 to 0.1, momentum 0.875." in found.says
+    assert "the present lr for the best, but it is 10.4 times what a bound asks for" in found.says
 
 
 def test_a_batch_too_large_comes_down_by_mccandlish():
@@ -411,8 +448,8 @@ def test_the_first_thing_to_change_is_what_loses_the_loss():
     found = verdicts(
         motions(batch=1024, momentum=0.999, loss=lambda t: 2.3), noises(64.0), curvatures(90.0, 90.0, 90.0)
     )
-    assert found["advice"].finding == "lower lr"
-    assert " Then: Lower the momentum" in found["advice"].advice
+    assert found["advice"].finding == "lower momentum"
+    assert " Then: Lower lr" in found["advice"].advice
     assert " Then: Lower the batch" in found["advice"].advice
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from thetadot.limits import limit_at
 from thetadot.verdicts.base import State, Verdict
 from thetadot.verdicts.edge import Point, began_above, latest, points
-from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
-from thetadot.verdicts.noise import scale
-from thetadot.verdicts.pace import shortfalls
+from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.noise import fit
+from thetadot.verdicts.pace import pace
 from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
-from thetadot.verdicts.thresholds import COOLING, MEMORY, SAFE
+from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE
 from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ class Change:
 
 def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict, given the others by name."""
-    makers = (_lower_lr, _momentum, _raise_lr, _batch, _cool)
+    makers = [_lower_lr, _momentum, _raise_lr, _batch, _cool]
+    if verdicts["damping"].state == "bad":  # it is what throws the motion about
+        makers[:2] = [_momentum, _lower_lr]
     changes = [change for make in makers if (change := make(facts, verdicts)) is not None]
     if changes:
         states = [verdict.state for verdict in verdicts.values()]
@@ -60,26 +62,36 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
 
 
 def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
-    source = {"lower lr": "edge", "lower momentum": "damping", "raise lr": "pace", "cool": "stationarity"}
+    lower = "edge" if verdicts["edge"].state == "bad" else "pace"
+    source = {
+        "lower lr": lower,
+        "raise momentum": "damping",
+        "lower momentum": "damping",
+        "raise lr": "pace",
+        "cool": "stationarity",
+    }
     basis = verdicts.get(source.get(first.finding, "batch"))
     return confidence("moderate", "a rule of thumb") if basis is None or not basis.confidence else basis.confidence
 
 
 def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    edge = verdicts["edge"]
-    if edge.state != "bad":
+    if verdicts["edge"].state != "bad" and verdicts["pace"].finding != "too long":
         return None
-    point = _worst(facts)
+    point = _worst(facts) if verdicts["edge"].state == "bad" else None
     motion = facts.at(point.step) if point is not None else facts.peak
     lr = positive(motion.lr) if motion is not None else None
-    if point is None or lr is None or point.ratio <= SAFE:
+    found = pace(facts)
+    if lr is not None and point is not None and point.ratio > SAFE:
+        new, why = lr * SAFE / point.ratio, "half the limit at the measured sharpness"
+        over = f"{plain(point.ratio)}, sharpness over limit at step {plain(point.step)}"
+        line = f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}"
+    elif lr is not None and found is not None and found.start < 1:
+        new, why = lr * found.start, "what noise and curvature asked for at the start"
+        line = f"lr {plain(new)} = {plain(lr)} · {plain(found.start)}, the bound over the step at the first measurement"
+    else:
         tried = "" if lr is None else f" below {plain(lr)}"
         return Change("lower lr", f"Lower the lr{tried}, or warm it up; measure curvature at the start to see how far.")
-    new = lr * SAFE / point.ratio
-    said = f"Lower lr from {plain(lr)} to {plain(new)}, half the limit at the measured sharpness"
-    said += f"; momentum as it is.{_same_temperature(facts, new / lr)}"
-    over = f"{plain(point.ratio)}, sharpness over limit at step {plain(point.step)}"
-    line = f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}"
+    said = f"Lower lr from {plain(lr)} to {plain(new)}, {why}; momentum as it is.{_same_temperature(facts, new / lr)}"
     return Change("lower lr", said, (line,))
 
 
@@ -114,7 +126,8 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     lr = positive(facts.peak.lr)
     if lr is None:
         return None
-    factor = middle(shortfalls(facts))
+    found = pace(facts)
+    factor = found.factor if found is not None else 1.0
     highest = max((p.ratio for p in points(facts)), default=0.0)
     if highest > 0:
         factor = min(factor, SAFE / highest)
@@ -135,37 +148,46 @@ def _warmer(facts: Facts, factor: float) -> str:
 
 
 def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    if (
-        verdicts["batch"].finding not in {"batch wasted", "batch small"}
-        or facts.present is None
-        or facts.family is None
-    ):
+    present, family, found = facts.present, facts.family, fit(facts)
+    if verdicts["batch"].finding not in {"batch wasted", "batch small"}:
         return None
-    ratios = [b / e.noise_scale for e in facts.noises if (b := facts.batch_at(number(e.step) or 0.0)) is not None]
-    target = _power_of_two(facts.present.batch / middle(ratios), facts)
-    if target == facts.present.batch:
+    if present is None or family is None or found is None:
         return None
-    found = scale(facts)
-    noise = found.value if found is not None and found.resolved else None
-    sharpness, limit = _stability(facts, facts.present)
-    rows = table(facts.present, target, noise, family=facts.family, sharpness=sharpness, limit=limit)
-    usable = {row.rule.name: row for row in rows if row.standing == "usable" and row.settings is not None}
-    short = {name for name, row in usable.items() if row.settings is not None and _swinging(facts, row.settings)}
-    order = (MCCANDLISH, LINEAR, SMITH, ROOT) if facts.family == "sgd" else (LI, MALLADI, ROOT)
-    chosen = next((usable[rule.name] for rule in order if rule.name in usable.keys() - short), None)
-    verb = "Lower" if target < facts.present.batch else "Raise"
-    said = f"{verb} the batch from {plain(facts.present.batch)} to {plain(target)} samples, near the noise scale"
-    if chosen is None or chosen.settings is None:
-        said += ", by smaller changes: no rule gives settings for all of it that are stable and forget."
-    else:
-        said += f". By {chosen.rule.name}: {_numbers(facts.present, chosen.settings)}."
-    lrs = [row.settings.lr for row in usable.values() if row.settings is not None]
-    if lrs and max(lrs) > 1.5 * min(lrs):
-        said += f" Rules disagree: lr {plain(min(lrs))} to {plain(max(lrs))}."
+    target = _power_of_two(found.scale, facts)
+    if target == present.batch:
+        return None
+    sharpness, limit = _stability(facts, present)
+    noise = None if found.bound else found.scale
+    rows = table(present, target, noise, family=family, sharpness=sharpness, limit=limit)
+    verb = "Lower" if target < present.batch else "Raise"
+    said = f"{verb} the batch from {plain(present.batch)} to {plain(target)} samples, near the noise scale"
+    said += f"{_by_rule(facts, present, rows)}{_hot(facts)}"
     vetoed = [row.rule.name for row in rows if row.standing == "vetoed"]
     if vetoed:
         said += f" Vetoed as unstable: {', '.join(vetoed)}."
-    return Change(f"{verb.lower()} batch", said, tuple(_line(facts.present, row) for row in rows))
+    return Change(f"{verb.lower()} batch", said, tuple(_line(present, row) for row in rows))
+
+
+def _by_rule(facts: Facts, present: Settings, rows: tuple[Row, ...]) -> str:
+    """The rule to go by, and how far others are from it."""
+    usable = {row.rule.name: row.settings for row in rows if row.standing == "usable" and row.settings is not None}
+    order = (MCCANDLISH, LINEAR, SMITH, ROOT) if facts.family == "sgd" else (LI, MALLADI, ROOT)
+    fitting = [rule.name for rule in order if rule.name in usable and not _swinging(facts, usable[rule.name])]
+    said = ", by smaller changes: no rule gives settings for all of it that are stable and forget."
+    if fitting:
+        said = f". By {fitting[0]}: {_numbers(present, usable[fitting[0]])}."
+    lrs = [new.lr for new in usable.values()]
+    if lrs and max(lrs) > 1.5 * min(lrs):
+        said += f" Rules disagree: lr {plain(min(lrs))} to {plain(max(lrs))}."
+    return said
+
+
+def _hot(facts: Facts) -> str:
+    now = pace(facts)
+    if now is None or now.start >= OVER or facts.family != "sgd":
+        return ""
+    over = f"{plain(1 / now.start)} times what a bound asks for at this batch size"
+    return f" Rules take the present lr for the best, but it is {over}: keep it at first."
 
 
 def _swinging(facts: Facts, new: Settings) -> bool:

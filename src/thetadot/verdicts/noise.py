@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
+from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.progress import weighted_middle, weights
 from thetadot.verdicts.thresholds import FEW, HALF_LIFE, NEAR, SMALL, SPENDTHRIFT, WASTEFUL
 from thetadot.verdicts.words import between, measured, plain, share, times
 
@@ -157,58 +158,84 @@ def _side(ratio: float) -> int:
     return (ratio >= 1 / NEAR) + (ratio > NEAR)
 
 
+@dataclass(frozen=True)
+class Fit:
+    """Batch over noise scale while the loss was lowered.
+
+    Attributes:
+        ratio: B/B_n, weighted median; an upper bound where ``bound``.
+        scale: the noise scale that goes with it, at the present batch size.
+        bound: whether most of the weight is on measurements that only bound the noise scale.
+        ratios: all of them.
+        changed: whether a quarter of the weight or more says otherwise.
+    """
+
+    ratio: float
+    scale: float
+    bound: bool
+    ratios: tuple[float, ...]
+    changed: bool
+
+
+def fit(facts: Facts) -> Fit | None:
+    """How the batch fitted its noise; None where either is not known."""
+    entries = sorted(facts.noises, key=lambda e: number(e.step) or 0.0)
+    steps = [number(e.step) or 0.0 for e in entries]
+    if not entries or facts.batch is None:
+        return None
+    heavy = weights(facts, steps)
+    ratios = [(facts.batch_at(step) or facts.batch) / e.noise_scale for step, e in zip(steps, entries, strict=True)]
+    ratio = weighted_middle(ratios, heavy)
+    bounded = sum(w for w, e in zip(heavy, entries, strict=True) if not e.resolved)
+    other = sum(w for w, r in zip(heavy, ratios, strict=True) if _fits(r) != _fits(ratio))
+    total = sum(heavy)
+    return Fit(ratio, facts.batch / ratio, bounded > 0.5 * total, tuple(ratios), other >= 0.25 * total)
+
+
 def wasted(facts: Facts) -> Verdict:
-    """How much of the batch is spent beyond need, over the whole run."""
-    pairs = [(e, b / e.noise_scale) for e in facts.noises if (b := facts.batch_at(number(e.step) or 0.0)) is not None]
-    if not pairs:
+    """How much of the batch was spent beyond need, while the loss was lowered."""
+    found = fit(facts)
+    if found is None:
         reason = "no gradient noise was measured" if not facts.noises else "the batch size is not known"
         why = facts.lacking("noise", "noise_scale", otherwise=reason)
         return Verdict("batch", "unknown", "unknown", f"Not known how much of the batch is needed: {why}.")
-    ratio = middle([r for _, r in pairs])
-    bound = sum(not e.resolved for e, _ in pairs) > len(pairs) / 2
-    efficiency, steps = 1 / (1 + ratio), 1 + 1 / ratio
+    ratio, most, least = found.ratio, "at most " if found.bound else "", "at least " if found.bound else ""
+    samples, steps = 1 + ratio, 1 + 1 / ratio
     evidence = (
-        f"batch over noise scale: {'at most ' if bound else ''}{plain(ratio)}, median of {measured(len(pairs))}",
-        f"samples E/E_min = 1+B/B_n: {'at most ' if bound else ''}{plain(1 + ratio)}",
-        f"steps S/S_min = 1+B_n/B: {'at least ' if bound else ''}{plain(steps)}",
+        f"batch over noise scale while the loss fell: {most}{plain(ratio)}, of {measured(len(found.ratios))}",
+        f"samples E/E_min = 1+B/B_n: {most}{plain(samples)}",
+        f"steps S/S_min = 1+B_n/B: {least}{plain(steps)}",
     )
-    sure = _batch_sureness(facts, pairs, bound=bound)
-    if bound and ratio > 1 / SMALL:
+    sure = _batch_sureness(facts, found)
+    if found.bound and ratio > 1 / SMALL:
         said = "Not resolved how much of the batch is needed: only a lower bound of the noise scale is known."
         return Verdict("batch", "unresolved", "unknown", said, evidence, sure)
     if ratio > WASTEFUL:
         said = (
-            f"{share(1 - efficiency)} of the samples are spent beyond need: {times(1 + ratio)} the samples "
+            f"{share(1 - 1 / samples)} of the samples are spent beyond need: {times(samples)} the samples "
             f"that small batches need to come as far, for {times(steps)} the fewest steps."
         )
         return Verdict("batch", "batch wasted", "bad" if ratio > SPENDTHRIFT else "attention", said, evidence, sure)
     if ratio < 1 / SMALL:
         said = (
-            f"The batch is small for its noise: {'at least ' if bound else ''}{times(steps)} the steps that large "
-            f"batches need to come as far. Samples are hardly wasted; time is, where larger batches run no slower."
+            f"The batch is small for its noise: {least}{times(steps)} the steps that large batches need to come as "
+            "far. Samples are hardly wasted; time is, where larger batches run no slower."
         )
         return Verdict("batch", "batch small", "attention", said, evidence, sure)
-    said = (
-        f"The batch fits its noise: {times(1 + ratio)} the fewest samples and {times(steps)} the fewest steps "
-        "to come as far."
-    )
-    return Verdict("batch", "batch fits", "good", said, evidence, sure)
+    said = f"The batch fits its noise: {times(samples)} the fewest samples and {times(steps)} the fewest steps"
+    return Verdict("batch", "batch fits", "good", f"{said} to come as far.", evidence, sure)
 
 
-def _batch_sureness(facts: Facts, pairs: list[tuple[Noise, float]], *, bound: bool) -> str:
+def _batch_sureness(facts: Facts, found: Fit) -> str:
     theory = "" if facts.family == "sgd" else "the hyperbola is derived for plain descent"
-    if bound:
+    count = measured(len(found.ratios))
+    if found.bound:
         return confidence("low", "the noise scale is only bounded", theory)
-    sides = {_fit(r) for _, r in pairs}
-    if len(pairs) < FEW:
-        return confidence("low", measured(len(pairs)), theory)
-    return confidence(
-        "high" if len(sides) == 1 and not theory else "moderate",
-        measured(len(pairs)),
-        "all say so" if len(sides) == 1 else "it changed during the run",
-        theory,
-    )
+    if len(found.ratios) < FEW:
+        return confidence("low", count, theory)
+    changed = "it changed while the loss fell" if found.changed else ""
+    return confidence("moderate" if changed or theory else "high", count, changed, theory)
 
 
-def _fit(ratio: float) -> int:
+def _fits(ratio: float) -> int:
     return (ratio >= 1 / SMALL) + (ratio > WASTEFUL)

@@ -1,4 +1,4 @@
-r"""Whether the step is too small.
+r"""Whether the step is too small, or too long for its noise.
 
     best r = α/(1-β) of one step:    r* = |G|²/(GᵀHG) / (1 + B_n/B)  >=  1/(λmax (1 + B_n/B))
 
@@ -12,12 +12,15 @@ Source:
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
-from thetadot.verdicts.noise import scale
-from thetadot.verdicts.thresholds import FEW, SLOW, WARM
+from thetadot.verdicts.noise import Scale, scale
+from thetadot.verdicts.progress import weights
+from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, WARM
 from thetadot.verdicts.words import measured, plain, times
 
 if TYPE_CHECKING:
@@ -34,23 +37,42 @@ def rate(facts: Facts, motion: Motion) -> float | None:
     return lr / (1 - beta) if beta is not None and 0 <= beta < 1 else None
 
 
-def shortfalls(facts: Facts) -> list[float]:
-    """How many times the bound is above the step, at every measurement of curvature near the largest lr."""
+@dataclass(frozen=True)
+class Pace:
+    """How many times the bound is above the step.
+
+    Attributes:
+        factor: geometric mean, each weighing by the fall of the loss that it stands for.
+        start: at the first measurement, before the step has shaped what is measured.
+        all: every one, near the run's largest lr.
+    """
+
+    factor: float
+    start: float
+    all: tuple[float, ...]
+
+
+def pace(facts: Facts) -> Pace | None:
+    """The step against its bound; None where noise, curvature, batch size or reach is not known."""
     noise = scale(facts)
     peak = positive(facts.peak.lr) if facts.peak is not None else None
     if noise is None or peak is None or facts.batch is None:
-        return []
-    found = []
-    for entry in facts.curvatures:
+        return None
+    found: list[tuple[float, float]] = []
+    for entry in sorted(facts.curvatures, key=lambda e: number(e.step) or 0.0):
         step = number(entry.step) or 0.0
         motion, sharpness, batch = facts.at(step), positive(entry.sharpness), facts.batch_at(step)
         if motion is None or sharpness is None or batch is None or (number(motion.lr) or 0.0) < WARM * peak:
             continue
         reach = rate(facts, motion)
-        if reach is not None:
-            then = _noise_at(facts, step, noise.value)
-            found.append(1.0 / (sharpness * reach * (1.0 + then / batch)))
-    return found
+        excess = _noise_at(facts, step, noise.value) / batch
+        if reach is not None and 1e-90 < sharpness * reach * (1.0 + excess) < 1e90:
+            found.append((step, 1.0 / (sharpness * reach * (1.0 + excess))))
+    if not found:
+        return None
+    heavy = weights(facts, [step for step, _ in found])
+    mean = sum(w * math.log(x) for w, (_, x) in zip(heavy, found, strict=True)) / sum(heavy)
+    return Pace(math.exp(mean), found[0][1], tuple(x for _, x in found))
 
 
 def _noise_at(facts: Facts, step: float, now: float) -> float:
@@ -77,44 +99,51 @@ def descending(facts: Facts) -> str:
 
 def paced(facts: Facts) -> Verdict:
     """The verdict."""
-    found = shortfalls(facts)
-    noise = scale(facts)
-    if not found or noise is None:
-        reason = (
-            "no gradient noise was measured"
-            if noise is None
-            else "no curvature was measured"
-            if not facts.curvatures
-            else "the batch size, the lr or the optimizer's kind is not known"
-        )
+    found, noise = pace(facts), scale(facts)
+    if found is None or noise is None:
+        reason = "the batch size, the lr or the optimizer's kind is not known"
+        if noise is None or not facts.curvatures:
+            reason = "no gradient noise was measured" if noise is None else "no curvature was measured"
         why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
-        return Verdict("pace", "unknown", "unknown", f"Not known whether the step is too small: {why}.")
-    short = middle(found)
-    ends = f"median of {measured(len(found))} ({plain(min(found))} to {plain(max(found))})"
-    evidence = (f"1/(λmax (1 + B_n/B)) over the step's reach: {plain(short)}, {ends}",)
-    if short < SLOW:
-        said = "The step is not too small: for its noise and curvature it is as long as a careful bound allows."
-        if short < 1:
-            said = "The step is not too small: it is longer than a careful bound on noise and curvature asks for."
-        return Verdict("pace", "pace fits", "good", said, evidence, _sureness(facts, found))
-    if not noise.resolved:
+        return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
+    ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {measured(len(found.all))}"
+    evidence = (
+        f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(found.factor)} ({ends})",
+        f"the same at the first measurement: {plain(found.start)}",
+    )
+    if found.factor > SLOW:
+        return _slow(facts, noise, found, evidence)
+    sure = _sureness(facts, found)
+    if found.factor < HASTY and facts.family == "sgd":
+        said = (
+            f"The step is {times(1 / found.factor)} as long as a careful bound on noise and curvature asks for, more "
+            "than directions of lower curvature explain: most of the motion is noise."
+        )
+        return Verdict("pace", "too long", "attention", said, evidence, sure)
+    said = "The step is of the right size for its noise and curvature"
+    return Verdict("pace", "pace fits", "good", f"{said}, as far as a bound can tell.", evidence, sure)
+
+
+def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...]) -> Verdict:
+    bounded = sum(not e.resolved for e in facts.noises) > len(facts.noises) / 2
+    if bounded and not noise.resolved and not facts.noises[0].resolved:
         said = "Not resolved whether the step is too small: only a lower bound of the noise scale is known."
         return Verdict("pace", "unresolved", "unknown", said, evidence, confidence("low", "noise may explain it"))
     why = descending(facts)
     if not why:
         said = (
-            f"The step is {times(short)} shorter than noise and curvature would allow, but nothing says that "
+            f"The step is {times(found.factor)} shorter than noise and curvature would allow, but nothing says that "
             "the motion still descends."
         )
         return Verdict("pace", "slow at rest", "good", said, evidence, confidence("low", "no descent was resolved"))
     lr = plain(number(facts.peak.lr) or 0.0) if facts.peak is not None else "?"
-    said = f"The step is too small: lr {lr} could be {times(short)} as large for its noise and curvature, and {why}."
+    said = f"The step is too small: lr {lr} could be {times(found.factor)} as large for noise and curvature, and {why}."
     return Verdict("pace", "too slow", "attention", said, (*evidence, why), _sureness(facts, found))
 
 
-def _sureness(facts: Facts, found: list[float]) -> str:
+def _sureness(facts: Facts, found: Pace) -> str:
     theory = "" if facts.family == "sgd" else "the bound is derived for descent"
-    sides = {value >= SLOW for value in found}
-    if len(found) < FEW or theory:
-        return confidence("low" if len(sides) > 1 else "moderate", measured(len(found)), theory)
-    return confidence("moderate" if len(sides) > 1 else "high", measured(len(found)))
+    sides = {(value > SLOW) - (value < HASTY) for value in found.all}
+    if len(found.all) < FEW or theory:
+        return confidence("low" if len(sides) > 1 else "moderate", measured(len(found.all)), theory)
+    return confidence("moderate" if len(sides) > 1 else "high", measured(len(found.all)))

@@ -210,7 +210,7 @@ def _always(_: Settings, __: float, ___: float | None) -> str:
 
 def _below_noise(s: Settings, new: float, noise: float | None) -> str:
     largest = max(s.batch, new)
-    return "" if noise is None or largest <= noise else f"batch size {largest:g} is above the noise scale {noise:.3g}"
+    return "" if noise is None or largest <= noise else f"batch size {largest:g} is above the noise scale {noise:.4g}"
 
 
 def _noise_known(_: Settings, __: float, noise: float | None) -> str:

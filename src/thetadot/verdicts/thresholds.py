@@ -42,6 +42,9 @@ END = 0.1
 SILENT = 3
 """So many steps at the end without a finite loss, after steps with one, mean that it was lost."""
 
+FLOOR = 0.01
+"""Weight of a reading while the loss did not fall, all such together."""
+
 # Damping.
 
 LIGHT = 0.05
@@ -51,9 +54,14 @@ MEMORY = 0.1
 
 # Pace.
 
-SLOW = 3.0
-"""The step is too small if a step this many times as large is still below the best one that noise and curvature
-allow. That bound takes all curvature to be the largest, so that it errs on the careful side."""
+SLOW = 5.0
+"""The bound over the step: above it the step is too small. The bound takes all curvature to be the largest, which errs
+on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
+HASTY = 1 / 30
+"""Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
+A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
+OVER = 1 / 3
+"""Below it at the first measurement the present lr is above the best, which rules take it for."""
 WARM = 0.5
 """Measurements at less than this share of the largest lr are of warm-up or annealing and say nothing of pace."""
 
