@@ -18,11 +18,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from thetadot.cayley import cayley, damping, lr_of
 from thetadot.errors import require
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from thetadot.typing import Scalar
+
+__all__ = [
+    "Physical",
+    "Settings",
+    "cayley",
+    "damping",
+    "lr_of",
+    "momentum_at",
+    "step_of",
+    "temperature",
+    "to_lr_momentum",
+    "to_physical",
+]
 
 
 class Physical(NamedTuple):
@@ -55,31 +69,6 @@ def _require_positive(name: str, value: Scalar) -> None:
 def step_of(lr: Scalar, momentum: Scalar) -> Scalar:
     """γ = √(2α/(1+β)), unchecked: also at lr = 0, where the clock stands still."""
     return sqrt(2.0 * lr / (1.0 + momentum))
-
-
-def lr_of(step: Scalar, momentum: Scalar) -> Scalar:
-    """α = γ²(1+β)/2, unchecked."""
-    return step * step * (1.0 + momentum) / 2.0
-
-
-def cayley(x: Scalar) -> Scalar:
-    """(1 - x/2)/(1 + x/2): the momentum β of a damping λγ = x.
-
-    Example:
-        >>> cayley(0.0), cayley(2.0)
-        (1.0, 0.0)
-    """
-    return (1.0 - x / 2.0) / (1.0 + x / 2.0)
-
-
-def damping(momentum: Scalar) -> Scalar:
-    """λγ = 2(1-β)/(1+β), the damping of one step; the inverse of :func:`cayley`.
-
-    Example:
-        >>> damping(cayley(0.25))
-        0.25
-    """
-    return 2.0 * (1.0 - momentum) / (1.0 + momentum)
 
 
 def to_physical(lr: Scalar, momentum: Scalar) -> Physical:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probes.serial import autoregressive
 from scipy import stats
 
-from probes.serial import autoregressive
 from thetadot.errors import InadmissibleValue
 from thetadot.probes import mean_interval, ratio_interval
 from thetadot.probes.averages import fieller

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from probes.serial import autoregressive
+
 from thetadot.errors import InadmissibleValue
 from thetadot.probes import stationarity
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-
 from probes.serial import autoregressive
+
 from thetadot.probes import trend
 
 

@@ -18,19 +18,28 @@ from thetadot.records import (
     SCHEMA,
     UNITS,
     VERSION,
+    Barrier,
     Choice,
     Curvature,
+    End,
     Ensemble,
     Epoch,
+    Equilibrium,
     Header,
+    Layers,
     Motion,
     Noise,
+    Regularization,
+    Remark,
     Result,
     Rollback,
+    Setting,
     Trial,
+    Watched,
     Writer,
 )
 from thetadot.records.reader import LONGEST_LINE
+from thetadot.records.units import quantity
 
 HEADER = Header(
     SCHEMA,
@@ -47,6 +56,7 @@ HEADER = Header(
     UNITS,
     "accuracy",
     Ensemble("a", "b", 3, 2),
+    Watched("AdamW", "default", "256 samples", 256, ("a.weight", "b"), {"friction": "no velocity"}, 2),
 )
 KINDS = [
     Curvature("start", 0, 3.0, 0.1, None, 64, 10.0),
@@ -61,6 +71,19 @@ KINDS = [
     Epoch(1, 10, 0.5, 0.6, None, 100.0, 1.25),
     Epoch(2, 20, 0.5, 0.6, 0.99, 100.0, 1.25),
     Rollback(7, 5, "because", 0.5),
+    Setting(0, 0, 10, {"lr": 0.1, "nesterov": False, "name": "all", "foreach": None}),
+    Layers(5, (1.0, 0.0), (2.0, 3.0), (1e-3, 0.0), (0.9, 0.0)),
+    Equilibrium(
+        9, 2, 7, "any", 1.0, 0.0, None, None, None, None, None, None, None, None, None, None, None, "unresolved"
+    ),
+    Equilibrium(
+        9, 2, 7, "heavy ball", 1.0, 0.9, 1.1, 0.8, 1.3, -0.1, -0.3, 0.1, -1e-3, -2e-3, 0.0, 1e-6, 1e-6, "stationary"
+    ),
+    Regularization(9, 1e-3, 2e-3, 0.5),
+    Barrier(9, 2, 0.0, 1.0, 0.6, 0.5, None),
+    Barrier(9, 2, 0.1, 0.4, 0.6, 0.5, 1e-6),
+    Remark(9, "loss", "the loss is not finite", alarm=True),
+    End(9, "exception", 10.0, 100.0, 2.0),
     Result(
         "adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, None, None, None, None, diverged=False, cost=100.0, seconds=2.0
     ),
@@ -68,6 +91,8 @@ KINDS = [
 ]
 HEAD = msgspec.json.encode(HEADER)
 GOOD = msgspec.json.encode(Rollback(1, 0, "x", 0.5))
+VERSION_FIELD, LATER = (b'"version":%d' % version for version in (VERSION, VERSION + 1))
+UP_TO = f".* reads up to {VERSION}. Update"
 
 
 @pytest.fixture
@@ -113,13 +138,11 @@ def test_numbers_come_back_bit_for_bit(path, rows):
 
 
 def test_every_number_of_the_record_has_a_unit_or_is_none():
-    counts = {"step", "epoch", "seed", "samples", "steps", "round", "back_to", "epochs", "parameters", "threads"}
-    counts |= {"version", "train_samples", "valid_samples", "best_epoch", "seconds", "lr_factor", "value"}
-    derived = {"score": "loss", "low": "noise_scale", "high": "noise_scale", "best_valid_loss": "valid_loss"}
+    counts = {"epoch", "seconds", "lr_factor", "value", "values"}
     for kind in records.Entry.__args__:
         for field in msgspec.structs.fields(kind):
             if "float" in str(field.type):
-                assert field.name in UNITS.keys() | counts | derived.keys(), (kind.__name__, field.name)
+                assert quantity(kind, field.name) in UNITS or field.name in counts, (kind.__name__, field.name)
 
 
 # What JSON cannot say.
@@ -132,6 +155,10 @@ def test_a_number_that_is_not_finite_is_refused_and_the_record_stays_whole(path,
         for name in ("train_loss", "metric"):
             with pytest.raises(InadmissibleValue, match=f"{name}={value} in a Epoch entry is not finite"):
                 writer.write(msgspec.structs.replace(KINDS[9], **{name: value}))
+        with pytest.raises(InadmissibleValue, match=f"weight={value} in a Layers entry"):
+            writer.write(Layers(1, (1.0,), (value,), (1.0,), (0.0,)))
+        with pytest.raises(InadmissibleValue, match=f"values={value} in a Setting entry"):
+            writer.write(Setting(1, 0, 1, {"lr": value}))
         writer.write(KINDS[0])
     record = records.read(path)
     assert record.entries == (KINDS[0],)
@@ -197,6 +224,32 @@ def test_a_full_disk_is_said_and_leaves_whole_lines(path):
         assert path.read_bytes() == whole
         writer.write(KINDS[0])
     assert records.read(path).entries == (KINDS[0],)
+
+
+# Versions.
+
+
+def test_a_file_of_version_1_still_reads(path):
+    lines = [
+        {"kind": "header", "schema": "thetadot.record", "version": 1, "task": "t", "seed": 0, "parameters": 9}
+        | {"train_samples": 20, "valid_samples": 5, "epochs": 3, "device": "cpu", "threads": 1, "software": {}}
+        | {"quantities": {}, "metric": None, "ensemble": None, "started": ""},
+        {"kind": "curvature", "when": "start", "step": 0, "sharpness": 3.0, "residual": 0.1, "limit": None}
+        | {"samples": 64, "cost": 1.0, "preconditioned": False},
+        {"kind": "noise", "when": "training", "step": 3, "gradient_variance": 2.0, "gradient_square": 0.1}
+        | {"noise_scale": 20.0, "low": 10.0, "high": 40.0, "resolved": True, "samples": 64, "cost": 1.5},
+        {"kind": "motion", "step": 1, "epoch": 0.5, "loss": 2.0, "lr": 0.1, "momentum": 0.9, "batch_size": 32}
+        | {"time_step": 0.3, "friction": 0.4, "temperature": None, "clock": 0.3, "kinetic": 0.1, "displacement": 0.2}
+        | {"speed": -0.1, "cost": 32.0},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    record = records.read(path)
+    assert record.damage == ()
+    assert record.header.version == 1
+    assert record.header.watched is None
+    assert [type(entry) for entry in record.entries] == [Curvature, Noise, Motion]
+    assert record.entries[1].method == "reference"
+    assert record.entries[2].gradient_norm is None
 
 
 # Damage.
@@ -267,10 +320,10 @@ def test_a_torn_last_line_is_left_out_and_said(written, path, cut):
         (b"x" * (LONGEST_LINE + 5), "does not begin with"),
         (GOOD, "does not begin with"),
         (msgspec.json.encode(HEADER).replace(b"thetadot.record", b"other.record"), "does not begin with"),
-        (msgspec.json.encode(HEADER).replace(b'"version":1', b'"version":0'), "does not begin with"),
+        (msgspec.json.encode(HEADER).replace(VERSION_FIELD, b'"version":0'), "does not begin with"),
         (msgspec.json.encode(HEADER).replace(b'"seed":0', b'"seed":"0"'), "does not begin with"),
-        (msgspec.json.encode(HEADER).replace(b'"version":1', b'"version":2'), "version 2, .* reads up to 1. Update"),
-        (b'{"kind":"banner","schema":"thetadot.record","version":3}', "version 3, .* reads up to 1. Update"),
+        (msgspec.json.encode(HEADER).replace(VERSION_FIELD, LATER), f"version {VERSION + 1}, {UP_TO}"),
+        (b'{"kind":"banner","schema":"thetadot.record",' + LATER + b"}", f"version {VERSION + 1}, {UP_TO}"),
     ],
     ids=lambda value: repr(value[:24]),
 )

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from thetadot.records import Curvature, Motion, Rollback
-from thetadot.report.series import MOST_POINTS, column, finite, number, smooth, standing, thin
+from thetadot.records import Curvature, Motion, Rollback, standing
+from thetadot.report.series import MOST_POINTS, column, finite, number, smooth, thin
 
 from . import conftest
 

@@ -1,5 +1,6 @@
 """The contract between what measures and what shows: a versioned, append-only record of a run."""
 
+from thetadot.records.export import export
 from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.schema import (
@@ -18,6 +19,8 @@ from thetadot.records.schema import (
     Rollback,
     Trial,
 )
+from thetadot.records.standing import standing
+from thetadot.records.table import to_csv, to_json
 from thetadot.records.writer import Writer
 
 __all__ = [
@@ -45,5 +48,9 @@ __all__ = [
     "Trial",
     "Watched",
     "Writer",
+    "export",
     "read",
+    "standing",
+    "to_csv",
+    "to_json",
 ]

@@ -11,10 +11,15 @@ import msgspec
 
 from thetadot.errors import DamagedFile
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
+from thetadot.records.table import frame, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
+
+    import pandas as pd
+
+    from thetadot.records.table import Column
 
 MOST_BYTES = 512 * 2**20
 LONGEST_LINE = 2**20
@@ -41,6 +46,14 @@ class Record:
     def of(self, kind: type[E]) -> tuple[E, ...]:
         """All entries of one kind, in order."""
         return tuple(entry for entry in self.entries if isinstance(entry, kind))
+
+    def table(self, kind: type[msgspec.Struct]) -> dict[str, Column]:
+        """One kind as columns for numpy; see :func:`thetadot.records.table.table`."""
+        return table(self, kind)
+
+    def frame(self, kind: type[msgspec.Struct]) -> pd.DataFrame:
+        """One kind as a pandas frame; see :func:`thetadot.records.table.frame`."""
+        return frame(self, kind)
 
     @property
     def result(self) -> Result | None:

@@ -62,6 +62,8 @@ UNITS: dict[str, tuple[str, str]] = {
     "gradient_term": ("loss", "implicit regularization α(1+β)/(4(1-β)²)·|G|²: what the step adds to the loss"),
     "noise_term": ("loss", "implicit regularization by batches, α/(4(1-β))·trΣ/B"),
     "height": ("loss", "highest loss on the line between two points of the motion, above where it begins"),
+    "layer_share": ("1", "share of the sharpest direction that lies in a layer"),
+    "line": ("1", "a place on a straight line of parameters: 0 begins, 1 ends it"),
     "cost": ("sample", "gradient evaluations spent so far, counted in samples (a forward pass counts a third)"),
 }
 

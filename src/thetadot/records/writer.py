@@ -12,6 +12,7 @@ import msgspec
 from thetadot.errors import InadmissibleValue, RunFolderError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from thetadot.records.schema import Entry
@@ -56,12 +57,12 @@ class Writer:
             RunFolderError: the file cannot be written; it ends with the last whole line.
         """
         for name in entry.__struct_fields__:
-            value = getattr(entry, name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InadmissibleValue(
-                    f"{name}={value} in a {type(entry).__name__} entry is not finite. "
-                    "Leave the entry out, or pass None where the schema admits it."
-                )
+            for value in _numbers(getattr(entry, name)):
+                if not math.isfinite(value):
+                    raise InadmissibleValue(
+                        f"{name}={value} in a {type(entry).__name__} entry is not finite. "
+                        "Leave the entry out, or pass None where the schema admits it."
+                    )
         line = memoryview(self._encoded(entry) + b"\n")
         start = self._file.tell()
         try:
@@ -102,3 +103,13 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """The floats of a field: itself, or those it is a list or a table of."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple | list):
+        yield from (x for x in value if isinstance(x, float))
+    elif isinstance(value, dict):
+        yield from (x for x in value.values() if isinstance(x, float))

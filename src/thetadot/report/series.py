@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
-from thetadot.records import Rollback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from thetadot.records import Record
+    import msgspec
 
 Array = NDArray[np.float64]
-E = TypeVar("E", bound=msgspec.Struct)
 
 MOST_POINTS = 2000
 LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
@@ -32,25 +28,6 @@ def number(value: Any) -> float:
     """A float that can be drawn, or NaN."""
     # compared before converted: an integer of a record may be too long for a float
     return float(value) if value is not None and -LARGEST < value < LARGEST else float("nan")
-
-
-def standing(record: Record, kind: type[E]) -> tuple[list[E], list[E]]:
-    """Entries of one kind that stand, and those that a rollback undid, each in order."""
-    kept: list[E] = []
-    undone: list[E] = []
-    for entry in record.entries:
-        if isinstance(entry, kind):
-            kept.append(entry)
-        elif isinstance(entry, Rollback):
-            # what was measured before training is not part of it
-            while kept and getattr(kept[-1], "when", "training") == "training" and _step(kept[-1]) > entry.back_to:
-                undone.append(kept.pop())
-    return kept, sorted(undone, key=_step)
-
-
-def _step(entry: Any) -> int:
-    step: int = entry.step
-    return step
 
 
 def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]:

@@ -1,7 +1,8 @@
 r"""Lengths and angles of a step: |g|², |θ|², |Δ|², ⟨g,Δ⟩, ⟨θ-θₐ,g+wθ⟩, ⟨θ-θₐ,Δ⟩, ΔᵀPΔ, |θ-θ₀|², ⟨θ-θ₀,Δ⟩, ⟨g₋,g⟩.
 
 θ before the step, Δ the step, g the gradient it was made from, g₋ the one before, w coupled decay, P the
-preconditioner, θ₀ the start, θₐ where the window of estimates begins. Every number stays on the device: nothing waits for it.
+preconditioner, θ₀ the start, θₐ where the window of estimates begins. Every number stays on the device: nothing waits
+for it.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.records import Curvature, Record
+from thetadot.records import Curvature, Record, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.series import by_step, column, finite, number, standing
+from thetadot.report.series import by_step, column, finite, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

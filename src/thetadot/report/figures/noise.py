@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.records import Motion, Noise, Record
+from thetadot.records import Motion, Noise, Record, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.numerals import plain
 from thetadot.report.palette import paint
-from thetadot.report.series import by_step, column, finite, number, smooth, standing, thin
+from thetadot.report.series import by_step, column, finite, number, smooth, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

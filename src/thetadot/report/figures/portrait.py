@@ -8,12 +8,12 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.transform import linear_cmap
 
-from thetadot.records import Motion, Record
+from thetadot.records import Motion, Record, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import axes, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import RAMP, paint
-from thetadot.report.series import by_step, column, smooth, standing
+from thetadot.report.series import by_step, column, smooth
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure

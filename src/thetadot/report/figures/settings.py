@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.records import Motion, Record
+from thetadot.records import Motion, Record, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import Timeline, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.series import by_step, column, finite, standing, thin
+from thetadot.report.series import by_step, column, finite, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

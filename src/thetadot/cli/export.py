@@ -1,0 +1,61 @@
+"""``thetadot export``: a run's record as CSV or JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thetadot.errors import ThetadotError
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "export"
+HELP = "Write what a run recorded as CSV or JSON."
+EPILOG = """examples:
+  thetadot export runs/a --csv motion.csv
+  thetadot export runs/a --kind noise --csv -
+  thetadot export runs/a --json run.json
+
+CSV holds one kind of entry (--kind, motion if not given); JSON holds all, or one. "-" is standard output."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    from thetadot.records.table import KINDS
+
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run's folder, or its record.jsonl")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--csv", metavar="FILE", help="where to write CSV")
+    target.add_argument("--json", metavar="FILE", help="where to write JSON")
+    parser.add_argument("--kind", choices=sorted(KINDS), help="which entries")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Export and say what could not be read."""
+    from thetadot import records
+    from thetadot.records.table import KINDS
+
+    record = records.read(options.run)
+    if options.csv is not None:
+        _write(options.csv, records.to_csv(record, KINDS[options.kind or "motion"]))
+    else:
+        _write(options.json, records.to_json(record, None if options.kind is None else KINDS[options.kind]))
+    if record.damage:
+        print(
+            f"thetadot: {len(record.damage)} damaged lines were left out, first {record.damage[0][:120]!r}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ThetadotError(f"{target} cannot be written ({reason}). Name a file that you may write to.") from error

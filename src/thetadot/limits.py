@@ -1,0 +1,73 @@
+r"""How large a step may be: linear stability on a curvature h, in closed form.
+
+    heavy ball (c = 0), eq. 20 (c = 1/2), Nesterov (c = 1):    αh < 2(1+β)/(1+2cβ)
+    Adam with its preconditioner P frozen:                     αh < 2(1+β₁)/(1-β₁),  h of P⁻¹H
+
+The first is the Jury criterion of z² - [1-x+β(1-cx)]z + β(1-cx), x = αh: 3.8, 2 and 1.357 at β = .9. For c = 1/2
+the limit is 2 whatever β. The second is heavy ball's in another unit: Adam's mean is a velocity whose kick is 1-β₁.
+"""
+
+from __future__ import annotations
+
+from thetadot.errors import require
+
+
+def stability_limit(momentum: float = 0.0, lookahead: float = 0.0) -> float:
+    """Largest stable lr·h of momentum descent.
+
+    Args:
+        momentum: 0 <= β < 1.
+        lookahead: 0 <= c <= 1.
+
+    Raises:
+        InadmissibleValue: outside these ranges.
+
+    Example:
+        >>> stability_limit(0.9), stability_limit(0.9, lookahead=0.5), round(stability_limit(0.9, lookahead=1.0), 6)
+        (3.8, 2.0, 1.357143)
+    """
+    require(0 <= momentum < 1, f"momentum={momentum:g}", "is outside [0, 1)", "Pass 0 <= momentum < 1.")
+    require(0 <= lookahead <= 1, f"lookahead={lookahead:g}", "is outside [0, 1]", "Pass 0 <= lookahead <= 1.")
+    return 2.0 * (1.0 + momentum) / (1.0 + 2.0 * lookahead * momentum)
+
+
+def adaptive_stability_limit(beta1: float) -> float:
+    """Largest stable lr·h of Adam with frozen preconditioner, h an eigenvalue of P⁻¹H.
+
+    Example:
+        >>> round(adaptive_stability_limit(0.9), 9)
+        38.0
+    """
+    require(0 <= beta1 < 1, f"beta1={beta1:g}", "is outside [0, 1)", "Pass 0 <= beta1 < 1.")
+    return 2.0 * (1.0 + beta1) / (1.0 - beta1)
+
+
+def limit_at(limit: float, lr: float, momentum: float, new_lr: float, new_momentum: float) -> float | None:
+    """The curvature limit at other settings, from the limit that an optimizer reported at its present ones.
+
+    Which of the forms above the optimizer has is told by ``limit``·``lr``, to 1%; where the momentum stays, the form
+    does not matter.
+
+    Args:
+        limit: largest stable curvature at ``lr`` and ``momentum``.
+        lr: α > 0.
+        momentum: 0 <= β < 1.
+        new_lr: α' > 0.
+        new_momentum: 0 <= β' < 1.
+
+    Returns:
+        The new limit; None where the momentum changes and no form fits, or those that fit differ.
+
+    Example:
+        >>> limit_at(38.0, lr=0.1, momentum=0.9, new_lr=0.2, new_momentum=0.9)
+        19.0
+        >>> round(limit_at(38.0, lr=0.1, momentum=0.9, new_lr=0.1, new_momentum=0.5), 9)  # a heavy ball
+        30.0
+    """
+    if new_momentum == momentum:
+        return limit * lr / new_lr
+    found = [(stability_limit(momentum, c), stability_limit(new_momentum, c)) for c in (0.0, 0.5, 1.0)] + [
+        (adaptive_stability_limit(momentum), adaptive_stability_limit(new_momentum))
+    ]
+    fits = {new for old, new in found if abs(old - limit * lr) <= 0.01 * old}
+    return fits.pop() / new_lr if len(fits) == 1 else None

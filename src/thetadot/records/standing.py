@@ -1,0 +1,33 @@
+"""What of a record stands after its rollbacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from thetadot.records.schema import Rollback
+
+if TYPE_CHECKING:
+    from thetadot.records.reader import Record
+
+E = TypeVar("E", bound=msgspec.Struct)
+
+
+def standing(record: Record, kind: type[E]) -> tuple[list[E], list[E]]:
+    """Entries of one kind that stand, and those that a rollback undid, each in order."""
+    kept: list[E] = []
+    undone: list[E] = []
+    for entry in record.entries:
+        if isinstance(entry, kind):
+            kept.append(entry)
+        elif isinstance(entry, Rollback):
+            # what was measured before training is not part of it
+            while kept and getattr(kept[-1], "when", "training") == "training" and _step(kept[-1]) > entry.back_to:
+                undone.append(kept.pop())
+    return kept, sorted(undone, key=_step)
+
+
+def _step(entry: Any) -> int:
+    step: int = entry.step
+    return step

@@ -1,0 +1,127 @@
+"""A record as columns: arrays for numpy, a frame for pandas, text for CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import types
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin, get_type_hints
+
+import msgspec
+import numpy as np
+
+from thetadot.errors import ThetadotError
+from thetadot.records.schema import Entry
+from thetadot.records.units import tag
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from thetadot.records.reader import Record
+
+Column: TypeAlias = "NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_] | list[Any]"
+
+KINDS: dict[str, type[msgspec.Struct]] = {tag(kind): kind for kind in get_args(Entry) if tag(kind) != "header"}
+"""Every kind of line after the header, by the name that it has in the file."""
+
+
+def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
+    """One array or list a field, in the order of the record.
+
+    Numbers become float64, counts int64 and truths bool; a number that is missing or that float64 does not hold is
+    NaN, and a count that may be missing or is beyond int64 makes its column float64. Numbers by layer become one
+    array (entries, longest list), shorter lists ended with NaN. Texts and mappings stay lists.
+
+    Args:
+        record: what :func:`thetadot.records.read` gave.
+        kind: one of the entries' classes, such as ``Motion``.
+
+    Returns:
+        Columns of equal length, also where there is no entry.
+
+    Raises:
+        ThetadotError: ``kind`` is no kind of entry.
+    """
+    if kind not in KINDS.values():
+        raise ThetadotError(
+            f"kind={getattr(kind, '__name__', kind)!r} is no kind of entry. Pass one of "
+            f"{', '.join(known.__name__ for known in KINDS.values())} from thetadot.records."
+        )
+    entries = record.of(kind)
+    hints = get_type_hints(kind)
+    return {name: _column([getattr(e, name) for e in entries], hints[name]) for name in kind.__struct_fields__}
+
+
+def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
+    """The same as a pandas frame; a list of numbers by layer is one object of its cell.
+
+    Raises:
+        ThetadotError: pandas is not installed, or ``kind`` is no kind of entry.
+    """
+    try:
+        import pandas as pd  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ThetadotError(
+            "frame needs pandas, which is not installed. Run: pip install 'thetadot[pandas]', or use table."
+        ) from error
+    columns = table(record, kind)
+    return pd.DataFrame({name: list(c) if np.ndim(c) == 2 else c for name, c in columns.items()})
+
+
+def to_csv(record: Record, kind: type[msgspec.Struct]) -> str:
+    """Comma-separated lines under the fields' names; empty where a value is missing.
+
+    Lists and mappings are JSON in their cell. A text that a spreadsheet would take for a formula is led by an
+    apostrophe: a record may come from anybody.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(kind.__struct_fields__)
+    for entry in record.of(kind):
+        writer.writerow([_cell(getattr(entry, name)) for name in kind.__struct_fields__])
+    return out.getvalue()
+
+
+def to_json(record: Record, kind: type[msgspec.Struct] | None = None) -> str:
+    """The header and the entries, all or of one kind, as one JSON object; numbers as the record has them."""
+    entries = record.entries if kind is None else record.of(kind)
+    whole = {"header": record.header, "entries": entries, "damage": record.damage}
+    return msgspec.json.encode(whole).decode()
+
+
+def _column(values: list[Any], hint: Any) -> Column:
+    options = set(get_args(hint)) if get_origin(hint) is types.UnionType else {hint}
+    if options == {bool}:
+        return np.array(values, dtype=np.bool_)
+    if options == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        return np.array(values, dtype=np.int64)
+    if options <= {int, float, type(None)}:
+        return np.array([number(value) for value in values], dtype=np.float64)
+    if get_origin(hint) is tuple and float in get_args(hint):
+        padded = np.full((len(values), max(map(len, values), default=0)), np.nan)
+        for row, value in zip(padded, values, strict=True):
+            row[: len(value)] = [number(x) for x in value]
+        return padded
+    return values
+
+
+def number(value: float | None) -> float:
+    """A float; NaN for what is missing, and for an integer that is too large for one.
+
+    Example:
+        >>> number(3), number(None), number(10**400)
+        (3.0, nan, nan)
+    """
+    try:
+        return float("nan") if value is None else float(value)
+    except OverflowError:
+        return float("nan")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple | dict):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r"):
+        return f"'{value}"
+    return value

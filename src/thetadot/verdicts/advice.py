@@ -1,0 +1,247 @@
+"""What to change, and what the other two settings should then be, by which rule.
+
+Advice rests on the other verdicts: what loses the loss comes first, then what slows it, then what wastes. Where the
+batch size changes, every rule's numbers stand side by side; those above the measured stability limit are vetoed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thetadot.limits import limit_at
+from thetadot.verdicts.base import State, Verdict
+from thetadot.verdicts.edge import Point, began_above, latest, points
+from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.noise import fit
+from thetadot.verdicts.pace import pace
+from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
+from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE
+from thetadot.verdicts.words import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to change."""
+
+    finding: str
+    says: str
+    evidence: tuple[str, ...] = ()
+
+
+def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The verdict, given the others by name."""
+    makers = [_lower_lr, _momentum, _raise_lr, _batch, _cool]
+    if verdicts["damping"].state == "bad":  # it is what throws the motion about
+        makers[:2] = [_momentum, _lower_lr]
+    changes = [change for make in makers if (change := make(facts, verdicts)) is not None]
+    if changes:
+        states = [verdict.state for verdict in verdicts.values()]
+        state: State = "bad" if "bad" in states else "attention"
+        first, *rest = changes
+        later = "".join(f" Then: {change.says}" for change in rest)
+        return Verdict(
+            "advice",
+            first.finding,
+            state,
+            first.says,
+            tuple(line for change in changes for line in change.evidence),
+            _sureness(verdicts, first),
+            f"{first.says}{later}",
+        )
+    known = [v for name in ("noise", "edge", "stationarity") if (v := verdicts.get(name)) and v.state != "unknown"]
+    if not known:
+        said = "No advice: neither noise nor curvature nor balance is known."
+        return Verdict("advice", "unknown", "unknown", said)
+    said = "Nothing measured speaks for a change of lr, momentum or batch size."
+    return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 3 readings are known"))
+
+
+def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
+    lower = "edge" if verdicts["edge"].state == "bad" else "pace"
+    source = {
+        "lower lr": lower,
+        "raise momentum": "damping",
+        "lower momentum": "damping",
+        "raise lr": "pace",
+        "cool": "stationarity",
+    }
+    basis = verdicts.get(source.get(first.finding, "batch"))
+    return confidence("moderate", "a rule of thumb") if basis is None or not basis.confidence else basis.confidence
+
+
+def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    if verdicts["edge"].state != "bad" and verdicts["pace"].finding != "too long":
+        return None
+    point = _worst(facts) if verdicts["edge"].state == "bad" else None
+    motion = facts.at(point.step) if point is not None else facts.peak
+    lr = positive(motion.lr) if motion is not None else None
+    found = pace(facts)
+    if lr is not None and point is not None and point.ratio > SAFE:
+        new, why = lr * SAFE / point.ratio, "half the limit at the measured sharpness"
+        over = f"{plain(point.ratio)}, sharpness over limit at step {plain(point.step)}"
+        line = f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}"
+    elif lr is not None and found is not None and found.start < 1:
+        new, why = lr * found.start, "what noise and curvature asked for at the start"
+        line = f"lr {plain(new)} = {plain(lr)} · {plain(found.start)}, the bound over the step at the first measurement"
+    else:
+        tried = "" if lr is None else f" below {plain(lr)}"
+        return Change("lower lr", f"Lower the lr{tried}, or warm it up; measure curvature at the start to see how far.")
+    said = f"Lower lr from {plain(lr)} to {plain(new)}, {why}; momentum as it is.{_same_temperature(facts, new / lr)}"
+    return Change("lower lr", said, (line,))
+
+
+def _worst(facts: Facts) -> Point | None:
+    found = points(facts)
+    if not found:
+        return None
+    return found[0] if began_above(facts, found) else max(latest(facts, found), key=lambda p: p.ratio)
+
+
+def _same_temperature(facts: Facts, ratio: float) -> str:
+    """The batch size that keeps the temperature at ``ratio`` times the lr, by the family's rule."""
+    if facts.batch is None or facts.family is None:
+        return ""
+    rule, power = (LINEAR, 1.0) if facts.family == "sgd" else (ROOT, 2.0)
+    batch = facts.batch * ratio**power
+    if batch < 1:
+        return f" No batch is small enough to keep the temperature ({rule.name} rule): the run gets cooler."
+    return f" A batch of {plain(batch)} would keep the temperature ({rule.name} rule); {plain(facts.batch)} is cooler."
+
+
+def _momentum(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    damping = verdicts["damping"]
+    if not damping.advice:
+        return None
+    return Change("lower momentum" if damping.finding == "ringing" else "raise momentum", damping.advice)
+
+
+def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    if verdicts["pace"].finding != "too slow" or verdicts["edge"].state == "bad" or facts.peak is None:
+        return None
+    lr = positive(facts.peak.lr)
+    if lr is None:
+        return None
+    found = pace(facts)
+    factor = found.factor if found is not None else 1.0
+    highest = max((p.ratio for p in points(facts)), default=0.0)
+    if highest > 0:
+        factor = min(factor, SAFE / highest)
+    if factor <= 1:
+        return None
+    said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}; momentum as it is.{_warmer(facts, factor)}"
+    line = f"lr {plain(lr * factor)}: the bound by noise and curvature, and at most {SAFE} of the stability limit"
+    return Change("raise lr", said, (line,))
+
+
+def _warmer(facts: Facts, factor: float) -> str:
+    if facts.batch is None or facts.family is None:
+        return ""
+    rule, power = (LINEAR, 1.0) if facts.family == "sgd" else (ROOT, 2.0)
+    kept = facts.batch * factor**power
+    warmer = f" At a batch of {plain(facts.batch)} it gets warmer"
+    return f"{warmer}; {plain(kept)} would keep the temperature ({rule.name} rule)."
+
+
+def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    present, family, found = facts.present, facts.family, fit(facts)
+    if verdicts["batch"].finding not in {"batch wasted", "batch small"}:
+        return None
+    if present is None or family is None or found is None:
+        return None
+    target = _power_of_two(found.scale, facts)
+    if target == present.batch:
+        return None
+    sharpness, limit = _stability(facts, present)
+    noise = None if found.bound else found.scale
+    rows = table(present, target, noise, family=family, sharpness=sharpness, limit=limit)
+    verb = "Lower" if target < present.batch else "Raise"
+    said = f"{verb} the batch from {plain(present.batch)} to {plain(target)} samples, near the noise scale"
+    said += f"{_by_rule(facts, present, rows)}{_hot(facts)}"
+    vetoed = [row.rule.name for row in rows if row.standing == "vetoed"]
+    if vetoed:
+        said += f" Vetoed as unstable: {', '.join(vetoed)}."
+    return Change(f"{verb.lower()} batch", said, tuple(_line(present, row) for row in rows))
+
+
+def _by_rule(facts: Facts, present: Settings, rows: tuple[Row, ...]) -> str:
+    """The rule to go by, and how far others are from it."""
+    usable = {row.rule.name: row.settings for row in rows if row.standing == "usable" and row.settings is not None}
+    order = (MCCANDLISH, LINEAR, SMITH, ROOT) if facts.family == "sgd" else (LI, MALLADI, ROOT)
+    fitting = [rule.name for rule in order if rule.name in usable and not _swinging(facts, usable[rule.name])]
+    said = ", by smaller changes: no rule gives settings for all of it that are stable and forget."
+    if fitting:
+        said = f". By {fitting[0]}: {_numbers(present, usable[fitting[0]])}."
+    lrs = [new.lr for new in usable.values()]
+    if lrs and max(lrs) > 1.5 * min(lrs):
+        said += f" Rules disagree: lr {plain(min(lrs))} to {plain(max(lrs))}."
+    return said
+
+
+def _hot(facts: Facts) -> str:
+    now = pace(facts)
+    if now is None or now.start >= OVER or facts.family != "sgd":
+        return ""
+    over = f"{plain(1 / now.start)} times what a bound asks for at this batch size"
+    return f" Rules take the present lr for the best, but it is {over}: keep it at first."
+
+
+def _swinging(facts: Facts, new: Settings) -> bool:
+    """Whether the velocity would remember too much of a run of as many samples."""
+    steps = facts.steps * (facts.batch or new.batch) / new.batch
+    return new.momentum is not None and steps > 0 and (1 - new.momentum) * MEMORY * steps < 1
+
+
+def _power_of_two(size: float, facts: Facts) -> float:
+    most = positive(facts.record.header.train_samples) or math.inf
+    rounded = 2.0 ** round(math.log2(min(max(size, 1.0), 2.0**60)))
+    return rounded if rounded <= most else max(2.0 ** math.floor(math.log2(max(most, 1.0))), 1.0)
+
+
+def _stability(facts: Facts, present: Settings) -> tuple[float | None, float | None]:
+    """The last sharpness, and its limit at the present settings."""
+    found = points(facts)
+    if not found:
+        return None, None
+    motion = facts.at(found[-1].step)
+    lr = positive(motion.lr) if motion is not None else None
+    beta = number(motion.momentum) if motion is not None else None
+    if lr is None or beta is None or not 0 <= beta < 1:
+        return None, None
+    limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0)
+    return found[-1].ratio * found[-1].limit, limit
+
+
+def _numbers(present: Settings, new: Settings) -> str:
+    parts = [f"lr {plain(present.lr)} to {plain(new.lr)}"]
+    if present.momentum is not None and new.momentum is not None:
+        same = math.isclose(present.momentum, new.momentum, rel_tol=1e-9)
+        parts.append(f"momentum {new.momentum:.4g}{' as it is' if same else ''}")
+    if present.beta2 is not None and new.beta2 is not None and new.beta2 != present.beta2:
+        parts.append(f"beta2 {new.beta2:.6g}")
+    if present.eps is not None and new.eps is not None and new.eps != present.eps:
+        parts.append(f"eps {new.eps:.3g}")
+    return ", ".join(parts)
+
+
+def _line(present: Settings, row: Row) -> str:
+    numbers = "no number" if row.settings is None else _numbers(present, row.settings)
+    reason = f" ({row.standing}: {row.reason})" if row.reason else ""
+    return f"{row.rule.name}, {row.rule.source}: {numbers}{reason}"
+
+
+def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    if verdicts["stationarity"].finding not in {"stationary", "too hot"}:
+        return None
+    lr = positive(facts.motions[-1].lr) if facts.motions else None
+    if lr is None:
+        return Change("cool", "Anneal: lower the lr, or raise the batch size.")
+    said = f"Cool: lr from {plain(lr)} to {plain(lr / COOLING)} at this momentum"
+    if facts.batch is not None:
+        same = "the same temperature, by Smith" if facts.family == "sgd" else "cooler as well"
+        said += f", or a batch of {plain(facts.batch * COOLING)} at this lr ({same})"
+    return Change("cool", f"{said}.", (f"temperature ∝ lr/((1-β)B): {plain(COOLING)} times lower",))

@@ -1,0 +1,160 @@
+r"""Over- or under-damped along the sharpest directions.
+
+    ζ(h) = λ/(2√h),    critical momentum β = (1 - √(αh))²
+
+Below ζ = 1 a direction oscillates, above it creeps. The second is exact for a heavy ball's steps (its two eigenvalues
+meet), the first for the motion between them; a swing dies out in 1/(1-β) steps or so whatever the curvature.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.noise import limited
+from thetadot.verdicts.thresholds import LIGHT, MEMORY
+from thetadot.verdicts.words import plain, share
+
+if TYPE_CHECKING:
+    from thetadot.records import Curvature
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Curvatures, steepest first, and their damping ratios, at the settings of one step."""
+
+    step: float
+    curvatures: tuple[float, ...]
+    ratios: tuple[float, ...]
+    lr: float | None
+    momentum: float | None
+
+
+def ladder(facts: Facts) -> Ladder | None:
+    """Of the last measurement at the run's largest lr; None where curvature or friction is not known."""
+    peak = facts.peak
+    most = (number(peak.lr) or 0.0) if peak is not None else 0.0
+    for entry in reversed(facts.curvatures):
+        motion = facts.at(number(entry.step) or 0.0)
+        if motion is not None and (number(motion.lr) or 0.0) < most / 2:
+            continue  # annealing, where every direction is overdamped at fixed momentum
+        found = _rungs(facts, entry)
+        if found is not None:
+            return found
+    return None
+
+
+def _rungs(facts: Facts, entry: Curvature) -> Ladder | None:
+    step = number(entry.step) or 0.0
+    motion = facts.at(step)
+    spectrum = entry.spectrum or (entry.sharpness,)
+    curved = tuple(h for h in map(positive, spectrum) if h is not None)
+    ratios: tuple[float, ...] = tuple(z for z in map(positive, entry.damping) if z is not None)
+    if not ratios and not entry.preconditioned and motion is not None:
+        friction = positive(motion.friction)
+        ratios = () if friction is None else tuple(friction / (2 * math.sqrt(h)) for h in curved)
+    if not ratios or not curved:
+        return None
+    size = min(len(ratios), len(curved))
+    lr = positive(motion.lr) if motion is not None and not entry.preconditioned else None
+    beta = number(motion.momentum) if motion is not None else None
+    return Ladder(step, curved[:size], ratios[:size], lr, beta if beta is not None and 0 <= beta < 1 else None)
+
+
+def critical(lr: float, curvature: float) -> float:
+    """The momentum at which a heavy ball neither swings nor creeps; 0 where even without momentum it swings.
+
+    Example:
+        >>> round(critical(0.1, 0.1), 9), critical(0.1, 20.0)
+        (0.81, 0.0)
+    """
+    return (1.0 - math.sqrt(lr * curvature)) ** 2 if lr * curvature < 1 else 0.0
+
+
+def damped(facts: Facts) -> Verdict:
+    """The verdict."""
+    rungs = ladder(facts)
+    if rungs is None:
+        otherwise = "no curvature was measured"
+        if facts.curvatures:
+            preconditioned = facts.curvatures[-1].preconditioned
+            otherwise = "damping of the preconditioned motion" if preconditioned else "this optimizer's friction"
+            otherwise += " was not recorded"
+        why = facts.lacking("damping", "friction", "curvature", otherwise=otherwise)
+        return Verdict(
+            "damping", "unknown", "unknown", f"Not known whether the motion is over- or under-damped: {why}."
+        )
+    top, last = rungs.ratios[0], rungs.ratios[-1]
+    evidence = _evidence(facts, rungs)
+    sure = _sureness(facts, rungs)
+    where = "in the sharpest direction" if len(rungs.ratios) == 1 else f"in the {len(rungs.ratios)} sharpest directions"
+    ratio = f"ζ = {plain(top)}" if len(rungs.ratios) == 1 else f"ζ = {plain(top)} to {plain(last)}"
+    if top < LIGHT:
+        return _ringing(facts, rungs, f"{ratio} {where}", evidence, sure)
+    if top < 1:
+        said = f"Under-damped, as momentum usually is: {ratio} {where}. Swings die out within {_memory(rungs)}."
+        return Verdict("damping", "under-damped", "good", said, evidence, sure)
+    said = f"Over-damped: {ratio} {where}, and flatter ones creep more."
+    best = _critical(rungs)
+    if limited(facts).finding != "curvature-limited" or not best:
+        said += " While noise limits the step, that costs little."
+        return Verdict("damping", "over-damped", "good", said, evidence, sure)
+    return Verdict(
+        "damping", "over-damped", "attention", said, evidence, sure, f"More momentum would be faster: {best}."
+    )
+
+
+def _ringing(facts: Facts, rungs: Ladder, ratio: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    said = f"Hardly damped: {ratio}. The motion overshoots and swings for {_memory(rungs)}."
+    state = "attention"
+    if rungs.momentum is not None and facts.steps > 0 and 1 / (1 - rungs.momentum) > MEMORY * facts.steps:
+        state = "bad"
+        said += f" The run has only {plain(facts.steps)}: it never forgets where it came from."
+    best = _critical(rungs)
+    advice = "Lower the momentum" + (
+        f": {best}. Keep the lr: then lr/(1-momentum) and temperature fall too." if best else "."
+    )
+    return Verdict("damping", "ringing", "bad" if state == "bad" else "attention", said, evidence, sure, advice)
+
+
+def _memory(rungs: Ladder) -> str:
+    if rungs.momentum is None:
+        return "the velocity's memory"
+    return f"{plain(1 / (1 - rungs.momentum))} steps or so"
+
+
+def _critical(rungs: Ladder) -> str:
+    if rungs.lr is None:
+        return ""
+    top = critical(rungs.lr, rungs.curvatures[0])
+    said = (
+        f"at lr {plain(rungs.lr)} a heavy ball is critically damped at momentum {plain(top)} in the sharpest direction"
+    )
+    if len(rungs.curvatures) > 1:
+        low = critical(rungs.lr, rungs.curvatures[-1])
+        said += f", {plain(low)} in the flattest of the {len(rungs.curvatures)} measured"
+    return said
+
+
+def _evidence(facts: Facts, rungs: Ladder) -> tuple[str, ...]:
+    lines = [
+        f"ζ at curvature {plain(h)} loss/parameter²: {plain(z)}"
+        for h, z in zip(rungs.curvatures[:3], rungs.ratios[:3], strict=True)
+    ]
+    if rungs.momentum is not None:
+        memory = 1 / (1 - rungs.momentum)
+        part = f", {share(memory / facts.steps)} of the run" if facts.steps > 0 else ""
+        lines.append(f"momentum {rungs.momentum:.6g}: memory 1/(1-β) = {plain(memory)} steps{part}")
+    return (*lines, f"measured at step {plain(rungs.step)}")
+
+
+def _sureness(facts: Facts, rungs: Ladder) -> str:
+    last = facts.curvatures[-1]
+    away, sharpness = abs(number(last.residual) or 0.0), number(last.sharpness) or 0.0
+    known = "" if len(rungs.ratios) > 1 else "only the sharpest direction was measured"
+    if away > 0.3 * abs(sharpness):
+        return confidence("low", "the curvature is not resolved", known)
+    return confidence("moderate" if known else "high", known or f"{len(rungs.ratios)} directions were measured")

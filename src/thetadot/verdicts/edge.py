@@ -1,0 +1,204 @@
+r"""How close to the stability edge: sharpness over the optimizer's own limit, and whether the loss was lost.
+
+    λmax/λ*:    below 1 a step on the sharpest direction shrinks, above 1 it grows
+
+The limit moves with lr and momentum, so the ratio is of one moment. An eigenvalue lies within the residual of the
+sharpness. Sharpness is that of the reference batch; a mini-batch's is about 1.5 times as large.
+
+Source:
+    Cohen et al., arXiv:2103.00065 and 2207.14484: descent on the whole data drives sharpness up to the limit and
+    hovers there, which is no fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
+from thetadot.verdicts.noise import scale
+from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, GREW, NEAR, RECENT, SILENT, START, STUCK, WARM
+from thetadot.verdicts.words import measured, plain
+
+if TYPE_CHECKING:
+    from thetadot.records import Curvature
+
+
+@dataclass(frozen=True)
+class Point:
+    """Sharpness over limit at one step, and its ends by the residual."""
+
+    step: float
+    ratio: float
+    low: float
+    high: float
+    entry: Curvature
+    limit: float
+
+
+def points(facts: Facts) -> list[Point]:
+    """Every measurement with a limit, in order."""
+    found = []
+    for entry in facts.curvatures:
+        limit, sharpness, step = positive(entry.limit), number(entry.sharpness), number(entry.step)
+        if limit is None or sharpness is None or step is None:
+            continue
+        away = abs(number(entry.residual) or 0.0)
+        found.append(
+            Point(step, sharpness / limit, (sharpness - away) / limit, (sharpness + away) / limit, entry, limit)
+        )
+    return found
+
+
+def latest(facts: Facts, found: list[Point]) -> list[Point]:
+    """The last quarter, at least one, of those near the run's largest lr: annealing ends far from any edge."""
+    peak = (number(facts.peak.lr) or 0.0) if facts.peak is not None else 0.0
+    near = [p for p in found if (m := facts.at(p.step)) is None or (number(m.lr) or 0.0) >= WARM * peak] or found
+    return near[-max(int(len(near) * RECENT), 1) :]
+
+
+def began_above(facts: Facts, found: list[Point]) -> bool:
+    """Whether the run began above its limit, beyond the residual.
+
+    An adaptive method's first measurements are left out: its preconditioner has not yet seen gradients.
+    """
+    start = [p for p in found if p.step <= START * facts.steps]
+    return bool(start) and not start[0].entry.preconditioned and start[0].low > 1
+
+
+def lost(facts: Facts) -> str:
+    """Why the loss is lost; "" where it is not."""
+    result = facts.record.result
+    if result is not None and result.diverged:
+        return "the run was stopped because it diverged"
+    values = [number(m.loss) for m in facts.motions]
+    silent = next((i for i, value in enumerate(reversed(values)) if value is not None), len(values))
+    if SILENT <= silent < len(values):
+        return f"the last {silent} recorded steps have no finite loss"
+    if facts.course is not None:
+        first, last = facts.course
+        if last - first > GREW * abs(first):
+            return f"the loss rose from {plain(first)} to {plain(last)}"
+    return ""
+
+
+def stuck(facts: Facts) -> bool:
+    """Whether the loss is no lower than where it began."""
+    if facts.course is None:
+        return False
+    first, last = facts.course
+    return last >= first - STUCK * abs(first)
+
+
+def closeness(facts: Facts) -> Verdict:
+    """The verdict."""
+    found = points(facts)
+    why = lost(facts)
+    if why:
+        return _diverged(facts, found, why)
+    if not found:
+        return _without_limit(facts)
+    now = middle([p.ratio for p in latest(facts, found)])
+    if began_above(facts, found):
+        return _above_at_start(facts, found, now)
+    return _by_ratio(facts, found, now)
+
+
+def _without_limit(facts: Facts) -> Verdict:
+    otherwise = "this optimizer gives no limit" if facts.curvatures else "no curvature was measured"
+    reason = facts.lacking("limit", "sharpness", "curvature", otherwise=otherwise)
+    said = f"Not known how close the step is to instability: {reason}."
+    if not stuck(facts) or facts.course is None:
+        return Verdict("edge", "unknown", "unknown", said)
+    said += f" The loss is no lower than it began ({plain(facts.course[0])}, now {plain(facts.course[1])})."
+    return Verdict("edge", "unknown", "attention", said, (), confidence("low", "the loss alone tells it"))
+
+
+def _by_ratio(facts: Facts, found: list[Point], now: float) -> Verdict:
+    evidence, sure, verb = _evidence(facts, found), _sureness(facts, found), _verb(facts, found)
+    if now > ABOVE:
+        said = f"Sharpness {verb} {plain(now)} times the limit: steps along the sharpest direction grow."
+        return Verdict("edge", "above the edge", "bad", said, evidence, sure)
+    if now > AT:
+        return _at_edge(facts, now, verb, evidence, sure)
+    said = f"Sharpness {verb} {plain(max(now, 0.0))} of the limit"
+    if now > CLOSE:
+        said += f": stable, but an lr {plain(1 / now)} times as large would not be."
+        return Verdict("edge", "near the edge", "good", said, evidence, sure)
+    return Verdict("edge", "far from the edge", "good", f"{said}: far from instability.", evidence, sure)
+
+
+def _verb(facts: Facts, found: list[Point]) -> str:
+    """Is, or was while the lr was large."""
+    last = latest(facts, found)[-1]
+    return "is" if last is found[-1] else f"at the large lr, until step {plain(last.step)}, was"
+
+
+def _diverged(facts: Facts, found: list[Point], why: str) -> Verdict:
+    said = f"The loss is lost: {why}."
+    if found:
+        most = max(found, key=lambda p: p.ratio)
+        said += f" Sharpness was up to {plain(most.ratio)} times the limit, at step {plain(most.step)}."
+    sure = confidence("high", "the loss itself says so")
+    return Verdict("edge", "diverged", "bad", said, _evidence(facts, found), sure)
+
+
+def _above_at_start(facts: Facts, found: list[Point], now: float) -> Verdict:
+    first, evidence = found[0], _evidence(facts, found)
+    said = (
+        f"The run began above the edge: sharpness was {plain(first.ratio)} times the limit at step {plain(first.step)}"
+    )
+    if now <= AT and not stuck(facts):
+        said += f"; it was thrown to where curvature is lower, and is at {plain(max(now, 0.0))} of the limit now."
+        sure = confidence("moderate", "the loss fell all the same")
+        return Verdict("edge", "began above the edge", "attention", said, evidence, sure)
+    said += f" and is {plain(max(now, 0.0))} times it now. The lr is too large for this model."
+    return Verdict("edge", "above the edge", "bad", said, evidence, _sureness(facts, found))
+
+
+def _at_edge(facts: Facts, now: float, verb: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    said = f"Sharpness {verb} {plain(now)} of the limit: at the edge of stability."
+    noise = scale(facts)
+    quiet = noise is not None and noise.resolved and facts.batch is not None and facts.batch > NEAR * noise.value
+    if (facts.whole or quiet) and not stuck(facts):
+        said += " That is where descent with little noise settles by itself; the loss still falls, in waves."
+        return Verdict("edge", "at the edge", "good", said, evidence, sure)
+    said += " With noisy batches, whose own curvature is larger, some steps are unstable here."
+    return Verdict("edge", "at the edge", "attention", said, evidence, sure)
+
+
+def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
+    lines = []
+    if found:
+        last = found[-1]
+        name = "sharpness of P⁻¹H" if last.entry.preconditioned else "sharpness"
+        lines.append(
+            f"{name} at step {plain(last.step)}: {plain(number(last.entry.sharpness) or 0.0)} "
+            f"± {plain(abs(number(last.entry.residual) or 0.0))} loss/parameter², limit {plain(last.limit)}"
+        )
+        most = max(found, key=lambda p: p.ratio)
+        lines.append(
+            f"sharpness over limit: {plain(found[0].ratio)} at step {plain(found[0].step)}, "
+            f"at most {plain(most.ratio)} at step {plain(most.step)}, "
+            f"{plain(last.ratio)} ({plain(last.low)} to {plain(last.high)}) at step {plain(last.step)}"
+        )
+        samples = number(last.entry.samples)
+        if samples is not None:
+            lines.append(f"on {plain(samples)} reference samples")
+    if facts.course is not None:
+        lines.append(f"loss: {plain(facts.course[0])} at first, {plain(facts.course[1])} at last")
+    return tuple(lines)
+
+
+def _sureness(facts: Facts, found: list[Point]) -> str:
+    sides = {_side(value) for p in latest(facts, found) for value in (p.low, p.high)}
+    if len(sides) > 1:
+        return confidence("moderate" if len(sides) == 2 else "low", "residual and waves reach another finding")
+    if len(found) < FEW:
+        return confidence("moderate", measured(len(found)))
+    return confidence("high", measured(len(found)), "residuals change nothing")
+
+
+def _side(ratio: float) -> int:
+    return (ratio > CLOSE) + (ratio > AT) + (ratio > ABOVE)

@@ -1,0 +1,224 @@
+"""What of a record the verdicts look at, with every number made safe to reckon with."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from thetadot.records import (
+    Choice,
+    Curvature,
+    End,
+    Epoch,
+    Equilibrium,
+    Motion,
+    Noise,
+    Setting,
+    standing,
+)
+from thetadot.verdicts.scaling import Settings
+from thetadot.verdicts.thresholds import CURVE, END
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from thetadot.records import Record, Watched
+    from thetadot.verdicts.scaling import Family
+
+LARGEST = 1e100
+SMALLEST = 1e-100
+"""Beyond these the arithmetic of a verdict could overflow; a number there says nothing."""
+
+_ADAPTIVE = ("adam", "rmsprop", "lion", "sign", "adagrad", "adadelta", "lamb", "adafactor", "amos")
+_DESCENT = ("sgd", "ball", "momentum", "descent", "nesterov", "lookahead", "leapfrog", "kramers", "langevin", "lars")
+
+
+def number(value: Any) -> float | None:
+    """A float to reckon with; None where it is missing, no number, or too large.
+
+    Example:
+        >>> number(3), number(None), number(10**400), number("x")
+        (3.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if -LARGEST < value < LARGEST else None
+
+
+def positive(value: Any) -> float | None:
+    """The same, if it is positive."""
+    found = number(value)
+    return found if found is not None and found > SMALLEST else None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A record, read once."""
+
+    record: Record
+
+    @cached_property
+    def motions(self) -> list[Motion]:
+        """Motions that no rollback undid, in order."""
+        return standing(self.record, Motion)[0]
+
+    @cached_property
+    def curvatures(self) -> list[Curvature]:
+        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind."""
+        found = [
+            e for e in standing(self.record, Curvature)[0] if e.when != "warm-up" and number(e.sharpness) is not None
+        ]
+        return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def noises(self) -> list[Noise]:
+        """Measurements of noise that stand and have a noise scale."""
+        return [e for e in standing(self.record, Noise)[0] if e.when != "warm-up" and positive(e.noise_scale)]
+
+    @cached_property
+    def equilibria(self) -> list[Equilibrium]:
+        """Windows that stand."""
+        return standing(self.record, Equilibrium)[0]
+
+    @property
+    def watched(self) -> Watched | None:
+        """What the header says of watching."""
+        return self.record.header.watched
+
+    @cached_property
+    def end(self) -> End | None:
+        """How the watching ended."""
+        ends = self.record.of(End)
+        return ends[-1] if ends else None
+
+    @cached_property
+    def steps(self) -> float:
+        """How long the run was, in steps."""
+        closing = [self.end.step] if self.end else []
+        result = [self.record.result.steps] if self.record.result else []
+        seen = [e.step for kind in (self.motions, self.curvatures, self.noises, self.equilibria) for e in kind[-1:]]
+        epochs = [e.step for e in self.record.of(Epoch)[-1:]]
+        return max((s for s in map(number, [*closing, *result, *seen, *epochs]) if s is not None), default=0.0)
+
+    @cached_property
+    def optimizer(self) -> str:
+        """Its name; "" where the record has none."""
+        if self.watched is not None:
+            return self.watched.optimizer
+        if self.record.result is not None:
+            return self.record.result.optimizer
+        names = [str(choice.value) for choice in self.record.of(Choice) if choice.setting == "optimizer"]
+        return names[-1] if names else ""
+
+    @cached_property
+    def family(self) -> Family | None:
+        """The family that scaling rules speak of; None for an optimizer that is not known by name."""
+        name = self.optimizer.lower().replace("-", "").replace("_", "")
+        if any(e.preconditioned for e in self.curvatures) or any(word in name for word in _ADAPTIVE):
+            return "adaptive"
+        return "sgd" if any(word in name for word in _DESCENT) else None
+
+    def at(self, step: float) -> Motion | None:
+        """The motion at a step: the last one before or at it, else the first."""
+        if not self.motions:
+            return None
+        return self.motions[max(bisect_right(self._steps, step) - 1, 0)]
+
+    @cached_property
+    def _steps(self) -> list[int]:
+        steps: list[int] = []
+        for motion in self.motions:  # a foreign record may not be in order
+            steps.append(max(motion.step, steps[-1]) if steps else motion.step)
+        return steps
+
+    def batch_at(self, step: float) -> float | None:
+        """The batch size at a step."""
+        motion = self.at(step)
+        return (positive(motion.batch_size) if motion is not None else None) or self.batch
+
+    @cached_property
+    def batch(self) -> float | None:
+        """The batch size now: the last that the record has."""
+        sizes = [m.batch_size for m in reversed(self.motions) if m.batch_size is not None][:1]
+        result = [self.record.result.batch_size] if self.record.result else []
+        chosen = [choice.value for choice in self.record.of(Choice) if choice.setting == "batch_size"]
+        return next((size for size in map(positive, [*sizes, *result, *chosen[::-1]]) if size is not None), None)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether a batch is all of the data."""
+        size = positive(self.record.header.train_samples)
+        return size is not None and self.batch is not None and self.batch >= size
+
+    @cached_property
+    def present(self) -> Settings | None:
+        """Settings at the run's largest recent lr: what rules start from. None without an lr or a batch size."""
+        if not self.motions or self.batch is None:
+            return None
+        peak = self.peak
+        lr = positive(peak.lr) if peak is not None else None
+        if peak is None or lr is None:
+            return None
+        beta = number(peak.momentum)
+        given: dict[str, Any] = {}
+        for entry in self.record.of(Setting):
+            given |= entry.values
+        beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
+        eps = number(given.get("eps")) if self.family == "adaptive" else None
+        return Settings(
+            lr,
+            self.batch,
+            beta if beta is not None and 0 <= beta < 1 else None,
+            beta2 if beta2 is not None and 0 < beta2 < 1 else None,
+            eps if eps is not None and eps >= 0 else None,
+        )
+
+    @cached_property
+    def peak(self) -> Motion | None:
+        """The last motion at the largest lr: between warm-up and annealing."""
+        if not self.motions:
+            return None
+        return max(reversed(self.motions), key=lambda motion: number(motion.lr) or 0.0)
+
+    @cached_property
+    def losses(self) -> list[tuple[float, float]]:
+        """Steps and losses."""
+        found = [(number(m.step), number(m.loss)) for m in self.motions]
+        return [(step, loss) for step, loss in found if step is not None and loss is not None]
+
+    @cached_property
+    def course(self) -> tuple[float, float] | None:
+        """Medians of the first and the last losses; None where there are too few."""
+        if len(self.losses) < CURVE:
+            return None
+        width = max(int(len(self.losses) * END), 1)
+        return median(loss for _, loss in self.losses[:width]), median(loss for _, loss in self.losses[-width:])
+
+    @cached_property
+    def temperatures(self) -> list[float]:
+        """Temperatures, in order."""
+        return [t for t in (number(m.temperature) for m in self.motions) if t is not None]
+
+    def lacking(self, *readings: str, otherwise: str) -> str:
+        """Why a reading is not there: the watcher's own words, else ``otherwise``."""
+        lacks = self.watched.lacks if self.watched is not None else {}
+        said = [f"{name}: {lacks[name]}" for name in readings if name in lacks]
+        return "; ".join(said) if said else otherwise
+
+
+def confidence(word: str, *reasons: str) -> str:
+    """How sure, and why.
+
+    Example:
+        >>> confidence("low", "one measurement", "", "wide interval")
+        'low: one measurement, wide interval'
+    """
+    return f"{word}: {', '.join(reason for reason in reasons if reason)}"
+
+
+def middle(values: Sequence[float]) -> float:
+    """Their median."""
+    return float(median(values))

@@ -1,0 +1,149 @@
+r"""Whether the step is too small, or too long for its noise.
+
+    best r = α/(1-β) of one step:    r* = |G|²/(GᵀHG) / (1 + B_n/B)  >=  1/(λmax (1 + B_n/B))
+
+The bound takes all curvature to be the largest, so that a step far below it is too small whatever the directions. It
+is divided by what noise asks for: the stability limit alone would choose steps 10 to 300 times too large for
+mini-batches. For an adaptive method λmax is that of P⁻¹H and r = α, whose mean of gradients adds no length.
+
+Source:
+    McCandlish et al., arXiv:1812.06162, eq. 2.7.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
+from thetadot.verdicts.noise import Scale, scale
+from thetadot.verdicts.progress import weights
+from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, WARM
+from thetadot.verdicts.words import measured, plain, times
+
+if TYPE_CHECKING:
+    from thetadot.records import Motion
+
+
+def rate(facts: Facts, motion: Motion) -> float | None:
+    """R = α/(1-β), how far one gradient carries in the end."""
+    lr, beta = positive(motion.lr), number(motion.momentum)
+    if lr is None or facts.family is None:
+        return None
+    if facts.family == "adaptive":
+        return lr
+    return lr / (1 - beta) if beta is not None and 0 <= beta < 1 else None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many times the bound is above the step.
+
+    Attributes:
+        factor: geometric mean, each weighing by the fall of the loss that it stands for.
+        start: at the first measurement, before the step has shaped what is measured.
+        all: every one, near the run's largest lr.
+    """
+
+    factor: float
+    start: float
+    all: tuple[float, ...]
+
+
+def pace(facts: Facts) -> Pace | None:
+    """The step against its bound; None where noise, curvature, batch size or reach is not known."""
+    noise = scale(facts)
+    peak = positive(facts.peak.lr) if facts.peak is not None else None
+    if noise is None or peak is None or facts.batch is None:
+        return None
+    found: list[tuple[float, float]] = []
+    for entry in sorted(facts.curvatures, key=lambda e: number(e.step) or 0.0):
+        step = number(entry.step) or 0.0
+        motion, sharpness, batch = facts.at(step), positive(entry.sharpness), facts.batch_at(step)
+        if motion is None or sharpness is None or batch is None or (number(motion.lr) or 0.0) < WARM * peak:
+            continue
+        reach = rate(facts, motion)
+        excess = _noise_at(facts, step, noise.value) / batch
+        if reach is not None and 1e-90 < sharpness * reach * (1.0 + excess) < 1e90:
+            found.append((step, 1.0 / (sharpness * reach * (1.0 + excess))))
+    if not found:
+        return None
+    heavy = weights(facts, [step for step, _ in found])
+    mean = sum(w * math.log(x) for w, (_, x) in zip(heavy, found, strict=True)) / sum(heavy)
+    return Pace(math.exp(mean), found[0][1], tuple(x for _, x in found))
+
+
+def _noise_at(facts: Facts, step: float, now: float) -> float:
+    """The measurement nearest in time; where that is a lower bound, the run's, if it is larger."""
+    near = min(facts.noises, key=lambda e: abs((number(e.step) or 0.0) - step))
+    return near.noise_scale if near.resolved else max(near.noise_scale, now)
+
+
+def descending(facts: Facts) -> str:
+    """What says that the motion still goes downhill; "" where nothing does."""
+    if facts.equilibria and facts.equilibria[-1].state == "stationary":
+        return ""
+    known = [low for e in facts.equilibria if (low := number(e.alignment_low)) is not None]
+    if known and sum(low > 0 for low in known) > len(known) / 2:
+        return f"successive gradients are aligned in {sum(low > 0 for low in known)} of {measured(len(known))}"
+    if known or facts.course is None:
+        return ""
+    losses = [loss for _, loss in facts.losses]
+    late = middle(losses[len(losses) // 2 : 3 * len(losses) // 4])
+    if facts.course[1] < late < facts.course[0]:
+        return f"the loss fell steadily, {plain(facts.course[0])}, {plain(late)}, {plain(facts.course[1])}"
+    return ""
+
+
+def paced(facts: Facts) -> Verdict:
+    """The verdict."""
+    found, noise = pace(facts), scale(facts)
+    if found is None or noise is None:
+        reason = "the batch size, the lr or the optimizer's kind is not known"
+        if noise is None or not facts.curvatures:
+            reason = "no gradient noise was measured" if noise is None else "no curvature was measured"
+        why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
+        return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
+    ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {measured(len(found.all))}"
+    evidence = (
+        f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(found.factor)} ({ends})",
+        f"the same at the first measurement: {plain(found.start)}",
+    )
+    if found.factor > SLOW:
+        return _slow(facts, noise, found, evidence)
+    sure = _sureness(facts, found)
+    if found.factor < HASTY and facts.family == "sgd":
+        said = (
+            f"The step is {times(1 / found.factor)} as long as a careful bound on noise and curvature asks for, more "
+            "than directions of lower curvature explain: most of the motion is noise."
+        )
+        return Verdict("pace", "too long", "attention", said, evidence, sure)
+    said = "The step is of the right size for its noise and curvature"
+    return Verdict("pace", "pace fits", "good", f"{said}, as far as a bound can tell.", evidence, sure)
+
+
+def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...]) -> Verdict:
+    bounded = sum(not e.resolved for e in facts.noises) > len(facts.noises) / 2
+    if bounded and not noise.resolved and not facts.noises[0].resolved:
+        said = "Not resolved whether the step is too small: only a lower bound of the noise scale is known."
+        return Verdict("pace", "unresolved", "unknown", said, evidence, confidence("low", "noise may explain it"))
+    why = descending(facts)
+    if not why:
+        said = (
+            f"The step is {times(found.factor)} shorter than noise and curvature would allow, but nothing says that "
+            "the motion still descends."
+        )
+        return Verdict("pace", "slow at rest", "good", said, evidence, confidence("low", "no descent was resolved"))
+    lr = plain(number(facts.peak.lr) or 0.0) if facts.peak is not None else "?"
+    said = f"The step is too small: lr {lr} could be {times(found.factor)} as large for noise and curvature, and {why}."
+    return Verdict("pace", "too slow", "attention", said, (*evidence, why), _sureness(facts, found))
+
+
+def _sureness(facts: Facts, found: Pace) -> str:
+    theory = "" if facts.family == "sgd" else "the bound is derived for descent"
+    sides = {(value > SLOW) - (value < HASTY) for value in found.all}
+    if len(found.all) < FEW or theory:
+        return confidence("low" if len(sides) > 1 else "moderate", measured(len(found.all)), theory)
+    return confidence("moderate" if len(sides) > 1 else "high", measured(len(found.all)))

@@ -1,0 +1,80 @@
+"""Where one finding ends and the next begins: every threshold, with its reason."""
+
+from __future__ import annotations
+
+FEW = 3
+"""Fewer measurements than this make no finding certain: one of a drifting quantity may be anything."""
+
+# The noise scale against the batch size.
+
+HALF_LIFE = 0.25
+"""Share of the run after which a noise measurement weighs half: the noise scale grows while training, and it is the
+present one that decides what to do next."""
+NEAR = 2.0
+"""Within this factor of the noise scale a batch is balanced: E/E_min and S/S_min are then both between 1.5 and 3."""
+WASTEFUL = 4.0
+"""Batch over noise scale above which samples are wasted: 80% of them are beyond what the progress needs."""
+SPENDTHRIFT = 16.0
+"""The same, bad: 94%."""
+SMALL = 8.0
+"""Noise scale over batch above which steps are: nine times as many steps as a large batch would need."""
+
+# Sharpness against the optimizer's limit.
+
+START = 0.1
+"""The first tenth of a run is its start: sharpness falls to what the step tolerates within it, or the loss is lost."""
+RECENT = 0.25
+"""The last quarter of the measurements is what a run is now."""
+ABOVE = 1.3
+"""Sharpness over limit: descent on the whole data hovers between 1 and about 1.2 (2103.00065); above that it grows."""
+AT = 0.8
+"""From here to ABOVE is the edge itself: a reference batch's sharpness is within 20% or so of the data's."""
+CLOSE = 0.4
+"""From here to AT a doubled lr would be unstable."""
+GREW = 1.0
+"""A loss that rose by more than this share of where it began has run away."""
+STUCK = 0.02
+"""A loss that is within this share of where it began, or above, has not been lowered."""
+CURVE = 8
+"""Losses needed to speak of their course."""
+END = 0.1
+"""The first and the last tenth of the losses, whose medians are compared."""
+SILENT = 3
+"""So many steps at the end without a finite loss, after steps with one, mean that it was lost."""
+
+FLOOR = 0.01
+"""Weight of a reading while the loss did not fall, all such together."""
+
+# Damping.
+
+LIGHT = 0.05
+"""Damping ratio below which a direction rings: momentum .9 at a tenth of the critical step has .16, .999 has .002."""
+MEMORY = 0.1
+"""Share of the run that the velocity may remember, 1/(1-β) steps: more, and the run is one swing."""
+
+# Pace.
+
+SLOW = 5.0
+"""The bound over the step: above it the step is too small. The bound takes all curvature to be the largest, which errs
+on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
+HASTY = 1 / 30
+"""Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
+A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
+OVER = 1 / 3
+"""Below it at the first measurement the present lr is above the best, which rules take it for."""
+WARM = 0.5
+"""Measurements at less than this share of the largest lr are of warm-up or annealing and say nothing of pace."""
+
+# Stationarity.
+
+COLD = 0.1
+"""A temperature below this share of the run's highest: the annealing is under way."""
+EARLY = 0.5
+"""Stationary for more than this share of the run: the step was too hot for what was left to learn."""
+
+# Advice.
+
+SAFE = 0.5
+"""Share of the stability limit to aim at: sharpness still grows, and a mini-batch's is about 1.5 times as large."""
+COOLING = 8.0
+"""How many times cooler, where a stationary run is to go on: three doublings of the batch size."""

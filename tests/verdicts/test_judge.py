@@ -1,0 +1,571 @@
+"""Records made wrong, or right, on purpose: each must give its finding; whatever the entries, judging never fails."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from typing import get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from verdicts.runs import STEPS, curvatures, header, motions, noises, record, result, verdicts, windows
+
+from thetadot import records
+from thetadot.records import Choice, Curvature, End, Epoch, Header, Motion, Noise, Record, Rollback, Setting
+from thetadot.verdicts import Verdict, judge
+from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.noise import scale
+from thetadot.verdicts.pace import pace
+from thetadot.verdicts.progress import weights
+
+NAMES = ["advice", "edge", "noise", "batch", "damping", "pace", "stationarity"]
+
+
+def test_a_record_without_entries_is_unknown_in_every_question():
+    for head in (header(), header(watched=None)):
+        found = judge(Record(head, ()))
+        assert [verdict.name for verdict in found] == NAMES
+        assert {(verdict.finding, verdict.state) for verdict in found} == {("unknown", "unknown")}
+        assert all(verdict.says.endswith(".") and not verdict.advice for verdict in found)
+
+
+def test_why_a_reading_is_not_there_is_the_watchers_own_word():
+    lacks = {"noise": "no loss_fn was given", "limit": "LBFGS has none", "damping": "LBFGS has no friction"}
+    lacks |= {"stationarity": "no window was full"}
+    found = verdicts(curvatures(3.0, limit=None), head=header("LBFGS", lacks))
+    assert "noise: no loss_fn was given" in found["noise"].says
+    assert "limit: LBFGS has none" in found["edge"].says
+    assert "damping: LBFGS has no friction" in found["damping"].says
+    assert "stationarity: no window was full" in found["stationarity"].says
+
+
+# A run as it should be.
+
+
+def test_a_good_run_is_left_alone():
+    found = verdicts(
+        motions(),
+        noises(100.0),
+        curvatures(3.0, 4.0, 5.0, 6.0),
+        windows("moving", "moving", "moving", trend=(-0.3, -0.1)),
+    )
+    assert {name: verdict.state for name, verdict in found.items()} == dict.fromkeys(NAMES, "good")
+    assert found["advice"].finding == "leave"
+    assert found["stationarity"].finding == "descending"
+    assert found["noise"].finding == "balanced"
+
+
+# Noise and batch.
+
+
+@pytest.mark.parametrize(
+    ("size", "noise", "batch", "state"),
+    [
+        (64, "balanced", "batch fits", "good"),
+        (64 * 2, "balanced", "batch fits", "good"),
+        (64 * 2 + 1, "curvature-limited", "batch fits", "good"),
+        (64 * 4, "curvature-limited", "batch fits", "good"),
+        (64 * 4 + 1, "curvature-limited", "batch wasted", "attention"),
+        (64 * 16 + 1, "curvature-limited", "batch wasted", "bad"),
+        (32, "balanced", "batch fits", "good"),
+        (31, "noise-limited", "batch fits", "good"),
+        (8, "noise-limited", "batch fits", "good"),
+        (7, "noise-limited", "batch small", "attention"),
+    ],
+)
+def test_batch_against_noise_scale(size, noise, batch, state):
+    found = verdicts(motions(batch=size), noises(64.0))
+    assert found["noise"].finding == noise
+    assert (found["batch"].finding, found["batch"].state) == (batch, state)
+
+
+def test_at_the_noise_scale_samples_and_steps_are_twice_the_fewest():
+    says = verdicts(motions(batch=64), noises(64.0))["batch"].says
+    assert says == "The batch fits its noise: 2 times the fewest samples and 2 times the fewest steps to come as far."
+
+
+def test_waste_is_the_hyperbolas():
+    found = verdicts(motions(batch=1024), noises(64.0))["batch"]
+    assert found.says.startswith("94% of the samples are spent beyond need: 17 times the samples")
+    assert "for 1.06 times the fewest steps" in found.says
+    assert found.confidence.startswith("high")
+
+
+def test_a_lower_bound_tells_what_it_can():
+    bound = verdicts(motions(batch=64), noises(6400.0, resolved=False))
+    assert bound["noise"].finding == "noise-limited"
+    assert "at least 6,400 samples" in bound["noise"].says
+    assert bound["noise"].confidence.startswith("moderate")
+    assert bound["batch"].finding == "batch small"
+    assert "at least 101 times the steps" in bound["batch"].says
+    silent = verdicts(motions(batch=64), noises(16.0, resolved=False))
+    assert (silent["noise"].finding, silent["noise"].state) == ("unresolved", "unknown")
+    assert (silent["batch"].finding, silent["batch"].state) == ("unresolved", "unknown")
+    assert silent["pace"].state != "attention"
+
+
+def test_later_measurements_weigh_more_and_averages_are_divided():
+    facts = Facts(record(motions(), noises([10.0, 10.0, 10.0, 10.0, 1000.0])))
+    # equal |G|², weights 1/16, 1/8, 1/4, 1/2, 1
+    assert scale(facts).value == pytest.approx((10 * 15 / 16 + 1000) / (31 / 16))
+    one, two = noises([8.0, 8.0])
+    two = msgspec.structs.replace(two, gradient_variance=100.0, gradient_square=4.0, noise_scale=25.0)
+    assert scale(Facts(record(motions(), one, two))).value == pytest.approx((8 / 16 + 100) / (1 / 16 + 4))
+
+
+def test_an_interval_that_holds_another_finding_lowers_confidence():
+    assert verdicts(motions(batch=64), noises(64.0, spread=1.3))["noise"].confidence.startswith("high")
+    assert verdicts(motions(batch=64), noises(64.0, spread=4.0))["noise"].confidence.startswith("low")
+    assert verdicts(motions(batch=64), noises(64.0, count=1))["noise"].confidence.startswith("moderate")
+
+
+def test_without_a_batch_size_the_noise_scale_is_said():
+    found = verdicts(motions(batch=None), noises(64.0))
+    assert found["noise"].state == found["batch"].state == "unknown"
+    assert "64 samples; the batch size is not known" in found["noise"].says
+
+
+# The edge.
+
+
+@pytest.mark.parametrize(
+    ("ratio", "finding", "state"),
+    [
+        (0.1, "far from the edge", "good"),
+        (0.41, "near the edge", "good"),
+        (0.81, "at the edge", "attention"),
+        (1.29, "at the edge", "attention"),
+        (1.31, "above the edge", "bad"),
+    ],
+)
+def test_sharpness_over_limit_now(ratio, finding, state):
+    edge = verdicts(motions(), curvatures(1.0, 38.0 * ratio))["edge"]
+    assert (edge.finding, edge.state) == (finding, state)
+
+
+def test_a_negative_curvature_is_far_from_the_edge():
+    assert verdicts(motions(), curvatures(-3.0, -1.0))["edge"].finding == "far from the edge"
+
+
+@pytest.mark.parametrize("parts", [{"batch": 60_000}, {"batch": 640}])
+def test_hovering_at_the_edge_is_normal_without_noise(parts):
+    edge = verdicts(motions(**parts), noises(64.0), curvatures(5.0, 30.0, 38.0, 40.0, 39.0))["edge"]
+    assert (edge.finding, edge.state) == ("at the edge", "good")
+    assert "settles by itself" in edge.says
+
+
+def test_the_limit_that_moves_is_each_measurements_own():
+    fallen = [c for lr, c in zip((38.0, 76.0, 380.0), curvatures(10.0, 40.0, 40.0), strict=True)
+              for c in [msgspec.structs.replace(c, limit=lr)]]  # fmt: skip
+    assert verdicts(motions(), fallen)["edge"].finding == "far from the edge"
+
+
+def test_annealing_does_not_hide_how_close_a_run_came():
+    falling = motions(lr=lambda t: 0.1 if t < 0.6 else 1e-3)
+    close = [msgspec.structs.replace(c, limit=3800.0) if c.step > 600 else c for c in curvatures(5.0, 20.0, 36.0, 36.0)]
+    edge = verdicts(falling, close)["edge"]
+    assert edge.finding == "near the edge"
+    assert edge.says.startswith("Sharpness at the large lr, until step 333, was 0.526 of the limit")
+
+
+def test_above_the_limit_at_the_start_the_lr_is_too_large():
+    stays = verdicts(motions(loss=lambda t: 2.3), curvatures(100.0, 60.0, 50.0))
+    assert (stays["edge"].finding, stays["edge"].state) == ("above the edge", "bad")
+    assert "2.63 times the limit at step 0" in stays["edge"].says
+    assert stays["advice"].finding == "lower lr"
+    # half the limit at the start: .1·.5·38/100
+    assert "Lower lr from 0.1 to 0.019" in stays["advice"].says
+    assert "batch of 12.2 would keep the temperature (linear rule)" in stays["advice"].says
+    thrown = verdicts(motions(), curvatures(100.0, 10.0, 8.0, 9.0))["edge"]
+    assert (thrown.finding, thrown.state) == ("began above the edge", "attention")
+
+
+def test_within_the_residual_nothing_is_said_to_be_above():
+    assert verdicts(motions(), curvatures(40.0, 10.0, residual=3.0))["edge"].finding == "far from the edge"
+    assert verdicts(motions(), curvatures(40.0, 10.0, residual=1.0))["edge"].finding == "began above the edge"
+
+
+def test_an_adaptive_methods_first_measurement_is_not_its_start():
+    edge = verdicts(motions(), curvatures(100.0, 10.0, 8.0, preconditioned=True), head=header("AdamW"))["edge"]
+    assert edge.finding == "far from the edge"
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([motions(loss=lambda t: 2.3 + 5 * t)], "the loss rose from"),
+        ([motions(loss=lambda t: None if t > 0.6 else 2.3), End(STEPS, "exception", 0.0, 0.0)], "no finite loss"),
+        ([motions(), result(diverged=True)], "stopped because it diverged"),
+    ],
+)
+def test_a_loss_that_is_lost_is_bad(parts, said):
+    found = verdicts(*parts, curvatures(30.0, 90.0))
+    assert (found["edge"].finding, found["edge"].state) == ("diverged", "bad")
+    assert said in found["edge"].says
+    assert found["advice"].state == "bad"
+    assert "Lower lr from 0.1 to 0.0211" in found["advice"].says
+
+
+def test_lost_without_a_measurement_advice_has_no_made_up_number():
+    advice = verdicts(motions(loss=lambda t: 2.3 + 5 * t))["advice"]
+    assert advice.finding == "lower lr"
+    assert advice.says.startswith("Lower the lr below 0.1, or warm it up")
+
+
+def test_a_loss_never_given_is_not_lost():
+    assert verdicts(motions(loss=lambda t: None), curvatures(5.0))["edge"].finding == "far from the edge"
+
+
+def test_what_a_rollback_undid_is_not_judged():
+    undone = [Curvature("training", 900, 100.0, 0.0, 38.0, 64, 0.0), Rollback(950, 500, "rose", 0.5)]
+    found = verdicts(motions()[:10], curvatures(5.0), undone)
+    assert found["edge"].finding == "far from the edge"
+
+
+# Damping.
+
+
+def test_momentum_near_one_rings():
+    found = verdicts(motions(momentum=0.999), curvatures(5.0, spectrum=(5.0, 0.1)))
+    damping = found["damping"]
+    assert (damping.finding, damping.state) == ("ringing", "bad")
+    assert "1,000 steps" in damping.says
+    assert damping.evidence[0] == "ζ at curvature 5 loss/parameter²: 0.000707"  # (1-β)√(2/(α(1+β)))/(2√h)
+    # (1-√.5)², (1-√.01)²
+    assert "critically damped at momentum 0.0858 in the sharpest direction, 0.81 in the flattest" in damping.advice
+    assert found["advice"].finding == "lower momentum"
+
+
+def test_ringing_in_a_long_run_is_worth_attention():
+    late = Motion(10**6, None, 0.1, 0.1, 0.999, 64, 0.3, 0.003, None, 0.0, 0.0, None, None, 0.0)
+    assert verdicts(motions(momentum=0.999), late, curvatures(5.0))["damping"].state == "attention"
+
+
+@pytest.mark.parametrize(
+    ("momentum", "sharpness", "finding"),
+    [(0.9, 5.0, "under-damped"), (0.9, 0.01, "over-damped"), (0.0, 1.0, "over-damped")],
+)
+def test_damping_of_ordinary_momentum(momentum, sharpness, finding):
+    damping = verdicts(motions(momentum=momentum), curvatures(sharpness))["damping"]
+    assert (damping.finding, damping.state) == (finding, "good")
+
+
+def test_over_damped_is_worth_attention_where_noise_does_not_limit():
+    found = verdicts(motions(momentum=0.0, batch=6400), noises(64.0), curvatures(1.0, spectrum=(1.0, 0.4)))
+    assert (found["damping"].finding, found["damping"].state) == ("over-damped", "attention")
+    assert "momentum 0.468" in found["damping"].advice  # (1-√.1)²
+    assert "0.64 in the flattest of the 2 measured" in found["damping"].advice
+
+
+def test_recorded_damping_ratios_are_taken_as_they_are():
+    parts = curvatures(5.0, spectrum=(5.0, 1.0), damping=(0.01, 0.03), preconditioned=True)
+    damping = verdicts(motions(), parts, head=header("AdamW"))["damping"]
+    assert damping.finding == "ringing"
+    assert "ζ = 0.01 to 0.03" in damping.says
+    assert verdicts(motions(), curvatures(5.0, preconditioned=True), head=header("AdamW"))["damping"].state == "unknown"
+
+
+def test_annealing_does_not_hide_how_the_motion_was_damped():
+    falling = motions(lr=lambda t: 0.1 if t < 0.8 else 1e-7, momentum=0.999)
+    assert verdicts(falling, curvatures(5.0, 5.0, 5.0))["damping"].finding == "ringing"
+
+
+# Pace.
+
+
+SLOW = {"lr": 1e-4}
+
+
+def test_a_small_step_that_still_descends_is_too_small():
+    found = verdicts(
+        motions(**SLOW),
+        noises(64.0),
+        curvatures(5.0, 5.0, 5.0),
+        windows("moving", alignment=(0.1, 0.2), trend=(-0.2, -0.1)),
+    )
+    # 1/(5·.001·2) = 100
+    assert (found["pace"].finding, found["pace"].state) == ("too slow", "attention")
+    assert "lr 0.0001 could be 100 times as large" in found["pace"].says
+    assert found["advice"].finding == "raise lr"
+    # half the limit is .5·38/5 = 3.8 times; the less counts
+    assert "Raise lr from 0.0001 to 0.00038" in found["advice"].says
+
+
+def test_the_stability_limit_of_a_small_lr_leaves_the_whole_factor():
+    advice = verdicts(
+        motions(**SLOW), noises(64.0), curvatures(5.0, 5.0, limit=38000.0), windows("moving", alignment=(0.1, 0.2))
+    )["advice"]
+    assert "Raise lr from 0.0001 to 0.01;" in advice.says
+    assert "6,400 would keep the temperature (linear rule)" in advice.says
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [motions(**SLOW), noises(64_000.0), curvatures(5.0, 5.0)],  # noise limits it
+        [motions(lr=0.02), noises(64.0), curvatures(5.0, 5.0)],  # an ordinary step
+        [motions(lr=lambda t: 0.1 if t < 0.5 else 1e-6), noises(64.0), curvatures(5.0, 5.0, 5.0)],  # annealed
+        [motions(lr=lambda t: 1e-6 if t < 0.5 else 0.1), noises(64.0), curvatures(5.0, 5.0, 5.0)],  # warmed up
+        [motions(**SLOW), noises(64.0), curvatures(5.0), windows("stationary")],  # at rest
+        [motions(**SLOW), noises(64.0), curvatures(5.0), windows("moving", alignment=(-0.1, 0.2))],  # not aligned
+        [motions(lr=1e-4, loss=lambda t: 0.3), noises(64.0), curvatures(5.0)],  # nothing falls
+    ],
+)
+def test_pace_is_not_blamed_for_what_noise_or_a_schedule_did(parts):
+    assert verdicts(*parts)["pace"].state == "good"
+
+
+def test_an_adaptive_methods_reach_is_its_lr():
+    parts = [motions(lr=0.1), noises(64.0), curvatures(5.0, preconditioned=True)]
+    assert pace(Facts(record(*parts, head=header("AdamW")))).factor == pytest.approx(1 / (5 * 0.1 * 2))
+    assert pace(Facts(record(*parts[:2], curvatures(5.0)))).factor == pytest.approx(1 / (5 * 1.0 * 2))
+    unknown = verdicts(*parts[:2], curvatures(5.0), head=header("Mystery"))["pace"]
+    assert unknown.state == "unknown"
+
+
+def test_a_step_far_beyond_the_bound_is_too_long_and_the_start_says_how_long():
+    # the bound over the step: 1/(2·1·2) = .25 at first, 1/(19·(1+1e4/64)) after
+    found = verdicts(motions(), noises([64.0, 1e4, 1e4, 1e4]), curvatures(2.0, 19.0, 19.0, 19.0))
+    assert (found["pace"].finding, found["pace"].state) == ("too long", "attention")
+    adam = verdicts(motions(), noises(1e4), curvatures(19.0, 19.0, preconditioned=True), head=header("Adam"))
+    assert adam["pace"].finding == "pace fits"
+    assert found["advice"].finding == "lower lr"
+    assert "Lower lr from 0.1 to 0.025, what noise and curvature asked for at the start" in found["advice"].says
+
+
+def test_what_is_measured_weighs_by_the_fall_of_the_loss():
+    # all of the fall is in the first quarter; there the noise scale is 64
+    early = motions(loss=lambda t: max(2.3 - 8 * t, 0.3))
+    found = verdicts(early, noises([64.0, 64.0, 6e4, 6e4, 6e4], resolved=True), curvatures(*[5.0] * 5))
+    assert found["noise"].finding == "noise-limited"
+    assert found["batch"].finding == "batch fits"
+    assert found["pace"].finding == "pace fits"
+
+
+def test_weights_are_the_shares_of_the_fall():
+    facts = Facts(record(motions(loss=lambda t: 1.0 - t)))
+    found = weights(facts, [0.0, 500.0, 1000.0])
+    # from 0 to 250, to 750, to 1000; the medians of five cut the ends
+    assert found == pytest.approx([0.25, 0.5, 0.25], abs=0.06)
+    assert sum(found) == pytest.approx(1.0)
+    assert weights(Facts(record(motions(loss=lambda t: 1.0 + t))), [0.0, 9.0]) == [0.5, 0.5]
+    assert weights(Facts(record()), []) == []
+
+
+# Stationarity.
+
+
+def test_stationary_is_time_to_anneal():
+    found = verdicts(motions(), windows("moving", "moving", "moving", "stationary"))
+    assert (found["stationarity"].finding, found["stationarity"].state) == ("stationary", "attention")
+    assert "since step 750, for 25% of the run" in found["stationarity"].says
+    assert found["advice"].finding == "cool"
+    assert "lr from 0.1 to 0.0125 at this momentum, or a batch of 512 at this lr" in found["advice"].says
+
+
+def test_stationary_since_early_is_too_hot():
+    states = ["stationary"] * 4
+    assert verdicts(motions(), windows(*states))["stationarity"].state == "attention"
+    flat = verdicts(motions(loss=lambda t: 2.3), windows(*states))["stationarity"]
+    assert (flat.finding, flat.state) == ("too hot", "bad")
+
+
+def test_stationary_and_cold_is_done():
+    found = verdicts(motions(temperature=lambda t: 1.001 - t), windows("stationary", "stationary"))
+    assert (found["stationarity"].finding, found["stationarity"].state) == ("stationary and cold", "good")
+
+
+@pytest.mark.parametrize(
+    ("trend", "finding", "state"),
+    [((-0.3, -0.1), "descending", "good"), ((0.1, 0.3), "rising", "bad"), ((-0.1, 0.1), "moving", "good")],
+)
+def test_what_moves_goes_where_its_loss_goes(trend, finding, state):
+    found = verdicts(motions(), windows("moving", trend=trend, ratio=3.0))["stationarity"]
+    assert (found.finding, found.state) == (finding, state)
+    assert "virial over fluctuation: 3 (95%: 2.9 to 3.1)" in found.evidence[0]
+
+
+def test_unresolved_is_said_honestly():
+    found = verdicts(motions(), windows("stationary", "unresolved"))["stationarity"]
+    assert (found.finding, found.state) == ("unresolved", "unknown")
+
+
+# Advice on the batch size: the table.
+
+
+def test_every_rule_is_shown_and_the_unstable_vetoed():
+    parts = motions(batch=64, momentum=0.0), noises(2000.0), curvatures(5.0, 5.0, 5.0, limit=20.0)
+    found = verdicts(*parts)["advice"]
+    assert found.finding == "raise batch"
+    # Smith's momentum would remember all of the 31 steps that are left
+    assert found.says.startswith("Raise the batch from 64 to 2,048 samples, near the noise scale, by smaller changes")
+    assert "Vetoed as unstable: square root, McCandlish" in found.says
+    assert [line.split(",")[0] for line in found.evidence] == [
+        "linear", "square root", "Smith", "same motion", "McCandlish",
+    ]  # fmt: skip
+    # .1·√32, limit 20/√32
+    root = (
+        "lr 0.1 to 0.566, momentum 0 as it is (vetoed: its stability limit would be 3.54, the measured sharpness is 5)"
+    )
+    assert found.evidence[1] == f"square root, Krizhevsky 2014, arXiv:1404.5997: {root}"
+    assert found.evidence[0].endswith("(outside: batch size 2048 is above the noise scale 2000)")
+
+
+def test_where_the_lr_has_met_the_limit_momentum_does_it():
+    # κ = 8: linear .8, McCandlish .1·(1+600/64)/(1+600/512) = .478, square root .283; their limits are below 10
+    late = Motion(10**5, None, 0.1, 0.1, 0.0, 64, 0.3, 0.3, None, 0.0, 0.0, None, None, 0.0)
+    parts = motions(batch=64, momentum=0.0), late, noises(600.0), curvatures(10.0, 10.0, 10.0, limit=20.0)
+    found = verdicts(*parts)["advice"]
+    assert "from 64 to 512 samples, near the noise scale. By Smith: lr 0.1 to 0.1, momentum 0.875." in found.says
+    assert "the present lr for the best, but it is 10.4 times what a bound asks for" in found.says
+
+
+def test_a_batch_too_large_comes_down_by_mccandlish():
+    advice = verdicts(motions(batch=1024), noises(64.0), curvatures(5.0, 5.0, 5.0))["advice"]
+    assert advice.finding == "lower batch"
+    # .1·(1+64/1024)/(1+64/64)
+    assert "from 1,024 to 64 samples, near the noise scale. By McCandlish: lr 0.1 to 0.0531" in advice.says
+    assert "Rules disagree" in advice.says
+
+
+def test_an_adaptive_methods_betas_and_eps_go_into_the_table():
+    given = Setting(0, 0, 100, {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8})
+    advice = verdicts(motions(batch=512), given, noises(32.0), head=header("AdamW"))["advice"]
+    malladi = next(line for line in advice.evidence if line.startswith("Malladi"))
+    assert "lr 0.1 to 0.025, momentum 0.9938, beta2 0.999375, eps 4e-08" in malladi
+    assert "By Li: lr 0.1 to" in advice.says
+
+
+def test_no_batch_is_larger_than_the_data():
+    advice = verdicts(motions(batch=64), noises(1e6), head=header(train_samples=1000))["advice"]
+    assert "from 64 to 512 samples" in advice.says
+
+
+def test_the_first_thing_to_change_is_what_loses_the_loss():
+    found = verdicts(
+        motions(batch=1024, momentum=0.999, loss=lambda t: 2.3), noises(64.0), curvatures(90.0, 90.0, 90.0)
+    )
+    assert found["advice"].finding == "lower momentum"
+    assert " Then: Lower lr" in found["advice"].advice
+    assert " Then: Lower the batch" in found["advice"].advice
+
+
+# Records of other kinds.
+
+
+def test_a_record_of_version_1_is_judged(tmp_path):
+    v1 = [
+        {"kind": "header", "schema": "thetadot.record", "version": 1, "task": "digits", "seed": 0, "parameters": 100}
+        | {"train_samples": 1437, "valid_samples": 360, "epochs": 3, "device": "cpu", "threads": 1, "software": {}}
+        | {"quantities": {}, "metric": None, "ensemble": None, "started": ""},
+        {"kind": "choice", "setting": "optimizer", "value": "heavy-ball", "because": "x", "source": "tried"},
+        *(json.loads(msgspec.json.encode(entry)) for entry in (*noises(64.0), *motions(), *curvatures(5.0, 6.0, 7.0))),
+    ]
+    (tmp_path / "record.jsonl").write_text("".join(json.dumps(line) + "\n" for line in v1))
+    read = records.read(tmp_path)
+    assert not read.damage
+    found = {verdict.name: verdict for verdict in judge(read)}
+    assert {found[name].finding for name in ("edge", "noise", "batch")} == {
+        "far from the edge",
+        "balanced",
+        "batch fits",
+    }
+    assert found["stationarity"].state == "unknown"
+    assert "were not measured" in found["stationarity"].says
+    assert found["advice"].finding == "leave"
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("AdamW", "adaptive"), ("RMSprop", "adaptive"), ("heavy-ball", "sgd"), ("SGD", "sgd"), ("Shampoo", None)],
+)
+def test_families_are_told_by_name(name, family):
+    assert Facts(record(head=header(name))).family == family
+    assert Facts(record(curvatures(1.0, preconditioned=True), head=header(name))).family == "adaptive"
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.one_of(
+    FINITE, st.floats(-2, 100), st.integers(-3, 100), st.sampled_from([0.0, 1e308, 5e-324, 10**400, -1])
+)
+WHOLE = st.one_of(st.integers(-2, 50), st.sampled_from([0, 10**18, 10**400, -(10**400)]))
+
+
+def _value(hint):
+    if hint is float:
+        return NUMBERS
+    if hint is int:
+        return WHOLE
+    if hint is bool:
+        return st.booleans()
+    return None
+
+
+def entry(kind):
+    """Any entry of a kind whose numbers are as hostile as JSON lets them be."""
+    hints = get_type_hints(kind)
+    fields = {}
+    for name, hint in hints.items():
+        if not name.startswith("__"):
+            optional = hint in {float | None, int | None}
+            base = _value({float | None: float, int | None: int}.get(hint, hint))
+            if base is None and hint == tuple[float, ...]:
+                base = st.lists(NUMBERS, max_size=3).map(tuple)
+            fields[name] = base if base is not None and not optional else st.none() | base if base is not None else None
+    by_type = {name: strategy for name, strategy in fields.items() if strategy is not None}
+    for name in hints.keys() - by_type.keys():
+        by_type[name] = st.from_type(hints[name])
+    return st.builds(kind, **by_type)
+
+
+ENTRIES = st.one_of([entry(kind) for kind in records.Entry.__args__ if kind is not Header])
+HEADS = st.builds(
+    header, st.sampled_from(["SGD", "Adam", "heavy-ball", "?", ""]), train_samples=st.none() | WHOLE, parameters=WHOLE
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(HEADS, st.lists(ENTRIES, max_size=12))
+def test_whatever_the_entries_judging_never_fails(head, entries):
+    found = judge(Record(head, tuple(entries)))
+    assert [verdict.name for verdict in found] == NAMES
+    for verdict in found:
+        assert isinstance(verdict, Verdict)
+        assert verdict.state in {"good", "attention", "bad", "unknown"}
+        assert verdict.says
+        assert all(isinstance(line, str) for line in verdict.evidence)
+        assert not verdict.confidence or verdict.confidence.split(":")[0] in {"high", "moderate", "low"}
+        assert " nan" not in verdict.says
+
+
+SOME = st.one_of(*(entry(kind) for kind in (Motion, Curvature, Noise)), st.builds(Epoch, *[st.just(1)] * 6))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(SOME, max_size=6), st.integers(0, 3))
+def test_hostile_entries_among_good_ones_never_fail(entries, place):
+    good = [*motions(), *noises(64.0), *curvatures(5.0, 6.0), *windows("moving", "stationary"), Choice("lr", 0.1, "x")]
+    for i, hostile in enumerate(entries):
+        good.insert((place + 1) * 7 * i % (len(good) + 1), hostile)
+    assert [verdict.name for verdict in judge(Record(header(), tuple(good)))] == NAMES
+
+
+def test_verdicts_are_a_pure_function_of_the_record():
+    run = record(motions(), noises(64.0), curvatures(5.0, 6.0), windows("stationary"))
+    assert judge(run) == judge(run)
+
+
+def test_judging_needs_no_torch():
+    program = "import sys, thetadot.verdicts; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=environment).returncode == 0
+
+
+def test_the_critical_momentum_is_where_the_discriminant_vanishes():
+    # z² - (1-x+β)z + β, x = αh
+    for x in (0.01, 0.1, 0.5):
+        beta = (1 - math.sqrt(x)) ** 2
+        assert (1 - x + beta) ** 2 - 4 * beta == pytest.approx(0.0, abs=1e-14)
