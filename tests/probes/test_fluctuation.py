@@ -8,7 +8,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Leapfrog
 from thetadot.probes import fluctuation, heavy_ball_fluctuation
 from thetadot.systems import DampedNewton
-from thetadot.translation import mechanics
+from thetadot.translation import to_physical
 
 
 def lyapunov(h, rate, beta, noise):
@@ -36,7 +36,7 @@ def test_both_sides_are_the_known_figures(h, rate, noise, variance, square):
 
 
 def test_the_known_variance_is_that_of_our_own_rule():
-    form = mechanics(lr=0.1, momentum=0.9)
+    form = to_physical(0.1, 0.9)
     linear = linearize(DampedNewton(friction=form.friction), Leapfrog(), step=form.step, curvature=1.0)
     assert float(linear.stationary_covariance(1.0)[0, 0]) == pytest.approx(0.513514, rel=1e-5)
 
@@ -89,7 +89,8 @@ def test_both_identities_hold_along_a_stationary_run_whatever_the_origin_and_the
 
 def test_a_far_origin_costs_precision():
     spreads = [
-        float(moments(lambda ps, o=o: (torch.optim.SGD(ps, 0.1, 0.8), both(0.1, 0.8, o)))[:, 0].std()) for o in (-0.4, 50.0)
+        float(moments(lambda ps, o=o: (torch.optim.SGD(ps, 0.1, 0.8), both(0.1, 0.8, o)))[:, 0].std())
+        for o in (-0.4, 50.0)
     ]
     assert spreads[1] > 5.0 * spreads[0]
 

@@ -29,7 +29,9 @@ def batches(m, d=2, seed=0):
     """Curvatures and centres of m quadratic batch losses ½(θ-cₖ)ᵀHₖ(θ-cₖ)."""
     generator = torch.Generator().manual_seed(seed)
     roots = torch.randn(m, d, d, generator=generator, dtype=torch.float64)
-    return roots @ roots.mT + torch.eye(d, dtype=torch.float64), torch.randn(m, d, generator=generator, dtype=torch.float64)
+    return roots @ roots.mT + torch.eye(d, dtype=torch.float64), torch.randn(
+        m, d, generator=generator, dtype=torch.float64
+    )
 
 
 def resting_point(curvatures, centres, rate, beta, orders):
