@@ -70,7 +70,7 @@ def test_a_loss_that_only_falls_gives_a_bound_from_above():
 
 def test_a_loss_that_only_rises_gives_a_bound_from_below():
     model = Point([0.0])
-    objective = Objective(model, lambda: model.x.sum())
+    objective = Objective(model, model.x.sum)
     found = critical_sharpness(objective, torch.tensor([1.0], dtype=torch.float64), 1.0)
     assert not found.resolved
     assert found.high == math.inf

@@ -85,7 +85,7 @@ NETS = {
     "embedding of one": (lambda: nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 2)), tokens(B)),
     "padding": (lambda: nn.Sequential(nn.Embedding(7, 4, padding_idx=2), nn.Linear(4, 2)), tokens(B, 9)),
     "conv1d": (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2), numbers(B, 4, 11)),
-    "same": (lambda: nn.Conv1d(4, 6, 4, padding="same"), numbers(B, 4, 9)),
+    "same": (lambda: nn.Conv2d(4, 6, (3, 5), padding="same", dilation=2), numbers(B, 4, 9, 6)),
     "conv2d": (
         lambda: nn.Sequential(nn.Conv2d(2, 4, (3, 2), padding=(2, 1)), nn.Tanh(), nn.Conv2d(4, 4, 2, groups=4)),
         numbers(B, 2, 6, 5),
@@ -100,6 +100,12 @@ def test_they_are_those_of_a_gradient_per_sample(name):
     make, inputs = NETS[name]
     torch.manual_seed(0)
     compared(make().double(), inputs)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_same_padding_of_an_even_kernel_is_one_longer_at_the_end():
+    torch.manual_seed(0)
+    compared(nn.Conv1d(4, 6, 4, padding="same").double(), numbers(B, 4, 9))
 
 
 @settings(max_examples=40)

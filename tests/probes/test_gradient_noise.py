@@ -204,7 +204,7 @@ def test_pooled_pure_noise_gives_a_lower_bound():
 
 
 def test_one_micro_batch_or_none_is_refused():
-    with pytest.raises(InadmissibleValue, match="gradients of 1 micro-batches are too few. Pass at least 2"):
+    with pytest.raises(InadmissibleValue, match=r"gradients of 1 micro-batches are too few\. Pass at least 2"):
         noise_from_squares(1.0, 1.0, 1, 4)
     with pytest.raises(InadmissibleValue, match="samples=0"):
         noise_from_squares(1.0, 1.0, 2, 0)
