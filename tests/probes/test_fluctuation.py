@@ -1,5 +1,7 @@
 """Fluctuation-dissipation against the discrete Lyapunov equation of the rule itself (T2), and along simulated runs."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Leapfrog
 from thetadot.probes import fluctuation, heavy_ball_fluctuation
 from thetadot.systems import DampedNewton
-from thetadot.translation import mechanics
+from thetadot.translation import to_physical
 
 
 def lyapunov(h, rate, beta, noise):
@@ -36,7 +38,7 @@ def test_both_sides_are_the_known_figures(h, rate, noise, variance, square):
 
 
 def test_the_known_variance_is_that_of_our_own_rule():
-    form = mechanics(lr=0.1, momentum=0.9)
+    form = to_physical(0.1, 0.9)
     linear = linearize(DampedNewton(friction=form.friction), Leapfrog(), step=form.step, curvature=1.0)
     assert float(linear.stationary_covariance(1.0)[0, 0]) == pytest.approx(0.513514, rel=1e-5)
 
@@ -138,7 +140,7 @@ def test_adam_with_its_preconditioner_frozen_is_heavy_ball():
 def test_the_second_identity_fails_by_what_the_radius_changed():
     """Σ(virial - kinetic) = ½(|θ₀|² - |θₙ|²), whatever moves."""
     path = torch.randn(50, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    readings = [fluctuation([a], [b - a]) for a, b in zip(path[:-1], path[1:], strict=True)]
+    readings = [fluctuation([a], [b - a]) for a, b in itertools.pairwise(path)]
     total = sum(float(r.virial - r.kinetic) for r in readings)
     assert total == pytest.approx(0.5 * float(path[0] @ path[0] - path[-1] @ path[-1]))
 
@@ -152,3 +154,17 @@ def test_groups_add_up_and_their_units_must_agree():
         a + fluctuation(one, step)
     with pytest.raises(InadmissibleValue, match="rate=0"):
         heavy_ball_fluctuation(one, g, step, rate=0.0, momentum=0.0)
+
+
+@pytest.mark.parametrize("x", [0.01, 0.2, 0.8])
+def test_at_critical_damping_the_two_roots_are_one(x):
+    """β = (1-√x)², x = αh (T7): the discriminant of heavy ball's step is zero there, and only there."""
+
+    def discriminant(beta):
+        form = to_physical(x, beta)
+        matrix = linearize(DampedNewton(friction=form.friction), Leapfrog(), step=form.step, curvature=1.0).matrix
+        return float(torch.trace(matrix) ** 2 - 4.0 * torch.linalg.det(matrix))
+
+    beta = (1.0 - x**0.5) ** 2
+    assert discriminant(beta) == pytest.approx(0.0, abs=1e-12)
+    assert discriminant(beta - 1e-3) > 1e-6 > -1e-6 > discriminant(beta + 1e-3)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from thetadot.errors import InadmissibleValue
-from thetadot.probes import gradient_noise
+from thetadot.probes import gradient_noise, noise_from_squares, pooled_noise
 
 D, SIGMA = 20, 1.5
 GENERATOR = torch.Generator().manual_seed(3)
@@ -126,3 +126,85 @@ def test_fewer_than_three_micro_batches_are_refused(k):
         gradient_noise(torch.ones(k, 4), samples=1)
     with pytest.raises(InadmissibleValue, match="samples=0"):
         gradient_noise(torch.ones(3, 4), samples=0)
+
+
+def sums(gradients, samples):
+    """(trΣ, |G|²) from what accumulation leaves: sums of squares and the mean's square."""
+    return noise_from_squares(
+        float(gradients.square().sum()), float(gradients.mean(0).square().sum()), len(gradients), samples
+    )
+
+
+@pytest.mark.parametrize("k", [2, 4, 8])
+def test_two_batch_sizes_give_the_same_as_all_gradients(k):
+    gradients = micro_batches(ERROR, 4, k, 1, torch.Generator().manual_seed(8))[0]
+    variance, square = sums(gradients, 4)
+    spread = gradients.var(dim=0).sum() * 4
+    assert variance == pytest.approx(float(spread), rel=1e-10)
+    assert square == pytest.approx(float(gradients.mean(0) @ gradients.mean(0) - spread / (4 * k)), rel=1e-10)
+    if k >= 3:
+        assert variance == pytest.approx(gradient_noise(gradients, 4).variance, rel=1e-10)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_the_two_batch_sizes_are_unbiased(k):
+    draws = 3000
+    found = torch.tensor([sums(g, 16) for g in micro_batches(ERROR, 16, k, draws, torch.Generator().manual_seed(9))])
+    for values, expected in zip(found.T, truth(ERROR), strict=True):
+        error = float(values.std()) / math.sqrt(draws)
+        assert abs(float(values.mean()) - expected) < 4.0 * error < 0.2 * expected
+
+
+def test_parts_by_layer_add_up():
+    gradients = micro_batches(ERROR, 4, 4, 1, torch.Generator().manual_seed(10))[0]
+    layers = [gradients[:, :7], gradients[:, 7:]]
+    squares = torch.stack([layer.square().sum() for layer in layers])
+    means = torch.stack([layer.mean(0).square().sum() for layer in layers])
+    variance, square = noise_from_squares(squares, means, 4, 4)
+    assert (float(variance.sum()), float(square.sum())) == pytest.approx(sums(gradients, 4))
+
+
+def test_pooled_it_is_the_ratio_of_averages_and_the_average_of_ratios_is_wrong():
+    """B_simple = (d+1) + σ²d/|e|² = 17.04 in the mean of |G|² and trΣ; per-step ratios are biased upward."""
+    ones = torch.ones(D, dtype=torch.float64)
+    error = ERROR / ERROR.norm() * math.sqrt(20.0)
+    expected = (D + 1) + SIGMA**2 * D / 20.0
+    readings = [sums(g, 4) for g in micro_batches(error, 4, 4, 1500, torch.Generator().manual_seed(11), spread=ones)]
+    variances, squares = zip(*readings, strict=True)
+    found = pooled_noise(variances, squares)
+    assert found.resolved
+    assert found.low < expected < found.high
+    assert found.scale == pytest.approx(expected, rel=0.04)
+    naive = sum(v / s for v, s in readings) / len(readings)
+    assert naive > 1.05 * expected
+    assert not found.low < naive < found.high
+
+
+def test_pooling_narrows_the_interval_and_covers_the_truth():
+    variance, square = truth(0.5 * ERROR)
+    generator = torch.Generator().manual_seed(12)
+    widths = {}
+    for times in (16, 256):
+        found = []
+        for _ in range(60):
+            parts = [sums(g, 8) for g in micro_batches(0.5 * ERROR, 8, 8, times, generator)]
+            found.append(pooled_noise(*zip(*parts, strict=True)))
+        covered = [n.low <= variance / square <= n.high if n.resolved else n.scale <= variance / square for n in found]
+        assert sum(covered) >= 0.9 * len(found)
+        widths[times] = sorted(n.high - n.low for n in found if n.resolved)[len(found) // 4]
+    assert widths[256] < 0.5 * widths[16]
+
+
+def test_pooled_pure_noise_gives_a_lower_bound():
+    nothing = torch.zeros(D, dtype=torch.float64)
+    parts = [sums(g, 8) for g in micro_batches(nothing, 8, 4, 40, torch.Generator().manual_seed(13))]
+    found = pooled_noise(*zip(*parts, strict=True))
+    assert not found.resolved
+    assert 0 <= found.low == found.scale == found.high < math.inf
+
+
+def test_one_micro_batch_or_none_is_refused():
+    with pytest.raises(InadmissibleValue, match=r"gradients of 1 micro-batches are too few\. Pass at least 2"):
+        noise_from_squares(1.0, 1.0, 1, 4)
+    with pytest.raises(InadmissibleValue, match="samples=0"):
+        noise_from_squares(1.0, 1.0, 2, 0)

@@ -39,7 +39,7 @@ def resting_point(curvatures, centres, rate, beta, orders):
 
     Exact: an epoch is affine in (θ, v), and independent orders average its matrix.
     """
-    m, d = centres.shape
+    d = centres.shape[1]
     eye = torch.eye(d, dtype=torch.float64)
     steps = []
     for h, c in zip(curvatures, centres, strict=True):

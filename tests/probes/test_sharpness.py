@@ -236,3 +236,61 @@ def test_a_start_without_direction_is_refused(start):
         sharpness(lambda v: v, start)
     with pytest.raises(InadmissibleValue, match="iterations=0"):
         sharpness(lambda v: v, torch.ones(3), iterations=0)
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize("gain", [0.02, 1.0])
+def test_the_spectrum_is_the_largest_eigenvalues_of_the_dense_hessian(gain, preconditioned):
+    model, x, y = network(mlp, gain=gain)
+    matrix = dense(model, x, y)
+    p = torch.rand(len(matrix), dtype=torch.float64, generator=torch.Generator().manual_seed(4)) * 9 + 0.1
+    scale = p.rsqrt() if preconditioned else torch.ones_like(p)
+    values = torch.linalg.eigvalsh(scale[:, None] * matrix * scale).flip(0)
+    found = found_on(model, x, y, 120, preconditioner=p if preconditioned else None, tolerance=1e-6, count=4)
+    assert len(found.spectrum) == len(found.residuals) == 4
+    assert found.spectrum == pytest.approx(values[:4].tolist(), rel=1e-5)
+    assert found.spectrum[0] == found.value
+    assert found.residuals[0] == found.residual
+
+
+@pytest.mark.parametrize("iterations", [4, 6, 9])
+def test_every_ritz_value_has_an_eigenvalue_within_its_residual(iterations):
+    model, x, y = network(mlp, seed=iterations)
+    values = torch.linalg.eigvalsh(dense(model, x, y))
+    found = found_on(model, x, y, iterations, tolerance=0.0, count=3)
+    assert list(found.spectrum) == sorted(found.spectrum, reverse=True)
+    for value, residual in zip(found.spectrum, found.residuals, strict=True):
+        assert float((values - value).abs().min()) <= residual * (1 + 1e-9)
+
+
+def test_a_warm_start_is_rayleigh_ritz_on_three_vectors():
+    """The best of span(v, Hv, H²v), by a dense generalised eigenproblem."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(30, 30, generator=generator, dtype=torch.float64)
+    matrix = matrix + matrix.T
+    v = torch.randn(30, generator=generator, dtype=torch.float64)
+    span, _ = torch.linalg.qr(torch.stack([v, matrix @ v, matrix @ (matrix @ v)], dim=1))
+    best = float(torch.linalg.eigvalsh(span.T @ matrix @ span)[-1])
+    found = sharpness(lambda u: matrix @ u, v, iterations=3, tolerance=0.0)
+    assert found.value == pytest.approx(best, rel=1e-10)
+    assert found.products == 3
+
+
+def test_restarting_finds_the_others_again_where_one_eigenvector_does_not():
+    model, x, y = network(mlp)
+    cold = found_on(model, x, y, 120, tolerance=1e-6, count=3)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1.001)
+    values = torch.linalg.eigvalsh(dense(model, x, y)).flip(0)[:3].tolist()
+    warm = found_on(model, x, y, 6, start=cold.restart, tolerance=1e-2, count=3)
+    assert warm.spectrum == pytest.approx(values, rel=2e-2)
+    lone = found_on(model, x, y, 6, start=cold.vector, tolerance=0.0, count=3)
+    assert lone.spectrum != pytest.approx(values, rel=2e-2)
+
+
+def test_nothing_wanted_is_refused_and_more_than_there_is_is_not_made_up():
+    with pytest.raises(InadmissibleValue, match="count=0"):
+        sharpness(lambda v: v, torch.ones(3), count=0)
+    found = sharpness(lambda v: torch.tensor([2.0, 7.0]) * v, torch.ones(2), iterations=9, count=5)
+    assert found.spectrum == pytest.approx((7.0, 2.0))

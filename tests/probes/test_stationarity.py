@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+<<<<<<< HEAD
 from probes.serial import autoregressive
+=======
+from shared.serial import autoregressive
+>>>>>>> estimators
 
 from thetadot.errors import InadmissibleValue
 from thetadot.probes import stationarity
@@ -21,7 +25,7 @@ def test_a_stationary_run_is_called_moving_in_at_most_one_of_ten(n, spread):
     states = [stationarity(*records).state for records in zip(virial, kinetic, loss, strict=True)]
     assert states.count("moving") <= 0.10 * k
     if n == 1000 and spread == 0.3:
-        assert states.count("stationary") > 0.8 * k
+        assert states.count("stationary") > 0.6 * k
 
 
 def test_a_linear_drift_of_the_loss_is_motion_though_the_ratio_is_one():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from thetadot.probes import Objective, sharpness, undisturbed
+from thetadot.probes import Objective, barrier, critical_sharpness, ghost_norms, sharpness, undisturbed
 
 
 def everything(model):
@@ -45,6 +45,9 @@ def probe(model, loss):
     start = torch.ones(sum(p.numel() for p in objective.parameters))
     with objective.hessian() as product:
         sharpness(product, start, iterations=3)
+    ghost_norms(objective, samples=6)
+    critical_sharpness(objective, -objective.gradient(), guess=0.1)
+    barrier(objective, start, -start, interior=1)
 
 
 @pytest.mark.parametrize("evaluating", [False, True])

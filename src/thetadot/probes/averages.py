@@ -97,7 +97,7 @@ def mean_interval(series: ArrayLike, level: float = 0.95) -> Interval:
     mean = float(x.mean())
     variance, effective = variance_of_mean(x)
     if not effective >= LEAST:
-        return Interval(mean if math.isfinite(variance) else math.nan, -math.inf, math.inf, n, effective)
+        return Interval(mean if math.isfinite(mean) else math.nan, -math.inf, math.inf, n, effective)
     half = quantile(level, effective - 1.0) * math.sqrt(variance)
     return Interval(mean, mean - half, mean + half, n, effective)
 

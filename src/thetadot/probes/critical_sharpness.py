@@ -5,7 +5,7 @@ r"""Critical sharpness: the curvature along a direction, by forward passes alone
 On a quadratic, for u = -g:  η_c = 2 g·g/(g·Hg), so that λ_c = gᵀHg/g·g; in general it is the mean curvature over the
 step, the curvature being weighed by 2(1-η/η_c)/η_c. For an optimizer's own step, u = step/lr, it is to be compared
 with 2/lr. What is searched is the root of the slope (L(θ+ηu) - L(θ))/η, which on a quadratic is linear: bracketing by
-factors of at most :data:`GROWTH`, then regula falsi with halved ends (Illinois).
+factors of at most :data:`GROWTH`, then the straight line's zero, or bisection where one end stays.
 
 The loss may come back more than once within a factor; then it is one of these steps. Of narrow parameters θ + ηu is
 rounded. Cost: at most ten forward passes, a third of a gradient each.
@@ -133,21 +133,17 @@ def _root(
     slope: Callable[[float], float], below: _Point, above: _Point, most: int, tolerance: float
 ) -> tuple[float, _Point, _Point, int]:
     """The root, its bracket, and the slopes taken."""
-    left, right, root, used, side = below[1], above[1], _between(below, above), 0, 0
-    while used < most:
+    root, sides = _between(below, above), [0, 0]
+    for used in range(1, most + 1):
         here = (root, slope(root))
-        used += 1
-        if here[1] < 0:
-            below, left = here, here[1]
-            right, side = (right / 2.0 if side < 0 else right), -1
-        else:
-            above, right = here, here[1]
-            left, side = (left / 2.0 if side > 0 else left), 1
-        new = _between((below[0], left), (above[0], right))
-        if here[1] == 0 or abs(new - root) <= tolerance * root:
-            return (root if here[1] == 0 else new), below, above, used
-        root = new
-    return root, below, above, used
+        size = min(-below[1], above[1])
+        below, above = (here, above) if here[1] < 0 else (below, here)
+        if abs(here[1]) <= 0.1 * tolerance * size or above[0] - below[0] <= tolerance * root:
+            return root, below, above, used
+        sides = [sides[1], -1 if here[1] < 0 else 1]
+        stuck = sides[0] == sides[1]
+        root = math.sqrt(below[0] * above[0]) if stuck else _between(below, above)
+    return root, below, above, max(most, 0)
 
 
 def _secant(one: _Point, other: _Point) -> float:

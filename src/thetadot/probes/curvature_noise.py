@@ -6,7 +6,7 @@ r"""Curvature-weighted noise scale: the batch size at which noise raises the los
 Both parts are unbiased. One product with H gives Hḡ; P more, of u = Σᵢ εᵢdᵢ with random signs ε, give dⱼᵀHdᵢ in the
 mean over ε [hutchinson1990], and at P >= k the k products Hdᵢ themselves, without that noise. The interval is
 Fieller's, with the jackknife's covariance over micro-batches and the spread of the P products added; where GᵀHG is not
-told from zero the scale is a bound.
+told from zero the scale is a bound, taking GᵀHG to be positive.
 
 Source:
     McCandlish, Kaplan, Amodei, "An empirical model of large-batch training".
@@ -23,7 +23,7 @@ import torch
 
 from thetadot.errors import require
 from thetadot.probes.averages import bounded, fieller, quantile
-from thetadot.probes.gradient_noise import noise_from_squares
+from thetadot.probes.gradient_noise import leave_one_out
 from thetadot.random import derive, words
 from thetadot.tensors import accumulation_dtype
 
@@ -93,30 +93,14 @@ def curvature_noise(
     sketch = (images @ deviations.T).double()  # (P, k): u_pᵀ H d_j
     signs = signs.double()
     gram = signs.T @ sketch * (1.0 if probes >= k else 1.0 / probes)
-    along, centre = (deviations @ curved).double(), float((mean @ curved).double())
-    variance, square = _leave_one_out((gram + gram.T) / 2.0, along, centre, samples)
+    along, centre = (deviations @ curved).double(), (mean @ curved).double()
+    variance, square = leave_one_out((gram + gram.T) / 2.0, along, centre, samples)
     covariance = torch.cov(torch.stack([variance[1:], square[1:]]), correction=0) * (k - 1)
     if probes < k:
         traces = (signs * sketch).sum(dim=1) * samples / (k - 1)
         share = torch.tensor([1.0, -1.0 / (k * samples)], dtype=torch.float64, device=covariance.device)
         covariance = covariance + torch.outer(share, share) * traces.var() / probes
     return _told(float(variance[0]), float(square[0]), covariance, k, level, len(signs) + 1)
-
-
-def _leave_one_out(gram: Tensor, along: Tensor, centre: float, samples: int) -> tuple[Tensor, Tensor]:
-    """tr(HΣ) and GᵀHG from all micro-batches (row 0) and from all but one (rows 1 to k)."""
-    k = len(gram)
-    weights = torch.ones(k + 1, k, dtype=torch.float64, device=gram.device)
-    weights[1:] -= torch.eye(k, dtype=torch.float64, device=gram.device)
-    variances, squares = [], []
-    for row in weights:
-        count = round(float(row.sum()))
-        share = row / count
-        shift = share @ gram @ share
-        variance, _ = noise_from_squares(row @ gram.diagonal(), shift, count, samples)
-        variances.append(variance)
-        squares.append(shift + 2.0 * share @ along + centre - variance / (count * samples))
-    return torch.stack(variances), torch.stack(squares)
 
 
 def _told(variance: float, square: float, covariance: Tensor, k: int, level: float, products: int) -> CurvatureNoise:

@@ -68,14 +68,27 @@ def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
     deviations = gradients - mean  # else a small noise drowns in the rounding of |g|²
     gram = (deviations @ deviations.T).double()
     along = (deviations @ mean).double()
+    variance, square = leave_one_out(gram, along, (mean @ mean).double(), samples)
+    return _ratio(variance.clamp_min(0.0), square)
+
+
+def leave_one_out(gram: Tensor, along: Tensor, centre: Tensor, samples: float) -> tuple[Tensor, Tensor]:
+    """Both parts from all micro-batches (row 0) and from all but one (rows 1 to k), (k+1,) each.
+
+    Args:
+        gram: ⟨dᵢ, dⱼ⟩ of the deviations from the mean, (k, k), in whatever inner product.
+        along: ⟨dᵢ, ḡ⟩, (k,).
+        centre: ⟨ḡ, ḡ⟩.
+        samples: b.
+    """
+    k = len(gram)
     weights = torch.ones(k + 1, k, dtype=torch.float64, device=gram.device)
-    weights[1:] -= torch.eye(k, dtype=torch.float64, device=gram.device)  # row 0: all; row i: without micro-batch i
+    weights[1:] -= torch.eye(k, dtype=torch.float64, device=gram.device)
     count = weights.sum(dim=1)
     share = weights / count[:, None]
     shift = torch.einsum("ri,ij,rj->r", share, gram, share)  # |mean of the row - ḡ|²
-    variance = _variance(weights @ gram.diagonal(), shift, count, samples).clamp_min(0.0)
-    square = _square(shift + 2.0 * share @ along + (mean @ mean).double(), variance, count, samples)
-    return _ratio(variance, square)
+    variance = _variance(weights @ gram.diagonal(), shift, count, samples)
+    return variance, _square(shift + 2.0 * share @ along + centre, variance, count, samples)
 
 
 def noise_from_squares(squares: _Number, mean_square: _Number, count: int, samples: float) -> tuple[_Number, _Number]:

@@ -45,9 +45,10 @@ START_KEY = 7
 class Soundings:
     """Measures on the reference; keeps vectors to begin with and the noise that a temperature needs."""
 
-    def __init__(self, layout: Layout, reference: Reference | None) -> None:
+    def __init__(self, layout: Layout, reference: Reference | None, dataset_size: int | None) -> None:
         self.layout = layout
         self.reference = reference
+        self.dataset_size = dataset_size
         self.samples = 0 if reference is None else reference.samples
         self.batch = 1.0
         self.spent = 0.0  # in samples' gradients
@@ -83,11 +84,11 @@ class Soundings:
         """Take trΣ from elsewhere, where the step is not preconditioned."""
         self.variance = noise.gradient_variance
 
-    def temperature(self, reading: Reading, batch: int | None, dataset_size: int | None) -> float | None:
+    def temperature(self, reading: Reading, batch: int | None) -> float | None:
         """T of the latest noise; None before, and where the optimizer has no heavy-ball form."""
         if self.variance is None or reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return None
-        size = dataset_size if dataset_size is not None and dataset_size >= batch else None
+        size = self.dataset_size if self.dataset_size is not None and self.dataset_size >= batch else None
         return float(
             temperature(
                 reading.rate,
@@ -147,11 +148,12 @@ class Soundings:
         if reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return []
         assert self.reference is not None  # noqa: S101
+        batches = None if self.dataset_size is None else max(2, self.dataset_size // batch)
         loss = self.reference.whole().value()
         self.spent += forwards(self.samples, 1, self.batch)
         terms = (
             gradient_term(reading.rate, reading.memory, max(metric.square, 0.0)),
-            noise_term(reading.rate, reading.memory, metric.variance, batch),
+            noise_term(reading.rate, reading.memory, metric.variance, batch, batches),
         )
         if not all(map(math.isfinite, (*terms, loss))):
             return []
@@ -168,7 +170,7 @@ class Soundings:
         self.spent += forwards(self.samples, INTERIOR + 2, self.batch)
         if not all(map(math.isfinite, (found.height, found.losses[0], found.losses[-1]))):
             return []
-        temperature = self.temperature(reading, batch, None)
+        temperature = self.temperature(reading, batch)
         return [records.Barrier(step, since, found.height, found.at, found.losses[0], found.losses[-1], temperature)]
 
     def _forward(self, step: int, reading: Reading, cost: float) -> list[Entry]:

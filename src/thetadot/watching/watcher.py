@@ -82,7 +82,7 @@ class Watch:
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
         self.micro = MicroBatches(model, self.layout, self.ranks)
         self.hold = Hold(self.layout)
-        self.soundings = Soundings(self.layout, self.reference)
+        self.soundings = Soundings(self.layout, self.reference, dataset_size)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.step = self.book.last_step
         header = describe(self.layout, self.optimizer, level, reference, name or self._name(out), dataset_size)
@@ -241,7 +241,7 @@ class Watch:
             lr=float(group.get("lr", math.nan)),
             batch=self.batch,
             epoch=self.samples / self.dataset_size if self.dataset_size else None,
-            temperature=self.soundings.temperature(reading, self.batch, self.dataset_size),
+            temperature=self.soundings.temperature(reading, self.batch),
             time_step=step,
             clock=self.clock,
             cost=self.work + self.extra,
