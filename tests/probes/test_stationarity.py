@@ -2,11 +2,7 @@
 
 import numpy as np
 import pytest
-<<<<<<< HEAD
-from probes.serial import autoregressive
-=======
 from shared.serial import autoregressive
->>>>>>> estimators
 
 from thetadot.errors import InadmissibleValue
 from thetadot.probes import stationarity

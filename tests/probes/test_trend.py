@@ -4,11 +4,7 @@ import math
 
 import numpy as np
 import pytest
-<<<<<<< HEAD
-from probes.serial import autoregressive
-=======
 from shared.serial import autoregressive
->>>>>>> estimators
 
 from thetadot.probes import trend
 

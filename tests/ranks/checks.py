@@ -24,6 +24,7 @@ from ranks.common import (
     sharded,
     train,
 )
+from ranks.watching import watching
 from torch import distributed
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import state_dict as dcp
@@ -454,4 +455,4 @@ def checks(ranks):
         )
         add(a_full_state_dict_goes_round, **each("AdamW", "Kramers"))
         add(own_state_dicts_resume_on_as_many_ranks, **each("AdamW", "Kramers"))
-    return found
+    return found | watching(ranks)

@@ -1,0 +1,155 @@
+"""What a probe must read on two ranks, run on all of them at once: the run unchanged, and the ranks' noise."""
+
+
+import torch
+from ranks.common import Net, batch, loss_of
+from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+import thetadot
+from thetadot.records import Curvature, Motion, Noise, Remark, read
+
+
+def reference():
+    return batch(99)
+
+
+def part(number):
+    rank, ranks = distributed.get_rank(), distributed.get_world_size()
+    x, y = batch(number)
+    return x[8 * rank // ranks : 8 * (rank + 1) // ranks], y[8 * rank // ranks : 8 * (rank + 1) // ranks]
+
+
+def wrapped(kind):
+    if kind == "ddp":
+        return DistributedDataParallel(Net())
+    model = Net()
+    fully_shard(model.first)
+    fully_shard(model)
+    return model
+
+
+def whole(model):
+    return [p.full_tensor() if hasattr(p, "full_tensor") else p.detach().clone() for p in model.parameters()]
+
+
+def trained(kind, folder, steps=24, passes=1, clip=None):
+    """The end of a run, and its gradients of every rank at every step, taken without a probe if ``folder`` is None."""
+    model = wrapped(kind)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+    probe = None if folder is None else thetadot.watch(model, optimizer, out=folder, **options)
+    for step in range(steps):
+        optimizer.zero_grad()
+        for k in range(passes):
+            last = k == passes - 1
+            if kind == "fsdp":
+                model.set_requires_gradient_sync(last)
+            else:
+                model.require_backward_grad_sync = last
+            (loss_of(model, *part(step * passes + k)) / passes).backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+    if probe is not None:
+        probe.close()
+    return whole(model)
+
+
+def unchanged(kind, passes):
+    def check(folder):
+        plain = trained(kind, None, passes=passes)
+        seen = trained(kind, folder / f"unchanged-{kind}-{passes}", passes=passes)
+        assert all(torch.equal(p, q) for p, q in zip(plain, seen, strict=True))
+
+    return check
+
+
+def noise(kind, passes, clip=None):
+    """Σ|gᵢ|² and |G|² of ranks and passes, against the gradients of one process at the same parameters."""
+
+    def check(folder):
+        out = folder / f"noise-{kind}-{passes}-{clip}"
+        trained(kind, out, passes=passes, clip=clip)
+        distributed.barrier()
+        if distributed.get_rank() != 0:
+            assert not out.exists() or distributed.get_rank() == 0 or (out / "record.jsonl").exists()
+            return
+        record = read(out)
+        assert record.damage == ()
+        assert [r.about for r in record.of(Remark)] == []
+        ranks = distributed.get_world_size()
+        found = record.of(Noise)
+        method = [n for n in found if n.method == "ranks"]
+        assert method, "no noise from ranks"
+        assert [m.batch_size for m in record.of(Motion)] == [8 * passes] * 24
+        oracle = alone(passes, ranks, clip)[: method[0].pooled]
+        scale = sum(v for v, _ in oracle) / sum(s for _, s in oracle)
+        variance = sum(v for v, _ in oracle) / len(oracle)
+        assert abs(method[0].gradient_variance / variance - 1) < 1e-6, (method[0], variance)
+        if method[0].resolved:
+            assert abs(method[0].noise_scale / scale - 1) < 1e-6
+
+    return check
+
+
+def alone(passes, ranks, clip):
+    """trΣ and |G|² by hand, one process making every rank's passes."""
+    model = Net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    found = []
+    for step in range(24):
+        rows = []
+        for k in range(passes):
+            x, y = batch(step * passes + k)
+            for xs, ys in zip(x.chunk(ranks), y.chunk(ranks), strict=True):
+                gradients = torch.autograd.grad(loss_of(model, xs, ys), model.parameters())
+                rows.append(torch.cat([g.reshape(-1) for g in gradients]))
+        rows = torch.stack(rows)
+        mean = rows.mean(0)
+        factor = 1.0 if clip is None else min(1.0, clip / (float(mean.norm()) + 1e-6))
+        count, samples = passes * ranks, 8 // ranks
+        variance = samples * float((rows - mean).square().sum()) / (count - 1) * factor**2
+        found.append((variance, float(mean.square().sum()) * factor**2 - variance / (count * samples)))
+        optimizer.zero_grad()
+        for p, g in zip(
+            model.parameters(), torch.split(mean * factor, [p.numel() for p in model.parameters()]), strict=True
+        ):
+            p.grad = g.view_as(p).clone()
+        optimizer.step()
+    return found
+
+
+def curvature(kind):
+    """The sharpness of the first reading is that of one process."""
+
+    def check(folder):
+        out = folder / f"curvature-{kind}"
+        trained(kind, out, steps=1)
+        distributed.barrier()
+        if distributed.get_rank() == 0:
+            model = Net()
+            optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+            with thetadot.watch(model, optimizer, loss_fn=nn.MSELoss(), reference=reference(), level="full") as probe:
+                loss = sum(loss_of(model, *(t.chunk(2)[r] for t in batch(0))) for r in range(2)) / 2
+                loss.backward()
+                optimizer.step()
+            (one,), (other,) = probe.record.of(Curvature), read(out).of(Curvature)
+            assert abs(other.sharpness / one.sharpness - 1) < 1e-3, (one, other)
+
+    return check
+
+
+def watching(ranks):
+    """Name -> check."""
+    if ranks != 2:
+        return {}
+    found = {}
+    for kind in ("ddp", "fsdp"):
+        for passes in (1, 3):
+            found[f"watched run is the run-{kind}-{passes}"] = unchanged(kind, passes)
+            found[f"noise of ranks-{kind}-{passes}"] = noise(kind, passes)
+        found[f"noise of a clipped step-{kind}"] = noise(kind, 1, clip=0.05)
+        found[f"curvature-{kind}"] = curvature(kind)
+    return found
