@@ -1,6 +1,5 @@
 """What a probe must read on two ranks, run on all of them at once: the run unchanged, and the ranks' noise."""
 
-
 import torch
 from ranks.common import Net, batch, loss_of
 from torch import distributed, nn
@@ -141,6 +140,29 @@ def curvature(kind):
     return check
 
 
+def alone_on_rank_0(kind):
+    """A watch that others do not open leaves out what is taken together, says so, and waits for nobody."""
+
+    def check(folder):
+        model = wrapped(kind)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+        first = distributed.get_rank() == 0
+        probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options) if first else None
+        for step in range(3):
+            optimizer.zero_grad()
+            loss_of(model, *part(step)).backward()
+            optimizer.step()
+        if first:
+            probe.close()
+            lacking = {remark.about for remark in probe.record.of(Remark)}
+            assert "micro-batches" in lacking
+            assert ("motion" in lacking) == (kind == "fsdp")
+            assert bool(probe.record.of(Curvature)) == (kind == "ddp")
+
+    return check
+
+
 def watching(ranks):
     """Name -> check."""
     if ranks != 2:
@@ -152,4 +174,5 @@ def watching(ranks):
             found[f"noise of ranks-{kind}-{passes}"] = noise(kind, passes)
         found[f"noise of a clipped step-{kind}"] = noise(kind, 1, clip=0.05)
         found[f"curvature-{kind}"] = curvature(kind)
+        found[f"one rank alone-{kind}"] = alone_on_rank_0(kind)
     return found

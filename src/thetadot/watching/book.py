@@ -85,7 +85,13 @@ class Book:
 
 
 def describe(
-    layout: Layout, optimizer: torch.optim.Optimizer, level: Any, reference: Any, name: str, dataset_size: int | None
+    layout: Layout,
+    optimizer: torch.optim.Optimizer,
+    level: Any,
+    reference: Any,
+    name: str,
+    dataset_size: int | None,
+    ranks: int,
 ) -> Header:
     """The header of a watched run."""
     lacks = {}
@@ -110,11 +116,7 @@ def describe(
             reference="" if reference is None else fingerprint(reference),
             layers=layout.layers,
             lacks=lacks,
-            ranks=torch.distributed.get_world_size() if _together() else 1,
+            ranks=ranks,
         ),
         started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
-
-
-def _together() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -58,11 +58,15 @@ class MicroBatches:
         for i, p in enumerate(shards):
             self.handles.append(p.register_post_accumulate_grad_hook(partial(self._reduced, i)))
 
-    def after(self) -> tuple[int, Tensor] | None:
-        """(k·ranks, row): Σ|k·gᵣᵢ|² in the step's units by parameter, then |G'|²; None where there is one pass only."""
+    def disarm(self) -> None:
+        """Take the hooks away."""
         for handle in self.handles:
             handle.remove()
         self.handles = []
+
+    def after(self) -> tuple[int, Tensor] | None:
+        """(k·ranks, row): Σ|k·gᵣᵢ|² in the step's units by parameter, then |G'|²; None where there is one pass only."""
+        self.disarm()
         passes = max(self.calls, default=0)
         if passes * self.ranks < 2:
             return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from thetadot.watching.layers import Layout
     from thetadot.watching.reference import Reference
 
+MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 COLD, WARM = 10, 3
 """Products of a first measurement, and of one that begins with the last one's vector."""
 SPECTRUM = 3

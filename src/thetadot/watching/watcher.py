@@ -27,12 +27,13 @@ from thetadot.records import End, Remark, Setting
 from thetadot.translation import damping, step_of
 from thetadot.watching.book import Book, describe
 from thetadot.watching.cadence import PLANS, Every, Level
+from thetadot.watching.company import Company
 from thetadot.watching.gauge import Gauge
 from thetadot.watching.hold import Hold, Row
 from thetadot.watching.layers import Layout
 from thetadot.watching.microbatches import MicroBatches
 from thetadot.watching.reference import Reference
-from thetadot.watching.soundings import Soundings
+from thetadot.watching.soundings import MEASUREMENTS, Soundings
 from thetadot.watching.traffic import Traffic
 from thetadot.watching.window import FEWEST, equilibrium, noise_of, over
 
@@ -75,8 +76,9 @@ class Watch:
         self.model, self.plan = model, PLANS[level]
         self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
         self.layout = Layout(model, self.optimizer)
-        together = distributed.is_available() and distributed.is_initialized()
-        self.ranks, self.rank = (distributed.get_world_size(), distributed.get_rank()) if together else (1, 0)
+        self.name = name or self._name(out)
+        self.company = Company(model, self.name, sharded=self.layout.sharded)
+        self.ranks, self.rank = self.company.ranks, self.company.rank
         self.dataset_size = dataset_size
         self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout)
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
@@ -85,7 +87,7 @@ class Watch:
         self.soundings = Soundings(self.layout, self.reference, dataset_size)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.step = self.book.last_step
-        header = describe(self.layout, self.optimizer, level, reference, name or self._name(out), dataset_size)
+        header = describe(self.layout, self.optimizer, level, reference, self.name, dataset_size, self.ranks)
         self.book.begin(header)
         self.batch: int | None = None
         self.told: int | None = None
@@ -139,7 +141,7 @@ class Watch:
         for handle in self.handles:
             handle.remove()
         self.traffic.close()
-        self.micro.after()
+        self.micro.disarm()
         self._guarded("motion", self._fetch)
         if self.plan.away:
             self._guarded("equilibrium", self._estimate)
@@ -171,6 +173,7 @@ class Watch:
         self.samples += self.batch or 0
         with torch.no_grad():
             if self.step == self.book.last_step + 1:
+                self._meet()
                 self._plan()
             if self.armed:
                 self._guarded("micro-batches", lambda: self._passes(sizes))
@@ -194,10 +197,19 @@ class Watch:
             return self.told * self.ranks
         return sum(sizes) * self.ranks or None
 
+    def _meet(self) -> None:
+        """What is taken together is left out where a rank does not watch."""
+        if self.company.whole():
+            return
+        self.micro.disarm()
+        why = "not every rank watches. Open the watch on every rank; only the first writes"
+        for name in ("micro-batches", *(("motion", *MEASUREMENTS) if self.layout.sharded else ())):
+            self._lack(name, why)
+
     def _plan(self) -> None:
         """Periods from what the first step's batch and the reference cost; the same on every rank."""
         batch = float((self.batch or 0) / self.ranks or self.soundings.samples or 1)
-        if self.layout.sharded and self.ranks > 1:
+        if self.layout.sharded and "motion" not in self.silent:
             agreed = [batch]
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
@@ -209,7 +221,7 @@ class Watch:
         if self.armed:
             if self.step and self.rank_reads:
                 self._guarded("motion", self.gauge.prelude)
-            if passes * self.ranks > 1:
+            if passes * self.ranks > 1 and "micro-batches" not in self.silent:
                 self._guarded("micro-batches", self.micro.arm)
 
     def _reading(self) -> Reading:
