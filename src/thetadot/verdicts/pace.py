@@ -13,6 +13,7 @@ Source:
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, WARM
 from thetadot.verdicts.words import measured, plain, times
 
 if TYPE_CHECKING:
-    from thetadot.records import Motion
+    from thetadot.records import Curvature, Motion, Noise
 
 
 def rate(facts: Facts, motion: Motion) -> float | None:
@@ -59,13 +60,14 @@ def pace(facts: Facts) -> Pace | None:
     if noise is None or peak is None or facts.batch is None:
         return None
     found: list[tuple[float, float]] = []
-    for entry in sorted(facts.curvatures, key=lambda e: number(e.step) or 0.0):
-        step = number(entry.step) or 0.0
+    noises = sorted(facts.noises, key=_step)
+    for entry in sorted(facts.curvatures, key=_step):
+        step = _step(entry)
         motion, sharpness, batch = facts.at(step), positive(entry.sharpness), facts.batch_at(step)
         if motion is None or sharpness is None or batch is None or (number(motion.lr) or 0.0) < WARM * peak:
             continue
         reach = rate(facts, motion)
-        excess = _noise_at(facts, step, noise.value) / batch
+        excess = _noise_at(noises, step, noise.value) / batch
         if reach is not None and 1e-90 < sharpness * reach * (1.0 + excess) < 1e90:
             found.append((step, 1.0 / (sharpness * reach * (1.0 + excess))))
     if not found:
@@ -75,10 +77,15 @@ def pace(facts: Facts) -> Pace | None:
     return Pace(math.exp(mean), found[0][1], tuple(x for _, x in found))
 
 
-def _noise_at(facts: Facts, step: float, now: float) -> float:
+def _noise_at(noises: list[Noise], step: float, now: float) -> float:
     """The measurement nearest in time; where that is a lower bound, the run's, if it is larger."""
-    near = min(facts.noises, key=lambda e: abs((number(e.step) or 0.0) - step))
+    after = bisect_right(noises, step, key=_step)
+    near = min(noises[max(after - 1, 0) : after + 1], key=lambda e: abs(_step(e) - step))
     return near.noise_scale if near.resolved else max(near.noise_scale, now)
+
+
+def _step(entry: Noise | Curvature) -> float:
+    return number(entry.step) or 0.0
 
 
 def descending(facts: Facts) -> str:
