@@ -10,12 +10,13 @@ import torch
 import thetadot
 from thetadot.errors import RunFolderError
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
-from thetadot.watching.reference import fingerprint
+from thetadot.watching.reference import PARTS, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from thetadot.watching.layers import Layout
+    from thetadot.watching.reference import Reference
 
 
 class Book:
@@ -88,7 +89,7 @@ def describe(
     layout: Layout,
     optimizer: torch.optim.Optimizer,
     level: Any,
-    reference: Any,
+    reference: Reference | None,
     name: str,
     dataset_size: int | None,
     ranks: int,
@@ -97,6 +98,9 @@ def describe(
     lacks = {}
     if reference is None:
         lacks = dict.fromkeys(("curvature", "barrier"), "no reference batch was given. Pass reference=(inputs, target)")
+    elif not reference.parts()[0]:
+        least = 2 * PARTS
+        lacks["noise"] = f"the reference has {reference.samples or 'an unknown number of'} samples. Pass {least} or more"
     return Header(
         schema=SCHEMA,
         version=VERSION,
@@ -113,7 +117,8 @@ def describe(
         watched=Watched(
             optimizer=type(optimizer).__name__,
             level=level,
-            reference="" if reference is None else fingerprint(reference),
+            reference="" if reference is None else fingerprint(reference.data),
+            reference_samples=0 if reference is None else reference.samples,
             layers=layout.layers,
             lacks=lacks,
             ranks=ranks,

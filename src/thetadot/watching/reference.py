@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from thetadot.errors import InadmissibleValue
@@ -11,9 +15,38 @@ from thetadot.probes import Objective
 from thetadot.probes.sharded import ShardedObjective
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from thetadot.watching.layers import Layout
 
 PARTS = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A reference batch of any structure, and ``loss(model, data)``, a mean over its samples.
+
+    ``data`` may nest tuples, lists and dicts; tensors with as many rows as its first tensor are cut along them.
+
+    Example:
+        >>> Batch((torch.zeros(16, 2), torch.zeros(16)), lambda model, data: model(data[0]).mean()).cut(0, 4).samples
+        4
+    """
+
+    data: Any
+    loss: Callable[[Any, Any], Tensor]
+
+    @property
+    def samples(self) -> int:
+        """Rows of the first tensor."""
+        return samples_in(self.data)
+
+    def cut(self, low: int, high: int) -> Batch:
+        """Some of its samples."""
+        return Batch(_cut(self.data, low, high, self.samples), self.loss)
+
+    def __call__(self, model: Any) -> Tensor:
+        return self.loss(model, self.data)
 
 
 class Reference:
@@ -22,7 +55,8 @@ class Reference:
     Args:
         model: compiled or data-parallel wrappers are looked through: neither has second derivatives.
         loss_fn: ``loss_fn(output, target)``; None where the model's output carries ``.loss``.
-        data: (x, target), a dict of keyword arguments, or a function of the model that returns the loss.
+        data: (x, target), a dict of keyword arguments, a :class:`Batch` or a function of the model that returns the
+            loss.
         layout: the watched parameters.
 
     Raises:
@@ -34,7 +68,7 @@ class Reference:
         self.loss_fn = loss_fn
         self.data = data
         self.layout = layout
-        self.samples = _samples(data)
+        self.samples = data.samples if isinstance(data, Batch) else samples_in(data)
         if not (callable(data) or isinstance(data, dict) or (isinstance(data, tuple | list) and len(data) >= 1)):
             raise InadmissibleValue(
                 f"reference is of type {type(data).__name__}. Pass (inputs, target), a dict of keyword arguments "
@@ -50,33 +84,39 @@ class Reference:
     def parts(self, least: int = 2) -> tuple[list[Objective], int]:
         """Equal parts and the samples of each; none where the batch is too small or has no first axis."""
         size = self.samples // PARTS
-        if callable(self.data) or size < least:
+        if size < least:
             return [], 0
-        return [self._objective(_cut(self.data, k * size, (k + 1) * size, self.samples)) for k in range(PARTS)], size
+        ends = [(k * size, (k + 1) * size) for k in range(PARTS)]
+        if isinstance(self.data, Batch):
+            return [self._objective(self.data.cut(low, high)) for low, high in ends], size
+        return [self._objective(_cut(self.data, low, high, self.samples)) for low, high in ends], size
 
     def _objective(self, data: Any) -> Objective:
         kind = ShardedObjective if self.layout.sharded else Objective
         return kind(self.model, lambda: self._loss(data), self.layout.parameters)
 
     def _loss(self, data: Any) -> Tensor:
-        if callable(data):
-            value = data(self.model)
-        elif isinstance(data, dict):
-            output = self.model(**data)
-            value = self.loss_fn(output, data) if self.loss_fn is not None else _carried(output)
-        else:
-            *inputs, target = data
-            if len(inputs) == 1 and isinstance(inputs[0], dict):
-                output = self.model(**inputs[0])
-            else:
-                output = self.model(*inputs)
-            value = self.loss_fn(output, target)
+        with _plainly():
+            value = self._value(data)
         if not isinstance(value, Tensor) or value.numel() != 1:
             came = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
             raise InadmissibleValue(
                 f"the loss on the reference has {came}, not one number. Return a mean over the batch."
             )
         return value.reshape(())
+
+    def _value(self, data: Any) -> Any:
+        if callable(data):
+            return data(self.model)
+        if isinstance(data, dict):
+            output = self.model(**data)
+            return self.loss_fn(output, data) if self.loss_fn is not None else carried(output)
+        *inputs, target = data
+        if len(inputs) == 1 and isinstance(inputs[0], dict):
+            output = self.model(**inputs[0])
+        else:
+            output = self.model(*inputs)
+        return self.loss_fn(output, target)
 
 
 def inner(model: Any) -> nn.Module:
@@ -93,29 +133,42 @@ def inner(model: Any) -> nn.Module:
 
 def fingerprint(data: Any) -> str:
     """What the reference is, in words."""
-    if callable(data):
-        return f"the function {getattr(data, '__name__', 'reference')}"
-    samples = _samples(data)
-    return f"the {samples} samples given as reference" if samples else "the batch given as reference"
+    samples = data.samples if isinstance(data, Batch) else samples_in(data)
+    if samples:
+        return f"the {samples} samples given as reference"
+    return f"the function {getattr(data, '__name__', 'reference')}" if callable(data) else "the batch given as reference"
 
 
-def _carried(output: Any) -> Any:
+def carried(output: Any) -> Tensor | None:
+    """The loss that a model's output carries: ``.loss``, its key "loss", or the only number in a tuple.
+
+    Example:
+        >>> carried((torch.zeros(4, 2), torch.tensor(0.5)))
+        tensor(0.5000)
+    """
+    if isinstance(output, tuple | list) and not hasattr(output, "loss"):
+        numbers = [part for part in output if isinstance(part, Tensor) and part.dim() == 0 and part.is_floating_point()]
+        return numbers[0] if len(numbers) == 1 else None
     value: Any = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    return value
+    return value if isinstance(value, Tensor) and value.numel() == 1 else None
 
 
-def _tensors(data: Any) -> list[Tensor]:
+def samples_in(data: Any) -> int:
+    """Rows of the first tensor in ``data`` that has any; 0 without one."""
     if isinstance(data, Tensor):
-        return [data]
+        return data.shape[0] if data.dim() else 0
     if isinstance(data, dict):
-        data = list(data.values())
-    if isinstance(data, tuple | list):
-        return [tensor for part in data for tensor in _tensors(part)]
-    return []
+        data = data.values()
+    elif not isinstance(data, tuple | list):
+        return 0
+    return next((count for count in map(samples_in, data) if count), 0)
 
 
-def _samples(data: Any) -> int:
-    return next((tensor.shape[0] for tensor in _tensors(data) if tensor.dim()), 0)
+def _plainly() -> Any:
+    """Compiled layers run as they were written: what is compiled has no second derivative."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _cut(data: Any, low: int, high: int, samples: int) -> Any:
@@ -125,5 +178,6 @@ def _cut(data: Any, low: int, high: int, samples: int) -> Any:
     if isinstance(data, dict):
         return {name: _cut(part, low, high, samples) for name, part in data.items()}
     if isinstance(data, tuple | list):
-        return type(data)(_cut(part, low, high, samples) for part in data)
+        parts = [_cut(part, low, high, samples) for part in data]
+        return type(data)(*parts) if hasattr(data, "_fields") else type(data)(parts)
     return data

@@ -1,4 +1,8 @@
-"""What passes through the model between two steps: samples, passes, and the loss where a module makes it."""
+"""What passes through the model between two steps: samples, passes, and the loss where a module makes it.
+
+What the user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
+forgotten. Inside a graph that torch.compile makes nothing is seen, and nothing is added to it.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,94 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from thetadot.watching.reference import carried, samples_in
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.utils.hooks import RemovableHandle
 
 
 class Traffic:
-    """Counts training passes of ``model``; sees the loss where ``loss_fn`` is a module or the output has ``.loss``."""
+    """Counts training passes of ``model``; sees the loss where ``loss_fn`` is a module or None.
 
-    def __init__(self, model: nn.Module, loss_fn: object) -> None:
+    Args:
+        model: what the loop calls.
+        loss_fn: whatever it is.
+        parameters: the watched ones.
+        dropped: called when passes are forgotten.
+    """
+
+    def __init__(self, model: nn.Module, loss_fn: object, parameters: list[Any], dropped: Callable[[], None]) -> None:
         self.model = model
-        self.sizes: list[int] = []
-        self.losses: list[Tensor] = []
+        self.parameters = parameters
+        self.dropped = dropped
         self.quiet = False  # while a probe calls the model
+        self.swept = False  # a backward pass has come since the last step
+        self._forget()
         self.handles: list[RemovableHandle] = [
-            model.register_forward_pre_hook(self._entered, with_kwargs=True),
-            model.register_forward_hook(self._left),
+            model.register_forward_pre_hook(self.entered, with_kwargs=True),
+            parameters[-1].register_post_accumulate_grad_hook(self._swept),
         ]
-        if isinstance(loss_fn, nn.Module):
+        if loss_fn is None:
+            self.handles.append(model.register_forward_hook(self._left))
+        elif isinstance(loss_fn, nn.Module):
             self.handles.append(loss_fn.register_forward_hook(self._lost))
 
     def taken(self) -> tuple[list[int], Tensor | None]:
         """Sizes of the passes since the last call, and the mean of their losses."""
-        sizes, losses = self.sizes, self.losses
-        self.sizes, self.losses = [], []
+        sizes, losses = self.told or self.sizes, self.said or self.losses
+        self._forget()
         if not losses:
             return sizes, None
         return sizes, losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
-        self.losses.append(value.detach() if isinstance(value, Tensor) else torch.tensor(float(value)))
+        self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
+
+    def passed(self, samples: int) -> None:
+        """Told by the user, before the backward pass."""
+        self._drop()
+        self.told.append(samples)
 
     def close(self) -> None:
         """Take the hooks away."""
         for handle in self.handles:
             handle.remove()
 
-    def _seen(self) -> bool:
-        return not self.quiet and torch.is_grad_enabled() and self.model.training
-
-    def _entered(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def entered(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A pass begins."""
         if self._seen():
-            for value in (*args, *kwargs.values()):
-                if isinstance(value, Tensor) and value.dim() > 0:
-                    self.sizes.append(value.shape[0])
-                    return
-            self.sizes.append(0)
+            self._drop()
+            self.sizes.append(samples_in((args, kwargs)))
 
     def _left(self, _module: nn.Module, _args: object, output: Any) -> None:
         if self._seen():
-            loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-            if isinstance(loss, Tensor) and loss.numel() == 1:
+            loss = carried(output)
+            if loss is not None:
                 self.losses.append(loss.detach().reshape(()))
 
     def _lost(self, _module: nn.Module, _args: object, output: Any) -> None:
         if self._seen() and isinstance(output, Tensor) and output.numel() == 1:
             self.losses.append(output.detach().reshape(()))
+
+    def _swept(self, _parameter: Tensor) -> None:
+        self.swept = True
+
+    def _seen(self) -> bool:
+        if torch.compiler.is_compiling():
+            return False
+        return not self.quiet and torch.is_grad_enabled() and self.model.training
+
+    def _drop(self) -> None:
+        if self.swept and all(p.grad is None for p in self.parameters):
+            self._forget()
+            self.dropped()
+
+    def _forget(self) -> None:
+        self.swept = False
+        self.sizes: list[int] = []  # by hooks
+        self.losses: list[Tensor] = []
+        self.told: list[int] = []  # by the user
+        self.said: list[Tensor] = []

@@ -87,7 +87,7 @@ class Watch:
         self.soundings = Soundings(self.layout, self.reference, dataset_size)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.step = self.book.last_step
-        header = describe(self.layout, self.optimizer, level, reference, self.name, dataset_size, self.ranks)
+        header = describe(self.layout, self.optimizer, level, self.reference, self.name, dataset_size, self.ranks)
         self.book.begin(header)
         self.batch: int | None = None
         self.told: int | None = None
@@ -103,7 +103,7 @@ class Watch:
         self.settings: dict[int, dict[str, Any]] = {}
         self.started = time.monotonic()
         self.closed = False
-        self.traffic = Traffic(model, loss_fn)
+        self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped)
         self._arm()
         self.handles = [
             self.optimizer.register_step_pre_hook(self._before),
@@ -120,6 +120,13 @@ class Watch:
         """Tell how many samples this step's gradient averages, where the model's first tensor does not show it."""
         require(count >= 1, f"count={count}", "is below 1", "Pass the samples of a step.")
         self.told = int(count)
+
+    def passed(self, samples: int, loss: Tensor | float | None = None) -> None:
+        """Tell one pass of this step before its backward pass, where the loop does not go through ``model(...)``."""
+        require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
+        self.traffic.passed(int(samples))
+        if loss is not None:
+            self.traffic.loss(loss)
 
     @property
     def record(self) -> Record:
@@ -175,12 +182,19 @@ class Watch:
             if self.step == self.book.last_step + 1:
                 self._meet()
                 self._plan()
+                self._unseen(loss)
             if self.armed:
                 self._guarded("micro-batches", lambda: self._passes(sizes))
                 if self.rank_reads:
                     self._guarded("motion", lambda: self._row(loss))
             self._sound()
             self._arm(len(sizes))
+
+    def _dropped(self) -> None:
+        """The passes since the last step were for nothing: a loss scaler skipped it."""
+        if self.micro.handles:
+            self.micro.disarm()
+            self.micro.arm()
 
     @property
     def extra(self) -> float:
@@ -214,6 +228,24 @@ class Watch:
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
         self.every = self.soundings.plan(self.plan, batch)
+
+    def _unseen(self, loss: Tensor | None) -> None:
+        """Say what the first step did not show."""
+        missing = {}
+        if self.batch is None:
+            missing["samples"] = (
+                "no pass through model was seen. Pass the model that the loop calls (the compiled one, or "
+                "torch.compile(model) in place of model.compile()), or call probe.passed(samples, loss) in the loop"
+            )
+        elif loss is None:
+            missing["training loss"] = (
+                "the loss was not seen: hooks do not see a function. Call probe.loss(loss) in the loop, or call a "
+                "module, such as torch.nn.NLLLoss(), there and pass it as loss_fn"
+            )
+        for name, why in missing.items():
+            self._lack(name, why)
+            if self.rank == 0:
+                warnings.warn(f"thetadot.watch does not see the {name}: {why}.", stacklevel=2)
 
     def _arm(self, passes: int = 2) -> None:
         following = self.step + 1
@@ -372,9 +404,11 @@ def watch(
     Args:
         model: what is trained, as the loop calls it (compiled or wrapped).
         optimizer: any torch optimizer; what an unknown one does not tell is named in the record.
-        loss_fn: ``loss_fn(output, target)``, a mean over the batch; None where the model's output has ``.loss``.
+        loss_fn: ``loss_fn(output, target)``, a mean over the batch; None where the model's output carries the loss:
+            ``.loss``, "loss", or the only number in a tuple.
         reference: the fixed batch that curvature and noise are measured on: (inputs, target), a dict of keyword
-            arguments, or a function of the model that returns the loss. Without it neither is measured.
+            arguments, a :class:`Batch`, or a function of the model that returns the loss (curvature alone). Without it
+            neither is measured.
         out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
         level: "light", "default" or "full".
         name: of the run; the folder's where it is None.
