@@ -19,9 +19,10 @@ class Traffic:
         self.sizes: list[int] = []
         self.losses: list[Tensor] = []
         self.quiet = False  # while a probe calls the model
+        self.carrying: RemovableHandle = model.register_forward_hook(self._left)
         self.handles: list[RemovableHandle] = [
             model.register_forward_pre_hook(self._entered, with_kwargs=True),
-            model.register_forward_hook(self._left),
+            self.carrying,
         ]
         if isinstance(loss_fn, nn.Module):
             self.handles.append(loss_fn.register_forward_hook(self._lost))
@@ -59,6 +60,8 @@ class Traffic:
             loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
             if isinstance(loss, Tensor) and loss.numel() == 1:
                 self.losses.append(loss.detach().reshape(()))
+            else:
+                self.carrying.remove()  # a model whose output carries no loss need not be asked again
 
     def _lost(self, _module: nn.Module, _args: object, output: Any) -> None:
         if self._seen() and isinstance(output, Tensor) and output.numel() == 1:
