@@ -89,12 +89,11 @@ def test_a_function_as_loss_is_said_not_to_be_seen():
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     functional = nn.functional.mse_loss
-    with (
-        pytest.warns(UserWarning, match=r"does not see the training loss.*probe\.loss\(loss\)"),
-        thetadot.watch(model, optimizer, loss_fn=functional, reference=(X, Y)) as probe,
-    ):
-        functional(model(X), Y).backward()
+    probe = thetadot.watch(model, optimizer, loss_fn=functional, reference=(X, Y))
+    functional(model(X), Y).backward()
+    with pytest.warns(UserWarning, match=r"does not see the training loss.*probe\.loss\(loss\)"):
         optimizer.step()
+    probe.close()
     assert [remark.about for remark in probe.record.of(Remark)] == ["training loss"]
     assert probe.record.of(Motion)[0].loss is None
 

@@ -1,4 +1,4 @@
-"""``thetadot export``: a run's record as CSV or JSON."""
+"""``thetadot export``: a run's record as CSV, JSON or TensorBoard scalars."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     import argparse
 
 NAME = "export"
-HELP = "Write what a run recorded as CSV or JSON."
+HELP = "Write what a run recorded as CSV, as JSON or for TensorBoard."
 EPILOG = """examples:
   thetadot export runs/a --csv motion.csv
   thetadot export runs/a --kind noise --csv -
   thetadot export runs/a --json run.json
+  thetadot export runs/a --tensorboard logs/a
 
-CSV holds one kind of entry (--kind, motion if not given); JSON holds all, or one. "-" is standard output."""
+CSV holds one kind of entry (--kind, motion if not given); JSON holds all, or one; TensorBoard gets every number.
+"-" is standard output."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--csv", metavar="FILE", help="where to write CSV")
     target.add_argument("--json", metavar="FILE", help="where to write JSON")
+    target.add_argument("--tensorboard", metavar="DIR", help="where to write TensorBoard's events")
     parser.add_argument("--kind", choices=sorted(KINDS), help="which entries")
 
 
@@ -37,8 +40,17 @@ def act(options: argparse.Namespace) -> int:
     from thetadot import records
     from thetadot.records.table import KINDS
 
+    if options.tensorboard is not None and options.kind is not None:
+        raise ThetadotError(
+            f"--kind {options.kind} is for --csv and --json: TensorBoard gets every number. Leave it out."
+        )
     record = records.read(options.run)
-    if options.csv is not None:
+    if options.tensorboard is not None:
+        from thetadot.integrations import tensorboard
+
+        count = tensorboard.export(record, options.tensorboard)
+        print(f"{count} steps written to {options.tensorboard}")
+    elif options.csv is not None:
         _write(options.csv, records.to_csv(record, KINDS[options.kind or "motion"]))
     else:
         _write(options.json, records.to_json(record, None if options.kind is None else KINDS[options.kind]))

@@ -25,6 +25,10 @@ class ShardedObjective(Objective):
         """The ranks' mean loss."""
         with undisturbed(self.model), torch.no_grad():
             loss = self.loss().detach().clone()
+        for module in self.model.modules():
+            reshard: Any = getattr(module, "reshard", None)
+            if reshard is not None:
+                reshard()  # the root keeps its whole parameters for a backward pass that does not come
         distributed.all_reduce(loss)
         return float(loss) / distributed.get_world_size()
 

@@ -100,7 +100,9 @@ def describe(
         lacks = dict.fromkeys(("curvature", "barrier"), "no reference batch was given. Pass reference=(inputs, target)")
     elif not reference.parts()[0]:
         least = 2 * PARTS
-        lacks["noise"] = f"the reference has {reference.samples or 'an unknown number of'} samples. Pass {least} or more"
+        lacks["noise"] = (
+            f"the reference has {reference.samples or 'an unknown number of'} samples. Pass {least} or more"
+        )
     return Header(
         schema=SCHEMA,
         version=VERSION,

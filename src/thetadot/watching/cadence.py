@@ -1,8 +1,8 @@
 r"""When to measure: a function of counted work, never of a clock.
 
 A measurement that costs c samples' gradients comes every c/(s·B) steps, so that it takes the share s of the training's
-own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/64, 1/16 and 1/4
-of that.
+own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of
+that; costly ones do not.
 A call of the model costs a quarter of a step beside its samples (measured: micro-batches are small).
 """
 
@@ -34,8 +34,8 @@ class Plan:
 
 
 PLANS: dict[Level, Plan] = {
-    "light": Plan(motion=100, noise=0.004, curvature=0.006, weighted=0.0, barrier=0.0, away=False, pairs=False),
-    "default": Plan(motion=20, noise=0.008, curvature=0.013, weighted=0.003, barrier=0.002, away=True, pairs=True),
+    "light": Plan(motion=200, noise=0.002, curvature=0.003, weighted=0.0, barrier=0.0, away=False, pairs=False),
+    "default": Plan(motion=40, noise=0.005, curvature=0.008, weighted=0.002, barrier=0.001, away=True, pairs=True),
     "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True),
 }
 
@@ -56,18 +56,18 @@ def forwards(samples: float, count: int, batch: float) -> float:
 
 
 class Every:
-    """Steps 1, p/64, p/16, p/4, p, 2p, 3p ... with p the period that keeps the share.
+    """Steps p, 2p, 3p ... with p the period that keeps the share; with ``early`` also 1, p/16 and p/4.
 
     Example:
         >>> every = Every(cost=640.0, share=0.01, batch=64.0)
         >>> [step for step in range(1, 3000) if every.due(step)]
-        [1, 15, 62, 250, 1000, 2000]
+        [1, 62, 250, 1000, 2000]
     """
 
-    def __init__(self, cost: float, share: float, batch: float) -> None:
+    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True) -> None:
         self.cost = cost
         self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
-        self.early = frozenset({1, self.period // 64, self.period // 16, self.period // 4} - {0})
+        self.early = frozenset({1, self.period // 16, self.period // 4} - {0} if early else ())
 
     def due(self, step: int) -> bool:
         """Whether to measure after this step."""

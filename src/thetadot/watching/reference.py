@@ -46,6 +46,7 @@ class Batch:
         return Batch(_cut(self.data, low, high, self.samples), self.loss)
 
     def __call__(self, model: Any) -> Tensor:
+        """The loss on all of it."""
         return self.loss(model, self.data)
 
 
@@ -112,10 +113,8 @@ class Reference:
             output = self.model(**data)
             return self.loss_fn(output, data) if self.loss_fn is not None else carried(output)
         *inputs, target = data
-        if len(inputs) == 1 and isinstance(inputs[0], dict):
-            output = self.model(**inputs[0])
-        else:
-            output = self.model(*inputs)
+        named = len(inputs) == 1 and isinstance(inputs[0], dict)
+        output = self.model(**inputs[0]) if named else self.model(*inputs)
         return self.loss_fn(output, target)
 
 
@@ -136,7 +135,9 @@ def fingerprint(data: Any) -> str:
     samples = data.samples if isinstance(data, Batch) else samples_in(data)
     if samples:
         return f"the {samples} samples given as reference"
-    return f"the function {getattr(data, '__name__', 'reference')}" if callable(data) else "the batch given as reference"
+    return (
+        f"the function {getattr(data, '__name__', 'reference')}" if callable(data) else "the batch given as reference"
+    )
 
 
 def carried(output: Any) -> Tensor | None:

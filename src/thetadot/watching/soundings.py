@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from thetadot.watching.reference import Reference
 
 MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
-COLD, WARM = 10, 3
+COLD, WARM = 8, 3
 """Products of a first measurement, and of one that begins with the last one's vector."""
 SPECTRUM = 3
 SHARP = 0.1
@@ -69,8 +69,8 @@ class Soundings:
         if self.reference.parts()[0]:
             every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch)} | every
             cost = gradients(size, PARTS, batch) + products(size, 1 + SIGNS, batch)
-            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch)
-        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch)
+            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False)
+        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False)
         return every
 
     def measure(self, name: str, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:

@@ -41,7 +41,8 @@ class Traffic:
             parameters[-1].register_post_accumulate_grad_hook(self._swept),
         ]
         if loss_fn is None:
-            self.handles.append(model.register_forward_hook(self._left))
+            self.carrying: RemovableHandle = model.register_forward_hook(self._left)
+            self.handles.append(self.carrying)
         elif isinstance(loss_fn, nn.Module):
             self.handles.append(loss_fn.register_forward_hook(self._lost))
 
@@ -78,6 +79,8 @@ class Traffic:
             loss = carried(output)
             if loss is not None:
                 self.losses.append(loss.detach().reshape(()))
+            else:
+                self.carrying.remove()  # a model whose output carries no loss need not be asked again
 
     def _lost(self, _module: nn.Module, _args: object, output: Any) -> None:
         if self._seen() and isinstance(output, Tensor) and output.numel() == 1:
