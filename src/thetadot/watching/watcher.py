@@ -213,7 +213,7 @@ class Watch:
             agreed = [batch]
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
-        self.every = self.soundings.plan(self.plan, batch)
+        self.every = self.soundings.plan(self.plan, self.step, batch)
 
     def _arm(self, passes: int = 2) -> None:
         following = self.step + 1
