@@ -124,7 +124,7 @@ class WatchCallback(_host()):  # type: ignore[misc]
             reference = Batch(module.transfer_batch_to_device(copy.deepcopy(data), module.device, 0), self.loss)
         wrapped = trainer.strategy.model
         parallel = isinstance(wrapped, torch.nn.parallel.DistributedDataParallel)
-        dataset = getattr(trainer.train_dataloader, "dataset", None)
+        dataset: Any = getattr(trainer.train_dataloader, "dataset", None)
         size = len(dataset) if self.dataset_size is None and hasattr(dataset, "__len__") else self.dataset_size
         model = wrapped if parallel else module
         self.probe = watch(model, trainer.optimizers[0], reference=reference, dataset_size=size, **self.options)

@@ -33,7 +33,7 @@ def export(run: Record | str | Path, logdir: str | Path) -> int:
         raise ThetadotError("This needs TensorBoard. Run: pip install 'thetadot[tensorboard]'.") from error
     record = run if isinstance(run, Record) else records.read(run)
     try:
-        writer = SummaryWriter(str(logdir))  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(logdir))
     except OSError as error:
         raise RunFolderError(f"{logdir} cannot be written ({error.strerror}). Name another folder.") from error
     with writer:

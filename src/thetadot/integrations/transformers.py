@@ -76,11 +76,11 @@ class WatchCallback(TrainerCallback):
         self.handles: list[Any] = []
         self.ranks = 1
 
-    def on_train_begin(self, args: Any, _state: Any, _control: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Wait for the first pass."""
         model = kwargs["model"]
         self.probe, self.optimizer, self.losses, self.ranks = None, kwargs["optimizer"], [], args.world_size
-        dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        dataset: Any = getattr(kwargs.get("train_dataloader"), "dataset", None)
         size = len(dataset) if self.dataset_size is None and hasattr(dataset, "__len__") else self.dataset_size
         self.options["dataset_size"] = size
         self.handles = [
@@ -88,7 +88,7 @@ class WatchCallback(TrainerCallback):
             model.register_forward_hook(self._left, with_kwargs=True),
         ]
 
-    def on_pre_optimizer_step(self, args: Any, _state: Any, _control: Any, **kwargs: Any) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Tell the loss of a step whose passes share one count of targets."""
         if self.probe is None:  # no pass was seen: the model is compiled
             self._open(kwargs["model"], self.reference)
@@ -101,7 +101,7 @@ class WatchCallback(TrainerCallback):
         if self.ranks > 1 and self.probe.ranks == 1:
             self.probe.samples_of(max(1, sum(self.probe.traffic.sizes)) * self.ranks)
 
-    def on_train_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """The record ends."""
         for handle in self.handles:
             handle.remove()

@@ -59,17 +59,18 @@ class Soundings:
         self.left_at = 0
         self.forward_only = False
 
-    def plan(self, plan: Plan, batch: float) -> dict[str, Every]:
+    def plan(self, plan: Plan, step: int, batch: float) -> dict[str, Every]:
         """When each is due."""
         if self.reference is None:
             return {}
         size = self.samples or batch
-        self.batch = batch
+        self.batch, self.left_at = batch, step
         every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch)}
         if self.reference.parts()[0]:
             every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch)} | every
             cost = gradients(size, PARTS, batch) + products(size, 1 + SIGNS, batch)
             every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False)
+        self.left = self.reference.whole().position() if plan.barrier else None
         every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False)
         return every
 
@@ -165,8 +166,7 @@ class Soundings:
         objective = self.reference.whole()
         here = objective.position()
         left, since, self.left, self.left_at = self.left, self.left_at, here, step
-        if left is None:
-            return []
+        assert left is not None  # noqa: S101 - planned with a share
         found = barrier(objective, left, here, INTERIOR)
         self.spent += forwards(self.samples, INTERIOR + 2, self.batch)
         if not all(map(math.isfinite, (found.height, found.losses[0], found.losses[-1]))):

@@ -227,7 +227,7 @@ class Watch:
             agreed = [batch]
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
-        self.every = self.soundings.plan(self.plan, batch)
+        self.every = self.soundings.plan(self.plan, self.step, batch)
 
     def _unseen(self, loss: Tensor | None) -> None:
         """Say what the first step did not show."""
