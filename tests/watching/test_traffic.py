@@ -169,3 +169,20 @@ def test_samples_and_losses_in_whatever_structure():
     assert samples_in("text") == 0
     assert carried((X, Y)) is None
     assert carried((torch.tensor(1.0), torch.tensor(2.0))) is None
+
+
+@pytest.mark.parametrize(("spread", "methods"), [(1e-3, {"accumulation", "reference"}), (1.0, {"accumulation"})])
+def test_the_reference_is_asked_for_noise_until_the_passes_tell_it(spread, methods):
+    x = torch.ones(64, 1, dtype=torch.float64)
+    noise = spread * torch.randn(400, 64, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02 if spread < 1 else 0.0)
+    with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(x, x + noise[0]), level="full") as probe:
+        for step in range(60):
+            optimizer.zero_grad()
+            for rows in noise[step].chunk(4):
+                (MSE(model(x[:16]), x[:16] + rows) / 4).backward()
+            optimizer.step()
+    late = [found for found in probe.record.of(Noise) if found.step > 40]
+    assert {found.method for found in late} == methods

@@ -96,6 +96,7 @@ class Watch:
         self.every: dict[str, Every] = {}
         self.silent: set[str] = set()
         self.micros: list[tuple[int, int, Tensor]] = []
+        self.free = False  # whether passes or ranks tell the noise
         self.alarmed = False
         self.windows = 0
         self.armed = False
@@ -326,12 +327,14 @@ class Watch:
         if found is None or not sizes or len(set(sizes)) > 1:
             return
         self.micros.append((found[0], sizes[0], found[1]))
-        if len(self.micros) % BETWEEN == 0 and self.rank == 0:
+        if len(self.micros) % BETWEEN == 0:  # on every rank: their sums are the same, and so what is due next
             noise = noise_of(self.micros, self.step, self.ranks, self.work + self.extra)
             del self.micros[:-POOLED]
             if noise is not None:
+                self.free = noise.resolved
                 self.soundings.adopt(noise)
-                self.book.write(noise)
+                if self.rank == 0:
+                    self.book.write(noise)
 
     def _sound(self) -> None:
         if not self.rank_reads:
@@ -339,7 +342,7 @@ class Watch:
         for name, every in self.every.items():
             if name in self.silent or not every.due(self.step - self.book.last_step):
                 continue
-            if name == "noise" and self.micros:
+            if name == "noise" and self.free:
                 continue
             self.traffic.quiet = True
             try:
