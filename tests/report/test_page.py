@@ -73,7 +73,7 @@ def named(**fields) -> Header:
 def test_a_whole_run_has_every_picture(make, whole):
     page = Parsed(report.render(make(whole)))
     plots = [attrs for tag, attrs in page.elements if attrs.get("class") == "plot"]
-    assert len(plots) == 1 + 2 + 6 + 1 + 2 + 1
+    assert len(plots) == 1 + 2 + 6 + 2 + 3 + 2 + 1
     document = json.loads(page.scripts[0])
     assert [root["id"] for root in document["roots"]] == [plot["data-root"] for plot in plots]
 

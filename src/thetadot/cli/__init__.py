@@ -1,4 +1,4 @@
-"""The command: ``thetadot run`` and ``thetadot convert``. One sub-command, one file.
+"""The command: ``thetadot run``, ``convert`` and ``report``. One sub-command, one file.
 
 Errors become one sentence and exit code 2.
 """
@@ -9,13 +9,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from thetadot.cli import convert, run
+from thetadot.cli import convert, report, run
 from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (run, convert)
+COMMANDS = (run, convert, report)
 
 
 class _Parser(argparse.ArgumentParser):

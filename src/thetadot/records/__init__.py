@@ -1,5 +1,6 @@
 """The contract between what measures and what shows: a versioned, append-only record of a run."""
 
+from thetadot.records.follow import Follower
 from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.schema import (
@@ -32,6 +33,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "Equilibrium",
+    "Follower",
     "Header",
     "Layers",
     "Motion",

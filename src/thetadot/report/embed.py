@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bokeh.document import Document
+from bokeh.models import GlyphRenderer
 from bokeh.resources import Resources
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def embed(roots: Sequence[figure]) -> tuple[str, list[str]]:
     """The figures as JSON that is safe inside a script element, and the identifier of each, in order."""
     document = Document()
     for root in roots:
+        for renderer in root.renderers:
+            if isinstance(renderer, GlyphRenderer):  # nothing is selected or muted: copies of glyphs would be a third
+                renderer.nonselection_glyph = renderer.muted_glyph = None
         document.add_root(root)
     content: Any = document.to_json(deferred=False)
     names: dict[str, str] = {}

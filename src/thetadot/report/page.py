@@ -144,7 +144,8 @@ def _keyed(picture: Picture, runs: Sequence[Run]) -> Picture:
     if len(runs) == 1:
         return picture
     marks: Any = {"solid": "line", "dotdash": "dotdash", "dashed": "dashed", "dotted": "dotted"}
-    named = tuple(Key(marks[run.dash()], run.role("ink"), run.name) for run in runs)
+    drawn = {renderer.name for panel in picture.panels for renderer in panel.figure.renderers}
+    named = tuple(Key(marks[run.dash()], run.role("ink"), run.name) for run in runs if run.name in drawn)
     return replace(picture, keys=(*named, *picture.keys))
 
 

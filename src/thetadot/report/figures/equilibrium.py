@@ -71,7 +71,7 @@ def _run(plot: figure, run: Run, entries: Sequence[Equilibrium], shown: tuple[fl
         zones = plot.vstrip(
             x0="x0",
             x1="x1",
-            source=ColumnDataSource({"x0": column(still, "since"), "x1": by_step(still)}),
+            source=ColumnDataSource(_zones(still)),
             fill_alpha=0.08 if run.several else 0.1,
             line_alpha=0,
         )
@@ -104,6 +104,19 @@ def _run(plot: figure, run: Run, entries: Sequence[Equilibrium], shown: tuple[fl
         mark = run.key("diamond" if marker == "diamond" else "dot" if filled else "ring", "blue", MEANINGS[state])
         keys.append(mark)
     return keys
+
+
+def _zones(still: Sequence[Equilibrium]) -> dict[str, list[float]]:
+    """Windows, those that touch made one."""
+    begins: list[float] = []
+    ends: list[float] = []
+    for begin, end in sorted(zip(column(still, "since").tolist(), by_step(still).tolist(), strict=True)):
+        if ends and begin <= ends[-1]:
+            ends[-1] = max(end, ends[-1])
+        elif begin == begin and end == end:  # noqa: PLR0124 - neither is NaN
+            begins.append(begin)
+            ends.append(end)
+    return {"x0": begins, "x1": ends}
 
 
 def _interval(entry: Equilibrium) -> str:

@@ -93,7 +93,7 @@ def axes(height: int, x_range: Range1d | Limits, shown: Limits, *, x_log: bool =
         axis.major_label_text_font = axis.axis_label_text_font = "system-ui, sans-serif"
         axis.minor_tick_in = axis.minor_tick_out = 0
         axis.major_tick_in = 0
-        axis.ticker = LogTicker(mantissas=[1, 2, 5]) if log else BasicTicker(desired_num_ticks=5)
+        axis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=5) if log else BasicTicker(desired_num_ticks=5)
         axis.formatter = _formatter(limits, log=log)
     for grid in plot.grid:
         paint(grid, grid_line_color="grid")
@@ -104,6 +104,8 @@ def _formatter(limits: Any, *, log: bool) -> TickFormatter:
     low, high = limits if log else (max(map(abs, limits)),) * 2
     if low > PLAIN[0] and high < PLAIN[1]:
         return PrintfTickFormatter(format="%.6g")
+    if log and high / low < 1e3:  # within a decade, powers of ten are no labels
+        return PrintfTickFormatter(format="%.2g")
     return LogTickFormatter() if log else BasicTickFormatter(precision=1)
 
 

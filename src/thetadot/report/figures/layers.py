@@ -14,7 +14,7 @@ from bokeh.palettes import Cividis256
 from thetadot.records import Layers, Noise
 from thetadot.report.figures.frame import Timeline, hover
 from thetadot.report.figures.picture import Panel, Picture, Show
-from thetadot.report.names import clean
+from thetadot.report.names import abbreviated, clean
 from thetadot.report.numerals import plain
 from thetadot.report.series import by_step, number, standing
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 MOST_COLUMNS = 100
-SHORTEST, LONGEST = 24, 120
+SHORTEST, LONGEST = 18, 120
 """Letters of a layer's name beside the picture, and in its tooltip."""
 QUANTITIES = (
     ("update", "update / weight", "How much of itself a layer moves in a step"),
@@ -197,8 +197,10 @@ def _labels(plot: figure, names: Sequence[str], pitch: int) -> None:
     rows = len(names)
     at = [rows - place - 0.5 for place in range(rows)]
     plot.yaxis[0].ticker = FixedTicker(ticks=at)
-    plot.yaxis[0].major_label_overrides = {place: clean(name, SHORTEST) for place, name in zip(at, names, strict=True)}
-    plot.yaxis[0].major_label_text_font_size = "11px" if pitch > 12 else "9px"
+    plot.yaxis[0].major_label_overrides = {
+        place: abbreviated(name, SHORTEST) for place, name in zip(at, names, strict=True)
+    }
+    plot.yaxis[0].major_label_text_font_size = "10px" if pitch > 12 else "9px"
     plot.ygrid[0].visible = False
     plot.yaxis[0].major_label_standoff = 2
 

@@ -91,7 +91,7 @@ def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
                 _marks(plot, run, some, marker if known else "triangle", how)
     if any(entry.resolved for entry in entries):
         hows = ", ".join(METHODS[method][1] for method in methods)
-        name = "noise scale" if methods == ["reference"] else f"noise scale, {hows}"
+        name = "noise scale" if run.several or methods == ["reference"] else f"noise scale, {hows}"
         keys += [run.key("dot", "purple", name), run.key("band", "purple", "its uncertainty")]
     if not all(entry.resolved for entry in entries):
         keys.append(run.key("open", "purple", "at least this much: the signal was too small to be told from zero"))
