@@ -143,8 +143,9 @@ def body(names: tuple[str, ...] = LAYERS, *, lr: float = LR, steps: int = STEPS,
         if step % 100 == 0:
             found += [curvature(step, now), noise(step, len(names)), equilibrium(step + 1, rng)]
             t = step / STEPS
-            found += [Regularization(step, 0.02 * math.exp(-t), 0.004, 1.4 + math.exp(-6 * t)),
-                      Barrier(step, max(step - 100, 0), max(0.05 * rng.normal(), 0.0), 0.4, 1.6, 1.5, 0.02)]  # fmt: skip
+            height = max(0.05 * rng.normal(), 0.0)
+            found.append(Regularization(step, 0.02 * math.exp(-t), 0.004, 1.4 + math.exp(-6 * t)))
+            found.append(Barrier(step, max(step - 100, 0), height, 0.4, 1.6, 1.5, 0.02))
         if step % 20 == 0:
             found.append(layers(step, len(names), rng))
     return found

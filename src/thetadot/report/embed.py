@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bokeh.document import Document
-from bokeh.models import GlyphRenderer
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.resources import Resources
 
 if TYPE_CHECKING:

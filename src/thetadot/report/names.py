@@ -7,25 +7,26 @@ LONGEST = 2000
 
 
 def abbreviated(text: str, most: int) -> str:
-    """A dotted name whose first parts are cut to their first letter, as few as it takes; what tells it apart stays.
+    """A dotted name whose first parts are cut to first letter and number, as few as it takes; its end stays.
 
     Example:
-        >>> abbreviated("encoder.layers.11.attention.weight", most=24)
-        'e.l.11.attention.weight'
+        >>> abbreviated("encoder.layers.11.mlp.linear2.weight", most=20)
+        'e.l.11.m.l2.weight'
     """
     parts = clean(text).split(".")
     for place in range(len(parts) - 1):
         if len(".".join(parts)) <= most:
             break
-        parts[place] = parts[place] if parts[place].isdecimal() else parts[place][:1]
+        number = parts[place][len(parts[place].rstrip("0123456789")) :]
+        parts[place] = number if number == parts[place] else parts[place][:1] + number
     return clean(".".join(parts), most)
 
 
 def clean(text: str, most: int = LONGEST) -> str:
-    """One line without control and direction characters, shortened in its middle.
+    r"""One line without control and direction characters, shortened in its middle.
 
     Example:
-        >>> clean("layers.0\\u202eevil"), clean("encoder.layers.11.attention.weight", most=20)
+        >>> clean("layers.0\u202eevil"), clean("encoder.layers.11.attention.weight", most=20)
         ('layers.0�evil', 'encoder.l…ion.weight')
     """
     if len(text) > most:

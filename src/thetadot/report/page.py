@@ -39,7 +39,7 @@ from thetadot.report.summary import summarize
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.report.figures.picture import Picture
+    from thetadot.report.figures.picture import Panel, Picture
     from thetadot.report.runs import Run
 
 MOST_UNREADABLE = 20
@@ -77,6 +77,7 @@ def render(
     sections = _sections(runs)
     pictures = [picture for section in sections for picture in section.pictures]
     panels = [panel for picture in pictures for panel in picture.panels]
+    feet = {id(panel): _foot(panel) for panel in panels}
     document, roots = embed([panel.figure for panel in panels])
     scripts = (script(), _asset("theme.js"), *([_asset("live.js")] if live is not None else []))
     alone = runs[0].record.header.task if len(runs) == 1 else f"{len(runs)} runs"
@@ -90,6 +91,7 @@ def render(
         sections=sections,
         scalings=[table for table in map(scaling, runs) if table is not None],
         root_of={id(panel): root for panel, root in zip(panels, roots, strict=True)},
+        foot_of=feet,
         key=id,
         document=document,
         scripts=scripts,
@@ -147,6 +149,13 @@ def _keyed(picture: Picture, runs: Sequence[Run]) -> Picture:
     drawn = {renderer.name for panel in picture.panels for renderer in panel.figure.renderers}
     named = tuple(Key(marks[run.dash()], run.role("ink"), run.name) for run in runs if run.name in drawn)
     return replace(picture, keys=(*named, *picture.keys))
+
+
+def _foot(panel: Panel) -> str:
+    """The name of the horizontal axis, taken out of the figure: as text of the page it wraps and leaves no specks."""
+    axis: Any = panel.figure.xaxis[0]
+    text, axis.axis_label = str(axis.axis_label or ""), None
+    return text
 
 
 def _asset(name: str) -> str:

@@ -55,8 +55,18 @@
     for (const part of all("[data-of-run]")) part.classList.toggle("off", off.has(Number(part.dataset.ofRun)));
     for (const scale of all("[data-scale]")) scale.hidden = !shown.has(scale.dataset.scale);
   };
-  // printing does not wait for the next frame
-  const redraw = () => { for (const view of views) view.repaint?.(); };
+  // printing waits neither for the next frame nor for a new width: paper gets copies, which scale as images do
+  const copied = () => {
+    for (const plot of all(".plot")) {
+      const made = view(plot);
+      made?.repaint?.();
+      const copy = made?.export?.("png", true)?.canvas;
+      if (!copy) continue;
+      copy.className = "copy";
+      copy.removeAttribute("style");
+      plot.append(copy);
+    }
+  };
   const show = () => {
     const button = document.getElementById("mode");
     button.hidden = false;
@@ -178,8 +188,8 @@
   system.addEventListener("change", show);
 
   let screen = null;
-  addEventListener("beforeprint", () => { screen = page.dataset.mode ?? ""; apply("light"); redraw(); });
-  addEventListener("afterprint", () => { if (screen !== null) { apply(screen || null); screen = null; } });
+  addEventListener("beforeprint", () => { screen = page.dataset.mode ?? ""; apply("light"); copied(); });
+  addEventListener("afterprint", () => { for (const copy of all(".copy")) copy.remove(); if (screen !== null) { apply(screen || null); screen = null; } });
 
   const start = async () => {
     adopt(await embed(document, document.getElementById("document").textContent));

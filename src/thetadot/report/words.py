@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,8 +56,9 @@ def verdict(record: Record) -> str:
 
 def last_step(record: Record) -> int:
     """The last step that the record knows of."""
-    kinds = (Motion, Epoch, End) if record.header.watched is None else (Motion, Epoch, End, *_MEASURED)
-    return max((entry.step for kind in kinds for entry in record.of(kind)[-1:]), default=0)
+    kinds: tuple[Any, ...] = (Motion, Epoch, End) if record.header.watched is None else (Motion, Epoch, End, *_MEASURED)
+    last: list[int] = [entry.step for kind in kinds for entry in record.of(kind)[-1:]]
+    return max(last, default=0)
 
 
 _MEASURED = (Curvature, Noise, Layers, Equilibrium)

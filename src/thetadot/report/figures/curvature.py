@@ -44,7 +44,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         for seen, role, marker in ((False, "blue", "circle"), (True, "purple", "diamond")):
             keys += _group(plot, run, [e for e in entries if e.preconditioned is seen], role, marker, floor)
     below = losses.beneath(runs, timeline)
-    seen = " as the optimizer sees it" if any(entry.preconditioned for entry in every) else ""
+    eyes = " as the optimizer sees it" if any(entry.preconditioned for entry in every) else ""
     return Picture(
         name="curvature",
         heading="How sharply the landscape curves, against what the step can bear",
@@ -52,7 +52,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         f"than it left: the loss grows. Below the limit a step is safe. {FACTORS}",
         says=tuple(words.curvature(found[run.index]) for run in runs),
         panels=(
-            Panel(f"Largest curvature of the loss{seen}", "λmax, in loss per parameter²", plot),
+            Panel(f"Largest curvature of the loss{eyes}", "λmax, in loss per parameter²", plot),
             *([below] if below is not None else []),
         ),
         keys=(*merged(keys), *timeline.keys),

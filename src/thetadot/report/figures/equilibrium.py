@@ -53,7 +53,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         "only jitters about one place. Away from it the motion still goes downhill or drifts. Where the zone is "
         "shaded, the windows were stationary: more steps at these settings bring nothing, a smaller step would. "
         "Ratios far outside are drawn at the edge.",
-        says=tuple(_says(run, found[run.index]) for run in runs),
+        says=tuple(_says(found[run.index]) for run in runs),
         panels=(Panel("Fluctuation-dissipation ratio", "1 once stationary", plot),),
         keys=(
             Key("dashed", "green", "balance"),
@@ -124,7 +124,7 @@ def _interval(entry: Equilibrium) -> str:
     return f"{plain(entry.ratio)} ({plain(entry.low)} to {plain(entry.high)})" if known else plain(entry.ratio)
 
 
-def _says(run: Run, entries: Sequence[Equilibrium]) -> str:
+def _says(entries: Sequence[Equilibrium]) -> str:
     if not entries:
         return ""
     last = entries[-1]

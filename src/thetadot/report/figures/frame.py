@@ -109,9 +109,7 @@ def _formatter(limits: Any, *, log: bool) -> TickFormatter:
     return LogTickFormatter() if log else BasicTickFormatter(precision=1)
 
 
-def hover(
-    plot: figure, run: Run, renderer: Any, rows: Sequence[tuple[str, str]], *, along: bool = False, dimension: str = "v"
-) -> None:
+def hover(plot: figure, run: Run, renderer: Any, rows: Sequence[tuple[str, str]], *, along: bool = False) -> None:
     """Tooltips on one renderer. ``along`` answers for the nearest step, otherwise the pointer must be on a mark."""
     fields: Any = {token.split("{")[0]: "printf" for _, token in rows if "{%" in token}
     plot.add_tools(
@@ -119,7 +117,7 @@ def hover(
             renderers=[renderer],
             tooltips=[("run", "$name"), *rows] if run.several else list(rows),
             formatters=fields,
-            mode=f"{dimension}line" if along else "mouse",
+            mode="vline" if along else "mouse",
             line_policy="nearest",
             point_policy="snap_to_data",
             attachment="horizontal",
@@ -192,14 +190,18 @@ class Timeline:
         self._cursor = Span(dimension="height", line_dash="dotted", line_width=1)
         paint(self._cursor, line_color="soft")
 
-    def axes(self, height: int, shown: Limits, *, log: bool = False, label: str = "step") -> figure:
-        """An empty figure along the steps."""
+    def axes(
+        self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: Run | None = None
+    ) -> figure:
+        """An empty figure along the steps; with the rollbacks of one run only, if it is only of that."""
         plot = axes(height, self.range, shown, y_log=log)
         plot.xaxis[0].formatter = NumeralTickFormatter(format="0,0")
         plot.xaxis[0].axis_label = label
         plot.add_tools(CrosshairTool(overlay=self._cursor, dimensions="height"))
         for run, steps in self.rollbacks:
+            if only not in (None, run):
+                continue
             marks = plot.vspan(x="x", source=ColumnDataSource({"x": steps}), line_width=1.5, line_dash="dashed")
             paint(marks.glyph, line_color="red")
-            run.own(marks)
+            marks.tags = [{"run": run.index}]
         return plot

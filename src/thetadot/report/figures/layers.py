@@ -65,8 +65,8 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     return Picture(
         name="layers",
         heading="Layer by layer: who moves, who is still, who is noisy",
-        reading="Each row is a layer, from the first at the top; each colour a factor, not an amount. A dark row hardly "
-        "learns; a bright one moves fast. Rows of one colour mean that the learning rate suits all. "
+        reading="Each row is a layer, from the first at the top; each colour a factor, not an amount. A dark row "
+        "hardly learns; a bright one moves fast. Rows of one colour mean that the learning rate suits all. "
         "Usual is an update of about a thousandth of the weight a step. Empty cells had no gradient.",
         says=tuple(_says(*sheets[run.index]) if run.index in sheets else "" for run in runs),
         panels=tuple(panels),
@@ -171,7 +171,7 @@ def _panel(
 ) -> Panel:  # fmt: skip
     rows = len(names)
     pitch = 22 if rows <= 20 else 15 if rows <= 60 else 11
-    plot = timeline.axes(pitch * rows + 60, (0.0, float(rows)))
+    plot = timeline.axes(pitch * rows + 60, (0.0, float(rows)), only=run)
     _labels(plot, names, pitch)
     for name, sheet in found.items():
         if name not in ends:
@@ -183,9 +183,9 @@ def _panel(
             "layer": [clean(each, LONGEST) for each in names],
         })  # fmt: skip
         mapper = LogColorMapper(palette=Cividis256, low=low, high=high, nan_color="rgba(0,0,0,0)")
-        image = plot.image(
-            image="image", y="y", source=source, x=sheet.start, dw=sheet.end - sheet.start, dh=0.94, color_mapper=mapper
-        )
+        width = sheet.end - sheet.start
+        image = plot.image(image="image", y="y", source=source, x=sheet.start, dw=width, dh=1)
+        image.glyph.color_mapper = mapper
         image.visible = name == first
         label = next(label for key, label, _ in QUANTITIES if key == name)
         hover(plot, run, run.own(image, show=name), [("layer", "@layer"), ("step", "$x{0,0}"), (label, "@image{%.3g}")])
@@ -197,9 +197,8 @@ def _labels(plot: figure, names: Sequence[str], pitch: int) -> None:
     rows = len(names)
     at = [rows - place - 0.5 for place in range(rows)]
     plot.yaxis[0].ticker = FixedTicker(ticks=at)
-    plot.yaxis[0].major_label_overrides = {
-        place: abbreviated(name, SHORTEST) for place, name in zip(at, names, strict=True)
-    }
+    shown = [abbreviated(name, SHORTEST) for name in names]
+    plot.yaxis[0].major_label_overrides = dict(zip(at, shown, strict=True))
     plot.yaxis[0].major_label_text_font_size = "10px" if pitch > 12 else "9px"
     plot.ygrid[0].visible = False
     plot.yaxis[0].major_label_standoff = 2
