@@ -11,6 +11,8 @@ from thetadot.errors import ThetadotError, require
 if TYPE_CHECKING:
     import argparse
 
+    from thetadot.records import Record
+
 NAME = "report"
 HELP = "Draw recorded runs as one page: a file that needs no network, or live in the browser while they go on."
 EPILOG = """examples:
@@ -65,7 +67,7 @@ def _write(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ThetadotError(f"{place} cannot be written ({reason}). Name another file with --out.") from error
-    _warn(unreadable + [f"{r.path}: {len(r.damage)} damaged lines were left out" for r in records if r.damage])
+    _warn(unreadable + [_damaged(record) for record in records if record.damage])
     print(place)
     return 0
 
@@ -92,6 +94,11 @@ def _serve(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print()
     return 0
+
+
+def _damaged(record: Record) -> str:
+    many = len(record.damage)
+    return f"{record.path}: {many} damaged {'line was' if many == 1 else 'lines were'} left out"
 
 
 def _warn(sentences: list[str]) -> None:

@@ -151,7 +151,12 @@
       throw error;
     }
     const kept = habits();
+    const past = views[0]?.model.document;
     for (const old of views) old.remove();
+    if (past) {
+      past.clear();
+      Bokeh.documents.splice(Bokeh.documents.indexOf(past), 1);
+    }
     document.querySelector("main").replaceWith(main);
     document.querySelector("header").replaceWith(document.adoptNode(fresh.querySelector("header")));
     coming.remove();

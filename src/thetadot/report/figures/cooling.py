@@ -32,7 +32,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         for role, width, alpha, text, name, xy in lines:
             line = trace(plot, run, thin(*xy), role, width=width, alpha=alpha if run.several else 1.0)
             hover(plot, run, line, [("step", "@x{0,0}"), (name, "@y{%.3g}")], along=True)
-            keys.append(run.key("thin" if width < 2 else "line", role, text))
+            keys.append(run.key("thin" if run.several and width < 2 else "line", role, text))
     schedule = _schedule([run for run, _ in drawn], timeline)
     return Picture(
         name="temperature",
