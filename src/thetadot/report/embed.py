@@ -31,7 +31,9 @@ def embed(roots: Sequence[figure]) -> tuple[str, list[str]]:
         for renderer in root.renderers:
             if isinstance(renderer, GlyphRenderer):  # nothing is selected or muted: copies of glyphs would be a third
                 renderer.nonselection_glyph = renderer.muted_glyph = None
-        document.add_root(root)
+    with document.models.freeze():  # each root by itself would have all models counted anew
+        for root in roots:
+            document.add_root(root)
     content: Any = document.to_json(deferred=False)
     names: dict[str, str] = {}
     _renumber(content, names)

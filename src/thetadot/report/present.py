@@ -30,7 +30,7 @@ class Present:
         highest_lr: lr·limit/sharpness, above which the step is unstable at the sharpness measured then.
     """
 
-    step: float
+    step: int
     lr: float
     batch: float
     family: Family
@@ -46,7 +46,7 @@ def present(record: Record) -> Present | None:
     highest = max(motion.lr for motion in motions)
     now = next(motion for motion in reversed(motions) if motion.lr >= highest / 2)
     return Present(
-        number(now.step),
+        now.step,
         number(now.lr),
         number(now.batch_size),
         family(record),

@@ -26,7 +26,7 @@ from bokeh.plotting import figure
 from thetadot.records import Barrier, Curvature, Epoch, Equilibrium, Layers, Motion, Noise, Regularization, Rollback
 from thetadot.report.figures.picture import Key
 from thetadot.report.palette import paint
-from thetadot.report.series import Array, column
+from thetadot.report.series import LARGEST, Array, column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def spread(*values: Array | Sequence[float], log: bool = False, zero: bool = Fal
     every = np.concatenate([np.asarray(value, dtype=np.float64) for value in values])
     every = every[np.isfinite(every)]
     if log:
-        every = every[every > 0]
+        every = every[every > 1 / LARGEST]
         low, high = (float(every.min()), float(every.max())) if len(every) else (0.1, 10.0)
         air = max((high / low) ** 0.08, 1.25)
         return low / air, high * air

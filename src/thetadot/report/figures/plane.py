@@ -15,6 +15,7 @@ from thetadot.report.numerals import plain
 from thetadot.report.palette import paint
 from thetadot.report.present import Present, present
 from thetadot.report.runs import Run, merged
+from thetadot.report.series import number
 from thetadot.verdicts.scaling import RULES, Rule
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     for run, now, rule, x, y in curves:
         keys += _curve(plot, run, rule, now, x, y)
     for run, now in here:
-        source = ColumnDataSource({"x": [now.batch], "y": [now.lr], "step": [now.step]})
+        source = ColumnDataSource({"x": [now.batch], "y": [now.lr], "step": [number(now.step)]})
         mark = dots(plot, run, source, "ink", size=13)
         hover(plot, run, mark, [("batch size", "@x{0,0}"), ("learning rate", "@y{%.4g}"), ("at step", "@step{0,0}")])
         keys.append(run.key("dot", "ink", "where the run is"))
@@ -132,7 +133,7 @@ def _critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) 
 
 def says(now: Present) -> str:
     """Where the run is, against both boundaries."""
-    text = f"At step {plain(int(now.step))} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}"
+    text = f"At step {plain(now.step)} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}"
     if now.highest_lr is None:
         return f"{text}; no limit was measured, so nothing is vetoed."
     share = now.lr / now.highest_lr
