@@ -66,9 +66,7 @@ def test_a_watched_run_has_every_picture_and_no_empty_section(run):
 def test_every_kind_is_optional_and_may_stand_alone(small, kind):
     rest = tuple(entry for entry in small.entries if not isinstance(entry, kind))
     assert "not recorded" not in report.render(Record(small.header, rest))
-    alone = small.of(kind)
-    assert report.render(Record(small.header, alone))
-    assert report.render(Record(small.header, alone[:1]))
+    assert report.render(Record(small.header, small.of(kind)[:1]))
 
 
 def test_a_record_with_a_header_only_has_a_page(small):
@@ -77,7 +75,7 @@ def test_a_record_with_a_header_only_has_a_page(small):
     assert "was watched over 0 steps" in Parsed(page).words
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, 1e-320, 1e308, -1e308])
+@pytest.mark.parametrize("value", [-1.0, 1e-320, 1e308])
 def test_extreme_numbers_render(small, value):
     kinds = (Motion, Curvature, Noise, Layers, Equilibrium, Regularization, Barrier)
 
