@@ -126,6 +126,29 @@ def test_buttons_choose_what_the_layers_show(quiet, tmp_path, alone):
     assert quiet.run("[...document.querySelectorAll('[data-scale]')].filter((s) => !s.hidden).length") == 1
 
 
+TOOLTIPS = """(() => {
+  const inside = (root) => [...root.querySelectorAll("*")].flatMap(
+    (each) => [each, ...(each.shadowRoot ? inside(each.shadowRoot) : [])]);
+  return inside(document).filter((each) => each.tagName === "DIV" && /Tooltip/.test(each.className))
+    .map((each) => each.shadowRoot.textContent + (each.shadowRoot.querySelector("img") ? "IMG" : ""));
+})()"""
+
+
+def test_a_tooltip_shows_hostile_names_as_text(quiet, tmp_path, three):
+    show(quiet, tmp_path, three)
+    place = "document.querySelectorAll('[data-key=layers-2]')[0].getBoundingClientRect()"
+    quiet.run("document.querySelector('[data-key=layers-2]').scrollIntoView({block: 'center', behavior: 'instant'})")
+    for share in (0.3, 0.4):  # the second of three rows, of the run with the hostile folder
+        x = quiet.run(f"{place}.left + 0.6 * {place}.width")
+        y = quiet.run(f"{place}.top + {share} * {place}.height")
+        quiet.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    quiet.wait(f"({TOOLTIPS}).some((text) => text.includes('onerror'))")
+    seen = " ".join(quiet.run(TOOLTIPS))
+    assert "<img src=x onerror" in seen, "as text"
+    assert "{safe}" in seen, "and no template"
+    assert "IMG" not in seen
+
+
 def test_dark_mode_repaints_and_reset_undoes_a_zoom(quiet, tmp_path, alone):
     show(quiet, tmp_path, alone, "#light")
     painted = MODEL.format("loss-1") + ".background_fill_color"
