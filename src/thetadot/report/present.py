@@ -12,6 +12,8 @@ from thetadot.report.series import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.verdicts import Rule
+
 Family = Literal["sgd", "adaptive"]
 ADAPTIVE = ("adam", "rmsprop", "adagrad", "adafactor", "lamb", "lion", "sign", "amos", "radam", "nadam", "adadelta")
 
@@ -24,7 +26,7 @@ class Present:
 
     Attributes:
         step: when: the last one at which lr was at least half its highest, so that it is not the end of an annealing.
-        lr, batch: the settings then.
+        lr, batch, momentum: the settings then.
         family: which scaling rules were made for this optimizer.
         noise: the last noise measurement up to then, or else the first.
         highest_lr: lr·limit/sharpness, above which the step is unstable at the sharpness measured then.
@@ -36,6 +38,12 @@ class Present:
     family: Family
     noise: Noise | None
     highest_lr: float | None
+    momentum: float | None = None
+
+    def lr_at(self, rule: Rule, batch: float) -> float | None:
+        """What a rule makes of the learning rate at another batch size; None where it tells none."""
+        scale = self.noise.noise_scale if self.noise is not None and self.noise.resolved else None
+        return rule.lr(self.lr, self.batch, batch, scale, momentum=self.momentum)
 
 
 def present(record: Record) -> Present | None:
@@ -52,6 +60,7 @@ def present(record: Record) -> Present | None:
         family(record),
         _last([entry for entry in standing(record, Noise)[0] if number(entry.noise_scale) > 0], now.step),
         _highest_lr(record, motions, now.step),
+        momentum if 0 <= (momentum := number(now.momentum)) < 1 else None,
     )
 
 

@@ -36,6 +36,5 @@ def scaling(run: Run) -> Scaling | None:
 
 
 def _cell(rule: Rule, now: Present, batch: float) -> tuple[str, bool]:
-    scale = now.noise.noise_scale if now.noise is not None and now.noise.resolved else None
-    lr = rule.lr(now.lr, now.batch, batch, scale)
+    lr = now.lr_at(rule, batch)
     return plain(lr), lr is not None and now.highest_lr is not None and lr > now.highest_lr

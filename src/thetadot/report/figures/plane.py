@@ -80,9 +80,8 @@ def picture(runs: Sequence[Run]) -> Picture | None:
 
 def curve(rule: Rule, now: Present) -> tuple[Array, Array]:
     """A rule's learning rates along batch sizes, where it tells any and they are not beyond the picture."""
-    scale = now.noise.noise_scale if now.noise is not None and now.noise.resolved else None
     batches = np.geomspace(max(now.batch / FURTHEST, 1.0), now.batch * FURTHEST, 49)
-    found = [rule.lr(now.lr, now.batch, float(batch), scale) for batch in batches]
+    found = [now.lr_at(rule, float(batch)) for batch in batches]
     y = np.array([lr if lr is not None and _near(lr, now.lr) else math.nan for lr in found], dtype=np.float64)
     return batches[np.isfinite(y)], y[np.isfinite(y)]
 
