@@ -24,7 +24,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     every = [entry for entries in found.values() for entry in entries]
     if not every:
         return None
-    plot = timeline.axes(240, spread(column(every, "height"), zero=True))
+    # a hundredth of the loss: hills that are none must not fill the picture
+    least = 0.01 * float(np.nanmax(np.abs(column(every, "start_loss"))))
+    plot = timeline.axes(240, spread(column(every, "height"), [least], zero=True))
     keys: list[Key] = []
     for run in runs:
         entries = found[run.index]
