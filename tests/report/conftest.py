@@ -200,6 +200,15 @@ def whole() -> list[Entry]:
     return body()
 
 
+def put(folder: Path, head: Header, entries: Sequence[Entry]) -> Record:
+    """Write a record into a folder, and read it back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Writer(folder / "record.jsonl") as writer:
+        for entry in (head, *entries):
+            writer.write(entry)
+    return records.read(folder)
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Record]:
     """Write entries with the real writer, and read them back."""

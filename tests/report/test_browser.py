@@ -1,32 +1,215 @@
-"""A browser draws the page and complains about nothing."""
+"""A browser draws the page, its controls work, and nothing complains."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
+import threading
 
 import pytest
 
 from thetadot import report
+from thetadot.records import Writer
+from thetadot.report.serve import Server, Watch
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from . import chromium, conftest, watched
+
+pytestmark = pytest.mark.skipif(chromium.CHROMIUM is None, reason="no chromium")
+
+DRAWN = """[...document.querySelectorAll(".plot")].map((plot) => {
+  const canvases = (root) => [...root.querySelectorAll("*")].flatMap(
+    (each) => [...(each.tagName === "CANVAS" ? [each] : []), ...(each.shadowRoot ? canvases(each.shadowRoot) : [])]);
+  const drawn = canvases(plot).find((canvas) => canvas.width && canvas.height);
+  if (!drawn) return 0;
+  const copy = Object.assign(document.createElement("canvas"), { width: drawn.width, height: drawn.height });
+  const pen = copy.getContext("2d", { willReadFrequently: true });
+  pen.drawImage(drawn, 0, 0);
+  return new Set(new Uint32Array(pen.getImageData(0, 0, copy.width, copy.height).data.buffer)).size;
+})"""
+"""How many colours each plot has: an empty one has fewer than a handful."""
+MODEL = 'Bokeh.documents.at(-1).get_model_by_id(document.querySelector("[data-key={}]").dataset.root)'
+VISIBLE = "[...document.querySelectorAll('.plot')].filter((plot) => plot.offsetHeight).length"
+SEEN = MODEL + ".renderers.filter((each) => each.visible).length"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with chromium.browser(tmp_path_factory.mktemp("browser") / "profile") as opened:
+        opened.size(1080)
+        yield opened
+
+
+@pytest.fixture
+def quiet(tab):
+    tab.spoken.clear()
+    yield tab
+    assert tab.spoken == []
+
+
+def show(tab, place, page, mode=""):
+    file = place / "page.html"
+    file.write_text(page, "utf-8")
+    tab.go(f"{file.as_uri()}{mode}")
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_every_picture_is_drawn_and_the_console_is_silent(make, whole, tmp_path, mode):
-    make(whole)
-    page = report.write(tmp_path)
-    seen = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         f"--user-data-dir={tmp_path / 'profile'}",
-         "--dump-dom", "--virtual-time-budget=8000", "--enable-logging=stderr", "--v=0", f"{page.as_uri()}#{mode}"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    plots = re.findall(r'<div class="plot"[^>]*>(.{0,40})', seen.stdout)
-    assert len(plots) == 13
-    assert all("bk-Figure" in inside for inside in plots), "a plot without a drawing"
-    assert f'data-mode="{mode}"' in seen.stdout
-    spoken = [line for line in seen.stderr.splitlines() if "CONSOLE" in line and "document idle" not in line]
-    assert spoken == []
+def test_every_picture_is_drawn_and_the_console_is_silent(quiet, make, whole, tmp_path, mode):
+    show(quiet, tmp_path, report.render(make(whole)), f"#{mode}")
+    quiet.wait(f"({DRAWN}).every((colours) => colours > 4)")
+    assert len(quiet.run(DRAWN)) == 17
+    assert quiet.run("document.documentElement.dataset.mode") == mode
+    background = quiet.run("getComputedStyle(document.body).backgroundColor")
+    assert background == {"light": "rgb(245, 246, 248)", "dark": "rgb(14, 17, 22)"}[mode]
+
+
+def test_a_watched_run_with_hostile_names_is_drawn_and_fits_a_phone(quiet, tmp_path):
+    record = conftest.put(tmp_path / "run", watched.header(watched.HOSTILE), [*watched.body(every=20), watched.end()])
+    quiet.size(360)
+    show(quiet, tmp_path, report.render(record))
+    quiet.wait(f"({DRAWN}).every((colours) => colours > 4)")
+    assert quiet.run("document.documentElement.scrollWidth") <= 360
+    assert quiet.run("document.querySelectorAll('img, iframe, object').length") == 0
+    quiet.size(1080)
+
+
+FEW = ("embedding", watched.HOSTILE, "head")
+HOSTILE_FOLDER = watched.HOSTILE.replace("/", "_")
+
+
+def several(place, names=("slow", HOSTILE_FOLDER, "fast")):
+    return [
+        conftest.put(place / name, watched.header(layers=FEW), watched.body(FEW, lr=0.02 * (1 + at), every=20))
+        for at, name in enumerate(names)
+    ]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    return report.render(several(tmp_path_factory.mktemp("three")))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return report.render(several(tmp_path_factory.mktemp("one"), ["alone"]))
+
+
+def test_a_run_is_hidden_in_all_pictures_by_its_box(quiet, tmp_path, three):
+    show(quiet, tmp_path, three)
+    for key in ("loss-1", "curvature-1", "noise-1", "plane-1"):
+        whole = quiet.run(SEEN.format(key))
+        quiet.run("document.getElementById('run-1').click()")
+        assert 0 < quiet.run(SEEN.format(key)) < whole
+        quiet.run("document.getElementById('run-1').click()")
+        assert quiet.run(SEEN.format(key)) == whole
+    quiet.run("document.getElementById('runs-none').click()")
+    assert quiet.run(SEEN.format("loss-1")) == 0
+    assert quiet.run("[...document.querySelectorAll('.panel[data-of-run]')].every((p) => !p.offsetHeight)")
+
+
+def test_the_keyboard_reaches_and_turns_a_box_and_focus_is_seen(quiet, tmp_path, three):
+    show(quiet, tmp_path, three)
+    quiet.run("document.getElementById('runs-none').focus()")
+    quiet.key("Tab", 9)
+    assert quiet.run("document.activeElement.id") == "run-0"
+    assert quiet.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    before = quiet.run(SEEN.format("loss-1"))
+    quiet.key(" ", 32, " ")
+    assert not quiet.run("document.activeElement.checked")
+    assert quiet.run(SEEN.format("loss-1")) < before
+
+
+def test_buttons_choose_what_the_layers_show(quiet, tmp_path, alone):
+    show(quiet, tmp_path, alone)
+    shown = MODEL.format("layers-1") + ".renderers.map((each) => each.visible)"
+    assert quiet.run(shown) == [True, False, False]
+    quiet.run("document.getElementById('layers-noise').click()")
+    assert quiet.run(shown) == [False, False, True]
+    assert quiet.run("[...document.querySelectorAll('[data-scale]')].filter((s) => !s.hidden).length") == 1
+
+
+TOOLTIPS = """(() => {
+  const inside = (root) => [...root.querySelectorAll("*")].flatMap(
+    (each) => [each, ...(each.shadowRoot ? inside(each.shadowRoot) : [])]);
+  return inside(document).filter((each) => each.tagName === "DIV" && /Tooltip/.test(each.className))
+    .map((each) => each.shadowRoot.textContent + (each.shadowRoot.querySelector("img") ? "IMG" : ""));
+})()"""
+
+
+def test_a_tooltip_shows_hostile_names_as_text(quiet, tmp_path, three):
+    show(quiet, tmp_path, three)
+    place = "document.querySelectorAll('[data-key=layers-2]')[0].getBoundingClientRect()"
+    quiet.run("document.querySelector('[data-key=layers-2]').scrollIntoView({block: 'center', behavior: 'instant'})")
+    for share in (0.3, 0.4):  # the second of three rows, of the run with the hostile folder
+        x = quiet.run(f"{place}.left + 0.6 * {place}.width")
+        y = quiet.run(f"{place}.top + {share} * {place}.height")
+        quiet.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    quiet.wait(f"({TOOLTIPS}).some((text) => text.includes('onerror'))")
+    seen = " ".join(quiet.run(TOOLTIPS))
+    assert "<img src=x onerror" in seen, "as text"
+    assert "{safe}" in seen, "and no template"
+    assert "IMG" not in seen
+
+
+def test_dark_mode_repaints_and_reset_undoes_a_zoom(quiet, tmp_path, alone):
+    show(quiet, tmp_path, alone, "#light")
+    painted = MODEL.format("loss-1") + ".background_fill_color"
+    before = quiet.run(painted)
+    quiet.run("document.getElementById('mode').click()")
+    assert quiet.run(painted) != before
+    begun = quiet.run(MODEL.format("loss-1") + ".x_range.start")
+    quiet.run(MODEL.format("loss-1") + ".x_range.setv({start: 100, end: 300}), 0")
+    assert quiet.run(MODEL.format("curvature-1") + ".x_range.start") == 100, "steps are one axis"
+    quiet.run("document.getElementById('loss-reset').click()")
+    assert quiet.run(MODEL.format("loss-1") + ".x_range.start") == begun
+    quiet.run("localStorage.clear()")
+
+
+def test_paper_gets_every_picture_within_its_width(quiet, tmp_path, alone):
+    show(quiet, tmp_path, alone, "#dark")
+    quiet.run("dispatchEvent(new Event('beforeprint'))")
+    quiet.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        quiet.size(700)
+        assert quiet.run(
+            "[...document.querySelectorAll('.plot')].every((p) => p.querySelector('canvas.copy').offsetWidth > 100"
+            " && p.querySelector('canvas.copy').offsetWidth <= p.offsetWidth)"
+        )
+        assert quiet.run("getComputedStyle(document.querySelector('button')).display") == "none"
+        assert quiet.run("document.documentElement.dataset.mode") == "light"
+    finally:
+        quiet.call("Emulation.setEmulatedMedia", media="")
+        quiet.size(1080)
+        quiet.run("dispatchEvent(new Event('afterprint'))")
+    assert quiet.run("document.querySelectorAll('canvas.copy').length") == 0
+    assert quiet.run("document.documentElement.dataset.mode") == "dark"
+    assert re.match(rb"%PDF-", quiet.pdf())
+
+
+def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, tmp_path):
+    runs = several(tmp_path, ("slow", HOSTILE_FOLDER))
+    with Server(Watch([record.path for record in runs])) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        quiet.go(server.address)
+        quiet.wait("document.getElementById('live').textContent === 'live'")
+        assert "watched over 1,980 steps" in quiet.run("document.querySelector('.runs').textContent")
+        quiet.run("document.getElementById('run-1').click()")
+        quiet.run("document.getElementById('layers-gradient').click()")
+        quiet.run("document.querySelector('[data-key=quantities]').open = true")
+        quiet.run(MODEL.format("noise-1") + ".y_range.setv({start: 30, end: 60}), 0")
+        quiet.run("scrollTo({top: 900, behavior: 'instant'})")
+        hidden = quiet.run(SEEN.format("loss-1"))
+        with Writer(runs[0].path, runs[0].path.stat().st_size) as writer:
+            writer.write(watched.end(5000))
+        quiet.wait("document.querySelector('.runs').textContent.includes('watched over 5,000 steps')")
+        quiet.wait(f"({DRAWN}).filter((colours) => colours > 4).length === {VISIBLE}")
+        assert quiet.run("document.getElementById('run-1').checked") is False
+        assert quiet.run("document.getElementById('run-0').checked") is True
+        assert quiet.run(SEEN.format("loss-1")) == hidden
+        assert quiet.run("document.getElementById('layers-gradient').getAttribute('aria-pressed')") == "true"
+        assert quiet.run("document.querySelector('[data-key=quantities]').open")
+        assert quiet.run(MODEL.format("noise-1") + ".y_range.start") == 30
+        assert quiet.run("scrollY") == 900
+        assert quiet.run("Bokeh.documents.length") == 1, "older documents are let go"
+        server.shutdown()
+    quiet.wait("document.getElementById('live').classList.contains('lost')")
+    assert all("ERR_CONNECTION_REFUSED" in said for said in quiet.spoken)
+    quiet.spoken.clear()

@@ -1,6 +1,7 @@
 """The contract between what measures and what shows: a versioned, append-only record of a run."""
 
 from thetadot.records.export import export
+from thetadot.records.follow import Follower
 from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.schema import (
@@ -35,6 +36,7 @@ __all__ = [
     "Entry",
     "Epoch",
     "Equilibrium",
+    "Follower",
     "Header",
     "Layers",
     "Motion",

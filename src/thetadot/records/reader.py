@@ -14,7 +14,7 @@ from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
 from thetadot.records.table import frame, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     import pandas as pd
@@ -121,12 +121,12 @@ def _header(line: bytes | None, file: Path) -> Header:
     raise DamagedFile(f"{file} does not begin with a {SCHEMA} header. Pass the record.jsonl of a thetadot run.")
 
 
-def _entries(lines: Iterator[bytes | None]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+def _entries(lines: Iterable[bytes | None], start: int = 2) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
     """The entries after the header, and what is wrong with the lines that are none."""
     decoder = msgspec.json.Decoder(Entry)
     entries: list[Entry] = []
     damage: list[str] = []
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(lines, start):
         if line is None:
             damage.append(f"line {number}: longer than {LONGEST_LINE} bytes")
             continue

@@ -1,5 +1,6 @@
-"""A run record as one page: a pure function of the record, which needs neither torch nor a network."""
+"""The report: one self-contained page about a record or several, without a network."""
 
-from thetadot.report.page import render, write
+from thetadot.report.files import put, write
+from thetadot.report.page import render
 
-__all__ = ["render", "write"]
+__all__ = ["put", "render", "write"]

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bokeh.document import Document
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.resources import Resources
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ def embed(roots: Sequence[figure]) -> tuple[str, list[str]]:
     """The figures as JSON that is safe inside a script element, and the identifier of each, in order."""
     document = Document()
     for root in roots:
-        document.add_root(root)
+        for renderer in root.renderers:
+            if isinstance(renderer, GlyphRenderer):  # nothing is selected or muted: copies of glyphs would be a third
+                renderer.nonselection_glyph = renderer.muted_glyph = None
+    with document.models.freeze():  # each root by itself would have all models counted anew
+        for root in roots:
+            document.add_root(root)
     content: Any = document.to_json(deferred=False)
     names: dict[str, str] = {}
     _renumber(content, names)

@@ -1,144 +1,161 @@
-"""The page: pictures, words and numbers of a record set into one self-contained HTML text."""
+"""The page: pictures, words and numbers of records set into one self-contained HTML text."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import shlex
-import tempfile
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from thetadot.records import Choice, Rollback, read
-from thetadot.report import words
+from thetadot.records import Record
 from thetadot.report.embed import embed, script
-from thetadot.report.figures import curvature, losses, noise, portrait, settings, trials
+from thetadot.report.figures import (
+    barriers,
+    cooling,
+    critical,
+    curvature,
+    equilibrium,
+    ladder,
+    layers,
+    losses,
+    noise,
+    plane,
+    portrait,
+    regularization,
+    settings,
+    trials,
+)
 from thetadot.report.figures.frame import Timeline
-from thetadot.report.numerals import plain
-from thetadot.report.palette import DARK, LIGHT, RAMP
-from thetadot.report.tiles import SOURCES, facts, tiles
+from thetadot.report.figures.picture import Key
+from thetadot.report.names import clean
+from thetadot.report.palette import DARK, LIGHT, RAMP, SCALE
+from thetadot.report.runs import line_up
+from thetadot.report.scaling import scaling
+from thetadot.report.summary import summarize
 
 if TYPE_CHECKING:
-    from thetadot.records import Record
-    from thetadot.report.figures.picture import Picture
+    from collections.abc import Sequence
 
-MOST_DAMAGE = 20
-MOST_ROWS = 200
+    from thetadot.report.figures.picture import Panel, Picture
+    from thetadot.report.runs import Run
+
+MOST_UNREADABLE = 20
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page: its pictures, or what to say when the record has none."""
+    """One part of the page: its pictures, or what to say when the records have none; it vanishes without either."""
 
     name: str
     title: str
     pictures: tuple[Picture, ...]
-    silent: str
+    silent: str = ""
 
 
-def render(record: Record, title: str | None = None) -> str:
-    """The page of a run, finished or not.
+def render(
+    records: Record | Sequence[Record],
+    title: str | None = None,
+    *,
+    unreadable: Sequence[str] = (),
+    live: str | None = None,
+) -> str:
+    """The page of one run or of several over one another, finished or not.
 
     Args:
-        record: what :func:`thetadot.records.read` returned.
-        title: heading of the page; the task's name where it is None.
+        records: what :func:`thetadot.records.read` returned, once or several times.
+        title: heading of the page; the task's name, or the number of runs, where it is None.
+        unreadable: a sentence for each record that could not be read, to be said at the top.
+        live: a stamp of the records' state; the page then asks its server for news. None: the page asks nobody.
+
+    Raises:
+        InadmissibleValue: no record, or more than colours and line styles tell apart.
     """
-    sections = _sections(record)
+    runs = line_up([records] if isinstance(records, Record) else records)
+    sections = _sections(runs)
     pictures = [picture for section in sections for picture in section.pictures]
     panels = [panel for picture in pictures for panel in picture.panels]
+    feet = {id(panel): _foot(panel) for panel in panels}
     document, roots = embed([panel.figure for panel in panels])
-    scripts = (script(), _asset("theme.js"))
-    header = record.header
+    scripts = (script(), _asset("theme.js"), *([_asset("live.js")] if live is not None else []))
+    alone = runs[0].record.header.task if len(runs) == 1 else f"{len(runs)} runs"
     return _template().render(
-        title=title or header.task or "A run",
-        record=record,
-        verdict=words.verdict(record),
-        state="unfinished" if record.result is None else "diverged" if record.result.diverged else "finished",
-        tiles=tiles(record),
-        facts=facts(header),
-        choices=[(c, _value(c), SOURCES[c.source]) for c in record.of(Choice)[:MOST_ROWS]],
-        rollbacks=[_rollback(entry) for entry in record.of(Rollback)[:MOST_ROWS]],
-        damage=record.damage[:MOST_DAMAGE],
-        more_damage=max(len(record.damage) - MOST_DAMAGE, 0),
+        title=title or alone or "A run",
+        runs=runs,
+        several=len(runs) > 1,
+        summaries=[summarize(run) for run in runs],
+        unreadable=unreadable[:MOST_UNREADABLE],
+        more_unreadable=max(len(unreadable) - MOST_UNREADABLE, 0),
         sections=sections,
+        scalings=[table for table in map(scaling, runs) if table is not None],
         root_of={id(panel): root for panel, root in zip(panels, roots, strict=True)},
+        foot_of=feet,
         key=id,
         document=document,
         scripts=scripts,
-        policy=_policy(scripts),
+        policy=policy(scripts, live=live is not None),
+        live=live,
         style=_asset("style.css"),
         light=LIGHT,
         dark=DARK,
         ramp=RAMP,
-        command=f"thetadot run {shlex.quote(header.task)} --seed {header.seed if abs(header.seed) < 10**20 else '…'}",
-        given=[c.setting for c in record.of(Choice) if c.source == "given"],
+        scale=SCALE,
     )
 
 
-def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) -> Path:
-    """Write the page of a run, beside its record where ``out`` is None, and return where it is.
-
-    Readers never see half a page: it is written beside its place and moved there.
-
-    Raises:
-        DamagedFile: this is not the record of a run.
-        OSError: the page cannot be written.
-    """
-    record = read(run_folder_or_record_path)
-    place = Path(out) if out is not None else (record.path or Path(run_folder_or_record_path)).parent / "report.html"
-    page = render(record).encode("utf-8", "replace")
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(page)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp's own mode would hide the page from a group
-        os.replace(name, place)  # noqa: PTH105 - one atomic call
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-    return place
-
-
-def _sections(record: Record) -> list[Section]:
-    line = Timeline(record)
+def _sections(runs: Sequence[Run]) -> list[Section]:
+    line = Timeline(runs)
+    ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
-        ("chosen", "What was chosen, and why", [trials.picture(record)], "No trials are recorded."),
-        ("loss", "Loss along the run", [losses.picture(record, line)], "No steps and no epochs are recorded yet."),
-        ("settings", "Settings and what they mean", [settings.picture(record, line)], "No steps are recorded yet."),
+        ("chosen", "What was chosen, and why", [trials.picture(runs)], "No trials are recorded."),
+        ("loss", "Loss along the run", [losses.picture(runs, line)], "No steps and no epochs are recorded yet."),
+        ("settings", "Settings and what they mean", [settings.picture(runs, line)], "No steps are recorded yet."),
         (
             "curvature",
             "Curvature and stability",
-            [curvature.picture(record, line)],
+            [curvature.picture(runs, line), ladder.picture(runs), barriers.picture(runs, line)],
             "No upward curvature was measured.",
         ),
         (
             "noise",
             "Noise and temperature",
-            [noise.scale(record, line), noise.cooling(record, line)],
+            [noise.picture(runs, line), cooling.picture(runs, line)],
             "The noise was not measured.",
         ),
-        ("portrait", "The run as a path", [portrait.picture(record)], "The way of the motion is not recorded."),
+        ("batch", "Batch size and learning rate", [critical.picture(runs), plane.picture(runs)], ""),
+        (
+            "equilibrium",
+            "Rest or motion",
+            [equilibrium.picture(runs, line), regularization.picture(runs, line)],
+            "",
+        ),
+        ("layers", "Layers", [layers.picture(runs, line)], ""),
+        ("portrait", "The run as a path", [portrait.picture(runs)], "The way of the motion is not recorded."),
     ]
-    return [
-        Section(name, title, tuple(p for p in drawn if p is not None), silent) for name, title, drawn, silent in planned
+    found = [
+        Section(name, title, tuple(_keyed(p, runs) for p in drawn if p is not None), silent if ours else "")
+        for name, title, drawn, silent in planned
     ]
+    return [section for section in found if section.pictures or section.silent]
 
 
-def _value(choice: Choice) -> str:
-    return choice.value if isinstance(choice.value, str) else plain(choice.value)
+def _keyed(picture: Picture, runs: Sequence[Run]) -> Picture:
+    """The picture with the runs in front of its key, where there are several."""
+    if len(runs) == 1:
+        return picture
+    marks: Any = {"solid": "line", "dotdash": "dotdash", "dashed": "dashed", "dotted": "dotted"}
+    drawn = {renderer.name for panel in picture.panels for renderer in panel.figure.renderers}
+    named = tuple(Key(marks[run.dash()], run.role("ink"), run.name) for run in runs if run.name in drawn)
+    return replace(picture, keys=(*named, *picture.keys))
 
 
-def _rollback(entry: Rollback) -> tuple[str, str, str, str]:
-    return plain(entry.step), plain(entry.back_to), plain(entry.lr_factor), entry.because
+def _foot(panel: Panel) -> str:
+    """The name of the horizontal axis, taken out of the figure: as text of the page it wraps and leaves no specks."""
+    axis: Any = panel.figure.xaxis[0]
+    text, axis.axis_label = str(axis.axis_label or ""), None
+    return text
 
 
 def _asset(name: str) -> str:
@@ -148,17 +165,22 @@ def _asset(name: str) -> str:
 
 def _template() -> jinja2.Template:
     environment: Any = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
     )
     template: jinja2.Template = environment.from_string(_asset("template.html.jinja"))
     return template
 
 
-def _policy(scripts: tuple[str, ...]) -> str:
-    """The browser runs these scripts and no other, and fetches nothing."""
+def policy(scripts: Sequence[str], *, live: bool) -> str:
+    """The browser runs these scripts and no other, and fetches nothing, or only from where the page came."""
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    news = "connect-src 'self'; " if live else ""
     return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {allowed}; {news}style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )

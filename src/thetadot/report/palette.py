@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bokeh.palettes import Cividis256
+
 LIGHT = {
     "page": "#f5f6f8",
     "card": "#ffffff",
@@ -36,6 +38,9 @@ DARK = {
 }
 RAMP = ("#2f6fd0", "#5f66cf", "#8a5cc0", "#b155a3", "#d0577f", "#e2695a", "#ea8436")
 """Early to late, of middle lightness: seen on white and on black."""
+
+SCALE = tuple(Cividis256[at] for at in range(0, 256, 51))
+"""Little to much in a picture of cells: of one direction in lightness, also for the colour-blind."""
 
 
 def paint(model: Any, **roles: str) -> None:

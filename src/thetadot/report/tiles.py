@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.records import Choice, Epoch, Motion
+from thetadot.records import Choice, End, Epoch, Motion
 from thetadot.report import words
-from thetadot.report.numerals import duration, plain
+from thetadot.report.numerals import duration, plain, share
 
 if TYPE_CHECKING:
     from thetadot.records import Header, Record
@@ -21,6 +21,8 @@ Tile = tuple[str, str, str]
 def tiles(record: Record) -> list[Tile]:
     """Key numbers, from the result or, while there is none, from the last entries."""
     header, result = record.header, record.result
+    if header.watched is not None:
+        return _watched(record)
     epochs = record.of(Epoch)
     last_epoch = epochs[-1] if epochs else None
     last = result or last_epoch
@@ -41,6 +43,28 @@ def tiles(record: Record) -> list[Tile]:
     return found
 
 
+def _watched(record: Record) -> list[Tile]:
+    """Of a watched loop: where it is, with which settings, and what watching cost."""
+    motions = record.of(Motion)
+    last = motions[-1] if motions else None
+    lost = words.smoothed_losses(motions)
+    found: list[Tile] = []
+    if len(lost):
+        found.append((plain(float(lost[-1])), "training loss", "running mean, at the end"))
+    found.append((plain(words.last_step(record)), "steps", "watched"))
+    if last is not None:
+        now = "at the last step" if len({m.lr for m in motions}) > 1 else "all along"
+        found += [(plain(last.lr), "learning rate α", now), (plain(last.momentum), "momentum β", "at the last step")]
+        if last.batch_size is not None:
+            found.append((plain(last.batch_size), "batch size B", "at the last step"))
+    ends = record.of(End)
+    if ends and ends[-1].work > 0:
+        found.append((share(ends[-1].extra / ends[-1].work), "of the gradient work", "went into measuring"))
+    if ends and ends[-1].seconds > 0:
+        found.append((duration(ends[-1].seconds), "time", "watched"))
+    return found
+
+
 def _setting(record: Record, name: str, label: str) -> Tile:
     """What was chosen; else what the result says; else what the first step used."""
     for choice in reversed(record.of(Choice)):
@@ -52,7 +76,9 @@ def _setting(record: Record, name: str, label: str) -> Tile:
 
 def facts(header: Header) -> list[tuple[str, str]]:
     """What ran, on what, from which seed."""
+    watched = header.watched
     found = [
+        *([("optimizer", watched.optimizer)] if watched is not None else []),
         ("seed", str(header.seed) if abs(header.seed) < 10**20 else plain(header.seed)),
         ("parameters", plain(header.parameters)),
         ("training samples", plain(header.train_samples)),
@@ -60,6 +86,14 @@ def facts(header: Header) -> list[tuple[str, str]]:
         ("device", header.device),
         ("threads", plain(header.threads)),
     ]
+    if watched is not None:
+        samples = f" ({plain(watched.reference_samples)} samples)" if watched.reference_samples else ""
+        found += [
+            ("reference batch", f"{watched.reference or 'none'}{samples}"),
+            ("level", watched.level),
+            ("ranks", plain(watched.ranks)),
+        ]
+        found = [(name, value) for name, value in found if value != "–"]
     if header.ensemble is not None:
         ensemble = header.ensemble
         found += [("simulated system", ensemble.system), ("integrator", ensemble.integrator)]

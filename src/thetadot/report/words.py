@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetadot.records import Choice, Epoch, Motion, Trial
+from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
+from thetadot.report.names import clean
 from thetadot.report.numerals import count, duration, plain, share
+from thetadot.report.series import column, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.records import Curvature, Noise, Record, Result
+    from thetadot.records import Record, Result
     from thetadot.report.series import Array
 
 STILL = 0.05
@@ -30,6 +32,8 @@ def metric(name: str | None, value: float | None) -> str:
 def verdict(record: Record) -> str:
     """The whole run in one sentence."""
     result = record.result
+    if record.header.watched is not None:
+        return _watched(record)
     if result is None:
         return _unfinished(record)
     if result.diverged:
@@ -52,8 +56,44 @@ def verdict(record: Record) -> str:
 
 def last_step(record: Record) -> int:
     """The last step that the record knows of."""
-    steps = [motion.step for motion in record.of(Motion)[-1:]] + [epoch.step for epoch in record.of(Epoch)[-1:]]
-    return max(steps, default=0)
+    kinds: tuple[Any, ...] = (Motion, Epoch, End) if record.header.watched is None else (Motion, Epoch, End, *_MEASURED)
+    last: list[int] = [entry.step for kind in kinds for entry in record.of(kind)[-1:]]
+    return max(last, default=0)
+
+
+_MEASURED = (Curvature, Noise, Layers, Equilibrium)
+
+
+def ending(record: Record) -> str:
+    """How a watched loop ended: "finished", "interrupted" by an exception, or "unfinished"."""
+    ends = record.of(End)
+    if not ends:
+        return "unfinished"
+    return "finished" if ends[-1].because == "closed" else "interrupted"
+
+
+def smoothed_losses(motions: Sequence[Motion]) -> Array:
+    """The running mean that the loss picture shows."""
+    losses = column(motions, "loss")
+    return smooth(losses[np.isfinite(losses)])
+
+
+def _watched(record: Record) -> str:
+    watched = record.header.watched
+    name = clean(watched.optimizer, 60) if watched is not None else ""
+    steps = count(last_step(record), "step")
+    way = smoothed_losses(record.of(Motion))
+    text = f"{name or 'A loop'} was watched over {steps}"
+    if len(way) > 1:
+        text += f": the training loss went from {plain(float(way[0]))} to {plain(float(way[-1]))}"
+    return (
+        text
+        + {
+            "finished": ".",
+            "interrupted": "; the loop ended with an exception.",
+            "unfinished": ". The record has no end yet: the loop goes on, or was cut off.",
+        }[ending(record)]
+    )
 
 
 def _unfinished(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""Curvature against the limit of stability."""
+"""Curvature against the limit of stability, and the loss on the same steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.records import Curvature, Record, standing
+from thetadot.records import Curvature, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
+from thetadot.report.figures import losses
+from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
+from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, finite, number
 
 if TYPE_CHECKING:
@@ -21,86 +23,84 @@ if TYPE_CHECKING:
 
 FLOOR = 0.2
 """A band that reaches below this share of the lowest curvature is cut there: a logarithmic axis has no zero."""
+Measured = list[tuple[Run, list[Curvature]]]
 
 
-def picture(record: Record, timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Largest curvature with its residual band, the limit as a line, danger shaded; None where nothing was measured."""
-    entries = [entry for entry in standing(record, Curvature)[0] if number(entry.sharpness) > 0]
-    if not entries:
+    found = {run.index: [e for e in standing(run.record, Curvature)[0] if number(e.sharpness) > 0] for run in runs}
+    measured = [(run, found[run.index]) for run in runs if found[run.index]]
+    if not measured:
         return None
-    limits = column(entries, "limit")
-    bottom, top = spread(column(entries, "sharpness"), limits, log=True)
+    every = [entry for _, entries in measured for entry in entries]
+    bottom, top = spread(column(every, "sharpness"), column(every, "limit"), log=True)
     top *= 1.6  # room to see the danger above the limit
     plot = timeline.axes(330, (bottom, top), log=True)
-    keys = _limit(plot, entries, timeline, top)
-    floor = FLOOR * float(np.min(column(entries, "sharpness")))
-    for seen, role, marker in ((False, "blue", "circle"), (True, "purple", "diamond")):
-        group = [entry for entry in entries if entry.preconditioned is seen]
-        keys += _group(plot, group, role, marker, floor)
+    keys: list[Key] = []
+    for run, entries in measured:
+        keys += _limit(plot, run, entries, timeline, top)
+    floor = FLOOR * float(np.min(column(every, "sharpness")))
+    for run, entries in measured:
+        for seen, role, marker in ((False, "blue", "circle"), (True, "purple", "diamond")):
+            keys += _group(plot, run, [e for e in entries if e.preconditioned is seen], role, marker, floor)
+    below = losses.beneath(runs, timeline)
+    eyes = " as the optimizer sees it" if any(entry.preconditioned for entry in every) else ""
     return Picture(
         name="curvature",
         heading="How sharply the landscape curves, against what the step can bear",
         reading="In a valley that is curved more sharply than the limit, each step lands higher on the opposite wall "
         f"than it left: the loss grows. Below the limit a step is safe. {FACTORS}",
-        says=words.curvature(entries),
-        panels=(Panel("Largest curvature of the loss", "λmax, in loss per parameter²", plot),),
-        keys=(*keys, *timeline.keys),
+        says=tuple(words.curvature(found[run.index]) for run in runs),
+        panels=(
+            Panel(f"Largest curvature of the loss{eyes}", "λmax, in loss per parameter²", plot),
+            *([below] if below is not None else []),
+        ),
+        keys=(*merged(keys), *timeline.keys),
     )
 
 
-def _limit(plot: figure, entries: Sequence[Curvature], timeline: Timeline, top: float) -> list[Key]:
+def _limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: Timeline, top: float) -> list[Key]:
     x, y = finite(by_step(entries), column(entries, "limit"), positive=True)
     if not len(x):
         return []
     # held at its ends, so that the region does not stop short of the picture's edge
     x, y = np.concatenate([timeline.limits[:1], x, timeline.limits[1:]]), np.concatenate([y[:1], y, y[-1:]])
-    area = plot.varea(x=x, y1=y, y2=np.maximum(y, top * 1e3), fill_alpha=0.12)
+    area = plot.varea(x=x, y1=y, y2=np.maximum(y, top * 1e3), fill_alpha=0.05 if run.several else 0.12)
     paint(area.glyph, fill_color="red")
-    line = plot.line(x, y, line_width=2)
-    paint(line.glyph, line_color="red")
-    hover(plot, line, [("step", "@x{0,0}"), ("limit", "@y{%.4g}")], along=True)
+    run.own(area)
+    line = trace(plot, run, (x, y), "red", width=1.2 if run.several else 2)
+    hover(plot, run, line, [("step", "@x{0,0}"), ("limit", "@y{%.4g}")], along=True)
     return [
-        Key("line", "red", "limit of the optimizer's step"),
+        run.key("thin" if run.several else "line", "red", "limit of the optimizer's step"),
         Key("band", "red", "danger: above it the step is unstable"),
     ]
 
 
-def _group(plot: figure, entries: Sequence[Curvature], role: str, marker: str, floor: float) -> list[Key]:
+def _group(plot: figure, run: Run, entries: Sequence[Curvature], role: str, marker: str, floor: float) -> list[Key]:
     if not entries:
         return []
     source = ColumnDataSource({
         "x": by_step(entries),
         "y": column(entries, "sharpness"),
         "residual": column(entries, "residual"),
-        "limit": [f"{entry.limit:.4g}" if entry.limit is not None else "not yet known" for entry in entries],
+        "limit": [f"{entry.limit:.4g}" if entry.limit is not None else "not known" for entry in entries],
         "when": [entry.when for entry in entries],
     })  # fmt: skip
     own = [entry for entry in entries if entry.when != "warm-up"]
     x, y = finite(by_step(own), column(own, "sharpness"), positive=True)
-    residual = np.nan_to_num(np.abs(column(own, "residual")))
-    band = plot.varea(x=x, y1=np.maximum(y - residual, floor), y2=y + residual, fill_alpha=0.22)
-    paint(band.glyph, fill_color=role)
-    line = plot.line(x, y, line_width=2)
-    paint(line.glyph, line_color=role)
-    marks = plot.scatter("x", "y", source=source, marker=marker, size=9 if marker == "diamond" else 7)
-    paint(marks.glyph, line_color=role, fill_color=role)
-    hover(
-        plot,
-        marks,
-        [
-            ("step", "@x{0,0}"),
-            ("measured in", "@when"),
-            ("curvature", "@y{%.4g}"),
-            ("give or take", "@residual{%.2g}"),
-            ("limit", "@limit"),
-        ],
-    )
-    adaptive = marker == "diamond"
-    return [
-        Key(
-            "diamond" if adaptive else "dot",
-            role,
-            "curvature" + (" as the adaptive optimizer sees it" if adaptive else ""),
-        ),
-        Key("band", role, "its uncertainty"),
+    kept = [entry for entry in own if number(entry.sharpness) > 0 and np.isfinite(number(entry.step))]
+    residual = np.nan_to_num(np.abs(column(kept, "residual")))
+    band(plot, run, x, np.maximum(y - residual, floor), y + residual, role)
+    trace(plot, run, (x, y), role)
+    marks = dots(plot, run, source, role, marker=marker, size=9 if marker == "diamond" else 7)
+    rows = [
+        ("step", "@x{0,0}"),
+        ("measured in", "@when"),
+        ("curvature", "@y{%.4g}"),
+        ("give or take", "@residual{%.2g}"),
+        ("limit", "@limit"),
     ]
+    hover(plot, run, marks, rows)
+    adaptive = marker == "diamond"
+    name = "curvature" + (" as the adaptive optimizer sees it" if adaptive else "")
+    return [run.key("diamond" if adaptive else "dot", role, name), run.key("band", role, "its uncertainty")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from bokeh.models import (
@@ -23,16 +23,19 @@ from bokeh.models import (
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
-from thetadot.records import Curvature, Epoch, Motion, Noise, Record, Rollback
+from thetadot.records import Barrier, Curvature, Epoch, Equilibrium, Layers, Motion, Noise, Regularization, Rollback
 from thetadot.report.figures.picture import Key
 from thetadot.report.palette import paint
-from thetadot.report.series import Array, column, number
+from thetadot.report.series import LARGEST, Array, column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.report.runs import Run
+
 Limits = tuple[float, float]
 FACTORS = "Equal distances upward are equal factors, not equal amounts."
+KINDS = (Motion, Epoch, Curvature, Noise, Rollback, Layers, Equilibrium, Regularization, Barrier)
 AXIS_FONT = "12px"
 PLAIN = (1e-4, 1e6)
 """Between these, an axis is labelled with plain numbers; beyond, with powers of ten."""
@@ -43,7 +46,7 @@ def spread(*values: Array | Sequence[float], log: bool = False, zero: bool = Fal
     every = np.concatenate([np.asarray(value, dtype=np.float64) for value in values])
     every = every[np.isfinite(every)]
     if log:
-        every = every[every > 0]
+        every = every[every > 1 / LARGEST]
         low, high = (float(every.min()), float(every.max())) if len(every) else (0.1, 10.0)
         air = max((high / low) ** 0.08, 1.25)
         return low / air, high * air
@@ -90,7 +93,7 @@ def axes(height: int, x_range: Range1d | Limits, shown: Limits, *, x_log: bool =
         axis.major_label_text_font = axis.axis_label_text_font = "system-ui, sans-serif"
         axis.minor_tick_in = axis.minor_tick_out = 0
         axis.major_tick_in = 0
-        axis.ticker = LogTicker(mantissas=[1, 2, 5]) if log else BasicTicker(desired_num_ticks=5)
+        axis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=5) if log else BasicTicker(desired_num_ticks=5)
         axis.formatter = _formatter(limits, log=log)
     for grid in plot.grid:
         paint(grid, grid_line_color="grid")
@@ -101,16 +104,18 @@ def _formatter(limits: Any, *, log: bool) -> TickFormatter:
     low, high = limits if log else (max(map(abs, limits)),) * 2
     if low > PLAIN[0] and high < PLAIN[1]:
         return PrintfTickFormatter(format="%.6g")
+    if log and high / low < 1e3:  # within a decade, powers of ten are no labels
+        return PrintfTickFormatter(format="%.2g")
     return LogTickFormatter() if log else BasicTickFormatter(precision=1)
 
 
-def hover(plot: figure, renderer: Any, rows: Sequence[tuple[str, str]], *, along: bool = False) -> None:
+def hover(plot: figure, run: Run, renderer: Any, rows: Sequence[tuple[str, str]], *, along: bool = False) -> None:
     """Tooltips on one renderer. ``along`` answers for the nearest step, otherwise the pointer must be on a mark."""
     fields: Any = {token.split("{")[0]: "printf" for _, token in rows if "{%" in token}
     plot.add_tools(
         HoverTool(
             renderers=[renderer],
-            tooltips=list(rows),
+            tooltips=[("run", "$name"), *rows] if run.several else list(rows),
             formatters=fields,
             mode="vline" if along else "mouse",
             line_policy="nearest",
@@ -120,11 +125,58 @@ def hover(plot: figure, renderer: Any, rows: Sequence[tuple[str, str]], *, along
     )
 
 
+def trace(
+    plot: figure,
+    run: Run,
+    xy: tuple[Array, Array],
+    role: str,
+    *,
+    width: float = 2.0,
+    alpha: float = 1.0,
+    dash: str = "solid",
+) -> Any:
+    """A line of a run."""
+    line = plot.line(*xy, line_width=width, line_alpha=alpha, line_dash=run.dash(dash))
+    paint(line.glyph, line_color=run.role(role))
+    return run.own(line)
+
+
+def dots(
+    plot: figure,
+    run: Run,
+    source: ColumnDataSource,
+    role: str,
+    *,
+    marker: str = "circle",
+    size: float = 7,
+    filled: bool = True,
+) -> Any:
+    """Marks of a run, at columns x and y."""
+    marks = plot.scatter("x", "y", source=source, marker=marker, size=size, line_width=1.8)
+    shade = run.role(role)
+    paint(marks.glyph, line_color=shade, fill_color=shade if filled else "card")
+    return run.own(marks)
+
+
+def band(plot: figure, run: Run, x: Array, low: Array, high: Array, role: str, *, alpha: float = 0.22) -> Any:
+    """The area between two lines of a run."""
+    area = plot.varea(x=x, y1=low, y2=high, fill_alpha=alpha * (0.6 if run.several else 1))
+    paint(area.glyph, fill_color=run.role(role))
+    return run.own(area)
+
+
+def rule(plot: figure, at: float, role: str, *, dimension: Literal["width", "height"] = "width") -> None:
+    """A straight line through the whole picture, of no run."""
+    span = Span(location=at, dimension=dimension, line_width=1.5, line_dash="dashed")
+    paint(span, line_color=role)
+    plot.add_layout(span)
+
+
 class Timeline:
     """The step axis: one range, one cursor and the marks of rollbacks for every picture along it."""
 
-    def __init__(self, record: Record) -> None:
-        entries = [entry for kind in (Motion, Epoch, Curvature, Noise, Rollback) for entry in record.of(kind)]
+    def __init__(self, runs: Sequence[Run]) -> None:
+        entries = [entry for run in runs for kind in KINDS for entry in run.record.of(kind)]
         steps = column(entries, "step")
         steps = steps[np.isfinite(steps)]
         self.first = float(min(steps.min(), 0.0)) if len(steps) else 0.0
@@ -132,20 +184,24 @@ class Timeline:
         air = 0.02 * (self.last - self.first)
         self.limits = (self.first - air, self.last + air)
         self.range = Range1d(start=self.limits[0], end=self.limits[1])
-        self.rollbacks = [at for at in (number(entry.step) for entry in record.of(Rollback)) if at == at]  # noqa: PLR0124 - not NaN
+        found = [(run, column(run.record.of(Rollback), "step")) for run in runs]
+        self.rollbacks = [(run, at[np.isfinite(at)]) for run, at in found if np.isfinite(at).any()]
         self.keys = (Key("upright", "red", "a rollback"),) if self.rollbacks else ()
         self._cursor = Span(dimension="height", line_dash="dotted", line_width=1)
         paint(self._cursor, line_color="soft")
 
-    def axes(self, height: int, shown: Limits, *, log: bool = False, label: str = "step") -> figure:
-        """An empty figure along the steps."""
+    def axes(
+        self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: Run | None = None
+    ) -> figure:
+        """An empty figure along the steps; with the rollbacks of one run only, if it is only of that."""
         plot = axes(height, self.range, shown, y_log=log)
         plot.xaxis[0].formatter = NumeralTickFormatter(format="0,0")
         plot.xaxis[0].axis_label = label
         plot.add_tools(CrosshairTool(overlay=self._cursor, dimensions="height"))
-        if self.rollbacks:
-            marks = plot.vspan(
-                x="x", source=ColumnDataSource({"x": self.rollbacks}), line_width=1.5, line_dash="dashed"
-            )
+        for run, steps in self.rollbacks:
+            if only not in (None, run):
+                continue
+            marks = plot.vspan(x="x", source=ColumnDataSource({"x": steps}), line_width=1.5, line_dash="dashed")
             paint(marks.glyph, line_color="red")
+            marks.tags = [{"run": run.index}]
         return plot

@@ -1,4 +1,4 @@
-"""The gradient's noise against the batch, and the temperature against the motion it keeps up."""
+"""The gradient's noise against the batch."""
 
 from __future__ import annotations
 
@@ -8,110 +8,115 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.records import Motion, Noise, Record, standing
+from thetadot.records import Motion, Noise, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread
+from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.numerals import plain
-from thetadot.report.palette import paint
-from thetadot.report.series import by_step, column, finite, number, smooth, thin
+from thetadot.report.runs import Run, merged
+from thetadot.report.series import by_step, column, finite, number, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bokeh.plotting import figure
 
+    from thetadot.report.series import Array
 
-def scale(record: Record, timeline: Timeline) -> Picture | None:
+METHODS = {
+    "reference": ("circle", "on the reference samples"),
+    "accumulation": ("square", "from accumulated micro-batches"),
+    "ranks": ("hex", "from the ranks' gradients"),
+    "samples": ("diamond", "from single samples' gradients"),
+}
+
+
+def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Noise scale with its band against the batch used; None where it was not measured."""
-    entries = [entry for entry in standing(record, Noise)[0] if number(entry.noise_scale) > 0]
-    if not entries:
+    found = {run.index: [e for e in standing(run.record, Noise)[0] if number(e.noise_scale) > 0] for run in runs}
+    if not any(found.values()):
         return None
-    motions, _ = standing(record, Motion)
-    batch = column(motions, "batch_size")
-    resolved = [entry for entry in entries if entry.resolved]
-    drawn = (column(entries, "noise_scale"), column(resolved, "low"), column(resolved, "high"), batch)
+    every = [entry for entries in found.values() for entry in entries]
+    resolved = [entry for entry in every if entry.resolved]
+    drawn = [column(every, "noise_scale"), column(every, "curvature_scale")]
+    drawn += [column(resolved, "low"), column(resolved, "high"), *(_batch(run)[1] for run in runs)]
     plot = timeline.axes(330, spread(*drawn, log=True), log=True)
-    keys = _readings(plot, entries)
-    x, y = finite(by_step(motions), batch, positive=True)
-    if len(x):
-        line = plot.line(*thin(x, y), line_width=2)
-        paint(line.glyph, line_color="orange")
-        hover(plot, line, [("step", "@x{0,0}"), ("batch size", "@y{0,0}")], along=True)
-        keys.append(Key("line", "orange", "batch size that was used"))
+    keys: list[Key] = []
+    for run in runs:
+        keys += _readings(plot, run, found[run.index])
+        keys += _weighed(plot, run, found[run.index])
+        x, y = _batch(run)
+        if len(x) and found[run.index]:
+            line = trace(plot, run, thin(x, y), "orange", width=1.2 if run.several else 2)
+            hover(plot, run, line, [("step", "@x{0,0}"), ("batch size", "@y{0,0}")], along=True)
+            keys.append(run.key("thin" if run.several else "line", "orange", "batch size that was used"))
     return Picture(
         name="noise",
         heading="How many samples it takes before a gradient is more signal than noise",
         reading="Where the batch lies below the noise scale, single gradients are mostly noise and a larger batch "
         f"would pay; above it, more samples only repeat what is known. {FACTORS}",
-        says=words.noise(entries, float(batch[-1]) if len(batch) else None),
+        says=tuple(_says(run, found[run.index]) for run in runs),
         panels=(Panel("Batch at which noise and signal are equal", "trΣ/|G|², in samples", plot),),
-        keys=(*keys, *timeline.keys),
+        keys=(*merged(keys), *timeline.keys),
     )
 
 
-def _readings(plot: figure, entries: Sequence[Noise]) -> list[Key]:
-    keys = []
+def _batch(run: Run) -> tuple[Array, Array]:
+    motions, _ = standing(run.record, Motion)
+    return finite(by_step(motions), column(motions, "batch_size"), positive=True)
+
+
+def _says(run: Run, entries: Sequence[Noise]) -> str:
+    batch = _batch(run)[1]
+    return words.noise(entries, float(batch[-1]) if len(batch) else None)
+
+
+def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
     # a band only between neighbours that are both resolved: between others nothing is known
     for known, group in groupby(entries, key=lambda entry: entry.resolved):
         if known:
-            run = list(group)
-            low, high = column(run, "low"), column(run, "high")
+            some = list(group)
+            low, high = column(some, "low"), column(some, "high")
             good = np.isfinite(low) & np.isfinite(high) & (low > 0)
-            band = plot.varea(x=by_step(run)[good], y1=low[good], y2=high[good], fill_alpha=0.22)
-            paint(band.glyph, fill_color="purple")
-            line = plot.line(by_step(run), column(run, "noise_scale"), line_width=2)
-            paint(line.glyph, line_color="purple")
-    for known in (True, False):
-        some = [entry for entry in entries if entry.resolved is known]
-        if not some:
-            continue
-        source = ColumnDataSource({
-            "x": by_step(some),
-            "y": column(some, "noise_scale"),
-            "text": [f"{'' if known else 'at least '}{plain(entry.noise_scale)}" for entry in some],
-            "band": [f"{plain(entry.low)} to {plain(entry.high)}" if known else "not resolved" for entry in some],
-        })  # fmt: skip
-        marks = plot.scatter(
-            "x", "y", source=source, marker="circle" if known else "triangle", size=7 if known else 10, line_width=1.8
-        )
-        paint(marks.glyph, line_color="purple", fill_color="purple" if known else "card")
-        hover(plot, marks, [("step", "@x{0,0}"), ("noise scale", "@text"), ("between", "@band")])
-        keys += (
-            [Key("dot", "purple", "noise scale"), Key("band", "purple", "its uncertainty")]
-            if known
-            else [Key("open", "purple", "at least this much: the signal was too small to be told from zero")]
-        )
+            band(plot, run, by_step(some)[good], low[good], high[good], "purple")
+            trace(plot, run, (by_step(some), column(some, "noise_scale")), "purple")
+    keys: list[Key] = []
+    methods = list(dict.fromkeys(entry.method for entry in entries))
+    for method in methods:
+        own = [entry for entry in entries if entry.method == method]
+        marker, how = METHODS[method]
+        for known in (True, False):
+            some = [entry for entry in own if entry.resolved is known]
+            if some:
+                _marks(plot, run, some, marker if known else "triangle", how)
+    if any(entry.resolved for entry in entries):
+        hows = ", ".join(METHODS[method][1] for method in methods)
+        name = "noise scale" if run.several or methods == ["reference"] else f"noise scale, {hows}"
+        keys += [run.key("dot", "purple", name), run.key("band", "purple", "its uncertainty")]
+    if not all(entry.resolved for entry in entries):
+        keys.append(run.key("open", "purple", "at least this much: the signal was too small to be told from zero"))
     return keys
 
 
-def cooling(record: Record, timeline: Timeline) -> Picture | None:
-    """Temperature and kinetic energy, both per degree of freedom; None where neither is positive."""
-    motions, _ = standing(record, Motion)
-    steps = by_step(motions)
-    x, energy = finite(steps, column(motions, "kinetic"))
-    x, energy = finite(x, smooth(energy), positive=True)
-    at, heat = finite(steps, column(motions, "temperature"), positive=True)
-    if not len(at) and not len(x):
-        return None
-    plot = timeline.axes(270, spread(energy, heat, log=True), log=True)
-    lines = (
-        (x, energy, "green", 1.5, "energy of the motion, running mean over 2% of the run", "energy of the motion"),
-        (at, heat, "red", 2.5, "temperature of the noise", "temperature"),
-    )
-    keys = []
-    for along, values, role, width, text, name in lines:
-        if len(along):
-            line = plot.line(*thin(along, values), line_width=width)
-            paint(line.glyph, line_color=role)
-            hover(plot, line, [("step", "@x{0,0}"), (name, "@y{%.3g}")], along=True)
-            keys.append(Key("line", role, text))
-    return Picture(
-        name="temperature",
-        heading="Cooling: how the shaking by noise was brought down",
-        reading="Noise in the gradients shakes the parameters as heat does molecules. Where the energy of the "
-        "motion follows the temperature, the network jitters in place; where it lies above, it still moves downhill.",
-        says=words.cooling(column(motions, "temperature")),
-        panels=(Panel("Temperature, and energy of the motion", "T and mean η², in loss per degree of freedom", plot),),
-        keys=(*keys, *timeline.keys),
-    )
+def _marks(plot: figure, run: Run, some: Sequence[Noise], marker: str, how: str) -> None:
+    known = some[0].resolved
+    source = ColumnDataSource({
+        "x": by_step(some),
+        "y": column(some, "noise_scale"),
+        "text": [f"{'' if known else 'at least '}{plain(entry.noise_scale)}" for entry in some],
+        "band": [f"{plain(entry.low)} to {plain(entry.high)}" if known else "not resolved" for entry in some],
+        "how": [how] * len(some),
+    })  # fmt: skip
+    marks = dots(plot, run, source, "purple", marker=marker, size=7 if known else 10, filled=known)
+    rows = [("step", "@x{0,0}"), ("noise scale", "@text"), ("between", "@band"), ("measured", "@how")]
+    hover(plot, run, marks, rows)
+
+
+def _weighed(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
+    """The noise scale as curvature weighs it: what the batch should be held against, where it was measured."""
+    x, y = finite(by_step(entries), column(entries, "curvature_scale"), positive=True)
+    if not len(x):
+        return []
+    line = trace(plot, run, (x, y), "green", width=1.2, alpha=0.8, dash="dashed")
+    hover(plot, run, line, [("step", "@x{0,0}"), ("weighed by curvature", "@y{%.4g}")], along=True)
+    return [run.key("thin" if run.several else "dashed", "green", "noise scale weighed by curvature, tr(HΣ)/GᵀHG")]

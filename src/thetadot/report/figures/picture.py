@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
-Mark = Literal["line", "thin", "dots", "upright", "dot", "square", "diamond", "open", "cross", "ring", "band", "ramp"]
+Mark = Literal[
+    "line", "thin", "dashed", "dots", "dotted", "dotdash", "upright", "dot", "square", "diamond", "open", "cross",
+    "ring", "band", "ramp",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,28 @@ class Panel:
     label: str
     unit: str
     figure: figure
+    run: int | None = None  # the only run in it, if others have panels of their own
+
+
+@dataclass(frozen=True)
+class Show:
+    """One of several quantities that a picture can show, chosen by a button; with the ends of its colours."""
+
+    name: str
+    label: str
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What it shows, how to read it, what this run says, and the figures."""
+    """What it shows, how to read it, what each run says ("" for nothing), and the figures."""
 
     name: str
     heading: str
     reading: str
-    says: str
+    says: tuple[str, ...]
     panels: tuple[Panel, ...]
     keys: tuple[Key, ...] = field(default=())
     columns: int = 1
+    shows: tuple[Show, ...] = ()

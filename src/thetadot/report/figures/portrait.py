@@ -2,69 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.transform import linear_cmap
 
-from thetadot.records import Motion, Record, standing
+from thetadot.records import Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import axes, hover, spread
+from thetadot.report.figures.frame import axes, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import RAMP, paint
 from thetadot.report.series import by_step, column, smooth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bokeh.plotting import figure
 
+    from thetadot.report.runs import Run
     from thetadot.report.series import Array
 
 MOST_MARKS = 600
 
 
-def picture(record: Record) -> Picture | None:
+def picture(runs: Sequence[Run]) -> Picture | None:
     """Displacement against speed, coloured by time; None with fewer than two places."""
-    motions, _ = standing(record, Motion)
-    steps, place, speed = by_step(motions), column(motions, "displacement"), column(motions, "speed")
-    good = np.isfinite(steps) & np.isfinite(place) & np.isfinite(speed)
-    steps, place, speed = steps[good], place[good], speed[good]
-    if len(place) < 2:
+    paths = [(run, *_path(run)) for run in runs]
+    known = [path for path in paths if len(path[1]) > 1]
+    if not known:
         return None
-    calm = smooth(speed)
-    # not thinned by extremes: a curve in the plane has none along the steps
-    kept = np.unique(np.linspace(0, len(place) - 1, MOST_MARKS).astype(np.int64))
-    plot = axes(340, spread(place), spread(speed[kept], calm))
+    kept = [_kept(steps) for _, steps, *_ in known]
+    speeds = [array[some] for (_, _, _, speed, calm), some in zip(known, kept, strict=True) for array in (speed, calm)]
+    plot = axes(340, spread(*(place for _, _, place, _, _ in known)), spread(*speeds))
     plot.xaxis[0].axis_label = "distance from the start"
-    faint = plot.scatter(place[kept], speed[kept], size=3, fill_alpha=0.35, line_alpha=0)
-    paint(faint.glyph, fill_color="grey")
-    _path(plot, steps[kept], place[kept], calm[kept])
-    ends = (("start", 0, "circle", "card"), ("end", -1, "square", "ink"))
-    for name, at, marker, fill in ends:
-        mark = plot.scatter([place[at]], [calm[at]], marker=marker, size=13, line_width=2.5, name=name)
-        paint(mark.glyph, line_color="ink", fill_color=fill)
+    for (run, steps, place, speed, calm), some in zip(known, kept, strict=True):
+        if not run.several:
+            faint = plot.scatter(place[some], speed[some], size=3, fill_alpha=0.35, line_alpha=0)
+            paint(faint.glyph, fill_color="grey")
+        _draw(plot, run, steps[some], place[some], calm[some])
+    several = known[0][0].several
+    coloured = () if several else (Key("ramp", "", "early to late"),)
+    faint_key = () if several else (Key("dot", "grey", "single steps; the coloured path is their running mean"),)
     return Picture(
         name="portrait",
         heading="The whole run as one path: how far it had come, and how fast it was going",
-        reading="Follow the colours from the open circle (start) to the full square (end). High means fast; "
+        reading=("Follow each path" if several else "Follow the colours")
+        + " from the open circle (start) to the full square (end). High means fast; "
         "at zero the motion stands still, below it goes back. A loop is an overshoot that comes back.",
-        says=words.portrait(steps, calm),
+        says=tuple(words.portrait(steps, calm) for _, steps, _, _, calm in paths),
         panels=(
             Panel("Speed (upward) against distance, both along the way to the end", "parameter per unit of time", plot),
         ),
-        keys=(
-            Key("ramp", "", "early to late"),
-            Key("ring", "ink", "start"),
-            Key("square", "ink", "end"),
-            Key("dot", "grey", "single steps; the coloured path is their running mean"),
-        ),
+        keys=(*coloured, Key("ring", "ink", "start"), Key("square", "ink", "end"), *faint_key),
     )
 
 
-def _path(plot: figure, steps: Array, place: Array, speed: Array) -> None:
-    line = plot.line(place, speed, line_width=1.5, line_alpha=0.6)
-    paint(line.glyph, line_color="grey")
+def _path(run: Run) -> tuple[Array, Array, Array, Array]:
+    motions, _ = standing(run.record, Motion)
+    steps, place, speed = by_step(motions), column(motions, "displacement"), column(motions, "speed")
+    good = np.isfinite(steps) & np.isfinite(place) & np.isfinite(speed)
+    return steps[good], place[good], speed[good], smooth(speed[good])
+
+
+def _kept(steps: Array) -> Any:
+    # not thinned by extremes: a curve in the plane has none along the steps
+    return np.unique(np.linspace(0, len(steps) - 1, MOST_MARKS).astype(np.int64))
+
+
+def _draw(plot: figure, run: Run, steps: Array, place: Array, speed: Array) -> None:
+    rows = [("step", "@step{0,0}"), ("distance", "@x{%.4g}"), ("speed", "@y{%.4g}")]
     source = ColumnDataSource({"x": place, "y": speed, "step": steps})
-    colour = linear_cmap("step", RAMP, float(steps.min()), float(max(steps.max(), steps.min() + 1)))
-    marks = plot.scatter("x", "y", source=source, size=6, fill_color=colour, line_alpha=0)
-    hover(plot, marks, [("step", "@step{0,0}"), ("distance", "@x{%.4g}"), ("speed", "@y{%.4g}")])
+    trace(plot, run, (place, speed), "grey", width=1.5, alpha=1.0 if run.several else 0.6)
+    if run.several:
+        marks = plot.scatter("x", "y", source=source, size=6, fill_alpha=0, line_alpha=0)
+    else:
+        colour = linear_cmap("step", RAMP, float(steps.min()), float(max(steps.max(), steps.min() + 1)))
+        marks = plot.scatter("x", "y", source=source, size=6, fill_color=colour, line_alpha=0)
+    hover(plot, run, run.own(marks), rows)
+    for at, marker, fill in ((0, "circle", "card"), (-1, "square", run.role("ink"))):
+        mark = plot.scatter([place[at]], [speed[at]], marker=marker, size=13, line_width=2.5)
+        paint(mark.glyph, line_color=run.role("ink"), fill_color=fill)
+        run.own(mark)

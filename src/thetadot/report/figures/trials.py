@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.records import Choice, Record, Trial
+from thetadot.records import Choice, Trial
 from thetadot.report import words
 from thetadot.report.figures.frame import axes, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.names import clean
 from thetadot.report.palette import paint
+from thetadot.report.runs import merged
 from thetadot.report.series import column, number
 
 if TYPE_CHECKING:
@@ -21,61 +23,81 @@ if TYPE_CHECKING:
 
     from bokeh.plotting import figure
 
+    from thetadot.records import Record
+    from thetadot.report.runs import Run
+
 ROLES = ("blue", "orange", "green", "purple")
+MARKERS = ("circle", "square", "diamond", "triangle")
 MOST_OPTIMIZERS = 12
 
 
-def picture(record: Record) -> Picture | None:
-    """Score against learning rate, one colour an optimizer; None where nothing was tried."""
-    tried = [trial for trial in record.of(Trial) if number(trial.lr) > 0]
-    if not tried:
+def picture(runs: Sequence[Run]) -> Picture | None:
+    """Score against learning rate, one colour an optimizer or a run; None where nothing was tried."""
+    searched = [(run, [trial for trial in run.record.of(Trial) if number(trial.lr) > 0]) for run in runs]
+    every = [trial for _, tried in searched for trial in tried]
+    if not every:
         return None
-    scores = column(tried, "score")
+    scores = column(every, "score")
     scores = scores[np.isfinite(scores)]
     log = bool(len(scores)) and float(scores.min()) > 0
     low, high = spread(scores, log=log)
     top = high * 1.05 if log else high
     edge = high * 1.2 if log else high + 0.1 * (high - low)  # room for the crosses of diverged trials
-    plot = axes(300, spread(column(tried, "lr"), log=True), (low, edge), x_log=True, y_log=log)
+    plot = axes(300, spread(column(every, "lr"), log=True), (low, edge), x_log=True, y_log=log)
     plot.xaxis[0].axis_label = "learning rate α"
-    keys = []
-    names = list(dict.fromkeys(trial.optimizer for trial in tried))[:MOST_OPTIMIZERS]
-    for role, name in zip(ROLES * MOST_OPTIMIZERS, names, strict=False):
-        _optimizer(plot, [trial for trial in tried if trial.optimizer == name], role, top)
-        keys.append(Key("dot", role, name))
-    if len(scores) < len(tried):
+    keys: list[Key] = []
+    for run, tried in searched:
+        keys += _search(plot, run, tried, top)
+    if len(scores) < len(every):
         keys.append(Key("cross", "red", "diverged: no score, drawn at the top edge"))
-    chosen = _chosen(record, tried)
-    if chosen is not None and chosen.score is not None:
-        ring = plot.scatter([chosen.lr], [number(chosen.score)], size=22, fill_alpha=0, line_width=2.5)
-        paint(ring.glyph, line_color="ink")
-        keys.append(Key("ring", "ink", "the one that was chosen"))
     return Picture(
         name="trials",
         heading="Short trials showed which step size learns fastest without running away",
         reading="Each mark is one short training with its own learning rate. Lower is better; too far left it learns "
         "slowly, too far right it is thrown off. Equal distances are equal factors, not equal amounts.",
-        says=words.trials(tried, record.result),
+        says=tuple(words.trials(tried, run.record.result) for run, tried in searched),
         panels=(Panel("Loss on held-back samples after the trial", "score", plot),),
-        keys=tuple(keys),
+        keys=merged(keys),
     )
 
 
-def _optimizer(plot: figure, tried: Sequence[Trial], role: str, top: float) -> None:
+def _search(plot: figure, run: Run, tried: Sequence[Trial], top: float) -> list[Key]:
+    keys: list[Key] = []
+    names = list(dict.fromkeys(trial.optimizer for trial in tried))[:MOST_OPTIMIZERS]
+    for place, name in enumerate(names):
+        role = ROLES[place % len(ROLES)]
+        some = [trial for trial in tried if trial.optimizer == name]
+        _optimizer(plot, run, some, role, MARKERS[place % len(MARKERS)], top)
+        if not run.several:
+            keys.append(Key("dot", role, clean(name, 60)))
+    chosen = _chosen(run.record, tried)
+    if chosen is not None and chosen.score is not None:
+        ring = plot.scatter([chosen.lr], [number(chosen.score)], size=22, fill_alpha=0, line_width=2.5)
+        paint(ring.glyph, line_color=run.role("ink"))
+        run.own(ring)
+        keys.append(Key("ring", "ink", "the one that was chosen"))
+    return keys
+
+
+def _optimizer(plot: figure, run: Run, tried: Sequence[Trial], role: str, shape: str, top: float) -> None:
     """One optimizer: a line through the best score at each learning rate, a mark for each trial."""
     best: dict[float, float] = {}
     for trial in tried:
         score = number(trial.score)
         if math.isfinite(score):
             best[trial.lr] = min(score, best.get(trial.lr, math.inf))
+    shade = run.role(role)
     line = plot.line(sorted(best), [best[lr] for lr in sorted(best)], line_width=1.5, line_alpha=0.6)
-    paint(line.glyph, line_color=role)
-    for kind, marker, size, shade in (("scored", "circle", 9, role), ("diverged", "x", 11, "red")):
+    line.glyph.line_dash = run.dash()
+    paint(line.glyph, line_color=shade)
+    run.own(line)
+    marker = shape if run.several else "circle"
+    for kind, mark, size, colour in (("scored", marker, 9, shade), ("diverged", "x", 11, run.role("red"))):
         some = [trial for trial in tried if math.isfinite(number(trial.score)) is (kind == "scored")]
         if some:
-            marks = plot.scatter("lr", "y", source=_source(some, kind, top), marker=marker, size=size, line_width=2)
-            paint(marks.glyph, line_color=shade, fill_color=shade)
-            hover(plot, marks, [
+            marks = plot.scatter("lr", "y", source=_source(some, kind, top), marker=mark, size=size, line_width=2)
+            paint(marks.glyph, line_color=colour, fill_color=colour)
+            hover(plot, run, run.own(marks), [
                 ("optimizer", "@optimizer"),
                 ("learning rate", "@lr{%.3g}"),
                 ("momentum", "@momentum{%.4g}"),
@@ -90,7 +112,7 @@ def _source(tried: Sequence[Trial], kind: str, top: float) -> Any:
     return ColumnDataSource({
         "lr": column(tried, "lr"),
         "y": scores if kind == "scored" else np.full(len(tried), top),
-        "optimizer": [trial.optimizer for trial in tried],
+        "optimizer": [clean(trial.optimizer, 60) for trial in tried],
         "momentum": column(tried, "momentum"),
         "batch": column(tried, "batch_size"),
         "round": column(tried, "round"),

@@ -1,0 +1,72 @@
+"""Barriers crossed: the highest loss on the straight line between two places of the motion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+
+from thetadot.records import Barrier, standing
+from thetadot.report.figures.frame import Timeline, dots, hover, spread, trace
+from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.numerals import plain
+from thetadot.report.runs import Run, merged
+from thetadot.report.series import by_step, column, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+    """Height of each barrier at the step where the motion was beyond it; None where none was measured."""
+    found = {run.index: [e for e in standing(run.record, Barrier)[0] if number(e.height) >= 0] for run in runs}
+    every = [entry for entries in found.values() for entry in entries]
+    if not every:
+        return None
+    # a hundredth of the loss: hills that are none must not fill the picture
+    least = 0.01 * float(np.nanmax(np.abs(column(every, "start_loss"))))
+    plot = timeline.axes(240, spread(column(every, "height"), [least], zero=True))
+    keys: list[Key] = []
+    for run in runs:
+        entries = found[run.index]
+        if not entries:
+            continue
+        x, y = by_step(entries), column(entries, "height")
+        good = np.isfinite(x)
+        trace(plot, run, (x[good], y[good]), "purple", width=1.2, alpha=0.6)
+        source = ColumnDataSource({
+            "x": x,
+            "y": y,
+            "since": [plain(entry.since) for entry in entries],
+            "ends": [f"{plain(entry.start_loss)} to {plain(entry.end_loss)}" for entry in entries],
+            "at": [plain(entry.at) for entry in entries],
+        })  # fmt: skip
+        rows = [
+            ("steps", "@since to @x{0,0}"),
+            ("height", "@y{%.3g}"),
+            ("loss at the ends", "@ends"),
+            ("highest at", "@at of the way"),
+        ]
+        hover(plot, run, dots(plot, run, source, "purple"), rows)
+        keys.append(run.key("dot", "purple", "height of the barrier since the measurement before"))
+    return Picture(
+        name="barriers",
+        heading="Hills on the straight way between two places",
+        reading="At zero the loss only falls on the straight line from the place before: both lie in one valley. "
+        "A height above zero is a hill between them, that the motion went around or was shaken over.",
+        says=tuple(_says(found[run.index]) for run in runs),
+        panels=(Panel("Barrier above the loss where the line begins", "in loss", plot),),
+        keys=(*merged(keys), *timeline.keys),
+    )
+
+
+def _says(entries: Sequence[Barrier]) -> str:
+    if not entries:
+        return ""
+    highest = max(entries, key=lambda entry: entry.height)
+    if not highest.height > 0:
+        return "No barrier was met: on each straight line the loss only fell."
+    crossed = sum(entry.height > 0 for entry in entries)
+    lines = f"{crossed} of {len(entries)} lines {'has' if crossed == 1 else 'have'} a hill"
+    return f"{lines}; the highest, {plain(highest.height)}, lies before step {plain(highest.step)}."

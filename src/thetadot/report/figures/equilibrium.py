@@ -1,0 +1,140 @@
+"""Fluctuation against dissipation: a dial that reads 1 once the motion only jitters in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+
+from thetadot.records import Equilibrium, standing
+from thetadot.report.figures.frame import Timeline, band, dots, hover, rule, spread, trace
+from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.numerals import count, plain
+from thetadot.report.palette import paint
+from thetadot.report.runs import Run, merged
+from thetadot.report.series import by_step, column, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bokeh.plotting import figure
+
+OUTSIDE = (-1.0, 3.0)
+"""Ratios beyond are drawn at the edge: what matters is whether 1 is within the interval."""
+MARKS = {"stationary": ("circle", True), "moving": ("diamond", True), "unresolved": ("circle", False)}
+MEANINGS = {
+    "stationary": "stationary: fluctuation and dissipation balance, the loss has no trend",
+    "moving": "moving: still on its way",
+    "unresolved": "unresolved: too few steps to tell",
+}
+
+
+def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+    """The ratio with its interval against steps; None where no window has one."""
+    found = {
+        run.index: [e for e in standing(run.record, Equilibrium)[0] if np.isfinite(number(e.ratio))] for run in runs
+    }
+    every = [entry for entries in found.values() for entry in entries]
+    if not every:
+        return None
+    inner = [np.clip(column(every, name), *OUTSIDE) for name in ("ratio", "low", "high")]
+    shown = spread(*inner, [0.8, 1.2])
+    plot = timeline.axes(290, shown)
+    rule(plot, 1.0, "green")
+    keys: list[Key] = []
+    for run in runs:
+        if found[run.index]:
+            keys += _run(plot, run, found[run.index], shown)
+    return Picture(
+        name="equilibrium",
+        heading="The stationarity dial: does the motion still go somewhere?",
+        reading="At the dashed line, what noise shakes up is what friction takes away, as it must be once the motion "
+        "only jitters about one place. Away from it the motion still goes downhill or drifts. Where the zone is "
+        "shaded, the windows were stationary: more steps at these settings bring nothing, a smaller step would. "
+        "Ratios far outside are drawn at the edge.",
+        says=tuple(_says(found[run.index]) for run in runs),
+        panels=(Panel("Fluctuation-dissipation ratio", "1 once stationary", plot),),
+        keys=(
+            Key("dashed", "green", "balance"),
+            *merged(keys),
+            *timeline.keys,
+        ),
+    )
+
+
+def _run(plot: figure, run: Run, entries: Sequence[Equilibrium], shown: tuple[float, float]) -> list[Key]:
+    keys = []
+    low, high = shown
+    still = [entry for entry in entries if entry.state == "stationary"]
+    if still:
+        zones = plot.vstrip(
+            x0="x0",
+            x1="x1",
+            source=ColumnDataSource(_zones(still)),
+            fill_alpha=0.08 if run.several else 0.1,
+            line_alpha=0,
+        )
+        paint(zones.glyph, fill_color=run.role("green"), hatch_color=run.role("green"))
+        run.own(zones)
+        keys.append(run.key("band", "green", "windows that were stationary"))
+    x, y = by_step(entries), column(entries, "ratio")
+    lows, highs = column(entries, "low"), column(entries, "high")
+    known = np.isfinite(lows) & np.isfinite(highs) & np.isfinite(x)
+    band(plot, run, x[known], np.clip(lows[known], low, high), np.clip(highs[known], low, high), "blue")
+    inside = np.clip(y, low + 0.02 * (high - low), high - 0.02 * (high - low))
+    trace(plot, run, (x, inside), "blue", width=1.5, alpha=0.7)
+    keys.append(run.key("band", "blue", "interval of the ratio"))
+    for state, (marker, filled) in MARKS.items():
+        some = np.array([entry.state == state for entry in entries])
+        if not some.any():
+            continue
+        kept = [entry for entry in entries if entry.state == state]
+        source = ColumnDataSource({
+            "x": x[some],
+            "y": inside[some],
+            "ratio": [_interval(entry) for entry in kept],
+            "state": [state] * len(kept),
+            "window": [f"{plain(entry.since)} to {plain(entry.step)}" for entry in kept],
+            "identity": [entry.identity for entry in kept],
+        })  # fmt: skip
+        marks = dots(plot, run, source, "blue", marker=marker, size=8 if marker == "circle" else 10, filled=filled)
+        rows = [("steps", "@window"), ("state", "@state"), ("ratio", "@ratio"), ("identity for", "@identity")]
+        hover(plot, run, marks, rows)
+        mark = run.key("diamond" if marker == "diamond" else "dot" if filled else "ring", "blue", MEANINGS[state])
+        keys.append(mark)
+    return keys
+
+
+def _zones(still: Sequence[Equilibrium]) -> dict[str, list[float]]:
+    """Windows, those that touch made one."""
+    begins: list[float] = []
+    ends: list[float] = []
+    for begin, end in sorted(zip(column(still, "since").tolist(), by_step(still).tolist(), strict=True)):
+        if ends and begin <= ends[-1]:
+            ends[-1] = max(end, ends[-1])
+        elif begin == begin and end == end:  # noqa: PLR0124 - neither is NaN
+            begins.append(begin)
+            ends.append(end)
+    return {"x0": begins, "x1": ends}
+
+
+def _interval(entry: Equilibrium) -> str:
+    known = entry.low is not None and entry.high is not None
+    return f"{plain(entry.ratio)} ({plain(entry.low)} to {plain(entry.high)})" if known else plain(entry.ratio)
+
+
+def _says(entries: Sequence[Equilibrium]) -> str:
+    if not entries:
+        return ""
+    last = entries[-1]
+    window = f"Over the last window (steps {plain(last.since)} to {plain(last.step)}) the ratio was {_interval(last)}"
+    still = sum(entry.state == "stationary" for entry in entries)
+    state = {
+        "stationary": "the motion was stationary, time to lower the step",
+        "moving": "the motion was still on its way",
+        "unresolved": "too noisy or too short to tell",
+    }[last.state]
+    return (
+        f"{window}: {state}. {still} of {count(len(entries), 'window')} {'was' if still == 1 else 'were'} stationary."
+    )

@@ -1,0 +1,121 @@
+"""The damping ladder: ζ along each of the sharpest directions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bokeh.models import BasicTicker, ColumnDataSource, PrintfTickFormatter
+
+from thetadot.records import Curvature, standing
+from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spread
+from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.numerals import count, plain
+from thetadot.report.palette import paint
+from thetadot.report.runs import Run, merged
+from thetadot.report.series import number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bokeh.plotting import figure
+
+MOST_RUNGS = 64
+OVER = 2.0
+"""Above this ζ a direction creeps so much that friction is wasted on it; it takes 2ζ times as long as at ζ = 1."""
+
+
+def picture(runs: Sequence[Run]) -> Picture | None:
+    """ζ of each top eigenvalue, at the first measurement and the last; None where no damping was recorded."""
+    found = {run.index: _measured(run) for run in runs}
+    every = [entry for entries in found.values() for entry in entries]
+    if not every:
+        return None
+    values = np.concatenate([_rungs(entry) for entry in every])
+    longest = max(len(_rungs(entry)) for entry in every)
+    shown = spread(values, [0.5, 2.0], log=True)
+    plot = axes(310, (0.4, longest + 0.6), shown, y_log=True)
+    plot.xaxis[0].axis_label = "direction, the sharpest first"
+    plot.xaxis[0].ticker = BasicTicker(min_interval=1, desired_num_ticks=8, num_minor_ticks=0)
+    plot.xaxis[0].formatter = PrintfTickFormatter(format="%d")
+    for low, high, role in ((shown[0] / 1e3, 1.0, "orange"), (1.0, shown[1] * 1e3, "blue")):
+        area = plot.harea(y=[low, high], x1=[-1e3, -1e3], x2=[1e4, 1e4], fill_alpha=0.07)
+        paint(area.glyph, fill_color=role)
+    rule(plot, 1.0, "ink")
+    keys: list[Key] = [
+        Key("dashed", "ink", "ζ = 1, critical damping: fastest without overshoot"),
+        Key("band", "blue", "above: overdamped, it creeps"),
+        Key("band", "orange", "below: underdamped, it swings"),
+    ]
+    for run in runs:
+        keys += _run(plot, run, found[run.index])
+    return Picture(
+        name="ladder",
+        heading="Does the motion swing or creep? Damping along the sharpest directions",
+        reading="Each rung is one direction of the landscape. Friction suits one curvature only: sharper directions "
+        "swing, flatter ones creep. Lower momentum lifts all rungs, higher momentum lowers them. " + FACTORS,
+        says=tuple(_says(found[run.index]) for run in runs),
+        panels=(Panel("Damping ratio", "ζ", plot),),
+        keys=merged(keys),
+    )
+
+
+def _measured(run: Run) -> list[Curvature]:
+    return [entry for entry in standing(run.record, Curvature)[0] if len(_rungs(entry))]
+
+
+def _rungs(entry: Curvature) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    found = np.array([number(value) for value in entry.damping[:MOST_RUNGS]], dtype=np.float64)
+    return found[np.isfinite(found) & (found > 0)]
+
+
+def _run(plot: figure, run: Run, entries: Sequence[Curvature]) -> list[Key]:
+    keys: list[Key] = []
+    if len(entries) > 1:
+        _rung(plot, run, entries[0], filled=False)
+        keys.append(run.key("ring", "ink", f"at the first measurement{_when(run, entries[0])}"))
+    if entries:
+        _rung(plot, run, entries[-1], filled=True)
+        keys.append(run.key("dot", "ink", f"at the last measurement{_when(run, entries[-1])}"))
+    return keys
+
+
+def _when(run: Run, entry: Curvature) -> str:
+    return "" if run.several else f", step {plain(entry.step)}"
+
+
+def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
+    zeta = _rungs(entry)
+    positive = [value for value in entry.spectrum if value > 0] or [entry.sharpness]
+    curved = [positive[i] if i < len(positive) else None for i in range(len(zeta))]
+    places = np.arange(1.0, len(zeta) + 1) + (0.0 if filled else -0.12)
+    for side, role in ((zeta < 1, "orange"), (zeta >= 1, "blue")):
+        if not side.any():
+            continue
+        source = ColumnDataSource({
+            "x": places[side],
+            "y": zeta[side],
+            "one": np.ones(int(side.sum())),
+            "curvature": [plain(curved[i]) for i in np.flatnonzero(side)],
+            "step": [entry.step] * int(side.sum()) if number(entry.step) == entry.step else [0] * int(side.sum()),
+        })  # fmt: skip
+        if filled:
+            stem = plot.segment("x", "one", "x", "y", source=source, line_width=3, line_alpha=0.5)
+            paint(stem.glyph, line_color=run.role(role))
+            run.own(stem)
+        marker = "circle" if role == "blue" else "diamond"
+        marks = dots(plot, run, source, role, marker=marker, size=10 if filled else 8, filled=filled)
+        hover(plot, run, marks, [("damping ratio", "@y{%.3g}"), ("curvature", "@curvature"), ("step", "@step{0,0}")])
+
+
+def _says(entries: Sequence[Curvature]) -> str:
+    if not entries:
+        return ""
+    zeta = _rungs(entries[-1])
+    swinging, creeping = int((zeta < 1).sum()), int((zeta > OVER).sum())
+    span = f"{plain(float(zeta.min()))} to {plain(float(zeta.max()))}" if len(zeta) > 1 else plain(float(zeta[0]))
+    parts = [
+        f"{swinging} of {count(len(zeta), 'direction')} {'swings' if swinging == 1 else 'swing'}",
+        f"{creeping} {'creeps' if creeping == 1 else 'creep'} (ζ above 2)",
+    ]
+    return f"At the last measurement ζ was {span}: {', '.join(parts)}."

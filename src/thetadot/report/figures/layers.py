@@ -1,0 +1,222 @@
+"""Layer against time: what each layer's update, gradient and noise came to."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bokeh.models import ColumnDataSource, FixedTicker, LogColorMapper
+from bokeh.palettes import Cividis256
+
+from thetadot.records import Layers, Noise, standing
+from thetadot.report.figures.frame import Timeline, hover
+from thetadot.report.figures.picture import Panel, Picture, Show
+from thetadot.report.names import abbreviated, clean
+from thetadot.report.numerals import plain
+from thetadot.report.series import by_step, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bokeh.plotting import figure
+
+    from thetadot.report.runs import Run
+    from thetadot.report.series import Array
+
+MOST_ROWS = 200
+MOST_COLUMNS = 100
+SHORTEST, LONGEST = 18, 120
+"""Letters of a layer's name beside the picture, and in its tooltip."""
+QUANTITIES = (
+    ("update", "update / weight", "How much of itself a layer moves in a step"),
+    ("gradient", "gradient norm", "Length of a layer's gradient"),
+    ("noise", "noise trΣ", "Variance of a layer's gradient"),
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One quantity of one run: a row a layer, a column a stretch of steps; NaN where there is nothing."""
+
+    cells: Array
+    start: float
+    end: float
+
+
+def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+    """A panel for each run, with one image a quantity; None where no layer was recorded."""
+    sheets = {run.index: (names, found) for run in runs for names, found in [_sheets(run)] if found}
+    if not sheets:
+        return None
+    ends = {
+        name: limits
+        for name, *_ in QUANTITIES
+        if (limits := _ends([found[name].cells for _, found in sheets.values() if name in found]))
+    }
+    shows = tuple(
+        Show(name, label, *(plain(end, 2) for end in ends[name])) for name, label, _ in QUANTITIES if name in ends
+    )
+    if not shows:
+        return None
+    panels = [_panel(run, timeline, *sheets[run.index], ends, shows[0].name) for run in runs if run.index in sheets]
+    return Picture(
+        name="layers",
+        heading="Layer by layer: who moves, who is still, who is noisy",
+        reading="Each row is a layer, from the first at the top; each colour a factor, not an amount. A dark row "
+        "hardly learns; a bright one moves fast. Rows of one colour mean that the learning rate suits all. "
+        "Usual is an update of about a thousandth of the weight a step. Empty cells had no gradient.",
+        says=tuple(_says(*sheets[run.index]) if run.index in sheets else "" for run in runs),
+        panels=tuple(panels),
+        shows=shows,
+    )
+
+
+def _sheets(run: Run) -> tuple[list[str], dict[str, Sheet]]:
+    watched = run.record.header.watched
+    names = list(watched.layers) if watched is not None else []
+    rows = [entry for entry in standing(run.record, Layers)[0] if len(entry.gradient) == len(names)]
+    noises = [entry for entry in standing(run.record, Noise)[0] if len(entry.layers) == len(names)]
+    if not names or not (rows or noises):
+        return names, {}
+    groups = grouped(names)
+    members = np.array([place for place, (_, inside) in enumerate(groups) for _ in inside])
+    order = np.array([layer for _, inside in groups for layer in inside])
+
+    def total(values: Array, power: float) -> Array:
+        sums = np.zeros((values.shape[0], len(groups)))
+        np.add.at(sums.T, members, np.nan_to_num(values[:, order].T) ** power)
+        return sums ** (1 / power)
+
+    found = {}
+    if rows:
+        gradient, weight, update = (total(_table(rows, name), 2.0) for name in ("gradient", "weight", "update"))
+        ratio = np.divide(update, weight, out=np.full_like(update, np.nan), where=weight > 0)
+        found["update"] = _sheet(by_step(rows), ratio)
+        found["gradient"] = _sheet(by_step(rows), gradient)
+    if noises:
+        found["noise"] = _sheet(by_step(noises), total(np.maximum(_table(noises, "layers"), 0.0), 1.0))
+    return [name for name, _ in groups], found
+
+
+def _table(entries: Sequence[Layers | Noise], name: str) -> Array:
+    return np.array([[number(value) for value in getattr(entry, name)] for entry in entries], dtype=np.float64)
+
+
+def grouped(names: Sequence[str], most: int = MOST_ROWS) -> list[tuple[str, list[int]]]:
+    """Layers as rows: each its own, or by the longest common beginnings that leave at most ``most`` rows.
+
+    Example:
+        >>> grouped(["a.0.w", "a.0.b", "a.1.w", "b.w"], most=3)
+        [('a.0.* (2 layers)', [0, 1]), ('a.1.w', [2]), ('b.w', [3])]
+    """
+    if len(names) <= most:
+        return [(name, [place]) for place, name in enumerate(names)]
+    deepest = min(max(name.count(".") for name in names), 12)
+    for depth in range(deepest, 0, -1):
+        heads: dict[str, list[int]] = defaultdict(list)
+        for place, name in enumerate(names):
+            heads[".".join(name.split(".")[:depth])].append(place)
+        if len(heads) <= most:
+            return [
+                (names[inside[0]], inside) if len(inside) == 1 else (f"{head}.* ({len(inside)} layers)", inside)
+                for head, inside in heads.items()
+            ]
+    size = math.ceil(len(names) / most)
+    starts = range(0, len(names), size)
+    return [
+        (f"{names[at]} and after ({len(range(at, min(at + size, len(names))))} layers)",
+         list(range(at, min(at + size, len(names)))))
+        for at in starts
+    ]  # fmt: skip
+
+
+def _sheet(steps: Array, values: Array) -> Sheet:
+    """Equal stretches of steps: the mean of the entries in each, or what was last known."""
+    good = np.isfinite(steps)
+    steps, values = steps[good], np.where(values[good] > 0, values[good], np.nan)
+    if not len(steps):
+        return Sheet(np.full((values.shape[1], 1), np.nan), 0.0, 1.0)
+    wide = (steps[-1] - steps[0]) / max(len(steps) - 1, 1) or 1.0
+    start, end = steps[0], steps[-1] + wide
+    columns = min(len(steps), MOST_COLUMNS)
+    place = np.clip(((steps - start) / (end - start) * columns).astype(np.int64), 0, columns - 1)
+    cells = np.full((columns, values.shape[1]), np.nan)
+    for at in range(columns):
+        inside = values[place == at]
+        if not len(inside):
+            cells[at] = cells[at - 1]
+            continue
+        seen = np.isfinite(inside)
+        sums, counts = np.where(seen, inside, 0.0).sum(axis=0), seen.sum(axis=0)
+        cells[at] = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return Sheet(cells.T, float(start), float(end))
+
+
+def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:
+    """What the colours stretch over: all but the outermost hundredths, at least a factor of ten."""
+    every = np.concatenate([table[np.isfinite(table)] for table in tables]) if tables else np.zeros(0)
+    if not len(every):
+        return None
+    low, high = (float(end) for end in np.percentile(every, [1, 99]))
+    middle = math.sqrt(low) * math.sqrt(high)
+    return min(low, middle / math.sqrt(10)), max(high, middle * math.sqrt(10))
+
+
+def _panel(
+    run: Run, timeline: Timeline, names: Sequence[str], found: dict[str, Sheet], ends: dict[str, tuple[float, float]],
+    first: str,
+) -> Panel:  # fmt: skip
+    rows = len(names)
+    pitch = 22 if rows <= 20 else 15 if rows <= 60 else 11
+    plot = timeline.axes(pitch * rows + 60, (0.0, float(rows)), only=run)
+    _labels(plot, names, pitch)
+    for name, sheet in found.items():
+        if name not in ends:
+            continue
+        low, high = ends[name]
+        source = ColumnDataSource({
+            "image": [row[None, :].astype(np.float32) for row in sheet.cells],
+            "y": np.arange(rows - 1.0, -1.0, -1.0),
+            "layer": [clean(each, LONGEST) for each in names],
+        })  # fmt: skip
+        mapper = LogColorMapper(palette=Cividis256, low=low, high=high, nan_color="rgba(0,0,0,0)")
+        width = sheet.end - sheet.start
+        image = plot.image(image="image", y="y", source=source, x=sheet.start, dw=width, dh=1)
+        image.glyph.color_mapper = mapper
+        image.visible = name == first
+        label = next(label for key, label, _ in QUANTITIES if key == name)
+        hover(plot, run, run.own(image, show=name), [("layer", "@layer"), ("step", "$x{0,0}"), (label, "@image{%.3g}")])
+    title = f"{run.name}: layers from first (top) to last" if run.several else "Layers from first (top) to last"
+    return Panel(title, "", plot, run.index if run.several else None)
+
+
+def _labels(plot: figure, names: Sequence[str], pitch: int) -> None:
+    rows = len(names)
+    at = [rows - place - 0.5 for place in range(rows)]
+    plot.yaxis[0].ticker = FixedTicker(ticks=at)
+    shown = [abbreviated(name, SHORTEST) for name in names]
+    plot.yaxis[0].major_label_overrides = dict(zip(at, shown, strict=True))
+    plot.yaxis[0].major_label_text_font_size = "10px" if pitch > 12 else "9px"
+    plot.ygrid[0].visible = False
+    plot.yaxis[0].major_label_standoff = 2
+
+
+def _says(names: Sequence[str], found: dict[str, Sheet]) -> str:
+    if "update" not in found:
+        return ""
+    cells = found["update"].cells
+    last = cells[:, -max(cells.shape[1] // 10, 1) :]
+    counts = np.isfinite(last).sum(axis=1)
+    sums = np.where(np.isfinite(last), last, 0.0).sum(axis=1)
+    mean = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    known = np.flatnonzero(np.isfinite(mean))
+    if len(known) < 2:
+        return ""
+    fast, slow = known[mean[known].argmax()], known[mean[known].argmin()]
+    return (
+        f"At the end {clean(names[fast], 60)} moved most in a step, {plain(float(mean[fast]), 2)} of its length, "
+        f"and {clean(names[slow], 60)} least, {plain(float(mean[slow]), 2)}."
+    )

@@ -1,0 +1,141 @@
+"""The plane of batch size and learning rate: where each scaling rule leads from here, and what would be unstable."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+
+from thetadot.report.figures.frame import axes, dots, hover, spread
+from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.names import clean
+from thetadot.report.numerals import plain
+from thetadot.report.palette import paint
+from thetadot.report.present import Present, present
+from thetadot.report.runs import Run, merged
+from thetadot.report.series import number
+from thetadot.verdicts.scaling import RULES, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bokeh.plotting import figure
+
+    from thetadot.report.figures.picture import Mark
+    from thetadot.report.series import Array
+
+FURTHEST = 64
+"""Rules are followed to this many times the present batch, and to this share of it."""
+FARTHEST_LR = 300
+"""Learning rates further from the present one than this factor are not drawn."""
+STYLES: tuple[tuple[str, str, Mark], ...] = (
+    ("blue", "solid", "line"),
+    ("orange", "dashed", "dashed"),
+    ("green", "dotted", "dotted"),
+    ("purple", "dotdash", "dotdash"),
+    ("ink", "solid", "line"),
+    ("accent", "dashed", "dashed"),
+    ("soft", "dotted", "dotted"),
+)
+"""Colour and line style of each rule; where colours tell runs apart, the style alone."""
+
+
+def picture(runs: Sequence[Run]) -> Picture | None:
+    """Every rule's curve through the present point; None where no run has a learning rate and a batch size."""
+    found = [(run, present(run.record)) for run in runs]
+    here = [(run, now) for run, now in found if now is not None]
+    if not here:
+        return None
+    curves = [(run, now, rule, *curve(rule, now)) for run, now in here for rule in RULES if rule.applies(now.family)]
+    limits = [now.highest_lr for _, now in here if now.highest_lr is not None and _near(now.highest_lr, now.lr)]
+    batches = np.array([now.batch for _, now in here])
+    wide = np.concatenate([batches / FURTHEST, batches * FURTHEST, [1.0]])
+    shown = spread([now.lr for _, now in here], *(y for *_, y in curves), limits, log=True)
+    plot = axes(380, spread(np.maximum(wide, 1.0), log=True), shown, x_log=True, y_log=True)
+    plot.xaxis[0].axis_label = "batch size B"
+    keys: list[Key] = []
+    for run, now in here:
+        keys += _veto(plot, run, now, shown[1])
+        keys += _critical(plot, run, now, shown)
+    for run, now, rule, x, y in curves:
+        keys += _curve(plot, run, rule, now, x, y)
+    for run, now in here:
+        source = ColumnDataSource({"x": [now.batch], "y": [now.lr], "step": [number(now.step)]})
+        mark = dots(plot, run, source, "ink", size=13)
+        hover(plot, run, mark, [("batch size", "@x{0,0}"), ("learning rate", "@y{%.4g}"), ("at step", "@step{0,0}")])
+        keys.append(run.key("dot", "ink", "where the run is"))
+    return Picture(
+        name="plane",
+        heading="If the batch size changes: what each rule makes of the learning rate",
+        reading="Each line is one published rule, through the settings of this run. Where lines part, the rules "
+        "disagree, and nobody knows better than their conditions below. Inside the red region the step would be "
+        "unstable at the curvature that was measured, whatever a rule says.",
+        says=tuple("" if now is None else says(now) for _, now in found),
+        panels=(Panel("Learning rate", "α", plot),),
+        keys=merged(keys),
+    )
+
+
+def curve(rule: Rule, now: Present) -> tuple[Array, Array]:
+    """A rule's learning rates along batch sizes, where it tells any and they are not beyond the picture."""
+    batches = np.geomspace(max(now.batch / FURTHEST, 1.0), now.batch * FURTHEST, 49)
+    found = [now.lr_at(rule, float(batch)) for batch in batches]
+    y = np.array([lr if lr is not None and _near(lr, now.lr) else math.nan for lr in found], dtype=np.float64)
+    return batches[np.isfinite(y)], y[np.isfinite(y)]
+
+
+def _near(lr: float, present_lr: float) -> bool:
+    return present_lr / FARTHEST_LR <= lr <= present_lr * FARTHEST_LR
+
+
+def _curve(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Array) -> list[Key]:
+    if not len(x):
+        return []
+    own = [other for other in RULES if other.applies(now.family)]
+    role, dash, mark = STYLES[(RULES if run.several else own).index(rule) % len(STYLES)]
+    source = ColumnDataSource({"x": x, "y": y, "rule": [clean(rule.name, 40)] * len(x)})
+    line = plot.line("x", "y", source=source, line_width=2, line_dash=dash)
+    paint(line.glyph, line_color=run.role(role))
+    hover(plot, run, run.own(line), [("rule", "@rule"), ("batch size", "@x{0,0}"), ("learning rate", "@y{%.3g}")])
+    return [run.key(mark, role, clean(rule.name, 40))]
+
+
+def _veto(plot: figure, run: Run, now: Present, top: float) -> list[Key]:
+    if now.highest_lr is None:
+        return []
+    area = plot.harea(y=[now.highest_lr, top * 1e6], x1=[1e-3, 1e-3], x2=[1e12, 1e12],
+                      fill_alpha=0.05 if run.several else 0.12)  # fmt: skip
+    paint(area.glyph, fill_color="red")
+    run.own(area)
+    edge = plot.line([1e-3, 1e12], [now.highest_lr] * 2, line_width=2, line_dash=run.dash())
+    paint(edge.glyph, line_color=run.role("red"))
+    run.own(edge)
+    return [Key("band", "red", "vetoed: unstable at the measured curvature")]
+
+
+def _critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) -> list[Key]:
+    if now.noise is None:
+        return []
+    low, high = shown[0] / 1e3, shown[1] * 1e3
+    line = plot.line([now.noise.noise_scale] * 2, [low, high], line_width=1.5, line_dash="dashed")
+    paint(line.glyph, line_color=run.role("purple"))
+    run.own(line)
+    if now.noise.resolved and now.noise.low > 0:
+        area = plot.harea(y=[low, high], x1=[now.noise.low] * 2, x2=[now.noise.high] * 2, fill_alpha=0.1)
+        paint(area.glyph, fill_color=run.role("purple"))
+        run.own(area)
+        return [run.key("upright", "purple", "noise scale with its uncertainty: beyond it, rules part")]
+    return [run.key("upright", "purple", "the noise scale is at least this much")]
+
+
+def says(now: Present) -> str:
+    """Where the run is, against both boundaries."""
+    text = f"At step {plain(now.step)} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}"
+    if now.highest_lr is None:
+        return f"{text}; no limit was measured, so nothing is vetoed."
+    share = now.lr / now.highest_lr
+    if share > 1:
+        return f"{text}, {plain(share)} times what the measured curvature bears: lower it before anything else."
+    return f"{text}, {plain(100 * share, 2)}% of what the measured curvature bears ({plain(now.highest_lr)})."

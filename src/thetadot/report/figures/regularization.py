@@ -1,0 +1,61 @@
+"""What the finite step adds to the loss, against the loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thetadot.records import Regularization, standing
+from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread, trace
+from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.numerals import plain, share
+from thetadot.report.runs import Run, merged
+from thetadot.report.series import by_step, column, finite, number, thin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LINES = (
+    ("loss", "loss of the reference batch", "ink", "solid", 2.0, 1.0),
+    ("gradient_term", "added by the step: α(1+β)/(4(1-β)²)·|G|²", "blue", "dashed", 2.0, 0.8),
+    ("noise_term", "added by the batches: α/(4(1-β))·trΣ/B", "orange", "dotted", 1.2, 0.7),
+)
+
+
+def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+    """Both terms of implicit gradient regularization beside the loss; None where none is positive."""
+    found = {run.index: standing(run.record, Regularization)[0] for run in runs}
+    every = [entry for entries in found.values() for entry in entries]
+    values = [column(every, name) for name, *_ in LINES]
+    if not any((each > 0).any() for each in values):
+        return None
+    plot = timeline.axes(270, spread(*values, log=True), log=True)
+    keys: list[Key] = []
+    for run in runs:
+        for name, text, role, dash, width, alpha in LINES:
+            x, y = finite(by_step(found[run.index]), column(found[run.index], name), positive=True)
+            if len(x):
+                line = trace(plot, run, thin(x, y), role, width=width, alpha=alpha if run.several else 1.0, dash=dash)
+                hover(plot, run, line, [("step", "@x{0,0}"), (name.replace("_", " "), "@y{%.3g}")], along=True)
+                mark = {"solid": "line", "dashed": "dashed", "dotted": "dotted"}[dash]
+                keys.append(run.key("thin" if run.several else mark, role, text))  # type: ignore[arg-type]
+    return Picture(
+        name="regularization",
+        heading="What the size of the step adds to the loss",
+        reading="A step of finite size descends not the loss but the loss plus these terms, which keep the motion out "
+        f"of steep places. Far below the loss they change nothing; near it, the step decides where one ends. {FACTORS}",
+        says=tuple(_says(found[run.index]) for run in runs),
+        panels=(Panel("Loss, and what is added to it", "L", plot),),
+        keys=(*merged(keys), *timeline.keys),
+    )
+
+
+def _says(entries: Sequence[Regularization]) -> str:
+    if not entries:
+        return ""
+    last = entries[-1]
+    added = number(last.gradient_term) + number(last.noise_term)
+    if not (number(last.loss) > 0 and added >= 0):
+        return ""
+    larger = "the step itself" if last.gradient_term >= last.noise_term else "the batches' noise"
+    part = share(added / last.loss)
+    return f"At step {plain(last.step)} the terms came to {part} of the loss, most of it from {larger}."

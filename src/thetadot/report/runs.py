@@ -1,0 +1,97 @@
+"""The runs of a page: each with a name, and with colour and line style where there are several."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from thetadot.errors import InadmissibleValue
+from thetadot.report.figures.picture import Key
+from thetadot.report.names import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from thetadot.records import Record
+    from thetadot.report.figures.picture import Mark
+
+ROLES = ("blue", "orange", "green", "purple", "ink")
+DASHES = ("solid", "dashed", "dotted", "dotdash")
+MOST_RUNS = len(ROLES) * len(DASHES)
+"""Five colours and four styles, both going round: so many pairs are different."""
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record of a page.
+
+    Attributes:
+        record: what was read.
+        name: task and folder, unlike those of the other runs.
+        index: its place among them.
+        several: whether there are others, so that colours tell runs apart and not quantities.
+    """
+
+    record: Record
+    name: str
+    index: int = 0
+    several: bool = False
+
+    def role(self, alone: str) -> str:
+        """The colour of something of this run; ``alone`` where it needs not be told from other runs."""
+        return ROLES[self.index % len(ROLES)] if self.several else alone
+
+    def dash(self, alone: str = "solid") -> str:
+        """The style of its lines."""
+        return DASHES[self.index % len(DASHES)] if self.several else alone
+
+    def key(self, mark: Mark, role: str, text: str) -> Key:
+        """A line of a picture's key, without colour where that tells runs apart."""
+        return Key(mark, "soft" if self.several else role, text)
+
+    def own(self, renderer: Any, **tags: str) -> Any:
+        """Note on a drawn thing whose it is, so that the page can hide it."""
+        if self.several or tags:
+            renderer.tags = [{"run": self.index, **tags}]
+        renderer.name = self.name
+        return renderer
+
+
+def line_up(records: Sequence[Record]) -> tuple[Run, ...]:
+    """Runs in the order given.
+
+    Raises:
+        InadmissibleValue: none, or more than colours and styles can tell apart.
+    """
+    if not 1 <= len(records) <= MOST_RUNS:
+        raise InadmissibleValue(
+            f"{len(records)} runs are not between 1 and {MOST_RUNS}, as many as colours and line styles tell apart. "
+            "Name fewer runs."
+        )
+    names = _distinct([_name(record) for record in records])
+    return tuple(
+        Run(record, name, index, several=len(records) > 1)
+        for index, (record, name) in enumerate(zip(records, names, strict=True))
+    )
+
+
+def _name(record: Record) -> str:
+    task = clean(record.header.task, LONGEST_NAME // 2)
+    folder = clean(record.path.resolve().parent.name, LONGEST_NAME // 2) if record.path is not None else ""
+    return " · ".join(part for part in dict.fromkeys((task, folder)) if part) or "a run"
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if names.count(name) == 1 else f"{name} ({seen[name]})")
+    return found
+
+
+def merged(keys: Iterable[Key]) -> tuple[Key, ...]:
+    """Keys in order, each once."""
+    return tuple(dict.fromkeys(keys))
