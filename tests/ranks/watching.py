@@ -47,7 +47,10 @@ def trained(kind, folder, steps=24, passes=1, clip=None):
                 model.set_requires_gradient_sync(last)
             else:
                 model.require_backward_grad_sync = last
-            (loss_of(model, *part(step * passes + k)) / passes).backward()
+            loss = loss_of(model, *part(step * passes + k))
+            if probe is not None:
+                probe.loss(loss)
+            (loss / passes).backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
@@ -132,6 +135,7 @@ def curvature(kind):
             optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
             with thetadot.watch(model, optimizer, loss_fn=nn.MSELoss(), reference=reference(), level="full") as probe:
                 loss = sum(loss_of(model, *(t.chunk(2)[r] for t in batch(0))) for r in range(2)) / 2
+                probe.loss(loss)
                 loss.backward()
                 optimizer.step()
             (one,), (other,) = probe.record.of(Curvature), read(out).of(Curvature)
@@ -151,7 +155,10 @@ def alone_on_rank_0(kind):
         probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options) if first else None
         for step in range(3):
             optimizer.zero_grad()
-            loss_of(model, *part(step)).backward()
+            loss = loss_of(model, *part(step))
+            if first:
+                probe.loss(loss)
+            loss.backward()
             optimizer.step()
         if first:
             probe.close()
