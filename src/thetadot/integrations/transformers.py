@@ -98,7 +98,7 @@ class WatchCallback(TrainerCallback):
             shares = args.world_size if args.average_tokens_across_devices else 1
             self.probe.loss(torch.stack(self.losses).sum() * shares)
             self.losses = []
-        if self.ranks > 1 and self.probe.ranks == 1:
+        if self.ranks > 1 and self.probe.ranks == 1 and self.probe.traffic.listening:
             self.probe.samples_of(max(1, sum(self.probe.traffic.sizes)) * self.ranks)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002

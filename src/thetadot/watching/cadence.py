@@ -1,9 +1,9 @@
 r"""When to measure: a function of counted work, never of a clock.
 
 A measurement that costs c samples' gradients comes every c/(s·B) steps, so that it takes the share s of the training's
-own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of
-that; costly ones do not.
-A call of the model costs a quarter of a step beside its samples (measured: micro-batches are small).
+own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of that;
+costly ones do not. A call of the model costs .4 of a step beside its samples: micro-batches are small, and small
+batches are slow.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Literal
 
 Level = Literal["light", "default", "full"]
 
-CALL = 0.25
-PRODUCT = 2.5
-"""A Hessian-vector product in gradients; a forward pass is a third of one."""
+CALL = 0.4
+PRODUCT = 1.25
+"""A Hessian-vector product in gradients, its graph kept; a forward pass is a third of a gradient."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Plan:
     motion: int
     noise: float
     curvature: float
-
     weighted: float
     barrier: float
     away: bool  # whether the starting point is kept: virial, displacement
@@ -72,3 +71,15 @@ class Every:
     def due(self, step: int) -> bool:
         """Whether to measure after this step."""
         return self.period > 0 and (step in self.early or step % self.period == 0)
+
+    def following(self, step: int) -> float:
+        """The next step that is due after this one.
+
+        Example:
+            >>> Every(cost=640.0, share=0.01, batch=64.0).following(250)
+            1000
+        """
+        if not self.period:
+            return math.inf
+        regular = (step // self.period + 1) * self.period
+        return min([early for early in self.early if early > step], default=regular)

@@ -1,6 +1,7 @@
 """What passes through the model between two steps: samples, passes, and the loss where a module makes it.
 
-What the user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
+It listens on measured steps only: between them a step costs nothing here, and is taken to have the same batch. What the
+user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
 forgotten. Inside a graph that torch.compile makes nothing is seen, and nothing is added to it.
 """
 
@@ -31,20 +32,39 @@ class Traffic:
 
     def __init__(self, model: nn.Module, loss_fn: object, parameters: list[Any], dropped: Callable[[], None]) -> None:
         self.model = model
+        self.loss_fn = loss_fn
         self.parameters = parameters
         self.dropped = dropped
         self.quiet = False  # while a probe calls the model
         self.swept = False  # a backward pass has come since the last step
+        self.carries = loss_fn is None
+        self.handles: list[RemovableHandle] = []
         self._forget()
-        self.handles: list[RemovableHandle] = [
-            model.register_forward_pre_hook(self.entered, with_kwargs=True),
-            parameters[-1].register_post_accumulate_grad_hook(self._swept),
+
+    @property
+    def listening(self) -> bool:
+        """Whether the present step is measured."""
+        return bool(self.handles)
+
+    def listen(self) -> None:
+        """Until :meth:`rest`."""
+        self._forget()
+        if self.listening:
+            return
+        self.handles = [
+            self.model.register_forward_pre_hook(self.entered, with_kwargs=True),
+            self.parameters[-1].register_post_accumulate_grad_hook(self._swept),
         ]
-        if loss_fn is None:
-            self.carrying: RemovableHandle = model.register_forward_hook(self._left)
-            self.handles.append(self.carrying)
-        elif isinstance(loss_fn, nn.Module):
-            self.handles.append(loss_fn.register_forward_hook(self._lost))
+        if self.carries:
+            self.handles.append(self.model.register_forward_hook(self._left))
+        elif isinstance(self.loss_fn, nn.Module):
+            self.handles.append(self.loss_fn.register_forward_hook(self._lost))
+
+    def rest(self) -> None:
+        """Take the hooks away."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
 
     def taken(self) -> tuple[list[int], Tensor | None]:
         """Sizes of the passes since the last call, and the mean of their losses."""
@@ -56,17 +76,14 @@ class Traffic:
 
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
-        self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
+        if self.listening:
+            self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
 
     def passed(self, samples: int) -> None:
         """Told by the user, before the backward pass."""
-        self._drop()
-        self.told.append(samples)
-
-    def close(self) -> None:
-        """Take the hooks away."""
-        for handle in self.handles:
-            handle.remove()
+        if self.listening:
+            self._drop()
+            self.told.append(samples)
 
     def entered(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A pass begins."""
@@ -79,8 +96,6 @@ class Traffic:
             loss = carried(output)
             if loss is not None:
                 self.losses.append(loss.detach().reshape(()))
-            else:
-                self.carrying.remove()  # a model whose output carries no loss need not be asked again
 
     def _lost(self, _module: nn.Module, _args: object, output: Any) -> None:
         if self._seen() and isinstance(output, Tensor) and output.numel() == 1:

@@ -91,8 +91,10 @@ class Watch:
         self.book.begin(header)
         self.batch: int | None = None
         self.told: int | None = None
-        self.work = self.clock = 0.0
-        self.samples = 0
+        self.work = self.clock = 0.0  # work in samples
+        self.counted = self.step
+        self.following: float = self.step
+        self.passes = 2  # of the last measured step; at first, whatever it may be
         self.every: dict[str, Every] = {}
         self.silent: set[str] = set()
         self.micros: list[tuple[int, int, Tensor]] = []
@@ -148,7 +150,8 @@ class Watch:
         self.closed = True
         for handle in self.handles:
             handle.remove()
-        self.traffic.close()
+        self._count()
+        self.traffic.rest()
         self.micro.disarm()
         self._guarded("motion", self._fetch)
         if self.plan.away:
@@ -175,21 +178,47 @@ class Watch:
 
     def _after(self, *_: object) -> None:
         self.step += 1
-        sizes, loss = self.traffic.taken()
-        self.batch = self._batch(sizes)
-        self.work += self.batch or 0
-        self.samples += self.batch or 0
+        if self.step < self.following:
+            return
         with torch.no_grad():
-            if self.step == self.book.last_step + 1:
-                self._meet()
-                self._plan()
-                self._unseen(loss)
             if self.armed:
-                self._guarded("micro-batches", lambda: self._passes(sizes))
-                if self.rank_reads:
-                    self._guarded("motion", lambda: self._row(loss))
+                self._read()
+            else:
+                self._count()
             self._sound()
-            self._arm(len(sizes))
+            self._arm()
+        self.following = self._next()
+
+    def _next(self) -> float:
+        """The next step after which there is something to do."""
+        if self.armed:
+            return self.step + 1
+        begun = self.book.last_step
+        arm = (self.step + 1) // self.plan.motion * self.plan.motion + self.plan.motion - 1
+        return min([arm, *(begun + every.following(self.step - begun) for every in self.every.values())])
+
+    def _count(self) -> None:
+        """The work of the steps since the last count, of the batch that was last seen."""
+        steps, self.counted = self.step - self.counted, self.step
+        self.work += steps * (self.batch or 0)
+
+    def _read(self) -> None:
+        """What was kept of a measured step."""
+        sizes, loss = self.traffic.taken()
+        self.traffic.rest()
+        self.passes = len(sizes)
+        self.step -= 1
+        self._count()
+        self.step += 1
+        self.batch = self._batch(sizes)
+        self._count()
+        if self.step == self.book.last_step + 1:
+            self._meet()
+            self._plan()
+            self._unseen(loss)
+        self._guarded("micro-batches", lambda: self._passes(sizes))
+        if self.rank_reads:
+            self._guarded("motion", lambda: self._row(loss))
 
     def _dropped(self) -> None:
         """The passes since the last step were for nothing: a loss scaler skipped it."""
@@ -248,13 +277,14 @@ class Watch:
             if self.rank == 0:
                 warnings.warn(f"thetadot.watch does not see the {name}: {why}.", stacklevel=2)
 
-    def _arm(self, passes: int = 2) -> None:
+    def _arm(self) -> None:
         following = self.step + 1
         self.armed = following % self.plan.motion == 0 or following <= self.book.last_step + 1
         if self.armed:
+            self.traffic.listen()
             if self.step and self.rank_reads:
                 self._guarded("motion", self.gauge.prelude)
-            if passes * self.ranks > 1 and "micro-batches" not in self.silent:
+            if self.passes * self.ranks > 1 and "micro-batches" not in self.silent:
                 self._guarded("micro-batches", self.micro.arm)
 
     def _reading(self) -> Reading:
@@ -285,7 +315,7 @@ class Watch:
             reading=Reading(**{**reading.__dict__, "preconditioner": None, "friction": _friction(reading)}),
             lr=float(group.get("lr", math.nan)),
             batch=self.batch,
-            epoch=self.samples / self.dataset_size if self.dataset_size else None,
+            epoch=self.work / self.dataset_size if self.dataset_size else None,
             temperature=self.soundings.temperature(reading, self.batch),
             time_step=step,
             clock=self.clock,
