@@ -81,7 +81,8 @@ class Run:
             if watched == "null":
                 self.probe.plan = thetadot.watching.cadence.Plan(10**9, 0, 0, 0, 0, away=False, pairs=False)
                 self.probe.armed = False
-                self.probe.micro.after()
+                self.probe.micro.disarm()
+                self.probe.traffic.rest()
         self.seconds += time.thread_time() - started
 
     def train(self, steps: int) -> None:
