@@ -18,6 +18,7 @@ from thetadot.records import Curvature, Motion
 
 WORDS, STEPS = 16, 40
 logging.set_verbosity_error()
+torch.set_num_threads(1)  # small tensors
 begin = torch.randint(WORDS, (512, 1), generator=torch.Generator().manual_seed(0))
 text = [{"input_ids": sentence, "labels": sentence} for sentence in (begin + torch.arange(12)) % WORDS]
 

@@ -14,6 +14,7 @@ from thetadot.records import Motion
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="pytorch_lightning")  # few workers
+torch.set_num_threads(1)
 
 
 class Regression(LightningModule):

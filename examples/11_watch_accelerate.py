@@ -9,6 +9,7 @@ from thetadot import records
 from thetadot.integrations.accelerate import watch
 
 torch.manual_seed(0)
+torch.set_num_threads(1)
 x = torch.randn(2048, 4)
 y = x.sum(1, keepdim=True) + x[:, :1] * x[:, 1:2] + torch.randn(2048, 1)
 model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))

@@ -10,6 +10,7 @@ import thetadot
 from thetadot.integrations import tensorboard
 
 torch.manual_seed(0)
+torch.set_num_threads(1)
 x = torch.randn(512, 4)
 y = x.sum(1, keepdim=True) + x[:, :1] * x[:, 1:2]
 model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))

@@ -252,8 +252,10 @@ class Watch:
 
     def _plan(self) -> None:
         """Periods from what the first step's batch and the reference cost; the same on every rank."""
+        if self.layout.sharded and "motion" in self.silent:
+            return  # whatever is read of shards is read together
         batch = float((self.batch or 0) / self.ranks or self.soundings.samples or 1)
-        if self.layout.sharded and "motion" not in self.silent:
+        if self.layout.sharded:
             agreed = [batch]
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
