@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from thetadot.records import (
     Equilibrium,
     Motion,
     Noise,
+    Result,
     Setting,
     standing,
 )
@@ -25,7 +26,7 @@ from thetadot.verdicts.thresholds import CURVE, END
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.records import Record, Watched
+    from thetadot.records import Entry, Record, Watched
     from thetadot.verdicts.scaling import Family
 
 LARGEST = 1e100
@@ -56,9 +57,20 @@ def positive(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Facts:
-    """A record, read once."""
+    """A record, read once.
+
+    Attributes:
+        record: what was read.
+        length: of the run in steps, where the record has only a part of it.
+    """
 
     record: Record
+    length: float | None = None
+
+    def until(self, step: float) -> Facts:
+        """What was known by then."""
+        kept = tuple(e for e in self.record.entries if not _later(e, step))
+        return Facts(replace(self.record, entries=kept), self.steps)
 
     @cached_property
     def motions(self) -> list[Motion]:
@@ -97,6 +109,8 @@ class Facts:
     @cached_property
     def steps(self) -> float:
         """How long the run was, in steps."""
+        if self.length is not None:
+            return self.length
         closing = [self.end.step] if self.end else []
         result = [self.record.result.steps] if self.record.result else []
         seen = [e.step for kind in (self.motions, self.curvatures, self.noises, self.equilibria) for e in kind[-1:]]
@@ -207,6 +221,14 @@ class Facts:
         lacks = self.watched.lacks if self.watched is not None else {}
         said = [f"{name}: {lacks[name]}" for name in readings if name in lacks]
         return "; ".join(said) if said else otherwise
+
+
+def _later(entry: Entry, step: float) -> bool:
+    """Whether an entry is of a later step; the run's length stays known."""
+    if isinstance(entry, Choice | End | Result):
+        return False
+    at = number(getattr(entry, "step", None))
+    return at is not None and at > step
 
 
 def confidence(word: str, *reasons: str) -> str:

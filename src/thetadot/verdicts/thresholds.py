@@ -33,6 +33,8 @@ CLOSE = 0.4
 """From here to AT a doubled lr would be unstable."""
 GREW = 1.0
 """A loss that rose by more than this share of where it began has run away."""
+FELL = 0.5
+"""A loss that had come below this share of where it began, and is back there, is lost: it sank to chance."""
 STUCK = 0.02
 """A loss that is within this share of where it began, or above, has not been lowered."""
 CURVE = 8
@@ -57,6 +59,12 @@ MEMORY = 0.1
 SLOW = 5.0
 """The bound over the step: above it the step is too small. The bound takes all curvature to be the largest, which errs
 on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
+SMALLER = 1.5
+"""The same where the path was straight: two signs that rest on different readings. On the digits' network steps at a
+tenth of a good lr had 1.9 and 3.6, good ones .09 and .27."""
+STRAIGHT = 0.65
+"""Distance over length of a path from which it is straight: a tenth of a good lr had .72 (Adam) and .81 (descent), a
+third .6, good ones .33 and .37, in runs of 20 epochs."""
 HASTY = 1 / 30
 """Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
 A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
@@ -71,6 +79,18 @@ COLD = 0.1
 """A temperature below this share of the run's highest: the annealing is under way."""
 EARLY = 0.5
 """Stationary for more than this share of the run: the step was too hot for what was left to learn."""
+
+# What lost a loss.
+
+USUAL = 0.9
+"""The usual momentum: its memory of 10 steps is short beside any run that is worth watching."""
+LEAST = 0.5
+"""A momentum that would have to be below this is not what was wrong alone; then the usual one is proposed."""
+STRIDE = 0.02
+"""An adaptive method's first step over the length of the weights, to aim at: Adam's default lr gives 1.6% on the
+digits' network, whose best lr gives 8 to 16%; a run that is lost at 800% is to be brought back first."""
+TENFOLD = 10.0
+"""How much to lower an lr where nothing measured says how much."""
 
 # Advice.
 
