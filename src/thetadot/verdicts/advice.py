@@ -17,7 +17,7 @@ from thetadot.verdicts.noise import fit
 from thetadot.verdicts.pace import pace
 from thetadot.verdicts.rescue import rescue
 from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
-from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE
+from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE, THREEFOLD
 from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def _momentum(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     damping = verdicts["damping"]
     if not damping.advice:
         return None
-    return Change("lower momentum" if damping.finding == "ringing" else "raise momentum", damping.advice)
+    finding = {"ringing": "lower momentum", "overdriven": "lower lr"}.get(damping.finding, "raise momentum")
+    return Change(finding, damping.advice)
 
 
 def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
@@ -127,14 +128,16 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     if lr is None:
         return None
     found = pace(facts)
-    factor = found.factor if found is not None else 1.0
-    highest = max((p.ratio for p in points(facts)), default=0.0)
+    factor = max(found.factor, THREEFOLD) if found is not None else 1.0
+    settled = [p for p in points(facts) if p.entry in facts.settled]
+    highest = max((p.ratio for p in settled), default=0.0)
     if highest > 0:
         factor = min(factor, SAFE / highest)
     if factor <= 1:
         return None
     said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}; momentum as it is.{_warmer(facts, factor)}"
-    line = f"lr {plain(lr * factor)}: the bound by noise and curvature, and at most {SAFE} of the stability limit"
+    line = f"lr {plain(lr * factor)}: the bound by noise and curvature, {plain(THREEFOLD)} times the lr at least, "
+    line += f"and at most {SAFE} of the stability limit"
     return Change("raise lr", said, (line,))
 
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from thetadot.records import (
+    Barrier,
     Choice,
     Curvature,
     End,
@@ -16,6 +17,7 @@ from thetadot.records import (
     Equilibrium,
     Motion,
     Noise,
+    Regularization,
     Result,
     Setting,
     standing,
@@ -84,6 +86,12 @@ class Facts:
             e for e in standing(self.record, Curvature)[0] if e.when != "warm-up" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def settled(self) -> list[Curvature]:
+        """The same without an adaptive method's first, if there are more: of one gradient's square, P is no average."""
+        early = bool(self.curvatures) and self.curvatures[0].preconditioned and self.curvatures[0].step <= 1
+        return self.curvatures[1:] if early and len(self.curvatures) > 1 else self.curvatures
 
     @cached_property
     def noises(self) -> list[Noise]:
@@ -202,6 +210,15 @@ class Facts:
         """Steps and losses."""
         found = [(number(m.step), number(m.loss)) for m in self.motions]
         return [(step, loss) for step, loss in found if step is not None and loss is not None]
+
+    @cached_property
+    def references(self) -> list[float]:
+        """Losses of the reference, in order, where a measurement took them."""
+        known = [(e.step, e.loss) for e in standing(self.record, Regularization)[0]]
+        for barrier in standing(self.record, Barrier)[0]:
+            known += [(barrier.since, barrier.start_loss), (barrier.step, barrier.end_loss)]
+        found = [(number(step), number(loss)) for step, loss in known]
+        return [loss for _, loss in sorted((s, x) for s, x in found if s is not None and x is not None)]
 
     @cached_property
     def course(self) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from thetadot.verdicts.loss import Loss
 
 SETTINGS = (limited, wasted, damped, paced)
-CAUSES = {"ringing", "too long", "batch small"}
+CAUSES = {"ringing", "overdriven", "too long", "batch small"}
 """Findings that may be what lost the loss."""
 
 
@@ -54,6 +54,6 @@ def _before(verdict: Verdict, loss: Loss) -> Verdict:
     if verdict.finding == "unknown":
         return verdict
     says = f"Until step {plain(loss.before)}, before the loss was lost: {verdict.says}"
-    if verdict.finding in CAUSES:
+    if verdict.finding in CAUSES and verdict.state != "good":
         return replace(verdict, says=says)
     return replace(verdict, says=says, state="unknown", advice="")

@@ -22,7 +22,7 @@ from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
 from thetadot.verdicts.noise import Scale, scale
 from thetadot.verdicts.path import straightness
 from thetadot.verdicts.progress import weights
-from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, SMALLER, STRAIGHT, WARM
+from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, SMALLER, STRAIGHT, THREEFOLD, WARM
 from thetadot.verdicts.words import measured, plain, share, times
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def pace(facts: Facts) -> Pace | None:
         return None
     found: list[tuple[float, float, float]] = []
     noises = sorted(facts.noises, key=_step)
-    for entry in sorted(facts.curvatures, key=_step):
+    for entry in sorted(facts.settled, key=_step):
         step = _step(entry)
         motion, sharpness, batch = facts.at(step), positive(entry.sharpness), facts.batch_at(step)
         if motion is None or sharpness is None or batch is None or (number(motion.lr) or 0.0) < WARM * peak:
@@ -161,6 +161,8 @@ def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...], sl
         return Verdict("pace", "slow at rest", "good", said, evidence, confidence("low", "no descent was resolved"))
     lr = plain(number(facts.peak.lr) or 0.0) if facts.peak is not None else "?"
     said = f"The step is too small: lr {lr} could be {times(found.factor)} as large for noise and curvature, and {why}."
+    if found.factor < THREEFOLD:
+        said = f"The step is too small: at lr {lr} {why}; curvature allows more."
     return Verdict("pace", "too slow", "attention", said, (*evidence, why), _sureness(facts, found, slow))
 
 

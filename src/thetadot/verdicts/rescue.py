@@ -1,7 +1,7 @@
 r"""What made a run lose its loss, and how much to change: from what was measured before.
 
     momentum, if the velocity never forgot:   β' with  α/(1-β') = r*
-    lr, if the run began above its limit:      α' = α · (half the limit)/λmax
+    lr, if it came above its limit:            α' = α · (half the limit)/λmax
     batch or lr, if it was too hot:            1 + B_n/B' = (1 + B_n/B) r*/r,   or α' = α r*/r
     lr of an adaptive method:                  α' with |Δ| = 2% of |θ| in the first steps
 
@@ -14,16 +14,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Change
+from thetadot.verdicts.damping import forgetting
 from thetadot.verdicts.edge import began_above, points
 from thetadot.verdicts.facts import number, positive
 from thetadot.verdicts.pace import pace
-from thetadot.verdicts.thresholds import LEAST, MEMORY, SAFE, SMALL, STRIDE, TENFOLD, USUAL
+from thetadot.verdicts.thresholds import LEAST, SAFE, SMALL, STRIDE, TENFOLD
 from thetadot.verdicts.words import plain, share, times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from thetadot.verdicts.base import Verdict
+    from thetadot.verdicts.edge import Point
     from thetadot.verdicts.facts import Facts
     from thetadot.verdicts.pace import Pace
 
@@ -38,14 +40,15 @@ def rescue(before: Facts, verdicts: Mapping[str, Verdict]) -> Change:
     beta = number(motion.momentum)
     if verdicts["damping"].state == "bad" and beta is not None and 0 <= beta < 1:
         return _momentum(before, lr, beta, found)
+    worst = max(limits, key=lambda p: p.ratio, default=None)
     if began_above(before, limits):
-        new, first = lr * SAFE / limits[0].ratio, limits[0]
-        over = f"{plain(first.ratio)}, sharpness over limit at step {plain(first.step)}"
-        line = f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}"
-        return _lr(lr, new, "half the limit at the measured sharpness: it began above the stability limit", line)
-    if before.family == "adaptive":
+        worst = limits[0]
+    adaptive, hot = before.family == "adaptive", found is not None and found.start < 1
+    if worst is not None and not adaptive and worst.ratio > (SAFE if not hot else 1):
+        return _limit(lr, worst)
+    if adaptive:
         return _stride(before, lr)
-    if found is not None and found.start < 1:
+    if found is not None and hot:
         return _hot(before, lr, found)
     said = f"Lower the lr below {plain(lr)}, or warm it up; measure curvature at the start to see how far."
     return Change("lower lr", said)
@@ -55,11 +58,17 @@ def _lr(lr: float, new: float, why: str, line: str) -> Change:
     return Change("lower lr", f"Lower lr from {plain(lr)} to {plain(new)}, {why}. Momentum as it is.", (line,))
 
 
+def _limit(lr: float, worst: Point) -> Change:
+    new, above = lr * SAFE / worst.ratio, "above" if worst.ratio > 1 else "near"
+    over = f"{plain(worst.ratio)}, sharpness over limit at step {plain(worst.step)}"
+    why = f"half the limit at the measured sharpness: it came {above} the stability limit"
+    return _lr(lr, new, why, f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}")
+
+
 def _momentum(before: Facts, lr: float, beta: float, found: Pace | None) -> Change:
     memory = f"the velocity remembers {plain(1 / (1 - beta))} of {plain(before.steps)} steps"
-    most = max(1 - 1 / (MEMORY * before.steps), 0.0) if MEMORY * before.steps > 1 else 0.0
-    new, why = min(USUAL, most), "the usual one"
-    if found is not None and before.family == "sgd" and LEAST <= 1 - (1 - beta) / found.start < most:
+    new, why = forgetting(before.steps), "the usual one, or what forgets within a tenth of the run"
+    if found is not None and before.family == "sgd" and LEAST <= 1 - (1 - beta) / found.start < new:
         new, why = 1 - (1 - beta) / found.start, "where lr/(1-momentum) is what noise and curvature asked for"
     said = f"Lower momentum from {beta:.6g} to {new:.3g}, {why}; lr {plain(lr)} as it is: {memory}."
     return Change("lower momentum", said, (f"momentum {beta:.6g}: memory 1/(1-β) = {plain(1 / (1 - beta))} steps",))

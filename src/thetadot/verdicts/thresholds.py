@@ -59,12 +59,12 @@ MEMORY = 0.1
 SLOW = 5.0
 """The bound over the step: above it the step is too small. The bound takes all curvature to be the largest, which errs
 on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
-SMALLER = 1.5
-"""The same where the path was straight: two signs that rest on different readings. On the digits' network steps at a
-tenth of a good lr had 1.9 and 3.6, good ones .09 and .27."""
-STRAIGHT = 0.65
-"""Distance over length of a path from which it is straight: a tenth of a good lr had .72 (Adam) and .81 (descent), a
-third .6, good ones .33 and .37, in runs of 20 epochs."""
+SMALLER = 1 / 3
+"""The same where the path was straight: the careful bound is then no bound. On the digits' network, at batches of 16 to
+256 and 10 to 60 epochs, the best steps had .05 to .27 and tenths of them .44 to 5."""
+STRAIGHT = 0.55
+"""Distance over length of a path from which it is straight. There the best steps had .2 to .4 at batches up to 64 (.55
+to .7 at 256, whose bound was below .12), tenths of them .6 to .9."""
 HASTY = 1 / 30
 """Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
 A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
@@ -96,5 +96,7 @@ TENFOLD = 10.0
 
 SAFE = 0.5
 """Share of the stability limit to aim at: sharpness still grows, and a mini-batch's is about 1.5 times as large."""
+THREEFOLD = 3.0
+"""How much to raise an lr where a straight path says that it is small and the bound does not say how much."""
 COOLING = 8.0
 """How many times cooler, where a stationary run is to go on: three doublings of the batch size."""
