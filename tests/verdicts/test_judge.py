@@ -194,25 +194,27 @@ def test_an_adaptive_methods_first_measurement_is_not_its_start():
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
-    [
-        ([motions(loss=lambda t: 2.3 + 5 * t)], "the loss rose from"),
-        ([motions(loss=lambda t: None if t > 0.6 else 2.3), End(STEPS, "exception", 0.0, 0.0)], "no finite loss"),
-        ([motions(), result(diverged=True)], "stopped because it diverged"),
+    ("parts", "said", "lr"),
+    [  # .1·.5·38/30 where only the first was before, .1·.5·38/90 where both were
+        ([motions(loss=lambda t: 2.3 + 5 * t)], "the loss rose from", 0.0633),
+        ([motions(loss=lambda t: None if t > 0.6 else 2.3), End(STEPS, "exception", 0.0, 0.0)], "no finite loss", 0.0633),
+        ([motions(), result(diverged=True)], "stopped because it diverged", 0.0211),
+        ([motions(loss=lambda t: 2.3 - 4 * t if t < 0.5 else 2.3)], "the loss fell from 2.19 to 0.616 and is back at 2.3", 0.0633),
+        ([motions(loss=lambda t: 2.3 + 40 * t * (1 - t))], "sank back to", 0.0633),
     ],
 )
-def test_a_loss_that_is_lost_is_bad(parts, said):
+def test_a_loss_that_is_lost_is_bad(parts, said, lr):
     found = verdicts(*parts, curvatures(30.0, 90.0))
     assert (found["edge"].finding, found["edge"].state) == ("diverged", "bad")
     assert said in found["edge"].says
     assert found["advice"].state == "bad"
-    assert "Lower lr from 0.1 to 0.0211" in found["advice"].says
+    assert f"Lower lr from 0.1 to {lr}" in found["advice"].says
 
 
 def test_lost_without_a_measurement_advice_has_no_made_up_number():
     advice = verdicts(motions(loss=lambda t: 2.3 + 5 * t))["advice"]
     assert advice.finding == "lower lr"
-    assert advice.says.startswith("Lower the lr below 0.1, or warm it up")
+    assert advice.says.startswith("The loss is lost. Lower the lr below 0.1, or warm it up")
 
 
 def test_a_loss_never_given_is_not_lost():
@@ -263,8 +265,13 @@ def test_over_damped_is_worth_attention_where_noise_does_not_limit():
 def test_recorded_damping_ratios_are_taken_as_they_are():
     parts = curvatures(5.0, spectrum=(5.0, 1.0), damping=(0.01, 0.03), preconditioned=True)
     damping = verdicts(motions(), parts, head=header("AdamW"))["damping"]
-    assert damping.finding == "ringing"
+    assert damping.finding == "overdriven"
     assert "ζ = 0.01 to 0.03" in damping.says
+    assert "Lower lr from 0.1 to 0.01, and see" in damping.advice
+    near = curvatures(5.0, damping=(0.04,), preconditioned=True)
+    again = verdicts(motions(), near, head=header("AdamW"))
+    assert "Lower lr from 0.1 to 0.016, where ζ" in again["damping"].advice  # .1·(.04/.1)²
+    assert again["advice"].finding == "lower lr"
     assert verdicts(motions(), curvatures(5.0, preconditioned=True), head=header("AdamW"))["damping"].state == "unknown"
 
 

@@ -7,30 +7,21 @@ batch size changes, every rule's numbers stand side by side; those above the mea
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.limits import limit_at
-from thetadot.verdicts.base import State, Verdict
+from thetadot.verdicts.base import Change, State, Verdict
 from thetadot.verdicts.edge import Point, began_above, latest, points
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.noise import fit
 from thetadot.verdicts.pace import pace
+from thetadot.verdicts.rescue import rescue
 from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
-from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE
+from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE, THREEFOLD
 from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing to change."""
-
-    finding: str
-    says: str
-    evidence: tuple[str, ...] = ()
 
 
 def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -59,6 +50,15 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
         return Verdict("advice", "unknown", "unknown", said)
     said = "Nothing measured speaks for a change of lr, momentum or batch size."
     return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 3 readings are known"))
+
+
+def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on a run whose loss is lost, given what was known before."""
+    change = rescue(before, verdicts)
+    said = f"The loss is lost. {change.says}"
+    known = "measured before the loss was lost" if change.evidence else "nothing measured says how much"
+    sure = confidence("moderate" if change.evidence else "low", known)
+    return Verdict("advice", change.finding, "bad", said, change.evidence, sure, change.says)
 
 
 def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
@@ -117,7 +117,8 @@ def _momentum(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     damping = verdicts["damping"]
     if not damping.advice:
         return None
-    return Change("lower momentum" if damping.finding == "ringing" else "raise momentum", damping.advice)
+    finding = {"ringing": "lower momentum", "overdriven": "lower lr"}.get(damping.finding, "raise momentum")
+    return Change(finding, damping.advice)
 
 
 def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
@@ -127,14 +128,16 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     if lr is None:
         return None
     found = pace(facts)
-    factor = found.factor if found is not None else 1.0
-    highest = max((p.ratio for p in points(facts)), default=0.0)
+    factor = max(found.factor, THREEFOLD) if found is not None else 1.0
+    settled = [p for p in points(facts) if p.entry in facts.settled]
+    highest = max((p.ratio for p in settled), default=0.0)
     if highest > 0:
         factor = min(factor, SAFE / highest)
     if factor <= 1:
         return None
     said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}; momentum as it is.{_warmer(facts, factor)}"
-    line = f"lr {plain(lr * factor)}: the bound by noise and curvature, and at most {SAFE} of the stability limit"
+    line = f"lr {plain(lr * factor)}: the bound by noise and curvature, {plain(THREEFOLD)} times the lr at least, "
+    line += f"and at most {SAFE} of the stability limit"
     return Change("raise lr", said, (line,))
 
 

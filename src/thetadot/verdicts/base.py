@@ -29,3 +29,12 @@ class Verdict:
     evidence: tuple[str, ...] = field(default=())
     confidence: str = ""
     advice: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to change."""
+
+    finding: str
+    says: str
+    evidence: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.noise import limited
-from thetadot.verdicts.thresholds import LIGHT, MEMORY
+from thetadot.verdicts.thresholds import LIGHT, MEMORY, TENFOLD, USUAL
 from thetadot.verdicts.words import plain, share
 
 if TYPE_CHECKING:
@@ -92,6 +92,9 @@ def damped(facts: Facts) -> Verdict:
     sure = _sureness(facts, rungs)
     where = "in the sharpest direction" if len(rungs.ratios) == 1 else f"in the {len(rungs.ratios)} sharpest directions"
     ratio = f"ζ = {plain(top)}" if len(rungs.ratios) == 1 else f"ζ = {plain(top)} to {plain(last)}"
+    moderate = rungs.momentum is not None and rungs.momentum <= USUAL and not _unforgetting(facts, rungs)
+    if top < LIGHT and moderate:
+        return _overdriven(facts, rungs, f"{ratio} {where}", evidence, sure)
     if top < LIGHT:
         return _ringing(facts, rungs, f"{ratio} {where}", evidence, sure)
     if top < 1:
@@ -110,14 +113,44 @@ def damped(facts: Facts) -> Verdict:
 def _ringing(facts: Facts, rungs: Ladder, ratio: str, evidence: tuple[str, ...], sure: str) -> Verdict:
     said = f"Hardly damped: {ratio}. The motion overshoots and swings for {_memory(rungs)}."
     state = "attention"
-    if rungs.momentum is not None and facts.steps > 0 and 1 / (1 - rungs.momentum) > MEMORY * facts.steps:
+    if _unforgetting(facts, rungs):
         state = "bad"
         said += f" The run has only {plain(facts.steps)}: it never forgets where it came from."
     best = _critical(rungs)
-    advice = "Lower the momentum" + (
-        f": {best}. Keep the lr: then lr/(1-momentum) and temperature fall too." if best else "."
-    )
+    advice = f"Lower the momentum: {best}. Keep the lr: then lr/(1-momentum) and temperature fall too."
+    if not best:
+        advice = f"Lower the momentum to {forgetting(facts.steps):.3g} or below: the run is then many swings long."
     return Verdict("damping", "ringing", "bad" if state == "bad" else "attention", said, evidence, sure, advice)
+
+
+def forgetting(steps: float) -> float:
+    """The usual momentum, or that which remembers a tenth of the run, if it is lower.
+
+    Example:
+        >>> forgetting(1000.0), forgetting(50.0), forgetting(5.0)
+        (0.9, 0.8, 0.0)
+    """
+    return min(USUAL, 1 - 1 / (MEMORY * steps)) if MEMORY * steps > 1 else 0.0
+
+
+def _unforgetting(facts: Facts, rungs: Ladder) -> bool:
+    """Whether the velocity remembers too much of the run."""
+    return rungs.momentum is not None and facts.steps > 0 and 1 / (1 - rungs.momentum) > MEMORY * facts.steps
+
+
+def _overdriven(facts: Facts, rungs: Ladder, ratio: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    """ζ is small for the size of lr·curvature, not for the momentum."""
+    said = f"Driven hard: {ratio}, at an ordinary momentum. The step is long for the curvature, and swings."
+    motion = facts.at(rungs.step)
+    lr = positive(motion.lr) if motion is not None else None
+    if limited(facts).finding == "curvature-limited" or lr is None:
+        said += " Descent with little noise comes to that by itself."
+        return Verdict("damping", "overdriven", "good", said, evidence, sure)
+    new, why = lr * (rungs.ratios[0] / (2 * LIGHT)) ** 2, f"where ζ, which goes as 1/√lr, is {plain(2 * LIGHT)}"
+    if new < lr / TENFOLD:
+        new, why = lr / TENFOLD, "and see: such a curvature may be of where the run was thrown to"
+    advice = f"Lower lr from {plain(lr)} to {plain(new)}, {why}."
+    return Verdict("damping", "overdriven", "attention", said, evidence, sure, advice)
 
 
 def _memory(rungs: Ladder) -> str:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
+from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
-from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, GREW, NEAR, RECENT, SILENT, START, STUCK, WARM
+from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, NEAR, RECENT, START, WARM
 from thetadot.verdicts.words import measured, plain
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature
+    from thetadot.verdicts.loss import Loss
 
 
 @dataclass(frozen=True)
@@ -67,36 +69,12 @@ def began_above(facts: Facts, found: list[Point]) -> bool:
     return bool(start) and not start[0].entry.preconditioned and start[0].low > 1
 
 
-def lost(facts: Facts) -> str:
-    """Why the loss is lost; "" where it is not."""
-    result = facts.record.result
-    if result is not None and result.diverged:
-        return "the run was stopped because it diverged"
-    values = [number(m.loss) for m in facts.motions]
-    silent = next((i for i, value in enumerate(reversed(values)) if value is not None), len(values))
-    if SILENT <= silent < len(values):
-        return f"the last {silent} recorded steps have no finite loss"
-    if facts.course is not None:
-        first, last = facts.course
-        if last - first > GREW * abs(first):
-            return f"the loss rose from {plain(first)} to {plain(last)}"
-    return ""
-
-
-def stuck(facts: Facts) -> bool:
-    """Whether the loss is no lower than where it began."""
-    if facts.course is None:
-        return False
-    first, last = facts.course
-    return last >= first - STUCK * abs(first)
-
-
 def closeness(facts: Facts) -> Verdict:
     """The verdict."""
     found = points(facts)
-    why = lost(facts)
-    if why:
-        return _diverged(facts, found, why)
+    loss = lost(facts)
+    if loss is not None:
+        return _diverged(facts, found, loss)
     if not found:
         return _without_limit(facts)
     now = middle([p.ratio for p in latest(facts, found)])
@@ -135,11 +113,12 @@ def _verb(facts: Facts, found: list[Point]) -> str:
     return "is" if last is found[-1] else f"at the large lr, until step {plain(last.step)}, was"
 
 
-def _diverged(facts: Facts, found: list[Point], why: str) -> Verdict:
-    said = f"The loss is lost: {why}."
-    if found:
-        most = max(found, key=lambda p: p.ratio)
-        said += f" Sharpness was up to {plain(most.ratio)} times the limit, at step {plain(most.step)}."
+def _diverged(facts: Facts, found: list[Point], loss: Loss) -> Verdict:
+    said = f"The loss is lost: {loss.why}."
+    sound = [p for p in found if p.step <= loss.before]
+    if sound:
+        most = max(sound, key=lambda p: p.ratio)
+        said += f" Before, sharpness was up to {plain(most.ratio)} times the limit, at step {plain(most.step)}."
     sure = confidence("high", "the loss itself says so")
     return Verdict("edge", "diverged", "bad", said, _evidence(facts, found), sure)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from thetadot.records import (
+    Barrier,
     Choice,
     Curvature,
     End,
@@ -16,6 +17,8 @@ from thetadot.records import (
     Equilibrium,
     Motion,
     Noise,
+    Regularization,
+    Result,
     Setting,
     standing,
 )
@@ -25,7 +28,7 @@ from thetadot.verdicts.thresholds import CURVE, END
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.records import Record, Watched
+    from thetadot.records import Entry, Record, Watched
     from thetadot.verdicts.scaling import Family
 
 LARGEST = 1e100
@@ -56,9 +59,20 @@ def positive(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Facts:
-    """A record, read once."""
+    """A record, read once.
+
+    Attributes:
+        record: what was read.
+        length: of the run in steps, where the record has only a part of it.
+    """
 
     record: Record
+    length: float | None = None
+
+    def until(self, step: float) -> Facts:
+        """What was known by then."""
+        kept = tuple(e for e in self.record.entries if not _later(e, step))
+        return Facts(replace(self.record, entries=kept), self.steps)
 
     @cached_property
     def motions(self) -> list[Motion]:
@@ -72,6 +86,12 @@ class Facts:
             e for e in standing(self.record, Curvature)[0] if e.when != "warm-up" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def settled(self) -> list[Curvature]:
+        """The same without an adaptive method's first, if there are more: of one gradient's square, P is no average."""
+        early = bool(self.curvatures) and self.curvatures[0].preconditioned and self.curvatures[0].step <= 1
+        return self.curvatures[1:] if early and len(self.curvatures) > 1 else self.curvatures
 
     @cached_property
     def noises(self) -> list[Noise]:
@@ -97,6 +117,8 @@ class Facts:
     @cached_property
     def steps(self) -> float:
         """How long the run was, in steps."""
+        if self.length is not None:
+            return self.length
         closing = [self.end.step] if self.end else []
         result = [self.record.result.steps] if self.record.result else []
         seen = [e.step for kind in (self.motions, self.curvatures, self.noises, self.equilibria) for e in kind[-1:]]
@@ -190,6 +212,15 @@ class Facts:
         return [(step, loss) for step, loss in found if step is not None and loss is not None]
 
     @cached_property
+    def references(self) -> list[float]:
+        """Losses of the reference, in order, where a measurement took them."""
+        known = [(e.step, e.loss) for e in standing(self.record, Regularization)[0]]
+        for barrier in standing(self.record, Barrier)[0]:
+            known += [(barrier.since, barrier.start_loss), (barrier.step, barrier.end_loss)]
+        found = [(number(step), number(loss)) for step, loss in known]
+        return [loss for _, loss in sorted((s, x) for s, x in found if s is not None and x is not None)]
+
+    @cached_property
     def course(self) -> tuple[float, float] | None:
         """Medians of the first and the last losses; None where there are too few."""
         if len(self.losses) < CURVE:
@@ -207,6 +238,14 @@ class Facts:
         lacks = self.watched.lacks if self.watched is not None else {}
         said = [f"{name}: {lacks[name]}" for name in readings if name in lacks]
         return "; ".join(said) if said else otherwise
+
+
+def _later(entry: Entry, step: float) -> bool:
+    """Whether an entry is of a later step; the run's length stays known."""
+    if isinstance(entry, Choice | End | Result):
+        return False
+    at = number(getattr(entry, "step", None))
+    return at is not None and at > step
 
 
 def confidence(word: str, *reasons: str) -> str:

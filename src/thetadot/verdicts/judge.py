@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from thetadot.verdicts.advice import advise
+from thetadot.verdicts.advice import advise, save
+from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped
 from thetadot.verdicts.edge import closeness
 from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.loss import lost
 from thetadot.verdicts.noise import limited, wasted
 from thetadot.verdicts.pace import paced
 from thetadot.verdicts.stationarity import rest
+from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from thetadot.records import Record
-    from thetadot.verdicts.base import Verdict
+    from thetadot.verdicts.loss import Loss
 
-QUESTIONS = (closeness, limited, wasted, damped, paced, rest)
+SETTINGS = (limited, wasted, damped, paced)
+CAUSES = {"ringing", "overdriven", "too long", "batch small"}
+"""Findings that may be what lost the loss."""
 
 
 def judge(record: Record) -> tuple[Verdict, ...]:
     """Edge, noise, batch, damping, pace, stationarity; advice comes first.
+
+    Of a run whose loss is lost, noise, batch, damping and pace are those before; none of them is then good.
 
     Args:
         record: what :func:`thetadot.records.read` gave, also of a run that goes on, was cut off or is damaged.
@@ -29,5 +37,23 @@ def judge(record: Record) -> tuple[Verdict, ...]:
         One verdict a question, in this order; "unknown", with the reason, where the record does not tell.
     """
     facts = Facts(record)
-    verdicts = {verdict.name: verdict for verdict in (question(facts) for question in QUESTIONS)}
-    return (advise(facts, verdicts), *verdicts.values())
+    loss = lost(facts)
+    if loss is None:
+        questions = (closeness, *SETTINGS, rest)
+        verdicts = {verdict.name: verdict for verdict in (question(facts) for question in questions)}
+        return (advise(facts, verdicts), *verdicts.values())
+    before = facts.until(loss.before)
+    said = "The loss is lost: where the motion came to rest says nothing of it."
+    found = [closeness(facts), *(_before(question(before), loss) for question in SETTINGS)]
+    verdicts = {verdict.name: verdict for verdict in (*found, Verdict("stationarity", "lost", "unknown", said))}
+    return (save(before, verdicts), *verdicts.values())
+
+
+def _before(verdict: Verdict, loss: Loss) -> Verdict:
+    """A verdict on the part before the loss was lost: nothing there is well, and no advice but on what lost it."""
+    if verdict.finding == "unknown":
+        return verdict
+    says = f"Until step {plain(loss.before)}, before the loss was lost: {verdict.says}"
+    if verdict.finding in CAUSES and verdict.state != "good":
+        return replace(verdict, says=says)
+    return replace(verdict, says=says, state="unknown", advice="")

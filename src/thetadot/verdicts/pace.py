@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
 from thetadot.verdicts.noise import Scale, scale
+from thetadot.verdicts.path import straightness
 from thetadot.verdicts.progress import weights
-from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, WARM
-from thetadot.verdicts.words import measured, plain, times
+from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, SMALLER, STRAIGHT, THREEFOLD, WARM
+from thetadot.verdicts.words import measured, plain, share, times
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature, Motion, Noise
@@ -46,11 +47,13 @@ class Pace:
         factor: geometric mean, each weighing by the fall of the loss that it stands for.
         start: at the first measurement, before the step has shaped what is measured.
         all: every one, near the run's largest lr.
+        excess: B_n/B at the first measurement.
     """
 
     factor: float
     start: float
     all: tuple[float, ...]
+    excess: float
 
 
 def pace(facts: Facts) -> Pace | None:
@@ -59,9 +62,9 @@ def pace(facts: Facts) -> Pace | None:
     peak = positive(facts.peak.lr) if facts.peak is not None else None
     if noise is None or peak is None or facts.batch is None:
         return None
-    found: list[tuple[float, float]] = []
+    found: list[tuple[float, float, float]] = []
     noises = sorted(facts.noises, key=_step)
-    for entry in sorted(facts.curvatures, key=_step):
+    for entry in sorted(facts.settled, key=_step):
         step = _step(entry)
         motion, sharpness, batch = facts.at(step), positive(entry.sharpness), facts.batch_at(step)
         if motion is None or sharpness is None or batch is None or (number(motion.lr) or 0.0) < WARM * peak:
@@ -69,12 +72,12 @@ def pace(facts: Facts) -> Pace | None:
         reach = rate(facts, motion)
         excess = _noise_at(noises, step, noise.value) / batch
         if reach is not None and 1e-90 < sharpness * reach * (1.0 + excess) < 1e90:
-            found.append((step, 1.0 / (sharpness * reach * (1.0 + excess))))
+            found.append((step, 1.0 / (sharpness * reach * (1.0 + excess)), excess))
     if not found:
         return None
-    heavy = weights(facts, [step for step, _ in found])
-    mean = sum(w * math.log(x) for w, (_, x) in zip(heavy, found, strict=True)) / sum(heavy)
-    return Pace(math.exp(mean), found[0][1], tuple(x for _, x in found))
+    heavy = weights(facts, [step for step, *_ in found])
+    mean = sum(w * math.log(x) for w, (_, x, _) in zip(heavy, found, strict=True)) / sum(heavy)
+    return Pace(math.exp(mean), found[0][1], tuple(x for _, x, _ in found), found[0][2])
 
 
 def _noise_at(noises: list[Noise], step: float, now: float) -> float:
@@ -92,10 +95,18 @@ def descending(facts: Facts) -> str:
     """What says that the motion still goes downhill; "" where nothing does."""
     if facts.equilibria and facts.equilibria[-1].state == "stationary":
         return ""
+    along, fell = straightness(facts), _fell(facts)
+    if along is not None and along > STRAIGHT and fell:
+        return f"{share(along)} of its path led away from the start, and {fell}"
     known = [low for e in facts.equilibria if (low := number(e.alignment_low)) is not None]
     if known and sum(low > 0 for low in known) > len(known) / 2:
         return f"successive gradients are aligned in {sum(low > 0 for low in known)} of {measured(len(known))}"
-    if known or facts.course is None:
+    return "" if known else fell
+
+
+def _fell(facts: Facts) -> str:
+    """How the loss fell in the last half; "" where it did not."""
+    if facts.course is None:
         return ""
     losses = [loss for _, loss in facts.losses]
     late = middle(losses[len(losses) // 2 : 3 * len(losses) // 4])
@@ -118,9 +129,14 @@ def paced(facts: Facts) -> Verdict:
         f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(found.factor)} ({ends})",
         f"the same at the first measurement: {plain(found.start)}",
     )
-    if found.factor > SLOW:
-        return _slow(facts, noise, found, evidence)
-    sure = _sureness(facts, found)
+    along = straightness(facts)
+    straight = along is not None and along > STRAIGHT
+    if along is not None:
+        evidence += (f"distance from the start over length of the path: {plain(along)}",)
+    slow = SMALLER if straight else SLOW
+    if found.factor > slow:
+        return _slow(facts, noise, found, evidence, slow)
+    sure = _sureness(facts, found, slow)
     if found.factor < HASTY and facts.family == "sgd":
         said = (
             f"The step is {times(1 / found.factor)} as long as a careful bound on noise and curvature asks for, more "
@@ -131,7 +147,7 @@ def paced(facts: Facts) -> Verdict:
     return Verdict("pace", "pace fits", "good", f"{said}, as far as a bound can tell.", evidence, sure)
 
 
-def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...]) -> Verdict:
+def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...], slow: float) -> Verdict:
     bounded = sum(not e.resolved for e in facts.noises) > len(facts.noises) / 2
     if bounded and not noise.resolved and not facts.noises[0].resolved:
         said = "Not resolved whether the step is too small: only a lower bound of the noise scale is known."
@@ -145,12 +161,14 @@ def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...]) ->
         return Verdict("pace", "slow at rest", "good", said, evidence, confidence("low", "no descent was resolved"))
     lr = plain(number(facts.peak.lr) or 0.0) if facts.peak is not None else "?"
     said = f"The step is too small: lr {lr} could be {times(found.factor)} as large for noise and curvature, and {why}."
-    return Verdict("pace", "too slow", "attention", said, (*evidence, why), _sureness(facts, found))
+    if found.factor < THREEFOLD:
+        said = f"The step is too small: at lr {lr} {why}; curvature allows more."
+    return Verdict("pace", "too slow", "attention", said, (*evidence, why), _sureness(facts, found, slow))
 
 
-def _sureness(facts: Facts, found: Pace) -> str:
+def _sureness(facts: Facts, found: Pace, slow: float) -> str:
     theory = "" if facts.family == "sgd" else "the bound is derived for descent"
-    sides = {(value > SLOW) - (value < HASTY) for value in found.all}
+    sides = {(value > slow) - (value < HASTY) for value in found.all}
     if len(found.all) < FEW or theory:
         return confidence("low" if len(sides) > 1 else "moderate", measured(len(found.all)), theory)
     return confidence("moderate" if len(sides) > 1 else "high", measured(len(found.all)))

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.edge import stuck
 from thetadot.verdicts.facts import Facts, confidence, number
+from thetadot.verdicts.loss import stuck
 from thetadot.verdicts.thresholds import COLD, EARLY, FEW
 from thetadot.verdicts.words import between, plain, share
 

@@ -33,6 +33,8 @@ CLOSE = 0.4
 """From here to AT a doubled lr would be unstable."""
 GREW = 1.0
 """A loss that rose by more than this share of where it began has run away."""
+FELL = 0.5
+"""A loss that had come below this share of where it began, and is back there, is lost: it sank to chance."""
 STUCK = 0.02
 """A loss that is within this share of where it began, or above, has not been lowered."""
 CURVE = 8
@@ -57,6 +59,12 @@ MEMORY = 0.1
 SLOW = 5.0
 """The bound over the step: above it the step is too small. The bound takes all curvature to be the largest, which errs
 on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
+SMALLER = 1 / 3
+"""The same where the path was straight: the careful bound is then no bound. On the digits' network, at batches of 16 to
+256 and 10 to 60 epochs, the best steps had .05 to .27 and tenths of them .44 to 5."""
+STRAIGHT = 0.55
+"""Distance over length of a path from which it is straight. There the best steps had .2 to .4 at batches up to 64 (.55
+to .7 at 256, whose bound was below .12), tenths of them .6 to .9."""
 HASTY = 1 / 30
 """Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
 A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
@@ -72,9 +80,23 @@ COLD = 0.1
 EARLY = 0.5
 """Stationary for more than this share of the run: the step was too hot for what was left to learn."""
 
+# What lost a loss.
+
+USUAL = 0.9
+"""The usual momentum: its memory of 10 steps is short beside any run that is worth watching."""
+LEAST = 0.5
+"""A momentum that would have to be below this is not what was wrong alone; then the usual one is proposed."""
+STRIDE = 0.02
+"""An adaptive method's first step over the length of the weights, to aim at: Adam's default lr gives 1.6% on the
+digits' network, whose best lr gives 8 to 16%; a run that is lost at 800% is to be brought back first."""
+TENFOLD = 10.0
+"""How much to lower an lr where nothing measured says how much."""
+
 # Advice.
 
 SAFE = 0.5
 """Share of the stability limit to aim at: sharpness still grows, and a mini-batch's is about 1.5 times as large."""
+THREEFOLD = 3.0
+"""How much to raise an lr where a straight path says that it is small and the bound does not say how much."""
 COOLING = 8.0
 """How many times cooler, where a stationary run is to go on: three doublings of the batch size."""

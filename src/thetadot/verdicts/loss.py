@@ -1,0 +1,121 @@
+r"""Whether the loss was lost, and since when.
+
+    lost:  at last more than twice where it began; or no lower than it began, after it had been below half of that
+           or above twice that, or with weights further from their start than they were long; or no longer finite
+
+Where a run began is the median of the first tenth of its losses; the first loss where that is below all of the last
+half, since the first tenth of a run that is lost at its third step tells nothing. What is measured after the loss was lost is of a wreck: gradients are
+huge or vanish with saturation, and neither noise nor curvature there says what made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thetadot.verdicts.facts import middle, number, positive
+from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STUCK
+from thetadot.verdicts.words import plain
+
+if TYPE_CHECKING:
+    from thetadot.verdicts.facts import Facts
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that is lost.
+
+    Attributes:
+        why: what says so, in words.
+        before: the last recorded step before that.
+    """
+
+    why: str
+    before: float
+
+
+def lost(facts: Facts) -> Loss | None:
+    """Why the loss is lost, and since when; None where it is not."""
+    why = _why(facts)
+    return Loss(why, _before(facts)) if why else None
+
+
+def began(facts: Facts) -> float | None:
+    """The loss that the run began with; None where there are too few."""
+    if facts.course is None:
+        return None
+    losses = [loss for _, loss in facts.losses]
+    lost_at_once = losses[0] < min(losses[len(losses) // 2 :])
+    return min(losses[0], facts.course[0]) if lost_at_once else facts.course[0]
+
+
+def stuck(facts: Facts) -> bool:
+    """Whether the loss is no lower than where it began, on its batches nor, where it was taken, on the reference.
+
+    A run that fell in its first few steps, or whose batches are a few noisy samples, shows it only there.
+    """
+    first, reference = began(facts), facts.references
+    if first is None or facts.course is None:
+        return False
+    early = [loss for _, loss in facts.losses[:3]]
+    first = max(first, min(middle(early), early[0]))
+    told = len(reference) > 1 and reference[0] <= (1 + GREW) * max(early)  # else taken where the first step threw it
+    if told and reference[-1] < reference[0] - STUCK * abs(reference[0]):
+        return False
+    return facts.course[1] >= first - STUCK * abs(first)
+
+
+def _why(facts: Facts) -> str:
+    result = facts.record.result
+    if result is not None and result.diverged:
+        return "the run was stopped because it diverged"
+    values = [number(m.loss) for m in facts.motions]
+    silent = next((i for i, value in enumerate(reversed(values)) if value is not None), len(values))
+    if SILENT <= silent < len(values):
+        return f"the last {silent} recorded steps have no finite loss"
+    first = began(facts)
+    if first is None or facts.course is None:
+        return ""
+    last = facts.course[1]
+    if last - first > GREW * abs(first):
+        return f"the loss rose from {plain(first)} to {plain(last)}"
+    if not stuck(facts) or first <= 0:
+        return ""
+    smooth = _smooth([loss for _, loss in facts.losses])
+    if min(smooth) < FELL * first:
+        return f"the loss fell from {plain(first)} to {plain(min(smooth))} and is back at {plain(last)}"
+    if max(smooth) > (1 + GREW) * first:
+        return f"the loss rose from {plain(first)} to {plain(max(smooth))} and sank back to {plain(last)}, no lower"
+    if _thrown(facts) is not None:
+        return f"it is no lower, {plain(last)} after {plain(first)}, though the weights moved further than their length"
+    return ""
+
+
+def _before(facts: Facts) -> float:
+    """The last step before the loss, smoothed, or the weights went that far; else that of the lowest loss."""
+    first, thrown = began(facts), _thrown(facts)
+    if first is None:
+        return max((step for step, _ in facts.losses), default=0.0)
+    steps, smooth = [step for step, _ in facts.losses], _smooth([loss for _, loss in facts.losses])
+    rose = next((i for i, loss in enumerate(smooth) if loss - first > GREW * abs(first)), None)
+    if rose is not None:
+        return steps[max(rose - 1, 0)]
+    if thrown is not None and stuck(facts):
+        return thrown
+    return steps[smooth.index(min(smooth))]
+
+
+def _thrown(facts: Facts) -> float | None:
+    """The last step at which the weights had moved no further than their own length at first, if they ever did."""
+    begin = positive(facts.motions[0].weight_norm) if facts.motions else None
+    if begin is None:
+        return None
+    moved = [number(m.displacement) or 0.0 for m in facts.motions]
+    beyond = next((i for i, away in enumerate(moved) if away > begin), None)
+    return None if beyond is None else float(facts.motions[max(beyond - 1, 0)].step)
+
+
+def _smooth(losses: list[float]) -> list[float]:
+    """Running medians over a tenth of the losses, three at least."""
+    half = max(int(len(losses) * END), 3) // 2
+    return [middle(losses[max(i - half, 0) : i + half + 1]) for i in range(len(losses))]
