@@ -79,7 +79,9 @@ class Run:
             level = "default" if watched == "null" else watched
             self.probe = thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level)
             if watched == "null":
-                self.probe.plan = thetadot.watching.cadence.Plan(10**9, 0, 0, 0, 0, away=False, pairs=False)
+                self.probe.plan = thetadot.watching.cadence.Plan(
+                    10**9, 0, 0, 0, 0, away=False, pairs=False, early=False
+                )
                 self.probe.armed = False
                 self.probe.micro.disarm()
                 self.probe.traffic.rest()

@@ -122,7 +122,9 @@ def changes(trial: Trial) -> dict[str, tuple[float, float, int]]:
     return right | lrs | {"momentum .999": (trial.lr, 0.999, trial.batch)} | batches
 
 
-def train(trial: Trial, lr: float, momentum: float, batch: int, seed: int) -> tuple[float, float, thetadot.records.Record]:
+def train(
+    trial: Trial, lr: float, momentum: float, batch: int, seed: int
+) -> tuple[float, float, thetadot.records.Record]:
     """The loss on all of the data, first and last, and the record."""
     x, y = trial.data()
     torch.manual_seed(seed)

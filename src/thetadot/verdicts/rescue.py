@@ -87,7 +87,9 @@ def _hot(before: Facts, lr: float, found: Pace) -> Change:
         return Change("lower lr", f"{said} Lower lr from {plain(lr)} to {plain(new)}; a larger batch alone is not enough.",
                       (line,))  # fmt: skip
     batch = before.batch * found.excess / enough
-    said += f" Raise the batch to {plain(batch)} at this lr, or lower lr from {plain(lr)} to {plain(new)} at this batch."
+    said += (
+        f" Raise the batch to {plain(batch)} at this lr, or lower lr from {plain(lr)} to {plain(new)} at this batch."
+    )
     both = f"batch {plain(batch)}: there 1 + B_n/B is {times(found.start)} what it was"
     return Change("raise batch", said, (line, both))
 

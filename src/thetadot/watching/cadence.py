@@ -1,8 +1,8 @@
 r"""When to measure: a function of counted work, never of a clock.
 
 A measurement that costs c samples' gradients comes every c/(s·B) steps, so that it takes the share s of the training's
-own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of that;
-costly ones do not. A call of the model costs .4 of a step beside its samples: micro-batches are small, and small
+own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of that.
+A call of the model costs .6 of a step beside its samples: micro-batches are small, and small
 batches are slow.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal
 
 Level = Literal["light", "default", "full"]
 
-CALL = 0.4
+CALL = 0.6
 PRODUCT = 1.25
 """A Hessian-vector product in gradients, its graph kept; a forward pass is a third of a gradient."""
 
@@ -30,12 +30,17 @@ class Plan:
     barrier: float
     away: bool  # whether the starting point is kept: virial, displacement
     pairs: bool  # whether consecutive gradients are compared
+    early: bool  # whether readings come more often at first
 
 
 PLANS: dict[Level, Plan] = {
-    "light": Plan(motion=200, noise=0.002, curvature=0.003, weighted=0.0, barrier=0.0, away=False, pairs=False),
-    "default": Plan(motion=40, noise=0.005, curvature=0.008, weighted=0.002, barrier=0.001, away=True, pairs=True),
-    "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True),
+    "light": Plan(
+        motion=200, noise=0.002, curvature=0.003, weighted=0.0, barrier=0.0, away=False, pairs=False, early=False
+    ),
+    "default": Plan(
+        motion=40, noise=0.005, curvature=0.008, weighted=0.002, barrier=0.001, away=True, pairs=True, early=True
+    ),
+    "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True, early=True),
 }
 
 
@@ -55,7 +60,7 @@ def forwards(samples: float, count: int, batch: float) -> float:
 
 
 class Every:
-    """Steps p, 2p, 3p ... with p the period that keeps the share; with ``early`` also 1, p/16 and p/4.
+    """Steps 1, p, 2p, 3p ... with p the period that keeps the share; with ``early`` also p/16 and p/4.
 
     Example:
         >>> every = Every(cost=640.0, share=0.01, batch=64.0)
@@ -63,10 +68,10 @@ class Every:
         [1, 62, 250, 1000, 2000]
     """
 
-    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True) -> None:
+    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True, first: bool = True) -> None:
         self.cost = cost
         self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
-        self.early = frozenset({1, self.period // 16, self.period // 4} - {0} if early else ())
+        self.early = frozenset({1, self.period // 16, self.period // 4} - {0} if early else {1} if first else ())
 
     def due(self, step: int) -> bool:
         """Whether to measure after this step."""

@@ -65,13 +65,13 @@ class Soundings:
             return {}
         size = self.samples or batch
         self.batch, self.left_at = batch, step
-        every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch)}
+        every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch, early=plan.early)}
         if self.reference.parts()[0]:
-            every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch)} | every
+            every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch, early=plan.early)} | every
             cost = gradients(size, PARTS, batch) + products(size, 1 + SIGNS, batch)
-            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False)
+            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False, first=False)
         self.left = self.reference.whole().position() if plan.barrier else None
-        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False)
+        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False, first=False)
         return every
 
     def measure(self, name: str, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:
