@@ -87,7 +87,7 @@ def test_adaptive_optimizers_are_read_in_their_own_metric():
     dense = weight[:, None] * (2 * X.T @ X / 64) * weight[None]
     with torch.no_grad():
         probe.soundings.vectors.clear()
-        (entry,) = probe.soundings.measure("curvature", 4, probe._reading(), 8, 0.0)
+        (entry,) = probe.soundings.measure("curvature", 4, probe.settings.reading(), 8, 0.0)
     assert entry.preconditioned
     assert entry.sharpness == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-6)
     assert entry.limit == pytest.approx(38 / 0.01)

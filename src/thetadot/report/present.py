@@ -70,7 +70,7 @@ def family(record: Record) -> Family:
     names += [record.result.optimizer] if record.result is not None else []
     names += [record.header.watched.optimizer] if record.header.watched is not None else []
     if any(entry.preconditioned for entry in record.of(Curvature)) or any(
-        "betas" in s.values for s in record.of(Setting)
+        "betas[0]" in s.values for s in record.of(Setting)
     ):
         return "adaptive"
     return "adaptive" if any(word in name.lower() for name in names for word in ADAPTIVE) else "sgd"

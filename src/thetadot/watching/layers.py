@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_WRAPPERS = ("_orig_mod.", "module.")
+
+
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that lies on this rank, real."""
     part: Any = tensor.detach()
@@ -21,6 +24,18 @@ def local(tensor: Tensor) -> Tensor:
     if part.layout != torch.strided:
         part = part.to_dense()
     return torch.view_as_real(part) if part.is_complex() else part
+
+
+def _bare(name: str) -> str:
+    """Without what torch.compile and DistributedDataParallel put before it.
+
+    Example:
+        >>> _bare("module._orig_mod.head.weight")
+        'head.weight'
+    """
+    while name.startswith(_WRAPPERS):
+        name = name.partition(".")[2]
+    return name
 
 
 class Layout:
@@ -41,7 +56,7 @@ class Layout:
             )
         self.parameters: list[Tensor] = [p for _, p in named]
         self.groups: list[int] = [moved[id(p)] for p in self.parameters]
-        owners = [(name.rpartition(".")[0] or "model").removeprefix("_orig_mod.") for name, _ in named]
+        owners = [_bare(name).rpartition(".")[0] or "model" for name, _ in named]
         self.layers: tuple[str, ...] = tuple(dict.fromkeys(owners))
         place = {name: i for i, name in enumerate(self.layers)}
         self.layer_of: list[int] = [place[owner] for owner in owners]

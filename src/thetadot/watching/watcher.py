@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -21,10 +22,7 @@ import torch
 from torch import distributed
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.probes.readings import read
-from thetadot.reading import Reading
-from thetadot.records import End, Remark, Setting
-from thetadot.translation import damping, step_of
+from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
 from thetadot.watching.cadence import PLANS, Every, Level
 from thetadot.watching.company import Company
@@ -33,6 +31,7 @@ from thetadot.watching.hold import Hold, Row
 from thetadot.watching.layers import Layout
 from thetadot.watching.microbatches import MicroBatches
 from thetadot.watching.reference import Reference
+from thetadot.watching.settings import Settings, clock_step, friction
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
 from thetadot.watching.traffic import Traffic
 from thetadot.watching.window import FEWEST, equilibrium, noise_of, over
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from thetadot.reading import Reading
     from thetadot.records import Record
     from thetadot.verdicts import Verdict
 
@@ -55,7 +55,44 @@ BETWEEN = 10
 
 
 class Watch:
-    """See :func:`watch`."""
+    r"""Watch a training loop; a context manager.
+
+    Every few steps: loss, lengths and angles by layer, both vocabularies of the settings, kinetic energy. More rarely,
+    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the
+    training's gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
+
+    Args:
+        model: what is trained, as the loop calls it (compiled or wrapped).
+        optimizer: any torch optimizer; what an unknown one does not tell is named in the record.
+        loss_fn: ``loss_fn(output, target)``, a mean over the batch; None where the model's output carries the loss:
+            ``.loss``, "loss", or the only number in a tuple.
+        reference: the fixed batch that curvature and noise are measured on: (inputs, target), a dict of keyword
+            arguments, a :class:`Batch`, or a function of the model that returns the loss (curvature alone). Without it
+            neither is measured.
+        out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
+        level: "light", "default" or "full".
+        name: of the run; the folder's where it is None.
+        dataset_size: N, for epochs and for noise of batches drawn without replacement.
+        resume: continue the record in ``out``, as a run that was stopped goes on.
+
+    Raises:
+        InadmissibleValue: the optimizer holds no parameter of the model, or an argument is of the wrong kind.
+        RunFolderError: ``out`` holds a record already, or cannot be written.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> x, y = torch.eye(2).repeat(8, 1), torch.zeros(16, 1)
+        >>> mse = torch.nn.MSELoss()
+        >>> with watch(model, optimizer, loss_fn=mse, reference=(x, y)) as probe:
+        ...     mse(model(x), y).backward()
+        ...     optimizer.step()
+        >>> from thetadot.records import Curvature
+        >>> found = probe.record.of(Curvature)[0]
+        >>> round(found.sharpness, 4), round(found.limit, 4)  # λmax of |w|²/2; 2/lr
+        (1.0, 20.0)
+    """
 
     def __init__(
         self,
@@ -76,6 +113,7 @@ class Watch:
         self.model, self.plan = model, PLANS[level]
         self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
         self.layout = Layout(model, self.optimizer)
+        self.settings = Settings(self.optimizer, self.layout)
         self.name = name or self._name(out)
         self.company = Company(model, self.name, sharded=self.layout.sharded)
         self.ranks, self.rank = self.company.ranks, self.company.rank
@@ -103,7 +141,6 @@ class Watch:
         self.windows = 0
         self.armed = False
         self.last_clocked = self.step
-        self.settings: dict[int, dict[str, Any]] = {}
         self.started = time.monotonic()
         self.closed = False
         self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped)
@@ -289,33 +326,21 @@ class Watch:
             if self.passes * self.ranks > 1 and "micro-batches" not in self.silent:
                 self._guarded("micro-batches", self.micro.arm)
 
-    def _reading(self) -> Reading:
-        group = self.optimizer.param_groups[self.layout.main]
-        reading = read(self.optimizer, group)
-        if reading.preconditioner is not None:
-            merged = dict(reading.preconditioner)
-            for i, other in enumerate(self.optimizer.param_groups):
-                if i != self.layout.main:
-                    merged.update(read(self.optimizer, other).preconditioner or {})
-            return Reading(**{**reading.__dict__, "preconditioner": merged})
-        return reading
-
     def _row(self, loss: Tensor | None) -> None:
-        reading = self._reading()
+        reading = self.settings.reading()
         numbers = self.gauge.after(reading)
         if numbers is None:
             return
-        self._note_settings(reading)
-        step = _clock_step(reading)
+        self._note(reading)
+        step = clock_step(reading)
         self.clock += step * (self.step - self.last_clocked)
         self.last_clocked = self.step
-        group = self.optimizer.param_groups[self.layout.main]
         row = Row(
             step=self.step,
             numbers=numbers,
             loss=loss,
-            reading=Reading(**{**reading.__dict__, "preconditioner": None, "friction": _friction(reading)}),
-            lr=float(group.get("lr", math.nan)),
+            reading=replace(reading, preconditioner=None, friction=friction(reading)),
+            lr=self.settings.lr,
             batch=self.batch,
             epoch=self.work / self.dataset_size if self.dataset_size else None,
             temperature=self.soundings.temperature(reading, self.batch),
@@ -384,17 +409,14 @@ class Watch:
 
     def _measure(self, name: str) -> None:
         self._fetch()
-        for entry in self.soundings.measure(name, self.step, self._reading(), self.batch, self.work + self.extra):
+        for entry in self.soundings.measure(
+            name, self.step, self.settings.reading(), self.batch, self.work + self.extra
+        ):
             self.book.write(entry)
 
-    def _note_settings(self, reading: Reading) -> None:
-        """A group's hyperparameters, when those that are no numbers have changed: lr and momentum are in Motion."""
-        for i, group in enumerate(self.optimizer.param_groups):
-            values = {k: _plain(v) for k, v in group.items() if k not in ("params", "thetadot")}
-            kinds = {k: v for k, v in values.items() if not isinstance(v, float)}
-            if self.settings.get(i) != kinds:
-                self.settings[i] = kinds
-                self.book.write(Setting(self.step, i, self.layout.sizes[i], values))
+    def _note(self, reading: Reading) -> None:
+        for entry in self.settings.changed(self.step):
+            self.book.write(entry)
         for what, why in reading.lacks.items():
             self._lack(what, why)
 
@@ -418,87 +440,4 @@ class Watch:
         return Path(out).name if out is not None else type(self.model).__name__
 
 
-def watch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    loss_fn: Any = None,
-    reference: Any = None,
-    out: str | Path | None = None,
-    level: Level = "default",
-    name: str | None = None,
-    dataset_size: int | None = None,
-    resume: bool = False,
-) -> Watch:
-    r"""Watch a training loop; a context manager.
-
-    Every few steps: loss, lengths and angles by layer, both vocabularies of the settings, kinetic energy. More rarely,
-    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the
-    training's gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
-
-    Args:
-        model: what is trained, as the loop calls it (compiled or wrapped).
-        optimizer: any torch optimizer; what an unknown one does not tell is named in the record.
-        loss_fn: ``loss_fn(output, target)``, a mean over the batch; None where the model's output carries the loss:
-            ``.loss``, "loss", or the only number in a tuple.
-        reference: the fixed batch that curvature and noise are measured on: (inputs, target), a dict of keyword
-            arguments, a :class:`Batch`, or a function of the model that returns the loss (curvature alone). Without it
-            neither is measured.
-        out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
-        level: "light", "default" or "full".
-        name: of the run; the folder's where it is None.
-        dataset_size: N, for epochs and for noise of batches drawn without replacement.
-        resume: continue the record in ``out``, as a run that was stopped goes on.
-
-    Raises:
-        InadmissibleValue: the optimizer holds no parameter of the model, or an argument is of the wrong kind.
-        RunFolderError: ``out`` holds a record already, or cannot be written.
-
-    Example:
-        >>> import torch
-        >>> model = torch.nn.Linear(2, 1, bias=False)
-        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> x, y = torch.eye(2).repeat(8, 1), torch.zeros(16, 1)
-        >>> mse = torch.nn.MSELoss()
-        >>> with watch(model, optimizer, loss_fn=mse, reference=(x, y)) as probe:
-        ...     mse(model(x), y).backward()
-        ...     optimizer.step()
-        >>> from thetadot.records import Curvature
-        >>> found = probe.record.of(Curvature)[0]
-        >>> round(found.sharpness, 4), round(found.limit, 4)  # λmax of |w|²/2; 2/lr
-        (1.0, 20.0)
-    """
-    return Watch(
-        model,
-        optimizer,
-        loss_fn=loss_fn,
-        reference=reference,
-        out=out,
-        level=level,
-        name=name,
-        dataset_size=dataset_size,
-        resume=resume,
-    )
-
-
-def _clock_step(reading: Reading) -> float:
-    """γ of the heavy-ball form; the optimizer's own step where it has none."""
-    if reading.rate is None:
-        return reading.step if math.isfinite(reading.step) else 0.0
-    return float(step_of(reading.rate, reading.memory))
-
-
-def _friction(reading: Reading) -> float | None:
-    """λ of the heavy-ball form; the optimizer's own where it has none."""
-    step = _clock_step(reading)
-    if reading.rate is None:
-        return reading.friction
-    return float(damping(reading.memory)) / step if step else None
-
-
-def _plain(value: Any) -> float | bool | str | None:
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int | float):
-        return float(value) if math.isfinite(value) else str(value)
-    return str(tuple(value)) if isinstance(value, tuple | list) else type(value).__name__
+watch = Watch
