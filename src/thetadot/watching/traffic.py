@@ -120,3 +120,18 @@ class Traffic:
         self.losses: list[Tensor] = []
         self.told: list[int] = []  # by the user
         self.said: list[Tensor] = []
+
+
+def unseen(batch: int | None, loss: Tensor | None) -> dict[str, str]:
+    """What a measured step did not show, and what would."""
+    if batch is None:
+        return {
+            "samples": "no pass through model was seen. Pass the model that the loop calls (the compiled one, or "
+            "torch.compile(model) in place of model.compile()), or call probe.passed(samples, loss) in the loop"
+        }
+    if loss is None:
+        return {
+            "training loss": "the loss was not seen: hooks do not see a function. Call probe.loss(loss) in the loop, "
+            "or call a module, such as torch.nn.NLLLoss(), there and pass it as loss_fn"
+        }
+    return {}

@@ -30,11 +30,12 @@ from thetadot.watching.gauge import Gauge
 from thetadot.watching.hold import Hold, Row
 from thetadot.watching.layers import Layout
 from thetadot.watching.microbatches import MicroBatches
+from thetadot.watching.pool import Pool
 from thetadot.watching.reference import Reference
 from thetadot.watching.settings import Settings, clock_step, friction
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
-from thetadot.watching.traffic import Traffic
-from thetadot.watching.window import FEWEST, equilibrium, noise_of, over
+from thetadot.watching.traffic import Traffic, unseen
+from thetadot.watching.window import FEWEST, equilibrium, over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 ON_DEVICE = 16
 """Readings kept on an accelerator before they are fetched together."""
-POOLED = 100
-"""Accumulated steps whose noise is pooled."""
 BETWEEN = 10
 """Readings between two estimates of equilibrium."""
 
@@ -135,8 +134,7 @@ class Watch:
         self.passes = 2  # of the last measured step; at first, whatever it may be
         self.every: dict[str, Every] = {}
         self.silent: set[str] = set()
-        self.micros: list[tuple[int, int, Tensor]] = []
-        self.free = False  # whether passes or ranks tell the noise
+        self.pool = Pool(self.ranks)
         self.alarmed = False
         self.windows = 0
         self.armed = False
@@ -300,17 +298,7 @@ class Watch:
 
     def _unseen(self, loss: Tensor | None) -> None:
         """Say what the first step did not show."""
-        missing = {}
-        if self.batch is None:
-            missing["samples"] = (
-                "no pass through model was seen. Pass the model that the loop calls (the compiled one, or "
-                "torch.compile(model) in place of model.compile()), or call probe.passed(samples, loss) in the loop"
-            )
-        elif loss is None:
-            missing["training loss"] = (
-                "the loss was not seen: hooks do not see a function. Call probe.loss(loss) in the loop, or call a "
-                "module, such as torch.nn.NLLLoss(), there and pass it as loss_fn"
-            )
+        missing = unseen(self.batch, loss)
         for name, why in missing.items():
             self._lack(name, why)
             if self.rank == 0:
@@ -383,15 +371,11 @@ class Watch:
         found = self.micro.after() if self.micro.handles else None
         if found is None or not sizes or len(set(sizes)) > 1:
             return
-        self.micros.append((found[0], sizes[0], found[1]))
-        if len(self.micros) % BETWEEN == 0:  # on every rank: their sums are the same, and so what is due next
-            noise = noise_of(self.micros, self.step, self.ranks, self.work + self.extra)
-            del self.micros[:-POOLED]
-            if noise is not None:
-                self.free = noise.resolved
-                self.soundings.adopt(noise)
-                if self.rank == 0:
-                    self.book.write(noise)
+        noise = self.pool.add(found, sizes[0], self.step, self.work + self.extra)
+        if noise is not None:  # on every rank: their sums are the same, and so what is due next
+            self.soundings.adopt(noise)
+            if self.rank == 0:
+                self.book.write(noise)
 
     def _sound(self) -> None:
         if not self.rank_reads:
@@ -399,7 +383,7 @@ class Watch:
         for name, every in self.every.items():
             if name in self.silent or not every.due(self.step - self.book.last_step):
                 continue
-            if name == "noise" and self.free:
+            if name == "noise" and self.pool.resolved:
                 continue
             self.traffic.quiet = True
             try:

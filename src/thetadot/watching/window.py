@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.probes import alignment, noise_from_squares, pooled_noise, stationarity
-from thetadot.records import Equilibrium, Noise
+from thetadot.probes import alignment, stationarity
+from thetadot.records import Equilibrium
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from thetadot.probes import Interval
     from thetadot.watching.hold import Sample
@@ -78,36 +77,6 @@ def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | Non
         configurational=found.virial / parameters if heavy else None,
         kinetic_temperature=found.kinetic / parameters if heavy else None,
         state=found.state,
-    )
-
-
-def noise_of(micros: Sequence[tuple[int, int, Tensor]], step: int, ranks: int, cost: float) -> Noise | None:
-    """Noise over the last micro-batches: (their number, samples of each, Σ|gᵢ|² by parameter with |G|² behind)."""
-    variances, squares = [], []
-    for count, samples, row in micros:
-        numbers = row.double().cpu()
-        variance, square = noise_from_squares(float(numbers[:-1].sum()), float(numbers[-1]), count, samples)
-        variances.append(variance)
-        squares.append(square)
-    if not (np.isfinite(variances).all() and np.isfinite(squares).all()):
-        return None
-    found = pooled_noise(variances, squares)
-    if not all(map(math.isfinite, (found.scale, found.low, found.high))):
-        return None
-    count, samples, _ = micros[-1]
-    return Noise(
-        when="training",
-        step=step,
-        gradient_variance=found.variance,
-        gradient_square=found.square,
-        noise_scale=found.scale,
-        low=found.low,
-        high=found.high,
-        resolved=found.resolved,
-        samples=count * samples,
-        cost=cost,
-        method="ranks" if ranks > 1 else "accumulation",
-        pooled=len(micros),
     )
 
 
