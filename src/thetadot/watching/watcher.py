@@ -35,7 +35,7 @@ from thetadot.watching.microbatches import MicroBatches
 from thetadot.watching.reference import Reference
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
 from thetadot.watching.traffic import Traffic
-from thetadot.watching.window import FEWEST, equilibrium, noise_of, over
+from thetadot.watching.window import FEWEST, add, equilibrium, noise_of, over, readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +98,7 @@ class Watch:
         self.micros: list[tuple[int, int, Tensor]] = []
         self.alarmed = False
         self.windows = 0
+        self.estimated = 0
         self.armed = False
         self.last_clocked = self.step
         self.settings: dict[int, dict[str, Any]] = {}
@@ -266,7 +267,7 @@ class Watch:
         for sample, motion, layers in self.hold.fetch():
             self.book.write(motion)
             self.book.write(layers)
-            self.hold.samples.append(sample)
+            add(self.hold.samples, sample)
             lost = motion.gradient_norm is None or math.isinf(sample.loss)
             if lost and not self.alarmed:
                 self.alarmed = True
@@ -276,8 +277,9 @@ class Watch:
 
     def _window(self) -> None:
         """An estimate every few readings and at the window's end."""
-        count, ended = len(self.hold.samples), over(self.hold.samples, self.windows)
-        if count >= FEWEST and (ended or count % BETWEEN == 0):
+        samples = self.hold.samples
+        count, ended = readings(samples), over(samples, self.windows)
+        if count >= FEWEST and (ended or count % (BETWEEN * samples[0].count) == 0):
             self._estimate()
         if ended:
             self.windows += 1
@@ -286,7 +288,8 @@ class Watch:
 
     def _estimate(self) -> None:
         found = equilibrium(self.hold.samples, self.layout.count)
-        if found is not None:
+        if found is not None and found.step > self.estimated:
+            self.estimated = found.step
             self.book.write(found)
 
     def _passes(self, sizes: list[int]) -> None:
