@@ -26,7 +26,7 @@ imports: $(VENV)/.developing
 	$(BIN)/lint-imports
 
 examples: $(VENV)/.developing
-	set -e; for script in examples/[0-9]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	set -e; for script in examples/[0-9]*.py examples/wrong_on_purpose.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 benchmark: $(VENV)/.developing
 	$(BIN)/python benchmarks/untuned_vs_grid.py

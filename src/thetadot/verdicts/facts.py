@@ -23,7 +23,7 @@ from thetadot.records import (
     standing,
 )
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import CURVE, END
+from thetadot.verdicts.thresholds import CURVE, END, FEW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,8 +163,9 @@ class Facts:
 
     @cached_property
     def batch(self) -> float | None:
-        """The batch size now: the last that the record has."""
-        sizes = [m.batch_size for m in reversed(self.motions) if m.batch_size is not None][:1]
+        """The batch size now: the largest of the last few, since an epoch's last batch may be smaller."""
+        recent = [size for m in self.motions if (size := positive(m.batch_size)) is not None][-FEW:]
+        sizes = [max(recent)] if recent else []
         result = [self.record.result.batch_size] if self.record.result else []
         chosen = [choice.value for choice in self.record.of(Choice) if choice.setting == "batch_size"]
         return next((size for size in map(positive, [*sizes, *result, *chosen[::-1]]) if size is not None), None)

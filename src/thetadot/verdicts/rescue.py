@@ -2,7 +2,7 @@ r"""What made a run lose its loss, and how much to change: from what was measure
 
     momentum, if the velocity never forgot:   β' with  α/(1-β') = r*
     lr, if it came above its limit:            α' = α · (half the limit)/λmax
-    batch or lr, if it was too hot:            1 + B_n/B' = (1 + B_n/B) r*/r,   or α' = α r*/r
+    batch or lr, if it was too hot:            B' = B_n with α' = α r*/r (1 + B_n/B)/2,   or α' = α r*/r
     lr of an adaptive method:                  α' with |Δ| = 2% of |θ| in the first steps
 
 r* is the bound of :mod:`~thetadot.verdicts.pace` at the first measurement, r = α/(1-β). A careful bound: the numbers
@@ -81,16 +81,13 @@ def _hot(before: Facts, lr: float, found: Pace) -> Change:
     if found.excess <= SMALL or before.batch is None:
         why = f"what noise and curvature asked for at the start: it was {times(1 / found.start)} as large"
         return _lr(lr, new, why, line)
-    enough = (1 + found.excess) * found.start - 1
     said = f"Too hot for its batch: the noise scale was {times(found.excess)} the batch of {plain(before.batch)}."
-    if enough <= 0:
-        return Change("lower lr", f"{said} Lower lr from {plain(lr)} to {plain(new)}; a larger batch alone is not enough.",
-                      (line,))  # fmt: skip
-    batch = before.batch * found.excess / enough
+    batch, there = before.batch * found.excess, min((1 + found.excess) * found.start / 2, 1.0)
     said += (
-        f" Raise the batch to {plain(batch)} at this lr, or lower lr from {plain(lr)} to {plain(new)} at this batch."
+        f" Raise the batch to {plain(batch)}, the noise scale, {'with' if there < 1 else 'at'} lr {plain(lr * there)}"
     )
-    both = f"batch {plain(batch)}: there 1 + B_n/B is {times(found.start)} what it was"
+    said += f"; or lower lr from {plain(lr)} to {plain(new)} at this batch."
+    both = f"at a batch of B_n the bound is {times((1 + found.excess) / 2)} what it was"
     return Change("raise batch", said, (line, both))
 
 

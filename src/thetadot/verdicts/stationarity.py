@@ -25,11 +25,25 @@ if TYPE_CHECKING:
 def trailing(facts: Facts) -> list[Equilibrium]:
     """The windows at the end that agree with the last."""
     found: list[Equilibrium] = []
-    for entry in reversed(facts.equilibria):
-        if entry.state != facts.equilibria[-1].state:
+    known = _told(facts)
+    for entry in reversed(known):
+        if entry.state != known[-1].state:
             break
         found.append(entry)
     return found[::-1]
+
+
+def _told(facts: Facts) -> list[Equilibrium]:
+    """All windows, without one at the end that has not told yet where the one before it did, at the same settings."""
+    known = facts.equilibria
+    if not known or known[-1].state != "unresolved":
+        return known
+    before = [e for e in known if e.since < known[-1].since]
+    if not before or before[-1].state == "unresolved" or known[-1].samples >= before[-1].samples:
+        return known
+    then, now = facts.at(number(before[-1].step) or 0.0), facts.at(number(known[-1].step) or 0.0)
+    same = then is not None and now is not None and (then.lr, then.momentum) == (now.lr, now.momentum)
+    return before if same else known
 
 
 def cold(facts: Facts) -> bool:

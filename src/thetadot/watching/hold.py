@@ -36,9 +36,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Sample:
-    """What estimates are made of: one measured step, in floats."""
+    """What estimates are made of: one measured step, or the mean of several neighbours, in floats."""
 
-    step: int
+    step: int  # the last
     reading: Reading  # without its preconditioner
     loss: float
     virial: float
@@ -46,6 +46,8 @@ class Sample:
     energy: float
     update: float
     pair: float
+    since: int  # the first step
+    count: int = 1
 
 
 class Hold:
@@ -68,7 +70,7 @@ class Hold:
     def _entries(self, row: Row, numbers: Tensor, loss: float) -> tuple[Sample, Motion, Layers]:
         gradient, weight, update, slope, virial, radial, energy, away, outward, pair = numbers.sum(dim=1).tolist()
         reading, memory = row.reading, row.reading.memory
-        sample = Sample(row.step, reading, loss, virial, radial, energy, update, pair)
+        sample = Sample(row.step, reading, loss, virial, radial, energy, update, pair, row.step)
         speed = outward / (row.time_step * math.sqrt(away)) if row.time_step and away > 0 else None
         motion = Motion(
             step=row.step,

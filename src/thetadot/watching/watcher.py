@@ -35,7 +35,7 @@ from thetadot.watching.reference import Reference
 from thetadot.watching.settings import Settings, clock_step, friction
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
 from thetadot.watching.traffic import Traffic, unseen
-from thetadot.watching.window import FEWEST, equilibrium, over
+from thetadot.watching.window import FEWEST, add, equilibrium, over, readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +137,7 @@ class Watch:
         self.pool = Pool(self.ranks)
         self.alarmed = False
         self.windows = 0
+        self.estimated = 0
         self.armed = False
         self.last_clocked = self.step
         self.started = time.monotonic()
@@ -344,7 +345,7 @@ class Watch:
         for sample, motion, layers in self.hold.fetch():
             self.book.write(motion)
             self.book.write(layers)
-            self.hold.samples.append(sample)
+            add(self.hold.samples, sample)
             lost = motion.gradient_norm is None or math.isinf(sample.loss)
             if lost and not self.alarmed:
                 self.alarmed = True
@@ -354,8 +355,9 @@ class Watch:
 
     def _window(self) -> None:
         """An estimate every few readings and at the window's end."""
-        count, ended = len(self.hold.samples), over(self.hold.samples, self.windows)
-        if count >= FEWEST and (ended or count % BETWEEN == 0):
+        samples = self.hold.samples
+        count, ended = readings(samples), over(samples, self.windows)
+        if count >= FEWEST and (ended or count % (BETWEEN * samples[0].count) == 0):
             self._estimate()
         if ended:
             self.windows += 1
@@ -364,7 +366,8 @@ class Watch:
 
     def _estimate(self) -> None:
         found = equilibrium(self.hold.samples, self.layout.count)
-        if found is not None:
+        if found is not None and found.step > self.estimated:
+            self.estimated = found.step
             self.book.write(found)
 
     def _passes(self, sizes: list[int]) -> None:

@@ -1,13 +1,15 @@
 r"""Estimates over a window of measured steps.
 
 A window begins where the motion was then: from that origin, the identities of :mod:`~thetadot.probes.fluctuation` fail
-by what the motion has drifted since. Windows grow by doubling, up to :data:`LONGEST` readings, and begin anew where
-the settings are no longer those they began with.
+by what the motion has drifted since. So windows grow by doubling, each as long as all before it, and begin anew where
+the settings are no longer those they began with. From :data:`LONGEST` readings on neighbours are averaged by twos: all
+count, and memory does not grow.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +30,31 @@ SAME = 1.5
 """Rates within this factor are one window's."""
 
 
+def add(samples: list[Sample], sample: Sample) -> None:
+    """Append a reading, in the blocks that the window has; twice as large ones once it has too many."""
+    if samples and samples[-1].count < samples[0].count:
+        samples[-1] = _mean(samples[-1], sample)
+    else:
+        samples.append(sample)
+    if len(samples) == LONGEST and samples[-1].count == samples[0].count:
+        samples[:] = [_mean(*pair) for pair in zip(samples[::2], samples[1::2], strict=True)]
+
+
+def readings(samples: Sequence[Sample]) -> int:
+    """How many readings a window has."""
+    return sum(sample.count for sample in samples)
+
+
+def _mean(one: Sample, other: Sample) -> Sample:
+    count = one.count + other.count
+    names = ("loss", "virial", "radial", "energy", "update", "pair")
+    means = {n: (getattr(one, n) * one.count + getattr(other, n) * other.count) / count for n in names}
+    return replace(other, since=one.since, count=count, **means)
+
+
 def over(samples: Sequence[Sample], windows: int) -> bool:
     """Whether the window has to begin anew: it is full, or the settings have changed."""
-    if len(samples) >= min(FEWEST * 2**windows, LONGEST):
+    if readings(samples) >= FEWEST * 2**windows:
         return True
     first, last = samples[0].reading, samples[-1].reading
     rates = [reading.rate if reading.rate is not None else reading.step for reading in (first, last)]
@@ -42,6 +66,7 @@ def over(samples: Sequence[Sample], windows: int) -> bool:
 
 def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | None:
     """Fluctuation against dissipation over the window; None where a loss or a reading is missing or not finite."""
+    samples = [s for s in samples if s.count == samples[0].count]
     if len(samples) < FEWEST:
         return None
     heavy = all(s.reading.rate and not (s.reading.decoupled and s.reading.decay) for s in samples)
@@ -60,8 +85,8 @@ def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | Non
     same, ratio = alignment(pairs), found.ratio
     return Equilibrium(
         step=samples[-1].step,
-        since=samples[0].step,
-        samples=len(samples),
+        since=samples[0].since,
+        samples=readings(samples),
         identity="heavy ball" if heavy else "any",
         virial=found.virial,
         kinetic=found.kinetic,

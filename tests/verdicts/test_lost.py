@@ -1,0 +1,166 @@
+"""A run that was lost is judged by what was measured before; a small step by its path."""
+
+import msgspec
+import pytest
+from verdicts.runs import STEPS, curvatures, header, motions, noises, record, verdicts
+
+from thetadot.records import Barrier, Regularization, Setting
+from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.loss import began, lost, stuck
+from thetadot.verdicts.pace import pace
+from thetadot.verdicts.path import straightness
+
+
+def moved(away, length=1.0, weight=10.0, **more):
+    """Motions of constant step ``length`` that are ``away(t)`` from their start."""
+    return [
+        msgspec.structs.replace(m, displacement=away(m.step / STEPS) or None, update_norm=length, weight_norm=weight)
+        for m in motions(**more)
+    ]
+
+
+def blown(**more):
+    """Lost between the fourth and the sixth of twenty readings."""
+    return motions(loss=lambda t: 2.3 if t < 0.25 else 100.0, **more)
+
+
+# Whether it is lost.
+
+
+def test_a_run_lost_at_once_began_with_its_first_loss():
+    facts = Facts(record(motions(loss=lambda t: 2.3 if t == 0 else 140.0)))
+    assert facts.course == (71.15, 140.0)
+    assert began(facts) == 2.3
+    assert lost(facts).before == 0.0
+    noisy = Facts(record(motions(loss=lambda t: 1.0 if t in {0, 1} else 4.0)))
+    assert began(noisy) == 2.5  # a first batch that was lucky is no beginning
+    assert lost(noisy) is None
+
+
+def test_sunk_to_chance_with_weights_thrown_is_lost():
+    near = moved(lambda t: 9 * t, loss=lambda t: 2.3)
+    assert stuck(Facts(record(near)))
+    assert lost(Facts(record(near))) is None
+    far = lost(Facts(record(moved(lambda t: 40 * t, loss=lambda t: 2.3))))
+    assert "the weights moved further than their length" in far.why
+    assert far.before == pytest.approx(STEPS / 4, abs=STEPS / 19)
+
+
+@pytest.mark.parametrize("later", [Regularization(STEPS, 0.0, 0.0, 1.5), Barrier(STEPS, 0, 0.0, 0.0, 3.0, 1.5, None)])
+def test_a_fall_in_the_first_steps_shows_on_the_reference(later):
+    fast = moved(lambda t: 40 * t, loss=lambda t: 2.0)
+    told = [Regularization(0, 0.0, 0.0, 2.1), later]
+    assert lost(Facts(record(fast))) is not None
+    assert lost(Facts(record(fast, told))) is None
+
+
+# What is said of it.
+
+
+def test_of_a_lost_run_nothing_is_good_and_what_came_after_does_not_count():
+    after = noises([64.0, 64.0, 0.5, 0.5, 0.5]), curvatures(5.0, 5.0, 1e-30, 1e-30, 1e-30)
+    found = verdicts(blown(), *after)
+    assert not [v for v in found.values() if v.state == "good"]
+    assert found["edge"].finding == "diverged"
+    assert found["noise"].finding == "balanced"  # 64 samples before, .5 after
+    assert found["damping"].finding == "under-damped"
+    assert found["damping"].says.startswith("Until step 210, before the loss was lost: Under-damped")
+    assert found["stationarity"].finding == "lost"
+    assert not found["damping"].advice
+
+
+def test_too_long_a_step_is_lowered_to_the_bound():
+    # 1/(5·1·(1+64/64)) = .1
+    found = verdicts(blown(), noises(64.0), curvatures(5.0, 5.0))["advice"]
+    assert (found.finding, found.state) == ("lower lr", "bad")
+    assert "Lower lr from 0.1 to 0.01, what noise and curvature asked for at the start: it was 10 times" in found.says
+
+
+def test_too_hot_for_its_batch():
+    # B_n/B = 15: 1/(.25·1·16) = .25; at B_n .25·16/2 = 2 > 1
+    found = verdicts(blown(batch=4), noises(60.0), curvatures(0.25, 0.25))["advice"]
+    assert found.finding == "raise batch"
+    assert "Raise the batch to 60, the noise scale, at lr 0.1; or lower lr from 0.1 to 0.025" in found.says
+    # 1/(2·1·16) = 1/32; at B_n 1/4
+    sharp = verdicts(blown(batch=4), noises(60.0), curvatures(2.0, 2.0))["advice"]
+    assert "Raise the batch to 60, the noise scale, with lr 0.025; or lower lr from 0.1 to 0.00312" in sharp.says
+
+
+def test_momentum_that_never_forgets_comes_down_to_the_bound():
+    # r = 100, r* = 1/(1·2) = .5: 1-β = .1/.5
+    found = verdicts(blown(momentum=0.999), noises(64.0), curvatures(1.0, 1.0))["advice"]
+    assert found.finding == "lower momentum"
+    assert "Lower momentum from 0.999 to 0.8, where lr/(1-momentum) is what noise and curvature asked for" in found.says
+    usual = verdicts(blown(momentum=0.999), noises(64.0), curvatures(0.1, 0.1))["advice"]
+    assert "Lower momentum from 0.999 to 0.9, the usual one" in usual.says
+
+
+def test_an_adaptive_method_is_lowered_by_the_length_of_its_first_step():
+    far = [msgspec.structs.replace(m, update_norm=20.0, weight_norm=10.0) for m in blown()]
+    found = verdicts(far, head=header("AdamW"))["advice"]
+    # .02·.1/2
+    assert "Lower lr from 0.1 to 0.001, where a first step moves the weights by 2.0% of their length" in found.says
+    assert "Lower lr from 0.1 to 0.01, and tenfold again" in verdicts(blown(), head=header("AdamW"))["advice"].says
+
+
+# Driven hard.
+
+
+def test_ringing_at_an_ordinary_momentum_is_the_lrs():
+    # ζ = (1-β)√(2/(α(1+β)))/(2√h) = .0363 at h = 20
+    found = verdicts(motions(), noises(6400.0), curvatures(20.0, 20.0))
+    assert (found["damping"].finding, found["damping"].state) == ("overdriven", "attention")
+    assert "Lower lr from 0.1 to 0.0132" in found["damping"].advice  # .1·(.0363/.1)²
+    quiet = verdicts(motions(batch=6400), noises(64.0), curvatures(20.0, 20.0))["damping"]
+    assert (quiet.finding, quiet.state) == ("overdriven", "good")
+
+
+# The path.
+
+
+def test_straightness_of_a_line_and_of_a_walk():
+    assert straightness(Facts(record(moved(lambda t: STEPS * t)))) == pytest.approx(1.0)
+    assert straightness(Facts(record(moved(lambda t: (STEPS * t) ** 0.5)))) == pytest.approx(STEPS**-0.5)
+
+
+def test_a_path_says_nothing_where_the_velocity_remembers_or_too_little_is_known():
+    assert straightness(Facts(record(moved(lambda t: STEPS * t, momentum=0.995)))) is None
+    assert straightness(Facts(record(motions()))) is None
+    assert straightness(Facts(record(moved(lambda t: STEPS * t)[:4]))) is None
+
+
+def test_a_resumed_watch_measures_from_where_it_resumed():
+    parts = moved(lambda t: STEPS * t if t < 0.5 else STEPS * (t - 10 / 19))
+    parts[10] = msgspec.structs.replace(parts[10], displacement=None)
+    assert straightness(Facts(record(parts))) == pytest.approx(1.0, rel=1e-2)
+
+
+def test_a_straight_path_tells_a_small_step_where_the_bound_does_not():
+    # 1/(1·.5·2) = 1
+    parts = noises(64.0), curvatures(1.0, 1.0, 1.0)
+    straight = verdicts(moved(lambda t: 0.8 * STEPS * t, lr=0.05), *parts)
+    assert (straight["pace"].finding, straight["advice"].finding) == ("too slow", "raise lr")
+    assert "80% of its path led away from the start" in straight["pace"].says
+    assert "Raise lr from 0.05 to 0.15" in straight["advice"].says
+    winding = verdicts(moved(lambda t: 0.4 * STEPS * t, lr=0.05), *parts)
+    assert (winding["pace"].finding, winding["advice"].finding) == ("pace fits", "leave")
+    bounded = verdicts(moved(lambda t: 0.8 * STEPS * t, lr=0.05), noises(64.0), curvatures(4.0, 4.0, 4.0))
+    assert bounded["pace"].finding == "pace fits"  # 1/4: the step is no smaller than good ones
+    rests = verdicts(moved(lambda t: 0.8 * STEPS * t, weight=1e4, lr=0.05, loss=lambda t: 0.3), *parts)
+    assert (rests["pace"].finding, rests["pace"].state) == ("slow at rest", "good")
+
+
+def test_an_adaptive_methods_first_measurement_is_no_pace():
+    early, *rest = curvatures(1e6, 1.0, 1.0, preconditioned=True)
+    parts = motions(lr=0.5), noises(64.0)
+    assert pace(Facts(record(*parts, early, rest, head=header("Adam")))).factor == pytest.approx(1.0)
+    assert pace(Facts(record(*parts, early, head=header("Adam")))).factor == pytest.approx(1e-6)
+
+
+# The batch.
+
+
+def test_an_epochs_last_batch_is_not_the_batch():
+    last = msgspec.structs.replace(motions()[-1], batch_size=28, step=STEPS + 1)
+    assert Facts(record(motions(batch=64), last)).batch == 64
+    assert Facts(record(motions(batch=64), Setting(0, 0, 1, {}))).batch == 64
