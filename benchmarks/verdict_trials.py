@@ -73,7 +73,7 @@ def convolutions() -> nn.Module:
 
 def characters() -> tuple[torch.Tensor, torch.Tensor]:
     """The docs of this repository, in pieces of 33 characters of ASCII."""
-    paths = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+    paths = sorted((Path(__file__).parents[1] / "docs").glob("[a-u]*.md"))  # without the table of these runs
     text = "".join(path.read_text(encoding="utf-8") for path in paths)
     codes = torch.tensor([min(ord(c), 127) for c in text])[: 33 * 1000]
     pieces = codes[: len(codes) // 33 * 33].view(-1, 33)

@@ -93,9 +93,7 @@ def _by_course(facts: Facts) -> str:
         elif max(smooth) > (1 + GREW) * first:
             said = f"the loss rose from {plain(first)} to {plain(max(smooth))} and sank back to {plain(last)}, no lower"
         elif _thrown(facts) is not None:
-            said = (
-                f"it is no lower, {plain(last)} after {plain(first)}, but the weights moved beyond their length"
-            )
+            said = f"it is no lower, {plain(last)} after {plain(first)}, but the weights moved beyond their length"
     return said
 
 
