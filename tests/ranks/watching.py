@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import thetadot
 from thetadot.records import Curvature, Motion, Noise, Remark, read
+from thetadot.watching.soundings import SETTLED
 
 
 def reference():
@@ -124,22 +125,29 @@ def alone(passes, ranks, clip):
 
 
 def curvature(kind):
-    """The sharpness of the first reading is that of one process."""
+    """The first sharpness, in the metric that AdamW has by then, is that of one process."""
 
     def check(folder):
         out = folder / f"curvature-{kind}"
-        trained(kind, out, steps=1)
+        trained(kind, out, steps=SETTLED)
         distributed.barrier()
-        if distributed.get_rank() == 0:
-            model = Net()
-            optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-            with thetadot.watch(model, optimizer, loss_fn=nn.MSELoss(), reference=reference(), level="full") as probe:
-                loss = sum(loss_of(model, *(t.chunk(2)[r] for t in batch(0))) for r in range(2)) / 2
-                probe.loss(loss)
+        if distributed.get_rank() != 0:
+            return
+        model = Net()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+        with thetadot.watch(model, optimizer, **options) as probe:
+            for step in range(SETTLED):
+                optimizer.zero_grad()
+                x, y = batch(step)
+                loss = sum(loss_of(model, *pair) for pair in zip(x.chunk(2), y.chunk(2), strict=True)) / 2
                 loss.backward()
+                probe.loss(loss)
                 optimizer.step()
-            (one,), (other,) = probe.record.of(Curvature), read(out).of(Curvature)
-            assert abs(other.sharpness / one.sharpness - 1) < 1e-3, (one, other)
+        one, other = probe.record.of(Curvature)[0], read(out).of(Curvature)[0]
+        assert one.step == other.step == SETTLED
+        assert one.preconditioned
+        assert abs(other.sharpness / one.sharpness - 1) < 1e-3, (one, other)
 
     return check
 
@@ -153,7 +161,7 @@ def alone_on_rank_0(kind):
         options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
         first = distributed.get_rank() == 0
         probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options) if first else None
-        for step in range(3):
+        for step in range(SETTLED):
             optimizer.zero_grad()
             loss = loss_of(model, *part(step))
             if first:

@@ -409,12 +409,12 @@ def test_unresolved_is_said_honestly():
 
 
 def test_a_window_that_has_only_begun_does_not_hide_the_one_before_it():
-    *before, young = windows("moving", "stationary", "unresolved")
+    *before, young = windows("moving", "moving", "stationary", "unresolved")
     young = msgspec.structs.replace(young, samples=10)
     found = verdicts(motions(), before, young)["stationarity"]
     assert found.finding == "stationary"
-    assert "since step 333" in found.says
-    changed = verdicts(motions(lr=lambda t: 0.1 if t < 0.7 else 0.05), before, young)["stationarity"]
+    assert "since step 500" in found.says
+    changed = verdicts(motions(lr=lambda t: 0.1 if t < 0.8 else 0.05), before, young)["stationarity"]
     assert changed.finding == "unresolved"
 
 

@@ -42,7 +42,7 @@ def test_sunk_to_chance_with_weights_thrown_is_lost():
     assert stuck(Facts(record(near)))
     assert lost(Facts(record(near))) is None
     far = lost(Facts(record(moved(lambda t: 40 * t, loss=lambda t: 2.3))))
-    assert "the weights moved further than their length" in far.why
+    assert "the weights moved beyond their length" in far.why
     assert far.before == pytest.approx(STEPS / 4, abs=STEPS / 19)
 
 

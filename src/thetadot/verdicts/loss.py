@@ -4,8 +4,9 @@ r"""Whether the loss was lost, and since when.
            or above twice that, or with weights further from their start than they were long; or no longer finite
 
 Where a run began is the median of the first tenth of its losses; the first loss where that is below all of the last
-half, since the first tenth of a run that is lost at its third step tells nothing. What is measured after the loss was lost is of a wreck: gradients are
-huge or vanish with saturation, and neither noise nor curvature there says what made it.
+half, since the first tenth of a run that is lost at its third step tells nothing. What is measured after the loss was
+lost is of a wreck: gradients are huge or vanish with saturation, and neither noise nor curvature there says what made
+it.
 """
 
 from __future__ import annotations
@@ -73,22 +74,27 @@ def _why(facts: Facts) -> str:
     silent = next((i for i, value in enumerate(reversed(values)) if value is not None), len(values))
     if SILENT <= silent < len(values):
         return f"the last {silent} recorded steps have no finite loss"
+    return _by_course(facts)
+
+
+def _by_course(facts: Facts) -> str:
+    """Why the finite losses say so; "" where they do not."""
     first = began(facts)
     if first is None or facts.course is None:
         return ""
     last = facts.course[1]
     if last - first > GREW * abs(first):
         return f"the loss rose from {plain(first)} to {plain(last)}"
-    if not stuck(facts) or first <= 0:
-        return ""
-    smooth = _smooth([loss for _, loss in facts.losses])
-    if min(smooth) < FELL * first:
-        return f"the loss fell from {plain(first)} to {plain(min(smooth))} and is back at {plain(last)}"
-    if max(smooth) > (1 + GREW) * first:
-        return f"the loss rose from {plain(first)} to {plain(max(smooth))} and sank back to {plain(last)}, no lower"
-    if _thrown(facts) is not None:
-        return f"it is no lower, {plain(last)} after {plain(first)}, though the weights moved further than their length"
-    return ""
+    said = ""
+    if stuck(facts) and first > 0:
+        smooth = _smooth([loss for _, loss in facts.losses])
+        if min(smooth) < FELL * first:
+            said = f"the loss fell from {plain(first)} to {plain(min(smooth))} and is back at {plain(last)}"
+        elif max(smooth) > (1 + GREW) * first:
+            said = f"the loss rose from {plain(first)} to {plain(max(smooth))} and sank back to {plain(last)}, no lower"
+        elif _thrown(facts) is not None:
+            said = f"it is no lower, {plain(last)} after {plain(first)}, but the weights moved beyond their length"
+    return said
 
 
 def _before(facts: Facts) -> float:
@@ -112,7 +118,7 @@ def _thrown(facts: Facts) -> float | None:
         return None
     moved = [number(m.displacement) or 0.0 for m in facts.motions]
     beyond = next((i for i, away in enumerate(moved) if away > begin), None)
-    return None if beyond is None else float(facts.motions[max(beyond - 1, 0)].step)
+    return None if beyond is None else number(facts.motions[max(beyond - 1, 0)].step)
 
 
 def _smooth(losses: list[float]) -> list[float]:

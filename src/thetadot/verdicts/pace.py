@@ -125,7 +125,7 @@ def paced(facts: Facts) -> Verdict:
         why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
         return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
     ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {measured(len(found.all))}"
-    evidence = (
+    evidence: tuple[str, ...] = (
         f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(found.factor)} ({ends})",
         f"the same at the first measurement: {plain(found.start)}",
     )

@@ -83,9 +83,8 @@ def _hot(before: Facts, lr: float, found: Pace) -> Change:
         return _lr(lr, new, why, line)
     said = f"Too hot for its batch: the noise scale was {times(found.excess)} the batch of {plain(before.batch)}."
     batch, there = before.batch * found.excess, min((1 + found.excess) * found.start / 2, 1.0)
-    said += (
-        f" Raise the batch to {plain(batch)}, the noise scale, {'with' if there < 1 else 'at'} lr {plain(lr * there)}"
-    )
+    said += f" Raise the batch to {plain(batch)}, the noise scale, {'with' if there < 1 else 'at'} "
+    said += f"lr {plain(lr * there)}"
     said += f"; or lower lr from {plain(lr)} to {plain(new)} at this batch."
     both = f"at a batch of B_n the bound is {times((1 + found.excess) / 2)} what it was"
     return Change("raise batch", said, (line, both))
@@ -102,6 +101,6 @@ def _stride(before: Facts, lr: float) -> Change:
         said = f"Lower lr from {plain(lr)} to {plain(lr / TENFOLD)}, and tenfold again while the loss is lost."
         return Change("lower lr", said)
     new = lr * STRIDE / strides[0]
-    moved = share(strides[0]) if strides[0] < 1 else times(strides[0])
-    why = f"where a first step moves the weights by {share(STRIDE)} of their length, not by {moved}"
+    far = share(strides[0]) if strides[0] < 1 else times(strides[0])
+    why = f"where a first step moves the weights by {share(STRIDE)} of their length, not by {far}"
     return _lr(lr, new, why, f"lr {plain(new)} = {STRIDE} · {plain(lr)} / {plain(strides[0])}, step over weights")

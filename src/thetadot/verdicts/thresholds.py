@@ -61,7 +61,7 @@ SLOW = 5.0
 on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
 SMALLER = 1 / 3
 """The same where the path was straight: the careful bound is then no bound. On the digits' network, at batches of 16 to
-256 and 10 to 60 epochs, the best steps had .05 to .27 and tenths of them .44 to 5."""
+256 and 10 to 60 epochs, the best steps had .05 to .27 (.5 to .9 at 16, whose path winds), tenths of them .4 to 6."""
 STRAIGHT = 0.55
 """Distance over length of a path from which it is straight. There the best steps had .2 to .4 at batches up to 64 (.55
 to .7 at 256, whose bound was below .12), tenths of them .6 to .9."""

@@ -60,7 +60,7 @@ def forwards(samples: float, count: int, batch: float) -> float:
 
 
 class Every:
-    """Steps 1, p, 2p, 3p ... with p the period that keeps the share; with ``early`` also p/16 and p/4.
+    """Steps ``first`` (if not 0), p, 2p, 3p ... with p the period that keeps the share; with ``early`` also p/16, p/4.
 
     Example:
         >>> every = Every(cost=640.0, share=0.01, batch=64.0)
@@ -68,10 +68,11 @@ class Every:
         [1, 62, 250, 1000, 2000]
     """
 
-    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True, first: bool = True) -> None:
+    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True, first: int = 1) -> None:
         self.cost = cost
         self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
-        self.early = frozenset({1, self.period // 16, self.period // 4} - {0} if early else {1} if first else ())
+        wanted = {first, self.period // 16, self.period // 4} if early else {first}
+        self.early = frozenset(step for step in wanted if step >= first > 0)
 
     def due(self, step: int) -> bool:
         """Whether to measure after this step."""

@@ -40,6 +40,8 @@ SIGNS = 4
 """Random combinations that the curvature-weighted noise is taken from."""
 INTERIOR = 5
 GUESSES = 10
+SETTLED = 10
+"""Steps before P⁻¹H is measured: the P of a single gradient is mostly that gradient's zeros and their rounding."""
 START_KEY = 7
 
 
@@ -59,19 +61,20 @@ class Soundings:
         self.left_at = 0
         self.forward_only = False
 
-    def plan(self, plan: Plan, step: int, batch: float) -> dict[str, Every]:
+    def plan(self, plan: Plan, step: int, batch: float, *, preconditioned: bool) -> dict[str, Every]:
         """When each is due."""
         if self.reference is None:
             return {}
         size = self.samples or batch
         self.batch, self.left_at = batch, step
-        every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch, early=plan.early)}
+        first = SETTLED if preconditioned else 1
+        every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch, early=plan.early, first=first)}
         if self.reference.parts()[0]:
             every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch, early=plan.early)} | every
             cost = gradients(size, PARTS, batch) + products(size, 1 + SIGNS, batch)
-            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False, first=False)
+            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False, first=0)
         self.left = self.reference.whole().position() if plan.barrier else None
-        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False, first=False)
+        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False, first=0)
         return every
 
     def measure(self, name: str, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:

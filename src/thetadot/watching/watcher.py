@@ -295,7 +295,9 @@ class Watch:
             agreed = [batch]
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
-        self.every = self.soundings.plan(self.plan, self.step, batch)
+        self.every = self.soundings.plan(
+            self.plan, self.step, batch, preconditioned=self.settings.reading().preconditioner is not None
+        )
 
     def _unseen(self, loss: Tensor | None) -> None:
         """Say what the first step did not show."""
