@@ -38,7 +38,7 @@ PLANS: dict[Level, Plan] = {
         motion=200, noise=0.002, curvature=0.003, weighted=0.0, barrier=0.0, away=False, pairs=False, early=False
     ),
     "default": Plan(
-        motion=40, noise=0.005, curvature=0.008, weighted=0.002, barrier=0.001, away=True, pairs=True, early=True
+        motion=50, noise=0.004, curvature=0.007, weighted=0.002, barrier=0.001, away=True, pairs=True, early=True
     ),
     "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True, early=True),
 }

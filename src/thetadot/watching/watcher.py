@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
 
     from thetadot.reading import Reading
     from thetadot.records import Record
@@ -139,15 +140,13 @@ class Watch:
         self.windows = 0
         self.estimated = 0
         self.armed = False
+        self.ahead: RemovableHandle | None = None
         self.last_clocked = self.step
         self.started = time.monotonic()
         self.closed = False
         self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped)
         self._arm()
-        self.handles = [
-            self.optimizer.register_step_pre_hook(self._before),
-            self.optimizer.register_step_post_hook(self._after),
-        ]
+        self.handles = [self.optimizer.register_step_post_hook(self._after)]
 
     # What the user may call.
 
@@ -187,7 +186,7 @@ class Watch:
         for handle in self.handles:
             handle.remove()
         self._count()
-        self.traffic.rest()
+        self._rest()
         self.micro.disarm()
         self._guarded("motion", self._fetch)
         if self.plan.away:
@@ -208,9 +207,8 @@ class Watch:
     # What the hooks call.
 
     def _before(self, *_: object) -> None:
-        if self.armed and self.rank_reads:
-            with torch.no_grad():
-                self._guarded("motion", self.gauge.before)
+        with torch.no_grad():
+            self._guarded("motion", self.gauge.before)
 
     def _after(self, *_: object) -> None:
         self.step += 1
@@ -241,7 +239,7 @@ class Watch:
     def _read(self) -> None:
         """What was kept of a measured step."""
         sizes, loss = self.traffic.taken()
-        self.traffic.rest()
+        self._rest()
         self.passes = len(sizes)
         self.step -= 1
         self._count()
@@ -255,6 +253,13 @@ class Watch:
         self._guarded("micro-batches", lambda: self._passes(sizes))
         if self.rank_reads:
             self._guarded("motion", lambda: self._row(loss))
+
+    def _rest(self) -> None:
+        """Between measured steps one hook is left."""
+        self.traffic.rest()
+        if self.ahead is not None:
+            self.ahead.remove()
+            self.ahead = None
 
     def _dropped(self) -> None:
         """The passes since the last step were for nothing: a loss scaler skipped it."""
@@ -312,6 +317,8 @@ class Watch:
         self.armed = following % self.plan.motion == 0 or following <= self.book.last_step + 1
         if self.armed:
             self.traffic.listen()
+            if self.rank_reads:
+                self.ahead = self.optimizer.register_step_pre_hook(self._before)
             if self.step and self.rank_reads:
                 self._guarded("motion", self.gauge.prelude)
             if self.passes * self.ranks > 1 and "micro-batches" not in self.silent:
