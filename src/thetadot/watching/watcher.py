@@ -128,6 +128,7 @@ class Watch:
         header = describe(self.layout, self.optimizer, level, self.reference, self.name, dataset_size, self.ranks)
         self.book.begin(header)
         self.batch: int | None = None
+        self.usual = 0  # batch of steps that were not measured
         self.told: int | None = None
         self.work = self.clock = 0.0  # work in samples
         self.counted = self.step
@@ -231,21 +232,23 @@ class Watch:
         arm = (self.step + 1) // self.plan.motion * self.plan.motion + self.plan.motion - 1
         return min([arm, *(begun + every.following(self.step - begun) for every in self.every.values())])
 
-    def _count(self) -> None:
-        """The work of the steps since the last count, of the batch that was last seen."""
-        steps, self.counted = self.step - self.counted, self.step
-        self.work += steps * (self.batch or 0)
+    def _count(self, unread: int = 0) -> None:
+        """The work of the steps since the last count but the last ``unread``, taken to have the usual batch."""
+        steps = self.step - unread - self.counted
+        self.counted += steps
+        self.work += steps * self.usual
 
     def _read(self) -> None:
         """What was kept of a measured step."""
         sizes, loss = self.traffic.taken()
         self._rest()
         self.passes = len(sizes)
-        self.step -= 1
-        self._count()
-        self.step += 1
-        self.batch = self._batch(sizes)
-        self._count()
+        batch = self._batch(sizes)
+        self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
+        self.batch = batch
+        self._count(unread=1)
+        self.work += self.batch or 0
+        self.counted = self.step
         if self.step == self.book.last_step + 1:
             self._meet()
             self._plan()
