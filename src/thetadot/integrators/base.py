@@ -21,7 +21,7 @@ from thetadot.tensors import accumulation_dtype, tensor_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.systems.base import Mechanical
+    from thetadot.systems.base import Calculus, Mechanical
     from thetadot.typing import Draw, Scalar, State
 
 
@@ -120,6 +120,18 @@ def require_noiseless(integrator: object, system: System) -> System:
             f"{name_of(integrator)} draws no noise, and {name_of(system)} has a temperature. "
             "Use EulerMaruyama, Leapfrog or a splitting word such as Splitting('BAOAB'), or a system without "
             "temperature."
+        )
+    return system
+
+
+def require_calculus(integrator: object, system: System, calculus: Calculus) -> System:
+    """The system, if its noise is additive or of this calculus."""
+    own = getattr(system, "calculus", calculus)
+    if own != calculus and not getattr(system, "additive", False):
+        raise IncompatiblePair(
+            f"{name_of(integrator)} converges to the {calculus} solution, and this {name_of(system)} is meant in the "
+            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or pass "
+            f"calculus={calculus!r} with the drift that belongs to it."
         )
     return system
 

@@ -1,8 +1,8 @@
-r"""Euler-Maruyama, for every system with or without noise.
+r"""Euler-Maruyama, for every system with or without noise; Itô's where the noise depends on the state.
 
-    x_{n+1} = x_n + γ f(x_n) + √γ σ ξ_n                                                     [maruyama1955]
+    x_{n+1} = x_n + γ f(x_n) + √γ σ(x_n) ξ_n                                                     [maruyama1955]
 
-Weak order 1, one gradient. On Langevin dynamics of curvature h the stationary variance is T/(h(1-γh/2)), not T/h.
+Strong order ½, 1 for additive noise; weak order 1; one gradient. On Langevin dynamics of curvature h the stationary variance is T/(h(1-γh/2)), not T/h.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.integrators.base import Direct
-from thetadot.systems.base import POSITION
+from thetadot.integrators.base import Direct, require_calculus
+from thetadot.systems.base import POSITION, shaken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,7 @@ class EulerMaruyama(Direct):
 
     def prepare(self, system: System, step: Scalar) -> Prepared:
         """System, step, and the noise's amplitude on each variable."""
+        require_calculus(self, system, "ito")
         return system, step, tuple(system.amplitude(name, step) for name in (POSITION, *system.variables))
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
@@ -47,6 +48,7 @@ class EulerMaruyama(Direct):
         new: State = {}
         for name, amplitude in zip((POSITION, *system.variables), amplitudes, strict=True):
             new[name] = state[name] + system.increment(name, state, gradient, step)
-            if amplitude is not None:
-                new[name] = new[name] + amplitude * draw()
+            kick = shaken(system, name, state, amplitude, draw)
+            if kick is not None:
+                new[name] = new[name] + kick
         return new

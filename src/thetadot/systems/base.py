@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from thetadot.errors import require
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from thetadot.typing import Scalar, State
@@ -38,6 +40,9 @@ class PerStep:
 
 Rate = float | PerStep
 """A rate in 1/time, or per step."""
+
+Calculus = Literal["ito", "stratonovich"]
+"""What a noise that depends on the state means."""
 
 
 def admissible(name: str, rate: Rate | Tensor) -> None:
@@ -78,6 +83,24 @@ def noisy(system: System) -> bool:
     return any(system.amplitude(name, 1.0) is not None for name in (POSITION, *system.variables))
 
 
+def shaken(
+    system: System, name: str, state: State, amplitude: Scalar | None, noise: Callable[[], Tensor]
+) -> Tensor | None:
+    """The noise on variable ``name`` over a step of this amplitude, None where none acts.
+
+    Args:
+        system: what moves.
+        name: of the variable.
+        state: where the noise is taken, if it depends on the state.
+        amplitude: ``system.amplitude(name, step)``.
+        noise: gives a standard normal tensor; called only where noise acts.
+    """
+    if amplitude is None:
+        return None
+    kick = amplitude * noise()
+    return system.diffusion(name, state) * kick if isinstance(system, Multiplicative) else kick
+
+
 @runtime_checkable
 class System(Protocol):
     """An equation of motion.
@@ -107,6 +130,22 @@ class System(Protocol):
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:
         """Standard deviation of the noise on variable ``name`` over ``step``; None where none acts."""
+
+
+@runtime_checkable
+class Multiplicative(System, Protocol):
+    """A system whose noise depends on where it is: the amplitude of a variable's noise is multiplied by g(x).
+
+    Attributes:
+        calculus: what g(x) dW means: "ito" (g taken at the start of a step) or "stratonovich" (at its middle).
+    """
+
+    @property
+    def calculus(self) -> Calculus:
+        """Itô or Stratonovich."""
+
+    def diffusion(self, name: str, state: State) -> Tensor | float:
+        """G of variable ``name``, one factor an element (diagonal noise)."""
 
 
 @runtime_checkable

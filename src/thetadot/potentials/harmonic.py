@@ -1,0 +1,48 @@
+r"""The harmonic potential.
+
+L(x) = ½ Σ_i h_i x_i²
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.errors import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Harmonic:
+    """½ Σ h_i x_i².
+
+    Args:
+        curvature: h, a number for all coordinates, or one for each.
+
+    Raises:
+        InadmissibleValue: a curvature that is not finite.
+
+    Example:
+        >>> Harmonic((1.0, 4.0))(torch.tensor([1.0, 1.0]))
+        tensor(2.5000)
+    """
+
+    curvature: float | tuple[float, ...] = 1.0
+
+    def __post_init__(self) -> None:
+        values = torch.as_tensor(self.curvature)
+        require(bool(values.isfinite().all()), f"curvature={self.curvature}", "is not finite", "Pass finite numbers.")
+
+    def __call__(self, position: Tensor) -> Tensor:
+        """L."""
+        return 0.5 * (self.gradient(position) * position).sum(-1)
+
+    def gradient(self, position: Tensor) -> Tensor:
+        """H x."""
+        if isinstance(self.curvature, float | int):
+            return self.curvature * position
+        return position * position.new_tensor(self.curvature)

@@ -1,0 +1,157 @@
+r"""A user's own motion: any field, with or without noise.
+
+    ODE:  ẋ = f(x)  or  f(t, x)                SDE:  dx = f dt + g dW   (Itô),   dx = f dt + g ∘ dW   (Stratonovich)
+
+The state is a tensor (paths, dim); W has one independent component an element (diagonal noise). Time, where f asks for
+it, is one more variable, with drift 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from thetadot.errors import InadmissibleValue
+from thetadot.systems.base import POSITION
+from thetadot.tensors import sqrt, tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from thetadot.systems.base import Calculus
+    from thetadot.typing import Scalar, State
+
+TIME = "time"
+
+
+class Driven:
+    """What systems share whose drift is their own and not a loss's: say ``drift``, and the increment follows.
+
+    Their ``gradient`` argument is not used.
+    """
+
+    variables: ClassVar[tuple[str, ...]] = ()
+    scalars: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
+
+    def drift(self, name: str, state: State) -> Tensor | Scalar:
+        """Time derivative of variable ``name``."""
+        raise NotImplementedError
+
+    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
+        """Drift times step."""
+        return step * self.drift(name, state)
+
+    def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
+        """No noise."""
+        return None
+
+
+@dataclass(frozen=True)
+class ODE(Driven):
+    """ẋ = f(x) or f(t, x).
+
+    Args:
+        f: field, of x (paths, dim) or of t and x, returns (paths, dim). t is a number, or (paths, 1) where every path
+            has a time of its own.
+
+    Raises:
+        InadmissibleValue: f takes neither one nor two arguments.
+
+    Example:
+        >>> decay = ODE(lambda x: -x)
+        >>> decay.increment("position", {"position": torch.ones(1, 2)}, torch.zeros(1, 2), step=0.5)
+        tensor([[-0.5000, -0.5000]])
+        >>> ODE(lambda t, x: t * x).variables
+        ('time',)
+    """
+
+    f: Callable[..., Tensor]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_timed", _arguments(self.f, "f") == 2)
+
+    @property
+    def variables(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Time, where f asks for it."""
+        return (TIME,) if self._timed else ()  # type: ignore[attr-defined]
+
+    @property
+    def scalars(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Time is a number."""
+        return self.variables
+
+    def drift(self, name: str, state: State) -> Tensor | Scalar:
+        """f; 1 for time."""
+        return 1.0 if name == TIME else self._field(self.f, state)
+
+    def _field(self, function: Callable[..., Tensor], state: State) -> Tensor:
+        position = tensor_of(state, POSITION)
+        return function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class SDE(ODE):
+    """dx = f dt + g dW with diagonal noise.
+
+    Args:
+        f: drift, of x (paths, dim) or of t and x.
+        g: diffusion, of the same arguments, returns (paths, dim) or what broadcasts to it; or a number >= 0.
+            g_i may depend on x_i and t; :class:`~thetadot.integrators.Milstein` needs that.
+        calculus: "ito" or "stratonovich"; the same where g does not depend on x.
+
+    Raises:
+        InadmissibleValue: f and g take different arguments, or a calculus that is neither.
+
+    Example:
+        >>> growth = SDE(lambda x: 0.1 * x, lambda x: 0.4 * x)
+        >>> growth.diffusion("position", {"position": torch.ones(1, 1)})
+        tensor([[0.4000]])
+    """
+
+    g: Callable[..., Tensor | float] | float
+    calculus: Calculus = "ito"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.calculus not in ("ito", "stratonovich"):
+            raise InadmissibleValue(f"calculus={self.calculus!r} is unknown. Pass 'ito' or 'stratonovich'.")
+        if callable(self.g):
+            if (_arguments(self.g, "g") == 2) != bool(self.variables):
+                raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")
+        elif not self.g >= 0:
+            raise InadmissibleValue(f"g={self.g} is not a number >= 0. Pass g >= 0, or a function.")
+
+    @property
+    def additive(self) -> bool:
+        """Whether g is a number, so that both calculi agree."""
+        return not callable(self.g)
+
+    def amplitude(self, name: str, step: Scalar) -> Scalar | None:
+        """√γ, which g multiplies."""
+        return None if name == TIME or self.g == 0 else sqrt(step)
+
+    def diffusion(self, name: str, state: State) -> Tensor | float:  # noqa: ARG002 - only the position has noise
+        """The factor g."""
+        return self._field(self.g, state) if callable(self.g) else self.g  # type: ignore[arg-type]
+
+
+def _arguments(function: Callable[..., object], name: str) -> int:
+    """How many positional arguments it must be given: 1 or 2; 1 where Python cannot tell."""
+    if not callable(function):
+        raise InadmissibleValue(f"{name}={function!r} is not a function. Pass a function of x, or of t and x.")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    needed = [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is inspect.Parameter.empty
+    ]
+    if len(needed) not in (1, 2):
+        raise InadmissibleValue(f"{name} takes {len(needed)} arguments. Let it take x, or t and x.")
+    return len(needed)
