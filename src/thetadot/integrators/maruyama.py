@@ -1,8 +1,9 @@
 r"""Euler-Maruyama, for every system with or without noise; Itô's where the noise depends on the state.
 
-    x_{n+1} = x_n + γ f(x_n) + √γ σ(x_n) ξ_n                                                     [maruyama1955]
+    x_{n+1} = x_n + γ f(x_n) + √γ σ(x_n) ξ_n                                                [maruyama1955]
 
-Strong order ½, 1 for additive noise; weak order 1; one gradient. On Langevin dynamics of curvature h the stationary variance is T/(h(1-γh/2)), not T/h.
+Strong order ½, 1 for additive noise; weak order 1; one gradient. On Langevin dynamics of curvature h the stationary
+variance is T/(h(1-γh/2)), not T/h.
 """
 
 from __future__ import annotations
