@@ -7,6 +7,7 @@ operations round once where the program rounds twice: results are the program's 
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -338,7 +339,7 @@ def _mapped(value: Any, values: Mapping[Node, Node]) -> Any:
 def _scalar_function(name: str) -> Callable[[float], float]:
     from thetadot import tensors  # noqa: PLC0415
 
-    return getattr(tensors, name)  # type: ignore[no-any-return]
+    return getattr(tensors, name, None) or getattr(math, name)  # type: ignore[no-any-return]
 
 
 def _general(graph: fx.Graph, node: Node, operands: list[Any]) -> Node:
