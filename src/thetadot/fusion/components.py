@@ -74,7 +74,7 @@ def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, 
     Example:
         >>> found = components(lambda x: {"y": 3.0 * x["x"].sum(-1, keepdim=True)}, {"x": torch.float32}, 2, ())
         >>> [node.target.__name__ for node in found.program.nodes], found.constants
-        (['add', 'mul', 'mul'], {'constant0': 3.0})
+        (['add', 'mul'], {'constant0': 3.0})
     """
     graph, names = _graph(function, arrays, dim, numbers)
     first, second = (_Scalars(graph, names, arrays, dim, numbers, path).program() for path in range(_PATHS))
@@ -274,7 +274,7 @@ def _neutral(function: Callable[..., Any], values: Sequence[Any]) -> Any:
 
 def _shape_of(node: fx.Node) -> tuple[int, ...]:
     value = node.meta.get("val", node.meta.get("tensor_meta"))
-    return tuple(value.shape) if hasattr(value, "shape") else ()
+    return tuple(getattr(value, "shape", ()))
 
 
 def _without(program: Program, used: set[Any]) -> Program:

@@ -139,9 +139,7 @@ class March:
         return list(handed)[: len(carried)]
 
 
-def _source(
-    components: Components, arrays: Mapping[str, torch.dtype], carried: Sequence[str], noise: Noise
-) -> str:
+def _source(components: Components, arrays: Mapping[str, torch.dtype], carried: Sequence[str], noise: Noise) -> str:
     program = components.program
     used = {node for step in program.nodes for node in step.all_input_nodes}
     used |= {value for value in program.outputs.values() if not isinstance(value, float | int)}
@@ -157,11 +155,11 @@ def _source(
         for to, name in zip(handed, carried, strict=True)
     ]
     buffers, begin, loads, stores, end = [], [], [], [], []
-    for place, (name, dtype) in enumerate(arrays.items()):
+    for column, (name, dtype) in enumerate(arrays.items()):
         kind = TYPES[dtype]
         buffers.append(f"alignas(64) {kind} a_{name}[{BLOCK}] = {{}};")
-        begin.append(f"std::memcpy(a_{name}, ({kind}*)addresses[{place}] + start, count * sizeof({kind}));")
-        end.append(f"std::memcpy(({kind}*)addresses[{place}] + start, a_{name}, count * sizeof({kind}));")
+        begin.append(f"std::memcpy(a_{name}, ({kind}*)addresses[{column}] + start, count * sizeof({kind}));")
+        end.append(f"std::memcpy(({kind}*)addresses[{column}] + start, a_{name}, count * sizeof({kind}));")
         loads.append(f"const {kind} {name} = a_{name}[i];")
         stores.append(f"a_{name}[i] = {writer.value(program.outputs[name], dtype)};")
     draws, keys, fills = [n for n, node in program.inputs.items() if n.startswith("draw") and node in used], [], []

@@ -39,7 +39,7 @@ def _method(name: str) -> Rule:
 
 
 def _scaled(sign: int) -> Rule:
-    """a ± alpha·b."""
+    """A ± alpha·b."""
 
     def rule(each: Each, shape: Any, a: Any, b: Any, alpha: float = 1) -> Any:  # noqa: ARG001
         b = b if alpha == 1 else each(operator.mul, alpha, b)
@@ -55,7 +55,7 @@ def _mul(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     return each(operator.mul, a, b)
 
 
-def _power(each: Each, shape: Any, x: Any, exponent: Any) -> Any:  # noqa: ARG001
+def _power(each: Each, shape: Any, x: Any, exponent: Any) -> Any:
     if not isinstance(exponent, float | int):
         raise CannotCompile("it raises to a power that is not a number.")
     if exponent == int(exponent) and 0 < exponent <= 16:
@@ -136,7 +136,7 @@ def _reshaped(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noq
 
 
 def _unit(value: float) -> Rule:
-    return lambda each, shape, *_, **__: _filled(shape, value)
+    return lambda each, shape, *_, **__: _filled(shape, value)  # noqa: ARG005
 
 
 RULES: dict[str, Rule] = {

@@ -113,7 +113,7 @@ class InPlace:
     def __init__(self, motion: Motion, randomness: Randomness, like: Tensor) -> None:
         self._motion, self._randomness = motion, randomness
         traced = traced_step(motion, like, like.dtype)
-        self._constants = traced.constants
+        self._constants = dict(traced.constants)
         self._names = _component_names(motion, like)
         Blocks(traced.program, changing="")  # refused here rather than later
         self._program = traced.program
@@ -133,10 +133,10 @@ class InPlace:
 
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
-                handed = list(pool.map(one, starts))[0]
+                handed = list(pool.map(one, starts))
         else:
-            handed = [one(start) for start in starts][0]
-        return _state(self._motion, columns, handed)
+            handed = [one(start) for start in starts]
+        return _state(self._motion, columns, handed[0])
 
     def _block(
         self, parts: list[Tensor], numbers: dict[str, float], before: int, steps: int, start: int
@@ -153,9 +153,9 @@ class InPlace:
                 outputs, inner = blocks.prepare(numbers | self._constants)
             if buffers:
                 source.seek(step, parts[0])
-                for name, buffer in buffers.items():
+                for buffer in buffers.values():
                     source.fill(buffer)
-                blocks.run(pieces, None, inner, lambda name, _like, _start: buffers[name])
+                blocks.run(pieces, None, inner, lambda name, *_: buffers[name])
             else:
                 blocks.run(pieces, None, inner)
             numbers = {name: float(outputs[name]) for name in numbers}

@@ -1,4 +1,4 @@
-"""What is simulated: a system, a rule for its steps, and where its force comes from, as one pure function of a state."""
+"""What is simulated: a system, a rule for its steps and where its force comes from, as one pure function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thetadot.errors import IncompatiblePair
 from thetadot.integrators.base import initial_state, name_of
 from thetadot.integrators.whole import whole_step
 from thetadot.systems.base import POSITION, Beginning
-from thetadot.systems.custom import Driven
+from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
 
@@ -73,14 +73,14 @@ class Motion:
         position = initial[POSITION]
         state = _path_by_path(self.system, self.integrator, position)
         state |= initial
-        for name in self.numbers:  # tensors, so that a field may ask torch for the cosine of the time
-            state[name] = torch.as_tensor(state[name], dtype=torch.float64)
+        if TIME in state:  # a tensor, so that a field may ask torch for its cosine
+            state[TIME] = torch.as_tensor(state[TIME], dtype=torch.float64)
         return state
 
     def read(self, state: State) -> dict[str, Tensor]:
         """The tensors of a state, the position being θ itself."""
         found = {name: tensor_of(state, name) for name in self.tensors}
-        found[POSITION] = self.integrator.position(self.scales, state)
+        found[POSITION] = self.integrator.shown(self.scales, state)
         return found
 
     def _measure(self, state: State, force: Tensor) -> dict[str, Scalar]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -51,7 +52,7 @@ class Save:
         if self.count is not None:
             return tuple(time * i / self.count for i in range(self.count + 1))
         given = tuple(float(t) for t in self.times or ())
-        increasing = all(a < b for a, b in zip(given, given[1:], strict=False))
+        increasing = all(a < b for a, b in pairwise(given))
         require(
             bool(given) and increasing and given[0] >= 0 and given[-1] <= time * (1 + 1e-12),
             f"times={given if len(given) < 8 else (*given[:3], '...', given[-1])}",
@@ -102,7 +103,7 @@ def _one(save: Saving) -> Save:
         return Save(count=1)
     if isinstance(save, Save):
         return save
-    if isinstance(save, bool) or isinstance(save, str):
+    if isinstance(save, bool | str):
         raise InadmissibleValue(f"save={save!r} is no schedule. Pass a count, times, a function, or a Save.")
     if isinstance(save, int):
         return Save(count=save)
