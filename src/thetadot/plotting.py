@@ -1,30 +1,31 @@
-"""Axes to draw into. matplotlib is an extra, imported when something is drawn and never before."""
+"""Where pictures are drawn: matplotlib is an extra, imported when the first picture is asked for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from thetadot.errors import ThetadotError
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+
+class NoPlotting(ThetadotError, ImportError):  # noqa: N818 - what is missing
+    """A picture was asked for, and matplotlib is not installed."""
 
 
-def axes(ax: Axes | None = None) -> Axes:
-    """The axes given, or new ones.
+def axes(ax: Any = None) -> Any:
+    """The axes given, or those of a new figure.
 
     Args:
-        ax: where to draw; a new figure of one picture if None.
+        ax: matplotlib axes, or None.
 
     Raises:
-        ThetadotError: matplotlib is not installed.
+        NoPlotting: matplotlib is not installed.
     """
     if ax is not None:
         return ax
     try:
-        from matplotlib import pyplot  # noqa: PLC0415 - an extra
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise ThetadotError(
-            "matplotlib is not installed, and pictures are drawn with it. Install it: pip install 'thetadot[plot]'."
+        raise NoPlotting(
+            "a picture needs matplotlib, which is not installed. Run pip install 'thetadot[plot]'."
         ) from error
-    return pyplot.subplots()[1]
+    return Figure(layout="constrained").subplots()

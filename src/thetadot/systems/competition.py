@@ -51,8 +51,8 @@ class Competition(Driven):
         >>> species = Competition()
         >>> species.drift("position", {"position": torch.tensor([[100.0, 150.0]])})
         tensor([[ 6.5000, 21.7500]])
-        >>> species.coexistence, species.coexist
-        ((375.0, 250.0), True)
+        >>> [round(x, 9) for x in species.coexistence], species.coexist
+        ([375.0, 250.0], True)
     """
 
     growth: Pair = (0.1, 0.3)
