@@ -237,5 +237,19 @@ def _weights(tableau: Tableau) -> tuple[float, float, float]:
 
 
 def _derivative(function: Callable[[Tensor], Tensor], x: Tensor, direction: Tensor) -> Tensor:
-    """Along a direction, row by row."""
-    return torch.func.jvp(function, (x,), (direction,))[1]
+    """Along a direction, row by row: the pull-back is linear in its weight, and its own pull-back is the push-forward.
+
+    (Forward mode gives the same, and warns when torch first loads it.)
+    """
+    tracked = x.requires_grad
+    with torch.enable_grad():
+        x = x if tracked else x.detach().requires_grad_()
+        value = function(x)
+        if not value.requires_grad:
+            return torch.zeros_like(value)
+        weight = torch.zeros_like(value, requires_grad=True)
+        (pulled,) = torch.autograd.grad(value, x, weight, create_graph=True, materialize_grads=True)
+        if not pulled.requires_grad:
+            return torch.zeros_like(value)
+        (pushed,) = torch.autograd.grad(pulled, weight, direction, create_graph=True, materialize_grads=True)
+    return pushed if tracked else pushed.detach()
