@@ -48,11 +48,11 @@ def test_its_quantity_is_conserved(kept, encoder, predictor):
     system = SimSiam(kept)
     theta, phi = (x.requires_grad_() for x in pair(encoder, predictor))
     slopes = torch.autograd.grad(system.invariant(theta, phi).sum(), (theta, phi))
-    velocity = field_of(system)(torch.stack((theta, phi), -1))[0]
+    velocity = field_of(system)(torch.stack((theta, phi), -1))[0].detach()
     assert float(slopes[0] * velocity[0] + slopes[1] * velocity[1]) == pytest.approx(0.0, abs=1e-12)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.sampled_from(KEPT), numbers, numbers)
 def test_the_predicted_end_is_the_end(kept, encoder, predictor):
     assume(abs(encoder) > 0.05)
@@ -62,7 +62,7 @@ def test_the_predicted_end_is_the_end(kept, encoder, predictor):
     boundary = {"stop": (0.0, 1.0), "full": (0.0,), "second": (1.0,)}[kept]
     assume(all(abs(level - value) > 0.1 for value in boundary))  # there it ends as slowly as a power of time
     limit = [float(x) for x in system.limit(theta, phi)]
-    assert end(system, (encoder, predictor), 1000.0, rtol=1e-8) == pytest.approx(limit, abs=1e-5)
+    assert end(system, (encoder, predictor), 300.0, rtol=1e-8) == pytest.approx(limit, abs=1e-5)
 
 
 def test_on_the_boundary_it_collapses_like_one_over_time():
