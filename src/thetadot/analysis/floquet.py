@@ -2,7 +2,7 @@ r"""Linear motion with a period: what one period does, and whether it lets thing
 
     ẋ = A(t) x,  A(t+P) = A(t):    x(t+P) = M x(t),    multipliers μ = eigenvalues of M,    exponents ln(μ)/P
 
-Stable where every |μ| <= 1. In the plane without friction det M = 1, and that is |tr M| <= 2, tr M = 2 cos(ΩP).
+Stable where every |μ| <= 1 (growth by powers of t, where multipliers coincide at 1, is not seen). In the plane without friction det M = 1, and that is |tr M| <= 2, tr M = 2 cos(ΩP).
 
 M is a product of exponentials by Magnus' series in three Gauss points a step [blanes2009]: order 6, and the
 determinant as exact as the quadrature of tr A. Steps are doubled until M no longer changes; all members of a batch

@@ -43,7 +43,7 @@ class InvertedPendulum(Driven):
 
     Args:
         frequency: ω > 0 of the pivot, in 1/time.
-        amplitude: h >= 0 of the pivot, a length.
+        height: h >= 0, by which the pivot goes up and down, a length.
         length: l > 0.
         gravity: g, length/time²; negative for a pendulum that hangs.
         friction: λ >= 0, in 1/time.
@@ -59,7 +59,7 @@ class InvertedPendulum(Driven):
     """
 
     frequency: float
-    amplitude: float = 0.01
+    height: float = 0.01
     length: float = 1.0
     gravity: float = 10.0
     friction: float = 0.0
@@ -72,7 +72,7 @@ class InvertedPendulum(Driven):
         for name in ("frequency", "length"):
             value = getattr(self, name)
             require(0 < value < math.inf, f"{name}={value:g}", "is not positive and finite", f"Pass {name} > 0.")
-        for name in ("amplitude", "friction"):
+        for name in ("height", "friction"):
             value = getattr(self, name)
             require(0 <= value < math.inf, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
         require(math.isfinite(self.gravity), f"gravity={self.gravity:g}", "is not finite", "Pass a finite number.")
@@ -89,7 +89,7 @@ class InvertedPendulum(Driven):
 
     def stiffness(self, time: Scalar) -> Scalar:
         """(hω² cos ωt - g)/l."""
-        drive = self.amplitude * self.frequency**2 / self.length
+        drive = self.height * self.frequency**2 / self.length
         return drive * cos(self.frequency * time) - self.gravity / self.length
 
     def matrix(self, time: Tensor) -> Tensor:
@@ -107,19 +107,19 @@ class InvertedPendulum(Driven):
     @property
     def slow_square(self) -> float:
         """Ω² by averaging; below zero it falls."""
-        return (self.amplitude * self.frequency / self.length) ** 2 / 2.0 - self.gravity / self.length
+        return (self.height * self.frequency / self.length) ** 2 / 2.0 - self.gravity / self.length
 
     @property
     def threshold(self) -> float:
         """ω = √(2gl)/h above which it stands, by averaging; 0 where gravity does not overthrow it."""
         if self.gravity <= 0:
             return 0.0
-        return math.sqrt(2.0 * self.gravity * self.length) / self.amplitude if self.amplitude else math.inf
+        return math.sqrt(2.0 * self.gravity * self.length) / self.height if self.height else math.inf
 
     @property
     def mathieu(self) -> tuple[float, float]:
         """(a, q) = (-4g/(lω²), 2h/l)."""
-        return -4.0 * self.gravity / (self.length * self.frequency**2), 2.0 * self.amplitude / self.length
+        return -4.0 * self.gravity / (self.length * self.frequency**2), 2.0 * self.height / self.length
 
 
 def mathieu_matrix(time: Tensor, curvature: Tensor, drive: Tensor) -> Tensor:
