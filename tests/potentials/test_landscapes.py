@@ -13,7 +13,7 @@ from thetadot.potentials import Potential, Quartic2d, Ring, UnevenWells, gradien
 from thetadot.systems import GradientFlow, Problem
 
 LANDSCAPES = [Quartic2d(), Quartic2d(0.3, -0.2), Ring(), Ring(0.3, 0.1), UnevenWells(), UnevenWells(0.0)]
-SIDE = torch.linspace(-1.6, 1.6, 11, dtype=torch.float64)
+SIDE = torch.linspace(-1.6, 1.6, 9, dtype=torch.float64)
 STARTS = torch.cartesian_prod(SIDE, SIDE)
 
 
@@ -29,19 +29,20 @@ def test_its_gradient_is_autograds(potential):
 
 def critical(potential, kind):
     found = find_fixed_points(Problem(GradientFlow(), potential), STARTS)
-    return sorted(tuple(one.point.tolist()) for one in found if one.kind == kind)
+    return torch.stack([one.point for one in found if one.kind == kind])
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(st.one_of(st.floats(-0.45, 0.45), st.floats(0.55, 0.9), st.floats(-0.9, -0.55), st.floats(1.1, 2.0)))
 def test_critical_points_of_coupled_wells_are_the_closed_forms(coupling):
     """On gradient flow a minimum is a stable node, a saddle a saddle."""
     wells = Quartic2d(coupling)
     for points, kind in ((wells.minima, "stable node"), (wells.saddles, "saddle")):
-        ours = sorted(map(tuple, points.tolist()))
-        assert len(ours) == len(critical(wells, kind))
-        for mine, found in zip(ours, critical(wells, kind), strict=True):
-            assert mine == pytest.approx(found, abs=1e-7)
+        found = critical(wells, kind)
+        assert len(found) == len(points)
+        nearest = (points.unsqueeze(1) - found).norm(dim=-1).min(1)
+        assert float(nearest.values.max()) < 1e-7
+        assert len(set(nearest.indices.tolist())) == len(points)
 
 
 @given(st.floats(-2.0, 2.0))

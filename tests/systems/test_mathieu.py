@@ -71,7 +71,7 @@ def test_a_pendulum_is_mathieus_equation(frequency, height, length, gravity, fri
     )
     braked = InvertedPendulum(frequency, height, length, gravity, friction)
     determinant = torch.linalg.det(floquet(braked.matrix, braked.period).monodromy)
-    assert float(determinant) == pytest.approx(math.exp(-friction * braked.period), rel=1e-12)
+    assert float(determinant) == pytest.approx(math.exp(-friction * braked.period), rel=1e-10)
 
 
 def test_the_monodromy_is_a_solvers():
