@@ -12,9 +12,11 @@ from thetadot.integrators import (
     ImplicitMidpoint,
     Leapfrog,
     LookAhead,
+    RungeKutta,
     SemiImplicitEuler,
     Splitting,
 )
+from thetadot.integrators.tableaus import DORMAND_PRINCE, HEUN, RK4
 from thetadot.optim import Adam, Flow, GradientDescent, HeavyBall, Langevin, RMSprop, SignDescent
 from thetadot.optim import Amos as AmosOptimizer
 from thetadot.systems import (
@@ -62,6 +64,7 @@ INTEGRATORS = [
     LookAhead(lookahead=0.5),
     LookAhead(lookahead=1.0),
     ImplicitMidpoint(),
+    *map(RungeKutta, (HEUN, RK4, DORMAND_PRINCE)),
     *map(Splitting, ("BAOAB", "BAOA", "OBA", "OBABO", "BABOBAB", "BAB")),
 ]
 MECHANICAL = (Leapfrog, LookAhead, ImplicitMidpoint, Splitting)

@@ -6,6 +6,7 @@ from thetadot.integrators.leapfrog import Leapfrog
 from thetadot.integrators.lookahead import LookAhead
 from thetadot.integrators.maruyama import EulerMaruyama
 from thetadot.integrators.midpoint import ImplicitMidpoint
+from thetadot.integrators.runge_kutta import RungeKutta
 from thetadot.integrators.semi_implicit import SemiImplicitEuler
 from thetadot.integrators.splitting import Splitting
 
@@ -17,6 +18,7 @@ __all__ = [
     "Leapfrog",
     "LookAhead",
     "MechanicalIntegrator",
+    "RungeKutta",
     "SemiImplicitEuler",
     "Splitting",
 ]

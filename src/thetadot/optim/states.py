@@ -39,6 +39,8 @@ def first_state(
         if name in system.scalars and isinstance(value, Tensor):  # read off the parameter: the same on all its shards
             (size,) = wholes([value])
             first[name] = size.double() if tensors or size.is_meta else float(size)
+    for name in between(flow, system):
+        first[name] = 0.0 if _of(name) in system.scalars else torch.zeros_like(like, dtype=accumulation_dtype(like))
     if group["averaging"] is not None:
         first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
         first[AVERAGE_COUNT] = 0.0
@@ -58,14 +60,26 @@ def first_state(
 def variables(flow: Flow, p: Tensor, group: dict[str, Any], system: System | None = None) -> tuple[set[str], set[str]]:
     """Names of all that is kept beside ``p``, and of those that are numbers."""
     system = flow.motion(group)[0] if system is None else system
-    numbers = {*system.scalars, *flow.integrator.carried}
-    names = {*system.variables, *numbers}
+    work = between(flow, system)
+    numbers = {*system.scalars, *flow.integrator.carried, *(name for name in work if _of(name) in system.scalars)}
+    names = {*system.variables, *numbers, *work}
     if group["averaging"] is not None:
         names |= {AVERAGE, AVERAGE_COUNT}
         numbers |= {AVERAGE_COUNT}
     if p.dtype in NARROW and flow.options.low_precision == "kahan":
         names |= {COMPENSATION}
     return names, numbers
+
+
+def between(flow: Flow, system: System) -> tuple[str, ...]:
+    """What a rule of several stages carries from one to the next; an optimizer keeps its memory."""
+    carries = getattr(flow.integrator, "between", None)
+    return carries(system) if carries else ()
+
+
+def _of(name: str) -> str:
+    """The variable whose start, slope or noise it is."""
+    return name.partition("_")[2]
 
 
 def dtype_of(name: str, p: Tensor) -> torch.dtype:
