@@ -38,10 +38,11 @@ from scipy.linalg import logm
 from thetadot.analysis.linear import linearize
 from thetadot.analysis.phase import field_of
 from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators.tableaus import Tableau
 from thetadot.potentials import gradient_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from torch import Tensor
 
@@ -50,10 +51,8 @@ if TYPE_CHECKING:
     from thetadot.integrators.base import Integrator
     from thetadot.systems.base import System
 
-    Tableau = tuple[Sequence[Sequence[float]], Sequence[float]]
-
-EULER: Tableau = (((),), (1.0,))
-"""A (its lower rows, as long as they need be) and b of Euler's method."""
+EULER = Tableau("EULER", ((),), (1.0,), order=1)
+"""Euler's method."""
 
 
 def gradient_penalty(lr: float, momentum: float = 0.0) -> float:
@@ -117,11 +116,11 @@ def modified_field(
         motion: a system with a drift of its own, a Problem, or a field of points (..., n).
         step: γ > 0.
         order: 1 is f itself (for a rule of order 1), 2 adds the term in γ, 3 that in γ².
-        tableau: A as lower rows and b, Euler's if not given. Consistent: b sums to 1.
+        tableau: of the rule, one of :mod:`thetadot.integrators.tableaus` or one's own.
         time: where the field depends on it; the formula is of fields that do not.
 
     Raises:
-        InadmissibleValue: an unknown order, or weights that do not sum to 1.
+        InadmissibleValue: an unknown order.
 
     Example:
         >>> follow = modified_field(lambda x: -x, step=0.1, order=3)  # -ln(1-γ)/γ = 1.05361
@@ -224,14 +223,12 @@ def slowest_rate(system: System, integrator: Integrator, *, step: float, curvatu
 
 def _weights(tableau: Tableau) -> tuple[float, float, float]:
     """e, u and w."""
-    rows, b = tableau
-    if not math.isclose(sum(b), 1.0, abs_tol=1e-12) or len(rows) != len(b):
-        raise InadmissibleValue(f"tableau with {len(rows)} rows and weights {tuple(b)} is no rule. Let b sum to 1.")
-    c = [sum(row) for row in rows]
-    mean = sum(weight * node for weight, node in zip(b, c, strict=True))
-    square = sum(weight * node * node for weight, node in zip(b, c, strict=True))
-    inner = [sum(a * node for a, node in zip(row, c, strict=False)) for row in rows]
-    nested = sum(weight * value for weight, value in zip(b, inner, strict=True))
+    b, c = tableau.weights, tableau.nodes
+    inner = [sum(a * node for a, node in zip(row, c, strict=False)) for row in tableau.matrix]
+    mean, square, nested = (
+        float(sum(weight * value for weight, value in zip(b, values, strict=True)))
+        for values in (c, [node * node for node in c], inner)
+    )
     first = mean - 0.5
     return first, square / 2.0 - 1.0 / 6.0 - first / 2.0, nested - 1.0 / 6.0 - first
 

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis.fixed_points import FixedPoint, find_fixed_points
-from thetadot.analysis.phase import field_of, jacobian
+from thetadot.analysis.phase import field_of, jacobian, step_of
 from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators.runge_kutta import RungeKutta
+from thetadot.integrators.tableaus import RK4
 from thetadot.plotting import axes
+from thetadot.systems.custom import ODE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,19 +159,16 @@ def _manifold(field: Field, saddle: Tensor, low: Tensor, high: Tensor) -> list[T
     away = inward / (inward / size).norm()
 
     def back(x: Tensor) -> Tensor:
-        slope = -field(x.unsqueeze(0)).detach()[0]
-        return slope / (slope / size).norm().clamp_min(1e-300)
+        slope = -field(x).detach()
+        return slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(1e-300)
 
+    advance = step_of(ODE(back), RungeKutta(RK4), step=_ARC)
     lines = []
     for side in (-1.0, 1.0):
         x = saddle + side * 1e-4 * away
         line = [saddle, x]
         for _ in range(int(_LONGEST / _ARC)):
-            k1 = back(x)
-            k2 = back(x + _ARC / 2 * k1)
-            k3 = back(x + _ARC / 2 * k2)
-            k4 = back(x + _ARC * k3)
-            ahead = x + _ARC / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            ahead = advance(x.unsqueeze(0))[0]
             if not bool(((ahead >= low) & (ahead <= high)).all()) or float(((ahead - x) / size).norm()) < _ARC / 2:
                 break  # out of the picture, or to and fro about where the branch comes from
             x = ahead
