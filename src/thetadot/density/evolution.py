@@ -77,8 +77,8 @@ class Evolution(ABC):
             >>> grid = Grid((-6.0, 6.0), 300)
             >>> decay = FokkerPlanck(lambda x: (x * x).sum(-1) / 2, 0.32, grid)
             >>> after = decay.propagate(grid.normal(2.0, 0.1), 1.0)
-            >>> round(float(grid.integrate(after * grid.axes[0])), 4)  # 2/e
-            0.7358
+            >>> round(float(grid.integrate(after * grid.axes[0])), 3), round(2 / math.e, 3)
+            (0.736, 0.736)
         """
         self.grid.require_density(density)
         alone = isinstance(time, int | float)
@@ -135,8 +135,8 @@ class Evolution(ABC):
         shift = _NEAR * self._rates.radius()
         start = np.cos(np.arange(matrix.shape[0], dtype=np.float64))  # fixed, so that the answer is
         if self.reversible:
-            halves = matrix.T.multiply(matrix).sqrt() - sparse.diags(2.0 * np.minimum(matrix.diagonal(), 0.0) * 0.0)
-            symmetric = halves - sparse.diags(halves.diagonal()) + sparse.diags(matrix.diagonal())
+            means = matrix.multiply(matrix.T).sqrt()  # √(k k') of each pair; |L_ii| on the diagonal
+            symmetric = means + sparse.diags(matrix.diagonal() - means.diagonal())
             values = linalg.eigsh(symmetric.tocsc(), k=2, sigma=shift, v0=start, return_eigenvectors=False)
         else:
             values = linalg.eigs(matrix.tocsc(), k=3, sigma=shift, v0=start, return_eigenvectors=False)

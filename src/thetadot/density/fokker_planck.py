@@ -22,7 +22,7 @@ import torch
 from thetadot.density.evolution import Evolution
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.rates import driven_rates, reversible_rates
-from thetadot.errors import IncompatiblePair, InadmissibleValue, require
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.systems import SDE, Langevin, Problem
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class FokkerPlanck(Evolution):
 
     Example:
         >>> from thetadot.density import Grid
-        >>> from thetadot.potentials import DoubleWell
-        >>> motion = FokkerPlanck(DoubleWell(), 0.1, Grid((-2.5, 2.5), 200))
-        >>> round(motion.spectral_gap(), 5)  # twice the rate of escape from one well
-        0.03077
+        >>> from thetadot.potentials import Harmonic
+        >>> motion = FokkerPlanck(Harmonic(2.0), 0.1, Grid((-2.5, 2.5), 1000))
+        >>> round(motion.spectral_gap(), 3)  # the curvature
+        2.0
     """
 
     potential: Callable[[Tensor], Tensor] | None

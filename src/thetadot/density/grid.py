@@ -53,9 +53,7 @@ class Grid:
     def __post_init__(self) -> None:
         require(self.dim in (1, 2, 3), f"box={self.box}", "has not 1, 2 or 3 sides", "Pass a (low, high) for each.")
         for low, high in self.sides:
-            require(
-                -math.inf < low < high < math.inf, f"side ({low:g}, {high:g})", "has no length", "Pass low < high."
-            )
+            require(-math.inf < low < high < math.inf, f"side ({low:g}, {high:g})", "has no length", "Pass low < high.")
         for name in ("cells", "periodic"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.dim:
@@ -75,7 +73,7 @@ class Grid:
 
     @property
     def dim(self) -> int:
-        """d."""
+        """D."""
         return len(self.sides)
 
     @property
@@ -90,7 +88,7 @@ class Grid:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """h along each side."""
+        """H along each side."""
         return tuple((high - low) / n for (low, high), n in zip(self.sides, self.shape, strict=True))
 
     @property
@@ -136,7 +134,7 @@ class Grid:
         Raises:
             InadmissibleValue: narrower than a cell, or outside the box.
         """
-        mean, wide = _each(mean, self.dim), _each(deviation, self.dim)
+        centre, wide = _each(mean, self.dim), _each(deviation, self.dim)
         spacing = torch.tensor(self.spacing, dtype=torch.float64)
         require(
             bool((wide >= spacing).all()),
@@ -144,8 +142,8 @@ class Grid:
             f"is narrower than a cell, {self.spacing}",
             "Pass a wider one, more cells, or use delta().",
         )
-        exponent = -0.5 * (((self.points - mean) / wide) ** 2).sum(-1)
-        require(float(exponent.max()) > -2.0 * self.dim, f"mean={mean.tolist()}", "lies outside the box", "Move it.")
+        exponent = -0.5 * (((self.points - centre) / wide) ** 2).sum(-1)
+        require(float(exponent.max()) > -2.0 * self.dim, f"mean={mean}", "lies outside the box", "Move it.")
         density = exponent.exp()
         return density / self.integrate(density)
 
@@ -192,7 +190,7 @@ class Grid:
         return cell, inside
 
     def require_density(self, density: Tensor) -> Tensor:
-        """The density, if it is one: of the grid's shape, nowhere negative, its integral 1 to 1e-6 (1e-4 below float64).
+        """The density, if it is one: of the grid's shape, nowhere negative, its integral 1 (to 1e-6; 1e-4 in float32).
 
         Raises:
             InadmissibleValue: it is none.

@@ -25,7 +25,7 @@ import torch
 from thetadot.density.evolution import Evolution
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.rates import Rates, exchange, walled
-from thetadot.errors import IncompatiblePair, InadmissibleValue, require
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.systems import Kramers, PerStep, Problem
 
 if TYPE_CHECKING:

@@ -160,9 +160,7 @@ def driven_rates(grid: Grid, works: tuple[Tensor, ...], diffusion: float, scheme
         diffusion: D > 0.
         scheme: as in :func:`exchange`.
     """
-    pairs = [
-        exchange(-work, diffusion / step**2, scheme) for work, step in zip(works, grid.spacing, strict=True)
-    ]
+    pairs = [exchange(-work, diffusion / step**2, scheme) for work, step in zip(works, grid.spacing, strict=True)]
     return Rates(
         grid,
         tuple(walled(grid, axis, ahead) for axis, (ahead, _) in enumerate(pairs)),
