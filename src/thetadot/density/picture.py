@@ -26,7 +26,7 @@ def draw(grid: Grid, density: Tensor, ax: Any = None) -> Any:
 
     Raises:
         InadmissibleValue: a shape that is not the grid's.
-        NoPlotting: matplotlib is not installed.
+        ThetadotError: matplotlib is not installed.
     """
     frames = density.detach().cpu()
     if tuple(frames.shape[-grid.dim :]) != grid.shape or frames.dim() > grid.dim + (grid.dim == 1):
