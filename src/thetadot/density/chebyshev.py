@@ -25,7 +25,7 @@ import torch
 from scipy.special import ive
 
 from thetadot.density.stencil import Stencil
-from thetadot.errors import NotConverged
+from thetadot.errors import NotConverged, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1024  # of ε: mass that may be negative after one sweep
 _MOST_HALVINGS = 30
 _LONGEST = 1e8  # ρt of one sweep: 8e4 products
+_MOST = 1e12  # ρt of all
 
 
 def coefficients(z: float, tolerance: float) -> list[float]:
@@ -75,10 +76,17 @@ def chebyshev(rates: Rates, density: Tensor, time: float) -> Tensor:
         time: t >= 0.
 
     Raises:
+        InadmissibleValue: ρt above 1e12.
         NotConverged: the rounding of even the shortest of times is not small.
     """
     precision = torch.finfo(density.dtype).eps
     radius = rates.radius()
+    require(
+        radius * time <= _MOST,
+        f"time={time:g} at rates up to {radius:.2g}",
+        "takes more than 1e8 products",
+        "Pass a smaller box or scheme='scharfetter-gummel', or take steady_state().",
+    )
     stencil = Stencil(rates, 4.0 / radius, 2.0, density)
     now = density.flatten().clone()
     mass = float(now.sum(dtype=torch.float64))

@@ -21,7 +21,7 @@ from scipy.sparse import linalg
 from thetadot.density.chebyshev import chebyshev
 from thetadot.density.picture import draw
 from thetadot.density.uniformization import uniformization
-from thetadot.errors import NotConverged, require
+from thetadot.errors import InadmissibleValue, NotConverged, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +81,8 @@ class Evolution(ABC):
             (0.736, 0.736)
         """
         self.grid.require_density(density)
+        if density.dtype not in (torch.float32, torch.float64):
+            raise InadmissibleValue(f"a density of {density.dtype}. Pass float32 or float64.")
         alone = isinstance(time, int | float)
         times = [float(time)] if isinstance(time, int | float) else [float(each) for each in time]
         frames, past = [], 0.0

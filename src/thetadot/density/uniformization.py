@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from thetadot.density.stencil import Stencil
+from thetadot.errors import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from thetadot.density.rates import Rates
 
 _LONGEST, _SHORT = 4096.0, 32.0
+_MOST = 1e8  # Λt
 
 
 def poisson(mean: float, tolerance: float) -> list[float]:
@@ -53,11 +55,20 @@ def uniformization(rates: Rates, density: Tensor, time: float) -> Tensor:
         rates: L.
         density: p >= 0, (*shape), float32 or float64, on any device.
         time: t >= 0.
+
+    Raises:
+        InadmissibleValue: Λt above 1e8.
     """
     now = density.flatten().clone()
     fastest = float(rates.exits().max())
     if fastest * time == 0.0:
         return now.reshape(density.shape)
+    require(
+        fastest * time <= _MOST,
+        f"time={time:g} at rates up to {fastest:.2g}",
+        "takes more than 1e8 products",
+        "Pass a smaller box or fewer cells, or take steady_state().",
+    )
     positive = all(float(rate.min()) >= 0 for rate in (*rates.forward, *rates.backward))
     parts = max(1, math.ceil(fastest * time / (_LONGEST if positive else _SHORT)))
     jump = Stencil(rates, 1.0 / fastest, 1.0, density)
