@@ -83,7 +83,7 @@ def test_the_generator_is_the_divergence_of_the_currents_and_keeps_mass(kind):
     scale = abs(change).max()
     assert np.abs(change + divergence.numpy().ravel()).max() < 1e-13 * scale
     assert np.abs(np.asarray(motion.rates.matrix().sum(0))).max() < 1e-13 * motion.rates.radius()
-    assert all(float(rate.min()) >= 0 for rate in (*motion.rates.forward, *motion.rates.backward))
+    assert motion.rates.positive
     for axis, flow in enumerate(flows):
         if not motion.grid.wraps[axis]:
             assert not flow.select(axis, -1).any()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from thetadot.density.grid import Grid
     from thetadot.density.rates import Rates
 
-_NEAR = 1e-9  # of the spectrum's radius: where a shift is as good as 0, and the matrix still has an inverse
+_NEAR = 1e-9  # of the largest rate: where a shift is as good as 0, and the matrix still has an inverse
 _MOST_SOLVES = 60
 
 
@@ -102,7 +102,7 @@ class Evolution(ABC):
         """
         if self.law is not None:
             return self.law
-        step = 1.0 / (_NEAR * self._rates.radius())
+        step = 1.0 / (_NEAR * self._rates.fastest())
         matrix = sparse.identity(math.prod(self.grid.shape), format="csc") - step * self._rates.matrix()
         solve = linalg.splu(matrix.tocsc()).solve
         mass = np.full(matrix.shape[0], 1.0 / matrix.shape[0])
@@ -134,7 +134,7 @@ class Evolution(ABC):
         lost in rounding.
         """
         matrix = self._rates.matrix()
-        shift = _NEAR * self._rates.radius()
+        shift = _NEAR * self._rates.fastest()
         start = np.cos(np.arange(matrix.shape[0], dtype=np.float64))  # fixed, so that the answer is
         if self.reversible:
             means = matrix.multiply(matrix.T).sqrt()  # √(k k') of each pair; |L_ii| on the diagonal

@@ -57,6 +57,16 @@ class Rates:
             total += ahead + back.roll(1, axis)
         return total
 
+    @property
+    def positive(self) -> bool:
+        """Whether no rate is negative."""
+        return all(float(rate.min()) >= 0 for rate in (*self.forward, *self.backward))
+
+    def fastest(self) -> float:
+        """The largest of the cells' sums of rates, each taken positive: a bound on half of |L|."""
+        whole = Rates(self.grid, tuple(k.abs() for k in self.forward), tuple(k.abs() for k in self.backward))
+        return float(whole.exits().max())
+
     def radius(self) -> float:
         """A bound on minus the lowest eigenvalue, where there is detailed balance (Gershgorin, symmetrised)."""
         total = self.exits()

@@ -4,7 +4,7 @@ r"""exp(tL) by uniformization, for any generator: a walk whose jumps come at the
 
 Every term is non-negative where the rates are: positive exactly, mass conserved to rounding, no stability limit, no
 spectrum to be known; about Λt + 8√(Λt) products. Where some rates are negative (central transport) the terms may grow;
-then the sum is taken over short times, Λτ <= 32.
+then the sum is taken over short times, Λτ <= 8.
 
 Source:
     Jensen, Skandinavisk Aktuarietidskrift 36, 87 (1953).
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from thetadot.density.rates import Rates
 
-_LONGEST, _SHORT = 4096.0, 32.0
+_LONGEST, _SHORT = 4096.0, 8.0
 _MOST = 1e8  # Λt
 
 
@@ -60,7 +60,7 @@ def uniformization(rates: Rates, density: Tensor, time: float) -> Tensor:
         InadmissibleValue: Λt above 1e8.
     """
     now = density.flatten().clone()
-    fastest = float(rates.exits().max())
+    fastest, positive = rates.fastest(), rates.positive
     if fastest * time == 0.0:
         return now.reshape(density.shape)
     require(
@@ -69,7 +69,6 @@ def uniformization(rates: Rates, density: Tensor, time: float) -> Tensor:
         "takes more than 1e8 products",
         "Pass a smaller box or fewer cells, or take steady_state().",
     )
-    positive = all(float(rate.min()) >= 0 for rate in (*rates.forward, *rates.backward))
     parts = max(1, math.ceil(fastest * time / (_LONGEST if positive else _SHORT)))
     jump = Stencil(rates, 1.0 / fastest, 1.0, density)
     weights = poisson(fastest * time / parts, torch.finfo(density.dtype).eps / 8.0)
