@@ -101,17 +101,16 @@ def claim(folder: Path, *, overwrite: bool) -> None:
         raise _unwritable(folder, error) from error
 
 
-def write(folder: Path, record: Simulation, trajectory: Trajectory | None) -> None:
-    """Write the record and, where there are any, the arrays.
+def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
+    """Write the record and the arrays.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
     try:
-        if trajectory is not None:
-            _write_arrays(folder / ARRAYS, arrays(trajectory))
         text = msgspec.json.format(msgspec.json.encode(record), indent=1).decode()
         place_text(folder / RECORD, text + "\n")
+        _write_arrays(folder / ARRAYS, arrays(trajectory))
     except OSError as error:
         raise _unwritable(folder, error) from error
 

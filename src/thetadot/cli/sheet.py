@@ -36,7 +36,7 @@ class Words:
 
 def words(row: Row) -> Words:
     """A row as people read it."""
-    digits = 4
+    digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
     agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
     tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark else ""

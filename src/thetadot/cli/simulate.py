@@ -309,7 +309,7 @@ def _write(asked: Asked, journey: Journey, folder: Path, trajectory: Trajectory,
     record = archive.Simulation(
         archive.SCHEMA, archive.VERSION, asked, rows is not None, trajectory.end.steps, trajectory.engine,
         [_line(row) for row in rows or ()], round(seconds, 3),
-        {"thetadot": thetadot.__version__, "torch": torch.__version__},
+        {"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
     )  # fmt: skip
     archive.write(folder, record, trajectory)
 

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from thetadot.report.figures.picture import Panel, Picture
 
 
-def compose(template: str, pictures: Sequence[Picture], *, live: str | None = None, **context: Any) -> str:
+def compose(template: str, drawn: Sequence[Picture], *, live: str | None = None, **context: Any) -> str:
     """A page.
 
     Args:
         template: text that extends "shell.html.jinja".
-        pictures: all that the template draws, by the macro of "picture.html.jinja".
+        drawn: all pictures of the template, set by the macro of "picture.html.jinja".
         live: a stamp; the page then asks its server for news. None: the page asks nobody.
         context: the template's own names; "title", "runs" and "several" are the shell's.
     """
-    panels = [panel for picture in pictures for panel in picture.panels]
+    panels = [panel for picture in drawn for panel in picture.panels]
     feet = {id(panel): _foot(panel) for panel in panels}
     document, roots = embed([panel.figure for panel in panels])
     scripts = [script(), asset("theme.js")]
     scripts += [asset("live.js")] if live is not None else []
-    scripts += [asset("frames.js")] if any(picture.frames for picture in pictures) else []
+    scripts += [asset("frames.js")] if any(picture.frames for picture in drawn) else []
     return _environment().from_string(template).render(
         root_of={id(panel): root for panel, root in zip(panels, roots, strict=True)},
         foot_of=feet,

@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from thetadot.errors import Diverged
 from thetadot.simulation.engines import Plain, Randomness
 from thetadot.simulation.trajectory import End, Trajectory
@@ -92,7 +94,8 @@ class Run:
             else:
                 steps = half
         bad = self.runner.march(self.state, self.begun.before + self.done, 1)
-        row = int((~tensor_of(bad, POSITION).isfinite().all(-1)).nonzero()[0])
+        lost = [~tensor_of(bad, name).isfinite().all(-1) for name in self.motion.tensors]
+        row = int(torch.stack(lost).any(0).nonzero()[0])
         error = Diverged(
             f"path {row} is not finite after step {self.begun.before + self.done + 1} (time "
             f"{self.ledger.time(self.done + 1):g}); the step before it stood at "
