@@ -226,7 +226,9 @@ def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str,
     steps, key = int(found["end.steps"]), int(found["end.key"])
     total = round(record.asked.time / record.asked.step)
     if not 0 <= steps <= total or key != record.asked.key & (2**64 - 1):
-        raise DamagedFile(f"{ARRAYS} ends at step {steps} with key {key}, which is not this simulation's. Simulate anew.")
+        raise DamagedFile(
+            f"{ARRAYS} ends at step {steps} with key {key}, which is not this simulation's. Simulate anew."
+        )
     series: dict[str, Series] = {}
     names = {"states"} | {name.rpartition("/")[0] for name in found if name.endswith("/values")}
     for name in names:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.cli.pictures.time import energy, fan
 from thetadot.cli.scenes.base import ERRORS
-from thetadot.report.numerals import plain
+from thetadot.report.numerals import count, plain
 from thetadot.report.shell import compose
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def page(scene: Scene, asked: Asked, journey: Journey, trajectory: Trajectory, r
     said, state = verdict(rows, complete=complete)
     motion = type(journey.system).__name__
     tiles = [
-        (plain(asked.paths), "paths", f"of {plain(trajectory['states'].values.shape[-1])} coordinates"),
+        (plain(asked.paths), "paths", f"of {count(trajectory['states'].values.shape[-1], 'coordinate')}"),
         (plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"),
         (plain(trajectory.end.time), "time", "simulated"),
         *([(plain(asked.temperature), "temperature T", "")] if asked.temperature is not None else []),

@@ -66,7 +66,9 @@ def act(options: argparse.Namespace) -> int:
     if options.resume is not None:
         return _resume(options)
     if options.name is None:
-        raise ThetadotError("nothing to simulate was named. Pass a name (thetadot simulate --list) or file.py:function.")
+        raise ThetadotError(
+            "nothing to simulate was named. Pass a name (thetadot simulate --list) or file.py:function."
+        )
     from thetadot.cli import archive
     from thetadot.training.folder import fresh
 
@@ -169,7 +171,9 @@ def _values(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, f
         if is_word:
             value = str(value)
         elif isinstance(value, str) or not math.isfinite(value):
-            raise InadmissibleValue(f"--set {name}={value} is not a finite number. Pass for instance {parameter.default}.")
+            raise InadmissibleValue(
+                f"--set {name}={value} is not a finite number. Pass for instance {parameter.default}."
+            )
         found[name] = value
     return found
 
@@ -215,7 +219,14 @@ def _journey(scene: Scene, asked: Asked) -> Journey:
     from thetadot.cli.scenes.integrators import integrator
 
     settings = Settings(
-        asked.paths, asked.time, asked.step, asked.integrator, asked.temperature, asked.friction, asked.key, asked.values
+        asked.paths,
+        asked.time,
+        asked.step,
+        asked.integrator,
+        asked.temperature,
+        asked.friction,
+        asked.key,
+        asked.values,
     )
     chosen = integrator(asked.integrator) if asked.integrator else None
     setup = scene.make(settings)
@@ -296,7 +307,9 @@ def _interrupted(asked: Asked, journey: Journey, folder: Path, last: Trajectory 
         return
     _write(asked, journey, folder, last, None, 0.0)
     at = f"after {last.end.steps:,} of {journey.total:,} steps"
-    print(f"\nthetadot: interrupted {at}; go on exactly here with: thetadot simulate --resume {folder}", file=sys.stderr)
+    print(
+        f"\nthetadot: interrupted {at}; go on exactly here with: thetadot simulate --resume {folder}", file=sys.stderr
+    )
 
 
 def _write(asked: Asked, journey: Journey, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None,

@@ -34,20 +34,24 @@ def compose(template: str, drawn: Sequence[Picture], *, live: str | None = None,
     scripts = [script(), asset("theme.js")]
     scripts += [asset("live.js")] if live is not None else []
     scripts += [asset("frames.js")] if any(picture.frames for picture in drawn) else []
-    return _environment().from_string(template).render(
-        root_of={id(panel): root for panel, root in zip(panels, roots, strict=True)},
-        foot_of=feet,
-        key=id,
-        document=document,
-        scripts=scripts,
-        policy=policy(scripts, live=live is not None),
-        live=live,
-        style=asset("style.css"),
-        light=LIGHT,
-        dark=DARK,
-        ramp=RAMP,
-        scale=SCALE,
-        **context,
+    return (
+        _environment()
+        .from_string(template)
+        .render(
+            root_of={id(panel): root for panel, root in zip(panels, roots, strict=True)},
+            foot_of=feet,
+            key=id,
+            document=document,
+            scripts=scripts,
+            policy=policy(scripts, live=live is not None),
+            live=live,
+            style=asset("style.css"),
+            light=LIGHT,
+            dark=DARK,
+            ramp=RAMP,
+            scale=SCALE,
+            **context,
+        )
     )
 
 

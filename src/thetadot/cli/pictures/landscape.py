@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Limits = tuple[float, float]
 
 DOTS = 250
-TRAILS = 12
+TRAILS = 4
 _LEVELS = 14
 _POINTS = 121
 
@@ -120,7 +120,7 @@ def in_plane(
     plot.xaxis[0].axis_label = f"{names[0]} to the right, {names[1]} upward"
     contours(plot, potential, box, top)
     ways = array(trails[:, :TRAILS])
-    lines(plot, list(ways[..., 0].T), list(ways[..., 1].T), "purple", width=1.2, alpha=0.55)
+    lines(plot, list(ways[..., 0].T), list(ways[..., 1].T), "purple", width=1.1, alpha=0.6)
     places = array(frames[:, :DOTS])
     dots = plot.scatter("x", "y", source=moving({"x": places[..., 0], "y": places[..., 1]}), size=6, fill_alpha=0.5)
     paint(dots.glyph, line_color="orange", fill_color="orange")

@@ -12,8 +12,6 @@ from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, line, p
 from thetadot.report.figures.frame import moving
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from thetadot.cli.pictures.base import Array
 
 BINS = 80
@@ -83,7 +81,7 @@ def planes(
     found = np.array([np.histogram2d(f[:, 1], f[:, 0], (edges[1], edges[0]))[0] for f in array(frames)])
     found /= frames.shape[1] * area
     x, y = np.meshgrid(*((edge[:-1] + edge[1:]) / 2 for edge in edges))
-    most = float(np.max(law))
+    most = float(np.max(law[-1]))  # early on, all may be in a few cells
     panels = []
     for title, rows in (("The paths", found), (label, law)):
         plot = axes(360, *box)

@@ -77,7 +77,9 @@ def fan(times: torch.Tensor, band: torch.Tensor, names: Sequence[str], paths: to
     panels = []
     for at, name in enumerate(names):
         shown = values[:, at]
-        plot = axes(300 if len(names) == 1 else 240, spread(t, narrowest=0.0), spread(shown.ravel(), few[..., at].ravel()))
+        plot = axes(
+            300 if len(names) == 1 else 240, spread(t, narrowest=0.0), spread(shown.ravel(), few[..., at].ravel())
+        )
         plot.xaxis[0].axis_label = "time"
         for low, high, alpha in ((0, 4, 0.16), (1, 3, 0.24)):
             _area(plot, t, shown[:, low], shown[:, high], alpha)

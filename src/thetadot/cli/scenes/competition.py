@@ -1,6 +1,6 @@
 r"""Two species that live on the same food: coexistence, or a winner that the start decides.
 
-    ẋᵢ = xᵢ [rᵢ (1 - xᵢ/Nᵢ) - aᵢ xⱼ]
+ẋᵢ = xᵢ [rᵢ (1 - xᵢ/Nᵢ) - aᵢ xⱼ]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""Ways down a loss with a good and a bad minimum.
 
-    gradient dL/dt = -‖g‖²,    sign -‖g‖₁,    normalized -‖g‖,    Polyak -(L-L*): L - L* = (L₀-L*)e^{-t}
+gradient dL/dt = -‖g‖²,    sign -‖g‖₁,    normalized -‖g‖,    Polyak -(L-L*): L - L* = (L₀-L*)e^{-t}
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def make(settings: Settings) -> Setup:
         for name, kind in FLOWS.items():
             formula, exact = known[name]
             error = float((loss_rate(Problem(kind(), wells), points) / exact - 1.0).abs().max())
-            table.append(Row(f"{name}: largest error of dL/dt", error, 0.0, f"{formula}, at the starts", tolerance=1e-12))
+            table.append(
+                Row(f"{name}: largest error of dL/dt", error, 0.0, f"{formula}, at the starts", tolerance=1e-12)
+            )
         series = trajectory["states"]
         end = series.values[-1].double()
         if flow == "polyak":
@@ -76,7 +78,7 @@ def make(settings: Settings) -> Setup:
             lost = float(wells(series.values[at].double())[0])
             exact_loss = float(wells(start)[0]) * math.exp(-time)
             # Euler's step makes of e^{-γ} 1-γ + γ²/2 (gᵀHg/‖g‖⁴)(L-L*), of the size of the step
-            table.append(Row(f"L at time {time:.3g}, from the start", lost, exact_loss, "L₀e^{-t}, along one slope",
+            table.append(Row(f"L at time {time:.3g}, from the start", lost, exact_loss, "L₀ exp(-t), along one slope",
                              tolerance=4.0 * settings.step * time * exact_loss + 1e-12,
                              remark="the step's error"))  # fmt: skip
         for name, other in compared(trajectory).items():
@@ -90,12 +92,12 @@ def make(settings: Settings) -> Setup:
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
         series = trajectory["states"]
-        drawn = [on_curve(wells, series.times, series.values, (-0.2, max(first, 3.6) + 0.1), 6.0)]
+        drawn = [on_curve(wells, series.times, series.values, (-0.7, max(first, 3.9) + 0.1), 7.0)]
         others = compared(trajectory)
         drawn.append(
             curves("ways", f"Four ways down from {first:g}",
                    "The minimum at 0.41 is good and the one at 3 is not. Gradient flow stops at the first it meets; "
-                   "Polyak's runs through what is above its aim.", "x",
+                   "Polyak's runs through what is above its aim. In one coordinate sign and normalized flow are the same.", "x",
                    [Curve(name, array(one.times), array(one.states[:, 0, 0]), _ROLES[name],
                           width=3.0 if name == flow else 1.8) for name, one in others.items()])
         )  # fmt: skip
@@ -116,8 +118,8 @@ SCENE = Scene(
     "Gradient, sign, normalized and Polyak's flow on a loss with a good and a bad minimum.",
     make,
     paths=8,
-    time=4.0,
-    step=0.001,
+    time=10.0,
+    step=0.01,
     integrator="euler",
     parameters={
         "flow": Parameter("polyak", "which one all paths follow: gradient, sign, normalized or polyak"),

@@ -1,6 +1,6 @@
 r"""The Dirac GAN: a game that goes round in circles, and what ends it.
 
-    J = θ₁φ₂ - θ₂φ₁ is conserved without penalty, r² = |θ|²+|φ|² by "linear" and "min-max"
+J = θ₁φ₂ - θ₂φ₁ is conserved without penalty, r² = |θ|²+|φ|² by "linear" and "min-max"
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""The double well: a law that is reached by rare escapes.
 
-    dx = -U' dt + √(2T) dW,  U = b ((x/a)² - 1)²;    mean of an odd function ~ e^(-gap·t),  gap = 2k
+dx = -U' dt + √(2T) dW,  U = b ((x/a)² - 1)²;    mean of an odd function ~ e^(-gap·t),  gap = 2k
 """
 
 from __future__ import annotations
@@ -58,8 +58,13 @@ def make(settings: Settings) -> Setup:
                                          well(grid.points))):  # fmt: skip
                 expected = float(grid.integrate(frames[-1] * weight))
                 table.append(
-                    mean_row(f"{name} at the end", values, expected, "Fokker-Planck equation at that time",
-                             tolerance=settings.step * well.barrier / well.half_width)  # fmt: skip
+                    mean_row(
+                        f"{name} at the end",
+                        values,
+                        expected,
+                        "Fokker-Planck equation at that time",
+                        tolerance=settings.step * well.barrier / well.half_width,
+                    )  # fmt: skip
                 )
         table += _escapes(trajectory["sides"].times, trajectory["sides"].values, len(x), settings, well,
                           None if equation is None else equation.spectral_gap() / 2.0)  # fmt: skip
@@ -137,16 +142,29 @@ def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Set
     table = []
     if exact is not None:
         table.append(
-            Row("escapes per time", rate, exact, "half the spectral gap of the Fokker-Planck equation", error,
+            Row(
+                "escapes per time",
+                rate,
+                exact,
+                "half the spectral gap of the Fokker-Planck equation",
+                error,
                 0.5 * settings.step * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
-                "1% for the faster parts, and the step")  # fmt: skip
+                "1% for the faster parts, and the step",
+            )  # fmt: skip
         )
     formula = _kramers(well, settings.temperature or 0.0, settings.friction)
     if formula is not None:
         share = (settings.temperature or 0.0) / well.barrier
         table.append(
-            Row("the same", rate, formula, "Kramers' formula, for T well below the barrier", error, share * formula,
-                f"its own error is a share of about T/b = {share:.2g}")  # fmt: skip
+            Row(
+                "the same",
+                rate,
+                formula,
+                "Kramers' formula, for T well below the barrier",
+                error,
+                share * formula,
+                f"its own error is a share of about T/b = {share:.2g}",
+            )  # fmt: skip
         )
     return table
 

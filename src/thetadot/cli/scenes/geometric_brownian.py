@@ -1,6 +1,6 @@
 r"""Geometric Brownian motion: the mean is not what happens to most.
 
-    dS = μS dt + σS dW;    ln S_T is normal, and a call's price is Black's and Scholes'
+dS = μS dt + σS dW;    ln S_T is normal, and a call's price is Black's and Scholes'
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def make(settings: Settings) -> Setup:
         middle = math.log(float(end.clamp_min(1e-300).median()) / spot)
         remark = "the step's error"
         return [
-            mean_row("mean at the end", end, stock.mean(spot, time), "S₀e^{μT}", steps * spot),
+            mean_row("mean at the end", end, stock.mean(spot, time), "S₀ exp(μT)", steps * spot),
             Row("log of the median over the start", middle, mean, "(μ-σ²/2)T: Itô's correction", math.sqrt(
                 math.pi * variance / 2.0 / count), steps, remark),
             Row("mean of the logarithm", float(logs.mean()), mean, "(μ-σ²/2)T", math.sqrt(variance / count), steps, remark),
@@ -70,8 +70,8 @@ def make(settings: Settings) -> Setup:
                    "The mean is pulled up by few that grow very much; half of the paths stay below the median, which grows "
                    "by σ²/2 less.", "S",
                    [*ways,
-                    Curve("mean, S₀e^{μt}", times, array(grown), "orange", width=2.5),
-                    Curve("median, S₀e^{(μ-σ²/2)t}", times, array(typical), "blue", width=2.5),
+                    Curve("mean, S₀ exp(μt)", times, array(grown), "orange", width=2.5),
+                    Curve("median, S₀ exp((μ-σ²/2)t)", times, array(typical), "blue", width=2.5),
                     Curve("mean of the paths", array(band.times), array(band.values[:, 0, 5]), "ink", "dashed"),
                     Curve("median of the paths", array(band.times), array(band.values[:, 0, 2]), "green", "dashed")],
                    height=360),

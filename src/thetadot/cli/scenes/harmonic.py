@@ -1,6 +1,6 @@
 r"""The harmonic well with friction and heat: the exact law of the simulation itself, not only of the equation.
 
-    variance of a stationary position: T/h of the equation; of a step, the discrete Lyapunov equation
+variance of a stationary position: T/h of the equation; of a step, the discrete Lyapunov equation
 """
 
 from __future__ import annotations
@@ -45,13 +45,26 @@ def make(settings: Settings) -> Setup:
             kept = 4.0 * left * (start * start + temperature / curvature)
             remark = "the tolerance is what is left of the start" if kept > 1e-9 else ""
             table.append(
-                Row("mean of x² at the end", square, exact, "the step's own law (discrete Lyapunov equation)", error,
-                    kept + 1e-12, remark)  # fmt: skip
+                Row(
+                    "mean of x² at the end",
+                    square,
+                    exact,
+                    "the step's own law (discrete Lyapunov equation)",
+                    error,
+                    kept + 1e-12,
+                    remark,
+                )  # fmt: skip
             )
             table.append(
-                Row("the same, of the equation", square, temperature / curvature, "T/h, from which the step departs",
-                    error, kept + 1e-12 + abs(exact - temperature / curvature),
-                    "the tolerance is the step's departure")  # fmt: skip
+                Row(
+                    "the same, of the equation",
+                    square,
+                    temperature / curvature,
+                    "T/h, from which the step departs",
+                    error,
+                    kept + 1e-12 + abs(exact - temperature / curvature),
+                    "the tolerance is the step's departure",
+                )  # fmt: skip
             )
         table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
         return table

@@ -1,6 +1,6 @@
 r"""Mechanics as geometry: Newton's path is a straightest line of Jacobi's metric.
 
-    ds² = (E-U) dx²: the geodesic of length s, and Newton's ẍ = -∇U by the clock that the geodesic carries
+ds² = (E-U) dx²: the geodesic of length s, and Newton's ẍ = -∇U by the clock that the geodesic carries
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""The inverted pendulum that stands because its pivot shakes.
 
-    lθ̈ + λlθ̇ + [hω² cos ωt - g] θ = 0        (sin θ in place of θ with linear=0)
+lθ̈ + λlθ̇ + [hω² cos ωt - g] θ = 0        (sin θ in place of θ with linear=0)
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def make(settings: Settings) -> Setup:
         f"Pass --step {pendulum.period / max(whole, 32):.12g}.",
     )
     periods = max(int(settings.time / (whole * settings.step) * (1 + 1e-9)), 1)
-    at = tuple(whole * settings.step * n for n in range(periods + 1) if whole * n <= round(settings.time / settings.step))
+    at = tuple(
+        whole * settings.step * n for n in range(periods + 1) if whole * n <= round(settings.time / settings.step)
+    )
 
     def both(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return torch.cat((variables["position"][:2], variables["velocity"][:2]), -1)
@@ -97,7 +99,7 @@ def make(settings: Settings) -> Setup:
         ]  # fmt: skip
 
     start = {"position": position, "velocity": velocity}
-    return Setup(pendulum, start, rows, pictures, {"periods": Save(both, times=at)}, ("θ",))
+    return Setup(pendulum, start, rows, pictures, {"periods": Save(both, times=at)}, ("θ",), shown=())
 
 
 def _chart(pendulum: InvertedPendulum) -> Picture:

@@ -46,7 +46,9 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         )
     rule = found.get("integrator")
     if rule is not None and not isinstance(rule, Integrator):
-        raise InadmissibleValue(f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators.")
+        raise InadmissibleValue(
+            f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
+        )
     for name in ("time", "step", "paths"):
         value = found.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
@@ -138,5 +140,3 @@ def _landscape(motion: Problem, trajectory: Trajectory) -> Picture:
         return on_curve(motion.potential, series.times, series.values, box[0], top)
     dim = series.values.shape[-1]
     return in_plane(motion.potential, (box[0], box[1]), top, series.times, series.values, trails.values[..., :dim])
-
-

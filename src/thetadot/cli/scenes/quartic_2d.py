@@ -1,6 +1,6 @@
 r"""Four wells in the plane.
 
-    dx = -∇U dt + √(2T) dW,    U = (x²-1)²/4 + (y²-1)²/4 + c xy + a x
+dx = -∇U dt + √(2T) dW,    U = (x²-1)²/4 + (y²-1)²/4 + c xy + a x
 """
 
 from __future__ import annotations
@@ -58,7 +58,12 @@ def make(settings: Settings) -> Setup:
                 ("U", wells(at), wells(grid.points)),
             )
         ]
-        for name, sx, sy in (("left below", -1, -1), ("right above", 1, 1), ("left above", -1, 1), ("right below", 1, -1)):
+        for name, sx, sy in (
+            ("left below", -1, -1),
+            ("right above", 1, 1),
+            ("left above", -1, 1),
+            ("right below", 1, -1),
+        ):
             inside = (grid.points[..., 0] * sx > 0) & (grid.points[..., 1] * sy > 0)
             hits = (at[:, 0] * sx > 0) & (at[:, 1] * sy > 0)
             table.append(share_row(f"share of paths {name}", hits, float(grid.integrate(law_now * inside)), source))
@@ -77,7 +82,7 @@ def make(settings: Settings) -> Setup:
         near = [_nearest(grid, plane, frame) for frame in (law.density[None] if frames is None else frames)]
         return [
             in_plane(
-                wells, (half, half), 1.2 + 3.0 * temperature, series.times, series.values, trails.values[..., :2],
+                wells, (half, half), float(wells(torch.zeros(2).double())) + 3.0 * temperature, series.times, series.values, trails.values[..., :2],
                 (("minimum", "diamond", "green", torch.stack(minima)),
                  ("saddle", "x", "red", torch.stack(saddles) if saddles else torch.empty(0, 2))),
             ),

@@ -1,10 +1,11 @@
 r"""SimSiam's toy: does the encoder collapse?
 
-    l = ½(φθ-θ)²,  with or without the gradient through the second θ; ends in closed form
+l = ½(φθ-θ)²,  with or without the gradient through the second θ; ends in closed form
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -57,8 +58,12 @@ def make(settings: Settings) -> Setup:
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
         few = trajectory["paths"].values
-        portrait = phase_portrait(system, (-reach, reach), (-reach + 0.3, reach + 0.7), points=61,
-                                  names=("encoder θ", "predictor φ"))  # fmt: skip
+        # its rests are two whole lines, which the nullclines show
+        portrait = replace(
+            phase_portrait(system, (-reach, reach), (-reach + 0.3, reach + 0.7), points=61,
+                                  names=("encoder θ", "predictor φ")),
+            fixed_points=(), separatrices=(),
+        )  # fmt: skip
         falls = system.collapses(start["position"], start["predictor"])[:, 0][:1500]
         plot = axes(420, (-reach * 1.05, reach * 1.05), (0.5 - reach * 1.05, 0.5 + reach * 1.05))
         plot.xaxis[0].axis_label = "encoder θ at the start to the right, predictor φ upward"

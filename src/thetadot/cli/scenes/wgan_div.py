@@ -1,6 +1,6 @@
 r"""WGAN-div on the Dirac game: friction that vanishes where the critic is flat.
 
-    φ̇ = -θ - kp|φ|^{p-2} φ,    θ̇ = φ;    r² falls like a power of time for p > 2
+φ̇ = -θ - kp|φ|^{p-2} φ,    θ̇ = φ;    r² falls like a power of time for p > 2
 """
 
 from __future__ import annotations
