@@ -71,7 +71,9 @@ def test_where_points_merge_none_are_named_saddles(coupling):
 
 def test_with_coupling_and_tilt_there_is_no_closed_form():
     for name in ("minima", "saddles"):
-        with pytest.raises(InadmissibleValue, match=r"coupling=0.1 with tilt=0.2 has no critical points in closed form"):
+        with pytest.raises(
+            InadmissibleValue, match=r"coupling=0.1 with tilt=0.2 has no critical points in closed form"
+        ):
             getattr(Quartic2d(0.1, 0.2), name)
 
 

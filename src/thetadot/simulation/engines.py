@@ -201,7 +201,7 @@ def traced_step(motion: Motion, like: Tensor, noise: torch.dtype) -> Components:
     def step(given: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
         draws = iter(range(count))
         state = cast("State", {name: given[name] for name in (*motion.tensors, *motion.numbers)})
-        after = motion.advance(state, lambda: given[f"draw{next(draws)}"])
+        after = motion.advance(state, lambda: given[f"draw{next(draws)}"].to(like.dtype))
         return {name: after[name] for name in state}
 
     found = components(step, arrays, like.shape[-1], motion.numbers)

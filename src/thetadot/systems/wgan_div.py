@@ -75,7 +75,7 @@ class WGANDiv(Driven):
         return -generator - self.weight * self.power * square ** (self.power / 2.0 - 1.0) * critic
 
     def slope(self, gap: float) -> float:
-        """w = (m/kp)^{1/(p-1)}, of the best linear critic.
+        """W = (m/kp)^{1/(p-1)}, of the best linear critic.
 
         Args:
             gap: m >= 0, the distance between the means.
