@@ -1,6 +1,8 @@
 """How a step is made: rules that carry a state over one time step, each a pure function of tensors."""
 
-from thetadot.integrators.base import Integrator, MechanicalIntegrator
+from thetadot.integrators.adaptive import BogackiShampine, Controlled, DormandPrince, controlled
+from thetadot.integrators.base import Integrator, MechanicalIntegrator, initial_state
+from thetadot.integrators.controller import Controller
 from thetadot.integrators.euler import Euler
 from thetadot.integrators.leapfrog import Leapfrog
 from thetadot.integrators.lookahead import LookAhead
@@ -11,6 +13,10 @@ from thetadot.integrators.semi_implicit import SemiImplicitEuler
 from thetadot.integrators.splitting import Splitting
 
 __all__ = [
+    "BogackiShampine",
+    "Controlled",
+    "Controller",
+    "DormandPrince",
     "Euler",
     "EulerMaruyama",
     "ImplicitMidpoint",
@@ -21,4 +27,6 @@ __all__ = [
     "RungeKutta",
     "SemiImplicitEuler",
     "Splitting",
+    "controlled",
+    "initial_state",
 ]
