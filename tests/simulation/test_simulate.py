@@ -9,7 +9,7 @@ import thetadot
 from thetadot.analysis import stationary_variance
 from thetadot.errors import Diverged, InadmissibleValue, IncompatiblePair, TooLarge
 from thetadot.fusion.compiler import compiler
-from thetadot.integrators import Euler, EulerMaruyama, Leapfrog, Splitting
+from thetadot.integrators import DormandPrince, Euler, EulerMaruyama, Leapfrog, Splitting
 from thetadot.potentials import DoubleWell, Harmonic
 from thetadot.simulation import Save, Trajectory, simulate
 from thetadot.systems import ODE, SDE, AdaptiveFlow, DampedNewton, GradientFlow, Kramers, Langevin, Problem
@@ -278,3 +278,39 @@ def test_a_loss_alone_is_enough():
         loss=lambda x: x.square().sum(-1),
     )
     assert float(run.final) == 0.0
+
+
+def test_an_adaptive_method_keeps_its_tolerance_at_the_times_asked_for():
+    x = torch.tensor([[1.0], [4.0]], dtype=torch.float64)
+    run = simulate(ODE(lambda x: -x), DormandPrince(rtol=1e-10, atol=1e-12), x, time=2.0, save=[0.3, 1.0, 2.0])
+    assert run.times.tolist() == [0.3, 1.0, 2.0]
+    assert torch.allclose(run.states[..., 0], torch.exp(-run.times).unsqueeze(1) * x.T, rtol=1e-8)
+    assert run.engine == "adaptive"
+    assert (run.counts["accepted"] > 3).all()
+
+
+def test_adaptive_steps_follow_forces_velocities_and_clocks():
+    spring = simulate(Problem(DampedNewton(0.0), Harmonic(1.0)), DormandPrince(), START, time=1.5, save=3)
+    assert abs(float(spring.final) - (2 * math.cos(1.5) + 0.3 * math.sin(1.5))) < 1e-5
+    assert set(spring.variables) == {"velocity"}
+    clock = ODE(lambda t, x: torch.cos(t) * x)
+    half = simulate(clock, DormandPrince(), torch.ones(1, 1, dtype=torch.float64), time=0.7)
+    rest = simulate(clock, DormandPrince(), half, time=0.8)
+    assert abs(float(rest.final) - math.exp(math.sin(1.5))) < 1e-5
+    assert rest.times.tolist() == pytest.approx([0.7, 1.5])
+
+
+def test_a_motion_that_ends_is_told_with_what_was_saved():
+    with pytest.raises(Diverged, match=r"gets no further than time 0\.99") as told:
+        simulate(
+            ODE(lambda x: x * x), DormandPrince(), torch.ones(1, 1, dtype=torch.float64), time=2.0, save=[0.5, 2.0]
+        )
+    assert told.value.last.times.tolist() == [0.5]
+    assert float(told.value.last.final) == pytest.approx(2.0)
+
+
+def test_an_adaptive_method_takes_no_step_and_no_noise():
+    with pytest.raises(InadmissibleValue, match="finds its own"):
+        simulate(ODE(lambda x: -x), DormandPrince(), torch.ones(1, 1), time=1.0, step=0.1)
+    with pytest.raises(IncompatiblePair, match="temperature"):
+        simulate(WELL, DormandPrince(), torch.ones(1, 1), time=1.0)

@@ -10,12 +10,12 @@ stage needs no closure in an optimizer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.systems.base import POSITION, Beginning, System, noisy
+from thetadot.systems.base import POSITION, Beginning, System, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
 
 Evaluation = Literal["position", "midpoint"]
+
+
+class NoiseOrder(NamedTuple):
+    """How fast a rule converges under noise, in powers of the step.
+
+    Attributes:
+        strong: of paths: E|x_N - x(T)| on one Brownian path.
+        weak: of expectations: |E h(x_N) - E h(x(T))|.
+    """
+
+    strong: float
+    weak: int
 
 
 @runtime_checkable
@@ -72,7 +84,16 @@ class Integrator(Protocol):
         """θ a whole number of steps after the time that ``open`` began at."""
 
 
-class Direct:
+class Shaken:
+    """The orders of a rule under noise; None where it draws none, or refuses it."""
+
+    additive_order: ClassVar[NoiseOrder | None] = None
+    """Where the noise does not depend on the state."""
+    diagonal_order: ClassVar[NoiseOrder | None] = None
+    """Where the noise of x_i depends on x_i, in the calculus that the rule is for."""
+
+
+class Direct(Shaken):
     """What rules share that take their gradient at θ itself and carry no numbers of their own."""
 
     evaluation: ClassVar[Evaluation] = "position"
@@ -125,6 +146,11 @@ def require_mechanical(integrator: object, system: System) -> Mechanical:
             "Use DampedNewton or Kramers, or step this system with Euler or EulerMaruyama."
         )
     return cast("Mechanical", system)
+
+
+def shaken_by(system: System, name: str, state: State, amplitude: Scalar, noise: Tensor) -> Tensor:
+    """What ``noise``, standard normal, does to variable ``name`` over a step of this amplitude."""
+    return cast("Tensor", shaken(system, name, state, amplitude, lambda: noise))
 
 
 def require_noiseless(integrator: object, system: System) -> System:
