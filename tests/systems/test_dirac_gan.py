@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared.motion import end, path
 
-from thetadot.analysis import describe, exponential_average, jacobian, field_of, local_spectral_radius, step_of
+from thetadot.analysis import describe, exponential_average, field_of, jacobian, local_spectral_radius, step_of
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Euler, SemiImplicitEuler
 from thetadot.systems import DiracGAN

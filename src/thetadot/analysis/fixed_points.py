@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from thetadot.analysis.phase import Field, Motion
 
-Kind = Literal[
-    "stable node", "stable focus", "unstable node", "unstable focus", "saddle", "centre", "degenerate"
-]
+Kind = Literal["stable node", "stable focus", "unstable node", "unstable focus", "saddle", "centre", "degenerate"]
 
 _FLAT = 1e-9
 _HALVINGS = 30

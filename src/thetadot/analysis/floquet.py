@@ -2,7 +2,8 @@ r"""Linear motion with a period: what one period does, and whether it lets thing
 
     ẋ = A(t) x,  A(t+P) = A(t):    x(t+P) = M x(t),    multipliers μ = eigenvalues of M,    exponents ln(μ)/P
 
-Stable where every |μ| <= 1 (growth by powers of t, where multipliers coincide at 1, is not seen). In the plane without friction det M = 1, and that is |tr M| <= 2, tr M = 2 cos(ΩP).
+Stable where every |μ| <= 1; growth by powers of t, where multipliers coincide on the circle, is not seen. In the plane
+without friction det M = 1, and that is |tr M| <= 2, tr M = 2 cos(ΩP).
 
 M is a product of exponentials by Magnus' series in three Gauss points a step [blanes2009]: order 6, and the
 determinant as exact as the quadrature of tr A. Steps are doubled until M no longer changes; all members of a batch
@@ -52,7 +53,8 @@ class Floquet:
     @property
     def multipliers(self) -> Tensor:
         """(..., n), complex."""
-        return torch.linalg.eigvals(self.monodromy)
+        values: Tensor = torch.linalg.eigvals(self.monodromy)
+        return values
 
     @property
     def exponents(self) -> Tensor:
@@ -61,7 +63,7 @@ class Floquet:
 
     @property
     def trace(self) -> Tensor:
-        """Tr M: (...)."""
+        """The sum of the multipliers: (...)."""
         return self.monodromy.diagonal(dim1=-2, dim2=-1).sum(-1)
 
     @property
@@ -152,7 +154,7 @@ def _exponential(matrix: Tensor) -> Tensor:
     unit = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
     even = _PADE[0] * unit + _PADE[2] * square + _PADE[4] * fourth + _PADE[6] * (square @ fourth)
     odd = scaled @ (_PADE[1] * unit + _PADE[3] * square + _PADE[5] * fourth)
-    result = torch.linalg.solve(even - odd, even + odd)
+    result: Tensor = torch.linalg.solve(even - odd, even + odd)
     for _ in range(squarings):
         result = result @ result
     return result

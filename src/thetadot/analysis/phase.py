@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import IncompatiblePair, InadmissibleValue
+from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import initial_state, name_of
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
@@ -95,7 +95,8 @@ def phase_space(motion: System | Problem) -> PhaseSpace:
         system, gradient, potential = motion, torch.zeros_like, None
     else:
         raise IncompatiblePair(
-            f"{name_of(motion)} moves by a gradient, and has none here. Pass Problem({name_of(motion)}(...), potential)."
+            f"{name_of(motion)} moves by a gradient, and has none here. "
+            f"Pass Problem({name_of(motion)}(...), potential)."
         )
     names = (POSITION, *(name for name in system.variables if name not in system.scalars))
     return PhaseSpace(system, gradient, potential, names)
@@ -156,7 +157,9 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
     if noisy(system):
         raise IncompatiblePair(f"{name_of(system)} has noise, and a map has none. Pass temperature 0.")
     if integrator.evaluation != "position":
-        raise IncompatiblePair(f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient.")
+        raise IncompatiblePair(
+            f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient."
+        )
     if TIME in system.scalars:
         raise IncompatiblePair(f"{name_of(system)} depends on time, and one map does not. Use analysis.floquet.")
     scales = integrator.prepare(system, step)

@@ -160,7 +160,8 @@ def _manifold(field: Field, saddle: Tensor, low: Tensor, high: Tensor) -> list[T
 
     def back(x: Tensor) -> Tensor:
         slope = -field(x).detach()
-        return slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(1e-300)
+        unit: Tensor = slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(1e-300)
+        return unit
 
     advance = step_of(ODE(back), RungeKutta(RK4), step=_ARC)
     lines = []

@@ -97,8 +97,11 @@ class Quartic2d:
         self._symmetric()
         c = self.coupling
         if abs(c) < 0.5:  # x = cos φ, y = sin φ with sin 2φ = 2c
-            angles = [half + turn for half in (math.asin(2 * c) / 2, (math.pi - math.asin(2 * c)) / 2)
-                      for turn in (0.0, math.pi)]
+            angles = [
+                half + turn
+                for half in (math.asin(2 * c) / 2, (math.pi - math.asin(2 * c)) / 2)
+                for turn in (0.0, math.pi)
+            ]
             return _points((math.cos(angle), math.sin(angle)) for angle in angles)
         if abs(c) > 1.0:
             return _points([(0.0, 0.0)])
