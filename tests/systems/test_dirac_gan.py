@@ -93,6 +93,14 @@ def test_where_penalties_lead():
     assert math.hypot(*ended[:2]) == pytest.approx(0.00241150, abs=1e-8)
 
 
+def test_gan_qp_ends_on_the_same_circle_and_the_decay_at_the_solution():
+    start = (2.0, 0.0, 0.5, 1.5)  # J = 3
+    circle = end(DiracGAN("linear", penalty="qp", weight=0.5), start, 300.0, rtol=1e-8)
+    assert (circle**2).sum() == pytest.approx(6.0, rel=1e-3)
+    for kind in ("non-saturating", "min-max", "linear"):
+        assert (end(DiracGAN(kind, decay=0.5), start, 200.0, rtol=1e-8) ** 2).sum() < 1e-8
+
+
 @pytest.mark.parametrize("weight", [0.1, 0.5, 3.0])
 def test_eigenvalues_of_the_damped_game(weight):
     """-λ ± √(λ²-1)."""

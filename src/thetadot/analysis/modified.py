@@ -150,7 +150,9 @@ def modified_field(
 
 
 def iterated_field(step_of_points: Field, *, step: float, terms: int = 3) -> Field:
-    """The modified field f̃ of any one-step rule, from its own iterates: error O(γ^terms) while γ times the stiffness is small.
+    """The modified field f̃ of any one-step rule, from its own iterates.
+
+    The error is O(γ^terms) while γ times the stiffness is small.
 
     Args:
         step_of_points: one step, points to points, as :func:`step_of` gives it.
