@@ -11,6 +11,7 @@ from thetadot.integrators import Euler, ImplicitMidpoint, Leapfrog, LookAhead, S
 from thetadot.potentials import DoubleWell, Harmonic, UnevenWells
 from thetadot.systems import (
     ODE,
+    AdaptiveFlow,
     DampedNewton,
     DiracGAN,
     GradientFlow,
@@ -138,6 +139,10 @@ def test_a_jacobian_of_what_does_not_move():
         (lambda: field_of(Problem(DampedNewton(PerStep(0.1)), DoubleWell())), "DampedNewton has a rate per step"),
         (lambda: step_of(Problem(Langevin(0.1), DoubleWell()), Euler(), step=0.1), "Langevin has noise"),
         (lambda: step_of(DiracGAN(), ImplicitMidpoint(), step=0.1), "ImplicitMidpoint is implicit"),
+        (
+            lambda: field_of(Problem(AdaptiveFlow(1.0, 1.0), DoubleWell())),
+            "carries mean_weight, square_weight, numbers",
+        ),
         (lambda: step_of(DiracGAN(), Leapfrog(), step=0.1), "Leapfrog steps a velocity against friction"),
     ],
 )

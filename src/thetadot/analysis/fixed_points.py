@@ -86,7 +86,7 @@ def find_fixed_points(
     if starts.ndim != 2 or starts.shape[0] == 0:
         raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
     field = field_of(motion, time=time)
-    scale = float(field(starts).detach().norm(dim=-1).nan_to_num().max())
+    scale = float(field(starts).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
     size = float(starts.abs().max())
     ends = _newton(field, starts, tolerance * scale, iterations)
     residuals = field(ends).detach().norm(dim=-1)

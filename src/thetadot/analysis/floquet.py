@@ -151,7 +151,7 @@ def _exponential(matrix: Tensor) -> Tensor:
     scaled = matrix / 2.0**squarings
     square = scaled @ scaled
     fourth = square @ square
-    unit = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+    unit = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     even = _PADE[0] * unit + _PADE[2] * square + _PADE[4] * fourth + _PADE[6] * (square @ fourth)
     odd = scaled @ (_PADE[1] * unit + _PADE[3] * square + _PADE[5] * fourth)
     result: Tensor = torch.linalg.solve(even - odd, even + odd)

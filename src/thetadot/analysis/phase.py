@@ -2,8 +2,9 @@ r"""Phase space: all that moves as one point, so that a field or a step is a fun
 
     x = (position, further tensor variables),    shape (..., n),  n = variables · dim
 
-Points are rows that do not know of one another. Numbers (clocks, weights) are not part of a point: a field is asked
-for at a given time, a step takes those that one step has settled. Noise is left out: what is studied is the drift.
+Points are rows that do not know of one another. Time is no part of a point: a field is asked for at a given one. What
+carries other numbers of its own, as adaptive flows their weights, has no phase space here. Noise is left out: what is
+studied is the drift.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def phase_space(motion: System | Problem) -> PhaseSpace:
     """The phase space of a system with a drift of its own, or of one in a potential.
 
     Raises:
-        IncompatiblePair: the system moves by a gradient, and none was given.
+        IncompatiblePair: the system moves by a gradient, and none was given; or it carries numbers beside time.
     """
     if isinstance(motion, Problem):
         system, gradient, potential = motion.system, motion.gradient, motion.potential
@@ -97,6 +98,12 @@ def phase_space(motion: System | Problem) -> PhaseSpace:
         raise IncompatiblePair(
             f"{name_of(motion)} moves by a gradient, and has none here. "
             f"Pass Problem({name_of(motion)}(...), potential)."
+        )
+    further = [name for name in system.scalars if name != TIME]
+    if further:
+        raise IncompatiblePair(
+            f"{name_of(system)} carries {', '.join(further)}, numbers that are no part of a point. "
+            "Pass a system whose variables are tensors."
         )
     names = (POSITION, *(name for name in system.variables if name not in system.scalars))
     return PhaseSpace(system, gradient, potential, names)
@@ -123,7 +130,7 @@ def field_of(motion: Motion, *, time: float = 0.0) -> Field:
     system = space.system
     if is_dataclass(system) and any(isinstance(getattr(system, f.name), PerStep) for f in fields(system)):
         raise IncompatiblePair(f"{name_of(system)} has a rate per step, and a field is a rate in time. Pass 1/time.")
-    numbers: State = {name: time if name == TIME else 0.0 for name in system.scalars}
+    numbers: State = dict.fromkeys(system.scalars, time)
 
     def field(points: Tensor) -> Tensor:
         gradient, state = space.force({**space.unpack(points), **numbers})
