@@ -1,4 +1,4 @@
-"""Where pictures are drawn: matplotlib is an extra, imported when the first picture is asked for."""
+"""Axes to draw on; matplotlib is loaded when something is drawn, and is an extra."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ from typing import Any
 from thetadot.errors import ThetadotError
 
 
-class NoPlotting(ThetadotError, ImportError):  # noqa: N818 - what is missing
-    """A picture was asked for, and matplotlib is not installed."""
-
-
 def axes(ax: Any = None) -> Any:
-    """The axes given, or those of a new figure.
-
-    Args:
-        ax: matplotlib axes, or None.
+    """``ax``, or new axes.
 
     Raises:
-        NoPlotting: matplotlib is not installed.
+        ThetadotError: matplotlib is not installed.
     """
     if ax is not None:
         return ax
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+        from matplotlib import pyplot as plt  # noqa: PLC0415
     except ImportError as error:
-        raise NoPlotting(
-            "a picture needs matplotlib, which is not installed. Run pip install 'thetadot[plot]'."
-        ) from error
-    return Figure(layout="constrained").subplots()
+        raise ThetadotError("drawing needs matplotlib. Install it: pip install 'thetadot[plot]'.") from error
+    return plt.subplots(layout="constrained")[1]

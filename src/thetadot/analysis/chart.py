@@ -39,7 +39,7 @@ class StabilityChart:
         """Stable grey, unstable by how much a period multiplies.
 
         Raises:
-            NoPlotting: matplotlib is not installed.
+            ThetadotError: matplotlib is not installed.
         """
         ax = axes(ax)
         x, y = self.x.cpu().numpy(), self.y.cpu().numpy()

@@ -16,6 +16,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import initial_state, name_of
+from thetadot.integrators.whole import whole_step
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.integrators.base import Integrator
-    from thetadot.typing import State
+    from thetadot.typing import Scalar, State
 
     Field = Callable[[Tensor], Tensor]
     Motion = System | Problem | Field
@@ -63,25 +64,20 @@ class PhaseSpace:
             )
         return dict(zip(self.names, points.chunk(count, -1), strict=True))
 
-    def force(self, state: State) -> tuple[Tensor, State]:
-        """∇L at the state's position, and the state with what the system asks to be measured, path by path."""
-        position = tensor_of(state, POSITION)
-        gradient = self.gradient(position)
+    def measure(self, state: State, gradient: Tensor) -> dict[str, Scalar]:
+        """What the system asks to be measured, path by path: each (..., 1)."""
         square = gradient * gradient
-        measured: State = {}
+        measured: dict[str, Scalar] = {}
         for name in self.system.measures:
             match name:
                 case "loss":
-                    measured[name] = self._loss(position)
+                    assert self.potential is not None  # noqa: S101 - a system that moves by a loss has one
+                    measured[name] = self.potential(tensor_of(state, POSITION)).unsqueeze(-1)
                 case "gradient_square":
                     measured[name] = square.sum(-1, keepdim=True)
                 case _:
                     measured[name] = square.mean(-1, keepdim=True)
-        return gradient, {**state, **measured}
-
-    def _loss(self, position: Tensor) -> Tensor:
-        assert self.potential is not None  # noqa: S101 - a system that moves by a loss has one
-        return self.potential(position).unsqueeze(-1)
+        return measured
 
 
 def phase_space(motion: System | Problem) -> PhaseSpace:
@@ -133,7 +129,9 @@ def field_of(motion: Motion, *, time: float = 0.0) -> Field:
     numbers: State = dict.fromkeys(system.scalars, time)
 
     def field(points: Tensor) -> Tensor:
-        gradient, state = space.force({**space.unpack(points), **numbers})
+        state: State = {**space.unpack(points), **numbers}
+        gradient = space.gradient(tensor_of(state, POSITION))
+        state = {**state, **space.measure(state, gradient)}
         return torch.cat(
             [torch.as_tensor(system.increment(name, state, gradient, 1.0)) for name in space.names], dim=-1
         )
@@ -150,7 +148,7 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
         step: γ > 0.
 
     Raises:
-        IncompatiblePair: a pair that cannot step, noise, an implicit rule, or a drift that depends on time.
+        IncompatiblePair: a pair that cannot step, noise, or a drift that depends on time.
 
     Example:
         >>> from thetadot.integrators import SemiImplicitEuler
@@ -163,20 +161,13 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
     system = space.system
     if noisy(system):
         raise IncompatiblePair(f"{name_of(system)} has noise, and a map has none. Pass temperature 0.")
-    if integrator.evaluation != "position":
-        raise IncompatiblePair(
-            f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient."
-        )
     if TIME in system.scalars:
         raise IncompatiblePair(f"{name_of(system)} depends on time, and one map does not. Use analysis.floquet.")
     scales = integrator.prepare(system, step)
 
     def advance(points: Tensor, numbers: State) -> State:
         state = {**space.unpack(points), **numbers}
-        for stage in range(integrator.stages):
-            gradient, state = space.force(state)
-            state = integrator.advance(scales, state, gradient, _no_noise, stage)
-        return state
+        return whole_step(integrator, scales, state, space.gradient, _no_noise, space.measure)
 
     blank = initial_state(system, integrator, torch.zeros(1, 1, dtype=torch.float64))
     numbers: State = {name: value for name, value in blank.items() if name not in space.names}

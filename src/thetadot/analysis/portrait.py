@@ -61,7 +61,7 @@ class Portrait:
         """Streamlines, nullclines (dashed), separatrices (bold), fixed points (filled where stable).
 
         Raises:
-            NoPlotting: matplotlib is not installed.
+            ThetadotError: matplotlib is not installed.
         """
         ax = axes(ax)
         x, y, field = self.x.numpy(), self.y.numpy(), self.field.numpy()

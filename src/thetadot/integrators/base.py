@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.systems.base import Calculus, Mechanical
-    from thetadot.typing import Draw, Scalar, State
+    from thetadot.typing import Draw, Force, Scalar, State
 
 
 Evaluation = Literal["position", "midpoint"]
@@ -65,6 +65,12 @@ class Integrator(Protocol):
     def position(self, scales: Any, state: State) -> Tensor:
         """θ, where the position that the gradient is taken at is shifted from it."""
 
+    def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
+        """From variables at one time to the rule's own, and how many steps that took (0 or 1)."""
+
+    def shown(self, scales: Any, state: State) -> Tensor:
+        """θ a whole number of steps after the time that ``open`` began at."""
+
 
 class Direct:
     """What rules share that take their gradient at θ itself and carry no numbers of their own."""
@@ -75,6 +81,14 @@ class Direct:
     def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
         """θ itself."""
         return tensor_of(state, POSITION)
+
+    def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
+        """Nothing is staggered."""
+        return state, 0
+
+    def shown(self, scales: object, state: State) -> Tensor:
+        """θ itself."""
+        return self.position(scales, state)
 
 
 @runtime_checkable
