@@ -5,7 +5,8 @@ tensor, by an optimizer on p.grad, by the analysis on a quadratic, by a simulati
 else.
 
 A step may be cut into stages: each begins with the gradient at the state's present position, so that a rule of one
-stage needs no closure in an optimizer.
+stage needs no closure in an optimizer. What a rule carries from stage to stage, and drops at the end of the step, lies
+in the state too; ``between(system)`` names it ("slope0_position": a label without "_", then the variable).
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ def require_calculus(integrator: object, system: System, calculus: Calculus) -> 
     if own != calculus and not getattr(system, "additive", False):
         raise IncompatiblePair(
             f"{name_of(integrator)} converges to the {calculus} solution, and this {name_of(system)} is meant in the "
-            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or pass "
-            f"calculus={calculus!r} with the drift that belongs to it."
+            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or give it with the drift "
+            f"that belongs to {calculus}, as in_{calculus}() of an SDE does."
         )
     return system
 
