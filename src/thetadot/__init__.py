@@ -17,10 +17,12 @@ _MODULES = (
     "errors",
     "integrators",
     "optim",
+    "potentials",
     "probes",
     "records",
     "report",
     "schedules",
+    "simulation",
     "systems",
     "tasks",
     "training",
@@ -33,6 +35,7 @@ _NAMES = {
     "Result": "thetadot.training",
     "run": "thetadot.training",
     "load": "thetadot.training",
+    "simulate": "thetadot.simulation",
     "watch": "thetadot.watching",
 }
 
@@ -44,11 +47,14 @@ __all__ = [
     "integrators",
     "load",
     "optim",
+    "potentials",
     "probes",
     "records",
     "report",
     "run",
     "schedules",
+    "simulate",
+    "simulation",
     "systems",
     "tasks",
     "training",
@@ -64,10 +70,12 @@ if TYPE_CHECKING:
         errors,
         integrators,
         optim,
+        potentials,
         probes,
         records,
         report,
         schedules,
+        simulation,
         systems,
         tasks,
         training,
@@ -75,6 +83,7 @@ if TYPE_CHECKING:
         verdicts,
         watching,
     )
+    from thetadot.simulation import simulate
     from thetadot.tasks import Task
     from thetadot.training import Result, load, run
     from thetadot.watching import watch

@@ -39,7 +39,17 @@ class RunFolderError(ThetadotError, OSError):
 
 
 class Diverged(ThetadotError, ArithmeticError):  # noqa: N818
-    """The loss is not finite however small the step."""
+    """What moves is not finite any more.
+
+    Attributes:
+        last: of a simulation, the trajectory up to the last good step.
+    """
+
+    last: object = None
+
+
+class TooLarge(ThetadotError, MemoryError):  # noqa: N818
+    """More than memory holds, told before it is asked for."""
 
 
 def require(condition: bool, came: str, admissible: str, remedy: str) -> None:  # noqa: FBT001

@@ -55,6 +55,11 @@ def exp(x: _Scalar) -> _Scalar:
     return math.exp(x) if isinstance(x, float | int) else x.exp()
 
 
+def cos(x: _Scalar) -> _Scalar:
+    """Cosine."""
+    return math.cos(x) if isinstance(x, float | int) else x.cos()
+
+
 def log(x: Scalar) -> Scalar:
     """Natural logarithm; log 0 = -∞ for floats as for tensors."""
     if isinstance(x, float | int):

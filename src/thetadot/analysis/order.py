@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import IncompatiblePair, NotConverged
+from thetadot.errors import IncompatiblePair
 from thetadot.integrators.base import MechanicalIntegrator, initial_state, name_of
-from thetadot.systems.base import POSITION, noisy
-from thetadot.tensors import tensor_of
+from thetadot.integrators.whole import whole_step
+from thetadot.systems.base import noisy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from thetadot.integrators.base import Integrator
     from thetadot.systems.base import System
-    from thetadot.typing import Force, State
-
-_MOST_ITERATIONS = 200
+    from thetadot.typing import Force, Scalar, State
 
 
 def trajectory(
@@ -59,13 +57,13 @@ def trajectory(
             f"{name_of(system)} moves by the loss, and a trajectory is given its gradient only. Use an optimizer."
         )
     scales = integrator.prepare(system, step)
-    wanted = system.measures
+    measure = _measure if system.measures else None
     state = initial_state(system, integrator, initial)
     if at_rest and isinstance(integrator, MechanicalIntegrator):
         state["velocity"] = integrator.at_rest(scales, gradient(initial))
     positions = [initial]
     for _ in range(steps):
-        state = _step(integrator, scales, state, gradient, wanted)
+        state = whole_step(integrator, scales, state, gradient, _no_noise, measure)
         positions.append(integrator.position(scales, state))
     return torch.stack(positions)
 
@@ -109,29 +107,10 @@ def measured_order(
     return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
 
 
-def _step(integrator: Integrator, scales: object, state: State, gradient: Force, wanted: Sequence[str]) -> State:
-    for stage in range(integrator.stages):
-        force = gradient(tensor_of(state, POSITION))
-        if integrator.evaluation == "midpoint":
-            force = _settled(integrator, scales, state, gradient, force)
-        square = force * force  # there is one tensor, which is the whole
-        measured = {"gradient_square": square.sum(), "tensor_square": square.mean()}
-        state = {**state, **{name: measured[name] for name in wanted}}
-        state = integrator.advance(scales, state, force, _no_noise, stage)
-    return state
-
-
-def _settled(integrator: Integrator, scales: object, state: State, gradient: Force, force: Tensor) -> Tensor:
-    """Fixed point of the gradient at the midpoint that it causes; converges for γ²h < 4."""
-    for _ in range(_MOST_ITERATIONS):
-        after = integrator.advance(scales, state, force, _no_noise)
-        new = gradient((tensor_of(state, POSITION) + tensor_of(after, POSITION)) / 2.0)
-        if torch.allclose(new, force, rtol=1e-14, atol=1e-15):
-            return new
-        force = new
-    raise NotConverged(
-        f"the implicit step did not settle in {_MOST_ITERATIONS} iterations: γ²h is not below 4. Pass a smaller step."
-    )
+def _measure(state: State, force: Tensor) -> dict[str, Scalar]:  # noqa: ARG001
+    """There is one tensor, which is the whole."""
+    square = force * force
+    return {"gradient_square": square.sum(), "tensor_square": square.mean()}
 
 
 def _no_noise() -> Tensor:

@@ -7,6 +7,7 @@ operations round once where the program rounds twice: results are the program's 
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -239,7 +240,8 @@ class _Rewriter:
                     values[node] = graph.call_function(function, (_mapped(node.args[0], values),))
                 else:
                     args = tuple(_mapped(arg, values) for arg in node.args)
-                    values[node] = graph.call_function(cast("Callable[..., Any]", node.target), args)
+                    target = _quotient if node.target is operator.truediv else node.target
+                    values[node] = graph.call_function(cast("Callable[..., Any]", target), args)
         inner = []
         for value, negate in self.inner:
             inner.append(
@@ -335,10 +337,17 @@ def _mapped(value: Any, values: Mapping[Node, Node]) -> Any:
     return values[value] if isinstance(value, fx.Node) else value
 
 
+def _quotient(a: Any, b: Any) -> Any:
+    """a/b, as tensors divide: by 0 it is infinite, or none."""
+    if isinstance(b, float | int) and b == 0 and isinstance(a, float | int):
+        return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)  # noqa: PLR0124
+    return a / b
+
+
 def _scalar_function(name: str) -> Callable[[float], float]:
     from thetadot import tensors  # noqa: PLC0415
 
-    return getattr(tensors, name)  # type: ignore[no-any-return]
+    return getattr(tensors, name, None) or getattr(math, name)  # type: ignore[no-any-return]
 
 
 def _general(graph: fx.Graph, node: Node, operands: list[Any]) -> Node:

@@ -44,7 +44,7 @@ _INFIX = {
     operator.eq: "==",
     operator.ne: "!=",
 }
-_METHODS = {"sqrt": "std::sqrt", "exp": "std::exp", "log": "std::log", "abs": "std::abs", "floor": "std::floor"}
+_METHODS = {name: f"std::{name}" for name in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "abs", "floor")}
 _FUNCTIONS = {
     operator.neg: "-",
     torch.minimum: "least",

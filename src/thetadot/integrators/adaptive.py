@@ -79,6 +79,7 @@ class Embedded:
     most_steps: int | None = None
 
     tableau: ClassVar[Tableau]
+    adaptive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         infinity = float("inf")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.systems.base import Calculus, Mechanical
-    from thetadot.typing import Draw, Scalar, State
+    from thetadot.typing import Draw, Force, Scalar, State
 
 
 Evaluation = Literal["position", "midpoint"]
@@ -78,25 +78,37 @@ class Integrator(Protocol):
     def position(self, scales: Any, state: State) -> Tensor:
         """θ, where the position that the gradient is taken at is shifted from it."""
 
+    def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
+        """From variables at one time to the rule's own, and how many steps that took (0 or 1)."""
 
-class Shaken:
-    """The orders of a rule under noise; None where it draws none, or refuses it."""
+    def shown(self, scales: Any, state: State) -> Tensor:
+        """θ a whole number of steps after the time that ``open`` began at."""
+
+
+class Direct:
+    """What rules share that take their gradient at θ itself and carry no numbers of their own.
+
+    Attributes:
+        additive_order: under noise that does not depend on the state; None where the rule draws none.
+        diagonal_order: where the noise of x_i depends on x_i, in the calculus that the rule is for; None where refused.
+    """
 
     additive_order: ClassVar[NoiseOrder | None] = None
-    """Where the noise does not depend on the state."""
     diagonal_order: ClassVar[NoiseOrder | None] = None
-    """Where the noise of x_i depends on x_i, in the calculus that the rule is for."""
-
-
-class Direct(Shaken):
-    """What rules share that take their gradient at θ itself and carry no numbers of their own."""
-
     evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
     def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
         """θ itself."""
         return tensor_of(state, POSITION)
+
+    def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
+        """Nothing is staggered."""
+        return state, 0
+
+    def shown(self, scales: object, state: State) -> Tensor:
+        """θ itself."""
+        return self.position(scales, state)
 
 
 @runtime_checkable

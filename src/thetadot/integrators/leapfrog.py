@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from thetadot.errors import InadmissibleValue
-from thetadot.integrators.base import Direct, NoiseOrder, Shaken, require_mechanical
+from thetadot.integrators.base import Direct, NoiseOrder, require_mechanical
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import sqrt, tensor_of
 from thetadot.translation import cayley, damping
@@ -27,7 +27,7 @@ from thetadot.translation import cayley, damping
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Draw, Scalar, State
+    from thetadot.typing import Draw, Force, Scalar, State
 
 Convention = Literal["physical", "displacement", "torch"]
 CONVENTIONS: tuple[Convention, ...] = ("physical", "displacement", "torch")
@@ -75,7 +75,7 @@ def kick(scales: KickDrift, velocity: Tensor, gradient: Tensor, draw: Draw) -> T
 
 
 @dataclass(frozen=True)
-class CayleyMap(Shaken):
+class CayleyMap(Direct):
     """What integrators with a kick share: their map and what they store.
 
     Args:
@@ -111,9 +111,20 @@ class CayleyMap(Shaken):
         """η = γ∇L/2."""
         return scales.rest * gradient
 
+    def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
+        """The velocity half a step early: η_{-1/2} = 2η/(1+β) + γ∇L/2, so that (η_{-1/2} + η_{1/2})/2 is η."""
+        velocity = tensor_of(state, "velocity")
+        if self.convention != "physical" and bool(velocity.any()):
+            raise InadmissibleValue(
+                f"convention={self.convention!r} keeps no physical velocity to begin with. Pass convention='physical'."
+            )
+        scales = self.prepare(system, step)
+        early = 2.0 / (1.0 + scales.retain) * velocity
+        return {**state, "velocity": early + self.at_rest(scales, gradient(tensor_of(state, POSITION)))}, 0
+
 
 @dataclass(frozen=True)
-class Leapfrog(Direct, CayleyMap):
+class Leapfrog(CayleyMap):
     """η' = βη - (γ(1+β)/2)∇L, θ' = θ + γη'.
 
     Example:

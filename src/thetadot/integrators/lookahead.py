@@ -66,7 +66,7 @@ class LookAhead(CayleyMap):
         ahead = self.lookahead * scales.retain * scales.drift
         return {POSITION: theta + (scales.drift + ahead) * velocity, "velocity": velocity, "shift": ahead}
 
-    def position(self, scales: KickDrift, state: State) -> Tensor:
+    def position(self, scales: KickDrift, state: State) -> Tensor:  # type: ignore[override]
         """θ = Θ - cβγη."""
         return tensor_of(state, POSITION) - self.shift(scales, state) * tensor_of(state, "velocity")
 

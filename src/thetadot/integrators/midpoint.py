@@ -40,12 +40,7 @@ class ImplicitMidpoint(CayleyMap):
 
     order: ClassVar[int] = 1
     evaluation: ClassVar[Evaluation] = "midpoint"
-    carried: ClassVar[tuple[str, ...]] = ()
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
         """One step, given the gradient at its midpoint."""
         return Leapfrog(self.convention).advance(scales, state, gradient, draw, stage)
-
-    def position(self, scales: KickDrift, state: State) -> Tensor:
-        """θ itself."""
-        return Leapfrog(self.convention).position(scales, state)

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
-from thetadot.integrators.words import Piece, force_first, parse, reversible, stages
+from thetadot.integrators.words import Piece, force_first, parse, reversible, stages, turn
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import exp, log, sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Draw, Scalar, State
+    from thetadot.systems.base import Mechanical
+    from thetadot.typing import Draw, Force, Scalar, State
 
 
 class SubStep(NamedTuple):
@@ -60,6 +61,17 @@ class Splitting(Direct):
         parse(self.word)
 
     @cached_property
+    def _opening(self) -> tuple[Piece, ...]:
+        """The letters before the place of the cycle that a step begins at."""
+        pieces = parse(self.word)
+        return pieces[: turn(pieces)]
+
+    @cached_property
+    def _ahead(self) -> float:
+        """The share of A by which the position is ahead of a whole number of words."""
+        return float(sum(piece.share for piece in self._opening if piece.letter == "A") % 1)
+
+    @cached_property
     def _stages(self) -> tuple[tuple[Piece, ...], ...]:
         return stages(force_first(parse(self.word)))
 
@@ -87,6 +99,13 @@ class Splitting(Direct):
                 f"{name_of(self)}({self.word!r}) has no O, the letter of friction, and {name_of(system)} has friction. "
                 "Put an O into the word, or pass friction=0."
             )
+        return self._scaled(self._stages, mechanical, step)
+
+    @staticmethod
+    def _scaled(
+        cut: tuple[tuple[Piece, ...], ...], mechanical: Mechanical, step: Scalar
+    ) -> tuple[tuple[SubStep, ...], ...]:
+        damping = over(mechanical.friction, step)
         noisy = mechanical.amplitude("velocity", step) is not None
 
         def sub_step(piece: Piece) -> SubStep:
@@ -96,14 +115,18 @@ class Splitting(Direct):
             retain = exp(-share * damping)
             return SubStep("O", retain, sqrt(mechanical.temperature * (1.0 - retain * retain)) if noisy else None)
 
-        return tuple(tuple(map(sub_step, stage)) for stage in self._stages)
+        return tuple(tuple(map(sub_step, stage)) for stage in cut)
 
     def advance(
         self, scales: tuple[tuple[SubStep, ...], ...], state: State, gradient: Tensor, draw: Draw, stage: int = 0
     ) -> State:
         """The letters of one stage."""
+        return self._letters(scales[stage], state, gradient, draw)
+
+    @staticmethod
+    def _letters(letters: tuple[SubStep, ...], state: State, gradient: Tensor, draw: Draw) -> State:
         position, velocity = tensor_of(state, POSITION), tensor_of(state, "velocity")
-        for letter, amount, thermal in scales[stage]:
+        for letter, amount, thermal in letters:
             if letter == "A":
                 position = position + amount * velocity
             elif letter == "B":
@@ -111,6 +134,21 @@ class Splitting(Direct):
             else:
                 velocity = amount * velocity if thermal is None else amount * velocity + thermal * draw()
         return {POSITION: position, "velocity": velocity}
+
+    def shown(self, scales: tuple[tuple[SubStep, ...], ...], state: State) -> Tensor:  # type: ignore[override]
+        """θ after whole words: where A is cut by the beginning of the cycle, the drift beyond is taken back."""
+        position = tensor_of(state, POSITION)
+        if self._ahead == 0:
+            return position
+        step = sum(sub.amount for stage in scales for sub in stage if sub.letter == "A")
+        return position - self._ahead * step * tensor_of(state, "velocity")
+
+    def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
+        """The letters of the word as it is written, up to the place where the cycle begins."""
+        cut = stages(self._opening)
+        for scaled in self._scaled(cut, require_mechanical(self, system), step):
+            state = {**state, **self._letters(scaled, state, gradient(tensor_of(state, POSITION)), draw)}
+        return state, int(sum(piece.share for piece in self._opening if piece.letter == "A"))
 
     def momentum(self, damping: Scalar) -> Scalar:
         """β = e^{-λγ}."""

@@ -53,12 +53,22 @@ def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
         >>> [f"{piece.letter}{piece.share}" for piece in force_first(parse("BAOAB"))]
         ['B1', 'A1/2', 'O1', 'A1/2']
     """
+    start = turn(pieces)
+    return _merged(pieces[start:] + pieces[:start])
+
+
+def turn(pieces: tuple[Piece, ...]) -> int:
+    """Where the cycle begins: at the last B that follows an A (other than by O).
+
+    Example:
+        >>> turn(parse("BAOAB")), turn(parse("OBA")), turn(parse("ABOBA"))
+        (4, 1, 1)
+    """
     count = len(pieces)
     moving = [piece.letter for piece in pieces if piece.letter != "O"]
     place = [i for i in range(count) if pieces[i].letter != "O"]
     starts = [place[i] for i in range(len(moving)) if moving[i] == "B" and moving[i - 1] == "A"]
-    start = starts[-1]
-    return _merged(pieces[start:] + pieces[:start])
+    return starts[-1]
 
 
 def reversible(pieces: tuple[Piece, ...]) -> bool:

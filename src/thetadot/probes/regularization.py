@@ -20,6 +20,7 @@ Source:
 
 from __future__ import annotations
 
+from thetadot.analysis.modified import gradient_penalty
 from thetadot.errors import require
 
 
@@ -39,7 +40,7 @@ def gradient_term(rate: float, momentum: float, square: float) -> float:
         (0.1, 19.0)
     """
     _check(rate, momentum)
-    return rate * (1.0 + momentum) / (4.0 * (1.0 - momentum) ** 2) * square
+    return gradient_penalty(rate, momentum) * square
 
 
 def noise_term(rate: float, momentum: float, variance: float, batch_size: float, batches: int | None = None) -> float:

@@ -1,0 +1,160 @@
+r"""Where a field stands still, and of what kind that is.
+
+    f(x*) = 0,    eigenvalues of ∂f/∂x at x*
+
+Newton's method from many starts at once, each step halved until |f| falls; what is found twice is said once.
+
+    all Re < 0   stable       all Re > 0   unstable       both   saddle
+    with Im ≠ 0  focus, without  node;      all Re = 0 ≠ Im  centre;     any other Re = 0  degenerate
+
+"centre" and "degenerate" are statements about the linear part: higher orders decide what really happens there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from thetadot.analysis.phase import field_of, jacobian
+from thetadot.errors import InadmissibleValue
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.analysis.phase import Field, Motion
+
+Kind = Literal["stable node", "stable focus", "unstable node", "unstable focus", "saddle", "centre", "degenerate"]
+
+_FLAT = 1e-9
+_HALVINGS = 30
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """A zero of a field.
+
+    Attributes:
+        point: x*, (n,).
+        eigenvalues: of the Jacobian there, complex, (n,), by descending real part.
+        kind: what they make of it.
+        residual: |f(x*)|.
+    """
+
+    point: Tensor
+    eigenvalues: Tensor
+    kind: Kind
+    residual: float
+
+    @property
+    def stable(self) -> bool:
+        """Whether all real parts are below zero."""
+        return self.kind in ("stable node", "stable focus")
+
+
+def find_fixed_points(
+    motion: Motion,
+    starts: Tensor,
+    *,
+    tolerance: float = 1e-10,
+    separation: float = 1e-5,
+    iterations: int = 100,
+    time: float = 0.0,
+) -> tuple[FixedPoint, ...]:
+    """Fixed points that Newton's method reaches from the starts, in the order of their coordinates.
+
+    A point that is no start's end is not found; a line of fixed points gives as many as were reached.
+
+    Args:
+        motion: a system with a drift of its own, a Problem, or a field of points (m, n).
+        starts: (m, n), best in float64.
+        tolerance: |f| below which a point is one, in units of the largest |f| at the starts.
+        separation: distance below which two are one, in units of the largest |x| among starts.
+        iterations: of Newton.
+        time: where the field depends on it.
+
+    Raises:
+        InadmissibleValue: starts that are not (m, n).
+
+    Example:
+        >>> from thetadot.systems import Competition
+        >>> starts = torch.tensor([[1.0, 1.0], [300.0, 200.0]], dtype=torch.float64)
+        >>> [(p.point.round().tolist(), p.kind) for p in find_fixed_points(Competition(), starts)]
+        [([-0.0, -0.0], 'unstable node'), ([375.0, 250.0], 'stable node')]
+    """
+    if starts.ndim != 2 or starts.shape[0] == 0:
+        raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
+    field = field_of(motion, time=time)
+    scale = float(field(starts).detach().norm(dim=-1).nan_to_num().max())
+    size = float(starts.abs().max())
+    ends = _newton(field, starts, tolerance * scale, iterations)
+    residuals = field(ends).detach().norm(dim=-1)
+    found: list[Tensor] = []
+    for index in residuals.nan_to_num(nan=torch.inf).argsort().tolist():
+        if not residuals[index] <= tolerance * scale:
+            break
+        if all(float((ends[index] - other).norm()) > separation * max(size, 1e-300) for other in found):
+            found.append(ends[index])
+    found.sort(key=lambda point: [round(float(x), 9) for x in point])
+    return tuple(describe(field, point) for point in found)
+
+
+def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
+    """Eigenvalues and kind at a point (n,), whether the field stands still there or not.
+
+    Example:
+        >>> describe(lambda x: x.flip(-1), torch.zeros(2)).kind
+        'saddle'
+    """
+    field = field_of(motion, time=time)
+    values = torch.linalg.eigvals(jacobian(field, point.unsqueeze(0))[0])
+    values = values[values.real.argsort(descending=True)]
+    return FixedPoint(point, values, classify(values), float(field(point.unsqueeze(0)).detach().norm()))
+
+
+def classify(eigenvalues: Tensor) -> Kind:
+    """The kind that eigenvalues make; parts below 1e-9 of the largest modulus count as zero.
+
+    Example:
+        >>> classify(torch.tensor([1j, -1j])), classify(torch.tensor([-1 + 1j, -1 - 1j]))
+        ('centre', 'stable focus')
+    """
+    flat = _FLAT * float(eigenvalues.abs().max())
+    real, turns = eigenvalues.real, eigenvalues.imag.abs() > flat
+    still = real.abs() <= flat
+    if bool(still.any()):
+        return "centre" if bool((still & turns).all()) else "degenerate"
+    if bool((real > 0).any()) and bool((real < 0).any()):
+        return "saddle"
+    focus = bool(turns.any())
+    if bool((real < 0).all()):
+        return "stable focus" if focus else "stable node"
+    return "unstable focus" if focus else "unstable node"
+
+
+def _newton(field: Field, points: Tensor, enough: float, iterations: int) -> Tensor:
+    """Damped Newton, all starts at once; singular Jacobians by the pseudo-inverse."""
+    points = points.detach().clone()
+    value = field(points).detach()
+    for _ in range(iterations):
+        norm = value.norm(dim=-1)
+        active = (norm > 1e-3 * enough) & norm.isfinite()
+        if not bool(active.any()):
+            break
+        matrix = jacobian(field, points).nan_to_num()
+        move = -(torch.linalg.pinv(matrix) @ value.nan_to_num().unsqueeze(-1)).squeeze(-1)
+        share = active.to(points.dtype)
+        for _ in range(_HALVINGS):
+            trial = points + share.unsqueeze(-1) * move
+            there = field(trial).detach()
+            worse = active & ~(there.norm(dim=-1) < norm)
+            if not bool(worse.any()):
+                break
+            share = torch.where(worse, share / 2.0, share)
+        better = field(trial).detach().norm(dim=-1) < norm
+        points = torch.where(better.unsqueeze(-1), trial, points)
+        value = field(points).detach()
+        if not bool(better.any()):
+            break
+    return points

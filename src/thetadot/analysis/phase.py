@@ -1,0 +1,221 @@
+r"""Phase space: all that moves as one point, so that a field or a step is a function of points.
+
+    x = (position, further tensor variables),    shape (..., n),  n = variables · dim
+
+Points are rows that do not know of one another. Numbers (clocks, weights) are not part of a point: a field is asked
+for at a given time, a step takes those that one step has settled. Noise is left out: what is studied is the drift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.integrators.base import initial_state, name_of
+from thetadot.systems.base import POSITION, PerStep, System, noisy
+from thetadot.systems.custom import TIME, Driven
+from thetadot.systems.problem import Problem
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from thetadot.integrators.base import Integrator
+    from thetadot.typing import State
+
+    Field = Callable[[Tensor], Tensor]
+    Motion = System | Problem | Field
+
+
+@dataclass(frozen=True)
+class PhaseSpace:
+    """How a motion's state is one point.
+
+    Attributes:
+        system: what moves.
+        gradient: ∇L of its potential, 0 where it has a drift of its own.
+        potential: L, None where it has none.
+        names: the tensor variables, the position first.
+    """
+
+    system: System
+    gradient: Field
+    potential: Field | None
+    names: tuple[str, ...]
+
+    def pack(self, state: State) -> Tensor:
+        """The point of a state, (..., n)."""
+        return torch.cat([tensor_of(state, name) for name in self.names], -1)
+
+    def unpack(self, points: Tensor) -> State:
+        """Tensor variables, each (..., dim)."""
+        count = len(self.names)
+        if points.ndim == 0 or points.shape[-1] % count:
+            raise InadmissibleValue(
+                f"points of shape {tuple(points.shape)} do not hold {count} variables of one dimension "
+                f"({', '.join(self.names)}). Pass (..., {count}·dim)."
+            )
+        return dict(zip(self.names, points.chunk(count, -1), strict=True))
+
+    def force(self, state: State) -> tuple[Tensor, State]:
+        """∇L at the state's position, and the state with what the system asks to be measured, path by path."""
+        position = tensor_of(state, POSITION)
+        gradient = self.gradient(position)
+        square = gradient * gradient
+        measured: State = {}
+        for name in self.system.measures:
+            match name:
+                case "loss":
+                    measured[name] = self._loss(position)
+                case "gradient_square":
+                    measured[name] = square.sum(-1, keepdim=True)
+                case _:
+                    measured[name] = square.mean(-1, keepdim=True)
+        return gradient, {**state, **measured}
+
+    def _loss(self, position: Tensor) -> Tensor:
+        assert self.potential is not None  # noqa: S101 - a system that moves by a loss has one
+        return self.potential(position).unsqueeze(-1)
+
+
+def phase_space(motion: System | Problem) -> PhaseSpace:
+    """The phase space of a system with a drift of its own, or of one in a potential.
+
+    Raises:
+        IncompatiblePair: the system moves by a gradient, and none was given.
+    """
+    if isinstance(motion, Problem):
+        system, gradient, potential = motion.system, motion.gradient, motion.potential
+    elif isinstance(motion, Driven):
+        system, gradient, potential = motion, torch.zeros_like, None
+    else:
+        raise IncompatiblePair(
+            f"{name_of(motion)} moves by a gradient, and has none here. Pass Problem({name_of(motion)}(...), potential)."
+        )
+    names = (POSITION, *(name for name in system.variables if name not in system.scalars))
+    return PhaseSpace(system, gradient, potential, names)
+
+
+def field_of(motion: Motion, *, time: float = 0.0) -> Field:
+    """ẋ as a function of points (..., n).
+
+    Args:
+        motion: a system with a drift of its own, a :class:`Problem`, or a function of points, which is given back.
+        time: where the field depends on it.
+
+    Raises:
+        IncompatiblePair: a system without its gradient, or with rates per step, which is in no time.
+
+    Example:
+        >>> from thetadot.systems import DiracGAN
+        >>> field_of(DiracGAN("linear"))(torch.tensor([[1.0, 2.0]]))  # (θ̇, φ̇) = (φ, -θ)
+        tensor([[ 2., -1.]])
+    """
+    if not isinstance(motion, Problem | System):
+        return motion
+    space = phase_space(motion)
+    system = space.system
+    if is_dataclass(system) and any(isinstance(getattr(system, f.name), PerStep) for f in fields(system)):
+        raise IncompatiblePair(f"{name_of(system)} has a rate per step, and a field is a rate in time. Pass 1/time.")
+    numbers: State = {name: time if name == TIME else 0.0 for name in system.scalars}
+
+    def field(points: Tensor) -> Tensor:
+        gradient, state = space.force({**space.unpack(points), **numbers})
+        return torch.cat(
+            [torch.as_tensor(system.increment(name, state, gradient, 1.0)) for name in space.names], dim=-1
+        )
+
+    return field
+
+
+def step_of(motion: System | Problem, integrator: Integrator, *, step: float) -> Field:
+    """One step of an integrator as a function of points (..., n).
+
+    Args:
+        motion: a system with a drift of its own, or a :class:`Problem`.
+        integrator: how it is stepped.
+        step: γ > 0.
+
+    Raises:
+        IncompatiblePair: a pair that cannot step, noise, an implicit rule, or a drift that depends on time.
+
+    Example:
+        >>> from thetadot.integrators import SemiImplicitEuler
+        >>> from thetadot.systems import DiracGAN
+        >>> alternate = step_of(DiracGAN("linear"), SemiImplicitEuler(), step=0.5)
+        >>> alternate(torch.tensor([[1.0, 2.0]]))  # φ' = 2 - 0.5·1, θ' = 1 + 0.5·φ'
+        tensor([[1.7500, 1.5000]])
+    """
+    space = phase_space(motion)
+    system = space.system
+    if noisy(system):
+        raise IncompatiblePair(f"{name_of(system)} has noise, and a map has none. Pass temperature 0.")
+    if integrator.evaluation != "position":
+        raise IncompatiblePair(
+            f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient."
+        )
+    if TIME in system.scalars:
+        raise IncompatiblePair(f"{name_of(system)} depends on time, and one map does not. Use analysis.floquet.")
+    scales = integrator.prepare(system, step)
+
+    def advance(points: Tensor, numbers: State) -> State:
+        state = {**space.unpack(points), **numbers}
+        for stage in range(integrator.stages):
+            gradient, state = space.force(state)
+            state = integrator.advance(scales, state, gradient, _no_noise, stage)
+        return state
+
+    blank = initial_state(system, integrator, torch.zeros(1, 1, dtype=torch.float64))
+    numbers: State = {name: value for name, value in blank.items() if name not in space.names}
+    if numbers:  # those that a rule carries, such as a look-ahead's shift, are settled by one step
+        width = torch.zeros(1, len(space.names), dtype=torch.float64)
+        after = advance(width, numbers)
+        numbers = {name: after[name] for name in numbers}
+    return lambda points: space.pack(advance(points, numbers))
+
+
+def jacobian(function: Field, points: Tensor) -> Tensor:
+    """∂f/∂x at points (..., n) by autograd, row by row: (..., n, n).
+
+    Args:
+        function: of points, each row of its own.
+        points: where.
+
+    Example:
+        >>> jacobian(lambda x: x * x, torch.tensor([[1.0, 2.0]]))
+        tensor([[[2., 0.],
+                 [0., 4.]]])
+    """
+    with torch.enable_grad():
+        points = points.detach().requires_grad_()
+        values = function(points)
+        if not values.requires_grad:
+            return points.new_zeros(*values.shape, points.shape[-1])
+        rows = [
+            torch.autograd.grad(values[..., i].sum(), points, retain_graph=True, materialize_grads=True)[0]
+            for i in range(values.shape[-1])
+        ]
+    return torch.stack(rows, -2).detach()
+
+
+def local_spectral_radius(motion: System | Problem, integrator: Integrator, point: Tensor, *, step: float) -> float:
+    """Largest |eigenvalue| of one step, linearized at a point (n,): below 1, what is near a fixed point stays.
+
+    Example:
+        >>> from thetadot.integrators import Euler
+        >>> from thetadot.systems import DiracGAN
+        >>> origin = torch.zeros(4, dtype=torch.float64)
+        >>> round(local_spectral_radius(DiracGAN(), Euler(), origin, step=0.1), 7)  # √(1+γ²/4)
+        1.0012492
+    """
+    matrix = jacobian(step_of(motion, integrator, step=step), point.unsqueeze(0))[0]
+    return float(torch.linalg.eigvals(matrix).abs().max())
+
+
+def _no_noise() -> Tensor:
+    raise AssertionError("a deterministic system draws no noise")

@@ -1,0 +1,67 @@
+"""Which engine marches: a function of the job alone, never of a clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.fusion.program import CannotCompile
+from thetadot.simulation.engines import Compiled, InPlace, Plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.simulation.engines import Engine, Randomness
+    from thetadot.simulation.motion import Motion
+
+Compile = Literal["auto"] | bool
+
+PAYS = 3e8
+"""Path-steps times components from which a kernel is compiled unasked: in place they take two or three times as long as
+the kernel needs to compile and run. Timed in benchmarks/ensembles.py."""
+
+
+class Builder(Protocol):
+    """Another machine's engine."""
+
+    def build(self, motion: Motion, randomness: Randomness, like: Tensor, compile: Compile) -> Engine:  # noqa: A002
+        """The engine of one job."""
+
+
+def choose(
+    motion: Motion,
+    randomness: Randomness,
+    like: Tensor,
+    compile: Compile,  # noqa: A002
+    engine: Builder | None,
+    work: float,
+) -> tuple[Engine, str]:
+    """The engine, and why it is not a faster one.
+
+    Args:
+        motion: what moves.
+        randomness: its noise.
+        like: positions (paths, dim).
+        compile: as :func:`simulate` was given it.
+        engine: as :func:`simulate` was given it.
+        work: paths × components × steps.
+
+    Raises:
+        IncompatiblePair: compile=True, and the step cannot be compiled.
+    """
+    if compile not in ("auto", True, False):
+        raise InadmissibleValue(f"compile={compile!r} is unknown. Pass 'auto', True or False.")
+    if engine is not None:
+        return engine.build(motion, randomness, like, compile), ""
+    said = ""
+    if compile is True or (compile == "auto" and work >= PAYS):
+        try:
+            return Compiled(motion, randomness, like), ""
+        except CannotCompile as error:
+            said = str(error)
+            if compile is True:
+                raise IncompatiblePair(f"the step cannot be compiled: {said} Or pass compile=False.") from error
+    try:
+        return InPlace(motion, randomness, like), said
+    except CannotCompile as error:
+        return Plain(motion, randomness), said or str(error)

@@ -1,0 +1,217 @@
+r"""An ensemble of trajectories of any system, by any integrator.
+
+    x_{n+1} = Φ_γ(x_n, ξ_n),    ξ_n a function of (key, n, path, component)
+
+Same key, same paths: whatever is simulated beside, saved, interrupted, or spread over threads. Engines draw the same
+law in two ways (:mod:`thetadot.simulation.noise`): paths of "plain" and "in place" agree to rounding, those of
+"compiled" are others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from thetadot.errors import InadmissibleValue, require
+from thetadot.random import derive
+from thetadot.simulation.choice import Builder, choose
+from thetadot.simulation.engines import Randomness
+from thetadot.simulation.ledger import Ledger
+from thetadot.simulation.motion import Motion, posed
+from thetadot.simulation.noise import by_counter
+from thetadot.simulation.run import Begun, Run, bar
+from thetadot.simulation.saving import schedules
+from thetadot.simulation.trajectory import Trajectory
+from thetadot.systems.base import POSITION
+from thetadot.systems.problem import Problem
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from thetadot.integrators.base import Integrator
+    from thetadot.simulation.noise import Noise
+    from thetadot.simulation.saving import Saving
+    from thetadot.systems.base import System
+    from thetadot.typing import State
+
+    Initial = Tensor | Mapping[str, Tensor] | Trajectory
+
+_OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
+_MARCH = 1 << 28  # path-steps between two looks at whether all is finite: a fraction of a second
+_TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
+
+
+def simulate(
+    system: System | Problem,
+    integrator: Integrator,
+    initial: Initial,
+    *,
+    time: float,
+    step: float | None = None,
+    paths: int | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
+    save: Saving | Mapping[str, Saving] = None,
+    key: int | None = None,
+    noise: Noise = "normal",
+    compile: Literal["auto"] | bool = "auto",  # noqa: A002 - torch's word
+    engine: Builder | None = None,
+    progress: bool = False,
+) -> Trajectory:
+    """Simulate paths of ``system`` over ``time``.
+
+    Args:
+        system: a :class:`~thetadot.systems.Problem` (what moves, in which potential), or a system that has a drift of
+            its own, such as ``ODE(f)`` or ``SDE(f, g)``.
+        integrator: how a step is made.
+        initial: positions (paths, dim), or (dim,) for one path; or a mapping that gives other variables too (velocity,
+            ...); or a trajectory, which is gone on with.
+        time: how long, > 0, a whole number of steps (any for an adaptive integrator).
+        step: γ > 0; left out for an adaptive integrator.
+        paths: copies of one initial point.
+        loss: L: (paths, dim) -> (paths,), instead of a Problem.
+        save: None: start and end; a number: so many equally spaced times beside the start; times; a function of (time,
+            variables by name): a statistic, saved at 100 times instead of the states; a
+            :class:`~thetadot.simulation.Save`; or a mapping of names to these, several schedules at once.
+        key: 64 bits that fix all noise; 0 if None, that of a trajectory which is gone on with.
+        noise: "normal", or "rademacher" (±1): cheaper, weak order 1.
+        compile: a kernel for the whole march: "auto" where the job is long enough to pay for it, True, False.
+        engine: another machine, such as :class:`thetadot.integrations.ray.RayEnsemble`.
+        progress: a bar on stderr.
+
+    Returns:
+        What was saved: ``times`` (n,), ``states`` (n, paths, dim), in the dtype and on the device of ``initial``.
+
+    Raises:
+        InadmissibleValue: a number or shape out of range.
+        IncompatiblePair: the integrator cannot step the system.
+        TooLarge: what is to be saved does not fit into memory.
+        Diverged: a path is not finite any more; ``last`` on the error is the trajectory up to the step before.
+
+    Example:
+        >>> from thetadot.integrators import Euler
+        >>> from thetadot.systems import ODE
+        >>> decay = simulate(ODE(lambda x: -x), Euler(), torch.ones(1, 1), time=1.0, step=0.5)
+        >>> decay.times.tolist(), decay.states.flatten().tolist()  # (1 - γ)²
+        ([0.0, 1.0], [1.0, 0.25])
+    """
+    if loss is not None:
+        system = _with_loss(system, loss)
+    start = _start(initial, paths, key)
+    require(0 < time < float("inf"), f"time={time:g}", "is not positive and finite", "Pass time > 0.")
+    if getattr(integrator, "adaptive", False):
+        from thetadot.simulation.adaptive import simulate_adaptively  # noqa: PLC0415 - beside this file
+
+        require(step is None, f"step={step}", "is given to an adaptive integrator", "Leave it out, or pass first=.")
+        return simulate_adaptively(system, integrator, start, time, schedules(save), progress=progress)
+    if step is None:
+        raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
+    require(0 < step < float("inf"), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    total = _whole_steps(time, step)
+    motion = posed(system, integrator, step)
+    motion.scales  # noqa: B018 - refused here rather than on the way
+    begun = _begin(motion, start, noise)
+    like = tensor_of(begun.state, POSITION)
+    randomness = Randomness(begun.key, noise)
+    runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total)
+    ledger = Ledger(schedules(save), start.time, time, step, total, motion.read(begun.shown))
+    run = Run(motion, runner, ledger, begun, randomness, remark)
+    with bar(total, shown=progress) as advance:
+        return run.through(total, advance)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a simulation begins: variables as given, or as a rule kept them when it ended before."""
+
+    variables: State
+    time: float
+    steps: int
+    key: int
+    kept: bool
+
+
+def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Problem:
+    if isinstance(system, Problem):
+        raise InadmissibleValue("a Problem has its potential, and loss= was given too. Leave one of them out.")
+    return Problem(system, loss)
+
+
+def _start(initial: Initial, paths: int | None, key: int | None) -> _Start:
+    """Check what came, and give every variable the shape (paths, dim)."""
+    if isinstance(initial, Trajectory):
+        end = initial.end
+        require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
+        return _Start(end.state, end.time, end.steps, end.key if key is None else key, kept=True)
+    given = dict(initial) if not isinstance(initial, Tensor) else {POSITION: initial}
+    if not isinstance(given.get(POSITION), Tensor):
+        raise InadmissibleValue("initial has no tensor 'position'. Pass a tensor (paths, dim), or a mapping with one.")
+    shaped: State = {name: _shaped(name, value, paths) for name, value in given.items()}
+    position = tensor_of(shaped, POSITION)
+    for name, value in shaped.items():
+        if isinstance(value, Tensor) and value.ndim == 2 and value.shape != position.shape:
+            raise InadmissibleValue(
+                f"initial[{name!r}] has shape {tuple(value.shape)}, and the position {tuple(position.shape)}. "
+                "Give both the same."
+            )
+    return _Start(shaped, 0.0, 0, (0 if key is None else key) & (2**64 - 1), kept=False)
+
+
+def _shaped(name: str, value: Tensor, paths: int | None) -> Tensor:
+    value = torch.as_tensor(value)
+    if value.ndim == 0 and name != POSITION:
+        return value
+    require(
+        value.ndim in (1, 2) and value.numel() > 0 and value.is_floating_point(),
+        f"initial[{name!r}] of shape {tuple(value.shape)} and {value.dtype}",
+        "is neither (paths, dim) nor (dim,) of floating-point numbers",
+        "Pass such a tensor; 100 paths in one dimension are (100, 1).",
+    )
+    require(bool(value.isfinite().all()), f"initial[{name!r}]", "is not finite everywhere", "Pass finite numbers.")
+    if value.ndim == 1:
+        value = value.unsqueeze(0)
+    if paths is None:
+        return value.detach().contiguous()
+    require(
+        value.shape[0] in (1, paths) and paths >= 1,
+        f"paths={paths} with initial[{name!r}] of shape {tuple(value.shape)}",
+        "does not go together",
+        "Pass one point of shape (dim,), or leave paths out.",
+    )
+    return value.detach().expand(paths, -1).contiguous()
+
+
+def _whole_steps(time: float, step: float) -> int:
+    total = round(time / step)
+    require(
+        total >= 1 and abs(time / step - total) <= _TOLERANCE * total,
+        f"time={time:g} with step={step:g}",
+        "is not a whole number of steps",
+        f"Pass time={max(total, 1) * step:g}, or step={time / max(total, 1):g}.",
+    )
+    return total
+
+
+def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
+    """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
+    known = set(motion.tensors) | set(motion.numbers)
+    strange = sorted(set(start.variables) - known)
+    if strange:
+        raise InadmissibleValue(
+            f"initial has {strange[0]!r}, which {type(motion.system).__name__} does not. "
+            f"Its variables are {', '.join(sorted(known))}."
+        )
+    if start.kept:
+        return Begun(start.variables, start.variables, start.steps, 0, start.key)
+    given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
+    state = motion.begin(given)
+    draws = iter(range(1 << 30))
+
+    def draw() -> Tensor:
+        return by_counter(given[POSITION], derive(start.key, _OPENING), 0, next(draws), 0, noise)
+
+    opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
+    return Begun(opened, state if steps else opened, 0, steps, start.key)

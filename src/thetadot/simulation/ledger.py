@@ -1,0 +1,102 @@
+"""What has been saved so far, by schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.errors import InadmissibleValue
+from thetadot.simulation.memory import require_room
+from thetadot.simulation.trajectory import Series
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from thetadot.simulation.saving import Save
+
+
+class _Page:
+    """One schedule's."""
+
+    def __init__(self, name: str, save: Save, steps: Sequence[int]) -> None:
+        self.name, self.save, self.steps = name, save, steps
+        self.times: list[float] = []
+        self.values: list[Tensor] = []
+        self.variables: dict[str, list[Tensor]] = {}
+
+    def note(self, time: float, variables: Mapping[str, Tensor]) -> None:
+        self.times.append(time)
+        if self.save.what is None:
+            self.values.append(variables[POSITION].clone())
+            for name, value in variables.items():
+                if name != POSITION:
+                    self.variables.setdefault(name, []).append(value.clone())
+            return
+        found = self.save.what(time, dict(variables))
+        if not isinstance(found, torch.Tensor):
+            raise InadmissibleValue(
+                f"save={self.name!r} gave a {type(found).__name__}. Let the function return a tensor."
+            )
+        self.values.append(found.detach().clone())
+
+    def series(self, like: Tensor) -> Series:
+        times = torch.tensor(self.times, dtype=torch.float64)
+        if not self.values:
+            return Series(times, like.new_empty(0))
+        return Series(times, torch.stack(self.values), {n: torch.stack(v) for n, v in self.variables.items()})
+
+
+class Ledger:
+    """Takes down what the schedules ask for.
+
+    Args:
+        saves: by name.
+        begun: time that had passed before.
+        time: of this simulation.
+        step: γ.
+        total: steps.
+        first: variables at the start; saved where a schedule begins there.
+
+    Raises:
+        TooLarge: the states that would be saved do not fit into memory.
+    """
+
+    def __init__(
+        self,
+        saves: Mapping[str, Save],
+        begun: float,
+        time: float,
+        step: float,
+        total: int,
+        first: Mapping[str, Tensor],
+    ) -> None:
+        self._begun, self._step, self._total, self._span = begun, step, total, time
+        self._like = first[POSITION]
+        self._pages = [_Page(name, save, save.steps(time, step, total)) for name, save in saves.items()]
+        state = sum(value.numel() * value.element_size() for value in first.values())
+        kept = sum(len(page.steps) for page in self._pages if page.save.what is None)
+        # saved, and stacked at the end; the state itself is there three times while it is marched
+        require_room((2 * kept + 3) * state, f"saving {kept} times {len(self._like)} paths")
+        self.save(0, first)
+
+    def stops(self, total: int) -> list[int]:
+        """Steps after the start at which something is saved, and the last."""
+        return sorted({step for page in self._pages for step in page.steps if step > 0} | {total})
+
+    def save(self, step: int, variables: Mapping[str, Tensor]) -> None:
+        """Let every schedule that names ``step`` take down what it keeps."""
+        for page in self._pages:
+            if step in page.steps:
+                page.note(self.time(step), variables)
+
+    def time(self, step: int) -> float:
+        """Of a step; the end is exact."""
+        return self._begun + (self._span if step == self._total else step * self._step)
+
+    def series(self) -> dict[str, Series]:
+        """What has been saved."""
+        return {page.name: page.series(self._like) for page in self._pages}

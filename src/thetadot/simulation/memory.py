@@ -1,0 +1,38 @@
+"""Whether what is to be kept fits into memory, told before anything is simulated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from thetadot.errors import TooLarge
+
+_SHARE = 0.8  # of what is free
+
+
+def require_room(needed: int, what: str) -> None:
+    """Raise TooLarge where ``needed`` bytes are more than can be had.
+
+    Example:
+        >>> require_room(1, "one byte")
+    """
+    free = available()
+    if free is not None and needed > _SHARE * free:
+        raise TooLarge(
+            f"{what} takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. Save statistics instead of "
+            "states (save=function), or fewer times or paths."
+        )
+
+
+def available() -> int | None:
+    """Free bytes, None where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

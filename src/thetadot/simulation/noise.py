@@ -1,0 +1,85 @@
+"""Where the noise of an ensemble comes from.
+
+Two laws alike, two ways to get them:
+
+    counters     element p of derive(key, step, draw, component): what kernels draw; slow in torch's own operations
+    generators   one of torch's per fixed block of paths and stride of steps, as fast as torch gets normal numbers
+
+Both are functions of (key, step, path) alone: nothing depends on how many steps are marched at a time, on threads, or
+on which paths are simulated beside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from thetadot.random import derive, normal, words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Noise = Literal["normal", "rademacher"]
+"""Gaussian, or ±1 by fair coins, whose first three moments are the same: weak order 1."""
+
+PATHS = 1 << 15
+"""Paths that share a generator; ensembles are cut at multiples of it."""
+_STRIDE = 64  # steps between two seedings, so that a march can begin anywhere
+_BRANCH = 1 << 63  # of the key, apart from steps
+
+
+class BlockNoise:
+    """The noise of one block of paths, in order.
+
+    Args:
+        key: of the ensemble.
+        first: number of the block's first path, a multiple of :data:`PATHS`.
+        draws: components drawn a step.
+        noise: kind.
+        device: where.
+    """
+
+    def __init__(self, key: int, first: int, draws: int, noise: Noise, device: torch.device) -> None:
+        self._key = derive(key, _BRANCH | first // PATHS)
+        self._draws = draws
+        self._noise = noise
+        self._generator = torch.Generator(device)
+        self._next: int | None = None
+
+    def seek(self, step: int, like: Tensor) -> None:
+        """Be where ``step`` begins; ``like`` has the shape of a component."""
+        if step % _STRIDE == 0 or self._next != step:
+            self._generator.manual_seed(derive(self._key, step // _STRIDE) >> 1)
+            if step % _STRIDE:
+                waste = torch.empty_like(like)
+                for _ in range(step % _STRIDE * self._draws):
+                    self.fill(waste)
+        self._next = step + 1
+
+    def fill(self, out: Tensor) -> Tensor:
+        """The next component, written to ``out``."""
+        if self._noise == "normal":
+            return out.normal_(generator=self._generator)
+        return out.random_(0, 2, generator=self._generator).mul_(2.0).sub_(1.0)
+
+
+def by_counter(position: Tensor, key: int, step: int, draw: int, first: int, noise: Noise) -> Tensor:
+    """Draw ``draw`` of a step, (paths, dim), as kernels draw it."""
+    columns = []
+    for place in range(position.shape[-1]):
+        own = derive(key, step, draw, place)
+        column = position[:, place]
+        if noise == "normal":
+            columns.append(normal(column, own, index=first))
+        else:
+            columns.append(signs(column, own, first))
+    return torch.stack(columns, dim=-1)
+
+
+def signs(like: Tensor, key: int, first: int = 0) -> Tensor:
+    """±1 by fair coins: path p is bit p mod 64 of the (p // 64)-th pair of words."""
+    index = torch.arange(first, first + like.numel(), device=like.device)
+    word = words(like, key, index >> 5)
+    bit = (word >> (index & 31)) & 1
+    return (2 * bit - 1).to(like.dtype)

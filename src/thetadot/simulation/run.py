@@ -1,0 +1,128 @@
+"""One simulation under way: from one time that is saved to the next, each stretch looked at before it counts."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from thetadot.errors import Diverged
+from thetadot.simulation.engines import Plain, Randomness
+from thetadot.simulation.trajectory import End, Trajectory
+from thetadot.systems.base import POSITION
+from thetadot.systems.custom import TIME
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from thetadot.simulation.engines import Engine
+    from thetadot.simulation.ledger import Ledger
+    from thetadot.simulation.motion import Motion
+    from thetadot.typing import State
+
+_MARCH = 1 << 28  # path-steps between two looks at whether all is finite: a fraction of a second
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The state as the rule keeps it, steps taken before this call and in opening, and what is shown at the start."""
+
+    state: State
+    shown: State
+    before: int
+    opened: int
+    key: int
+
+
+class Run:
+    """One simulation under way."""
+
+    def __init__(
+        self,
+        motion: Motion,
+        runner: Engine,
+        ledger: Ledger,
+        begun: Begun,
+        randomness: Randomness,
+        remark: str,
+    ) -> None:
+        self.motion, self.runner, self.ledger, self.begun = motion, runner, ledger, begun
+        self.randomness, self.remark = randomness, remark
+        self.state, self.done = begun.state, begun.opened
+        like = tensor_of(begun.state, POSITION)
+        self.most = max(1, _MARCH // like.numel())
+
+    def through(self, total: int, advance: Callable[[int], None]) -> Trajectory:
+        """March to the end, stopping wherever something is saved."""
+        advance(self.done)
+        if self.begun.before + self.done == 0 and set(self.motion.numbers) - {TIME}:
+            self._first()
+        for target in self.ledger.stops(total):
+            try:
+                while self.done < target:
+                    steps = min(self.most, target - self.done)
+                    self._march(steps)
+                    advance(steps)
+            except KeyboardInterrupt as interrupt:
+                interrupt.last = self._trajectory()  # type: ignore[attr-defined]
+                raise
+            if self.done == target:
+                self.ledger.save(target, self.motion.read(self.state))
+        return self._trajectory()
+
+    def _first(self) -> None:
+        """Numbers that are 0 at the start may be a case of their own, which a traced step does not know."""
+        own = Randomness(self.begun.key, self.randomness.noise, counters=self.runner.name == "compiled")
+        self.state, self.done = Plain(self.motion, own).march(self.state, 0, 1), 1
+
+    def _march(self, steps: int) -> None:
+        new = self.runner.march(self.state, self.begun.before + self.done, steps)
+        if not _finite(self.motion, new):
+            self._find_divergence(steps)
+        self.state, self.done = new, self.done + steps
+
+    def _find_divergence(self, steps: int) -> None:
+        """Halve what is known to diverge until it is one step; the state before it is the last good one."""
+        while steps > 1:
+            half = steps // 2
+            new = self.runner.march(self.state, self.begun.before + self.done, half)
+            if _finite(self.motion, new):
+                self.state, self.done, steps = new, self.done + half, steps - half
+            else:
+                steps = half
+        bad = self.runner.march(self.state, self.begun.before + self.done, 1)
+        row = int((~tensor_of(bad, POSITION).isfinite().all(-1)).nonzero()[0])
+        error = Diverged(
+            f"path {row} is not finite after step {self.begun.before + self.done + 1} (time "
+            f"{self.ledger.time(self.done + 1):g}); the step before it stood at "
+            f"{[round(x, 4) for x in tensor_of(self.state, POSITION)[row].tolist()[:4]]}. Pass a smaller step; what "
+            "was saved, and the last good state, are in the error's `last`."
+        )
+        error.last = self._trajectory()
+        raise error
+
+    def _trajectory(self) -> Trajectory:
+        steps = self.begun.before + self.done
+        end = End(self.state, self.ledger.time(self.done), steps, self.begun.key)
+        return Trajectory(self.ledger.series(), end, self.runner.name, self.remark)
+
+
+def _finite(motion: Motion, state: State) -> bool:
+    return all(bool(tensor_of(state, name).isfinite().all()) for name in motion.tensors)
+
+
+def bar(total: int, *, shown: bool) -> Any:
+    """A progress bar, or nothing: a context manager that gives a function of steps made."""
+    if not shown:
+        return nullcontext(lambda _: None)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    @contextmanager
+    def bar() -> Any:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("simulating", total=total)
+            yield lambda steps: progress.advance(task, steps)
+
+    return bar()

@@ -1,0 +1,124 @@
+"""What a simulation leaves: what was saved of it, and where it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from thetadot.errors import InadmissibleValue
+from thetadot.plotting import axes
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from thetadot.typing import State
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one schedule saved.
+
+    Attributes:
+        times: (n,), float64.
+        values: positions (n, paths, dim), or what the statistic gave, (n, *).
+        variables: the system's other tensors, where states were saved: (n, paths, dim) each, as the rule keeps them (a
+            staggered velocity is half a step late, a splitting word's stands in the middle of its cycle).
+    """
+
+    times: Tensor
+    values: Tensor
+    variables: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a simulation stood, all that is needed to go on.
+
+    Attributes:
+        state: every variable, as the rule keeps it.
+        time: that has passed.
+        steps: that were taken.
+        key: of the noise.
+    """
+
+    state: State
+    time: float
+    steps: int
+    key: int
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """An ensemble in motion.
+
+    Attributes:
+        series: what was saved, by the schedules' names.
+        end: where it ended; give the trajectory to :func:`simulate` as ``initial``, and it goes on from there, exactly.
+        engine: which one it was: "plain", "in place", "compiled", "adaptive", or one that was passed.
+        remark: why the engine is not a faster one; empty where none was asked for or wanted.
+        counts: of an adaptive integrator, steps accepted and rejected, (paths,) each.
+    """
+
+    series: Mapping[str, Series]
+    end: End
+    engine: str
+    remark: str = ""
+    counts: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Series:
+        """The series of a schedule."""
+        if name not in self.series:
+            raise InadmissibleValue(f"there is no series {name!r}. Those saved are {', '.join(self.series)}.")
+        return self.series[name]
+
+    @property
+    def first(self) -> Series:
+        """The first schedule's, which is the only one where ``save`` named none."""
+        return next(iter(self.series.values()))
+
+    @property
+    def times(self) -> Tensor:
+        """(n,), of the first schedule."""
+        return self.first.times
+
+    @property
+    def states(self) -> Tensor:
+        """Positions (n, paths, dim), or what the statistic gave, of the first schedule."""
+        return self.first.values
+
+    @property
+    def variables(self) -> Mapping[str, Tensor]:
+        """The other variables, of the first schedule."""
+        return self.first.variables
+
+    @property
+    def final(self) -> Tensor:
+        """The last position saved, (paths, dim), or the last statistic."""
+        return self.states[-1]
+
+    def plot(self, ax: Any = None, *, paths: int = 50) -> Any:
+        """Draw what was saved: components over time, for one component or a statistic; paths in the plane for two.
+
+        Args:
+            ax: matplotlib axes; new ones if None.
+            paths: at most so many are drawn.
+
+        Returns:
+            The axes.
+        """
+        ax = axes(ax)
+        values = self.states.detach().cpu()
+        if values.ndim == 3 and values.shape[-1] >= 2:
+            for path in range(min(paths, values.shape[1])):
+                ax.plot(values[:, path, 0], values[:, path, 1], linewidth=0.8, alpha=0.7)
+            ax.set_xlabel(f"{POSITION} 1")
+            ax.set_ylabel(f"{POSITION} 2")
+            return ax
+        flat = values.reshape(len(values), -1)[:, :paths]
+        ax.plot(self.times, flat, linewidth=0.8, alpha=0.7)
+        ax.set_xlabel("time")
+        ax.set_ylabel(POSITION if values.ndim == 3 else "statistic")
+        return ax

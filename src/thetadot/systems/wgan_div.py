@@ -1,0 +1,113 @@
+r"""WGAN-div on the Dirac game: a penalty of the critic's slope to a power, in place of a bound on it.
+
+    W_{k,p} = max_D  E_real D - E_fake D - k E|∇D|^p;    φ̇ = -θ - kp|φ|^{p-2} φ,    θ̇ = φ        [wu2018; su2018d]
+
+A linear critic between points a gap m apart has the slope w = (m/kp)^{1/(p-1)} and the value W = m w - k w^p.
+
+p = 2 is zero-centred "gp" with λ = k, which damps exponentially. For p > 2, the paper's favoured (k, p) = (2, 6)
+among them, there is no linear damping at all: the orbit shrinks by a power of time,
+
+    d(r²)/dt = -2kp m_p r^p,    r² ∝ t^{-2/(p-2)},    m_p = ⟨|cos|^p⟩ = Γ((p+1)/2) / (√π Γ(p/2+1))
+
+on the line, averaged over an orbit: exact as r → 0. (That the optimum at k = 1/2, p = 2 is the potential of the
+Wasserstein distance is asserted by the article; it solves -∇·(r∇D) = p - q, whose slope is not 1 in general.)
+
+Source:
+    [wu2018] Wu et al., "Wasserstein divergence for GANs" (1712.01026).
+    [su2018d] Su Jianlin, https://kexue.fm/archives/6139 (2018).
+    The decay: derived here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from thetadot.errors import require
+from thetadot.systems.base import POSITION, TINY
+from thetadot.systems.custom import Driven
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from thetadot.typing import State
+
+
+@dataclass(frozen=True)
+class WGANDiv(Driven):
+    """Position: the generator's θ (paths, dim). Variable "critic": φ, of the same shape.
+
+    Args:
+        weight: k > 0.
+        power: p > 1.
+
+    Raises:
+        InadmissibleValue: a number out of range.
+
+    Example:
+        >>> game = WGANDiv()
+        >>> state = {"position": torch.tensor([[1.0]]), "critic": torch.tensor([[1.0]])}
+        >>> game.drift("critic", state), round(game.slope(1.0), 7), round(game.value(1.0), 7)
+        (tensor([[-13.]]), 0.6083643, 0.5069703)
+    """
+
+    weight: float = 2.0
+    power: float = 6.0
+
+    variables: ClassVar[tuple[str, ...]] = ("critic",)
+
+    def __post_init__(self) -> None:
+        require(0 < self.weight < math.inf, f"weight={self.weight:g}", "is not positive and finite", "Pass weight > 0.")
+        require(1 < self.power < math.inf, f"power={self.power:g}", "is not above 1 and finite", "Pass power > 1.")
+
+    def drift(self, name: str, state: State) -> Tensor:
+        """φ̇ for "critic", θ̇ for the position."""
+        generator, critic = tensor_of(state, POSITION), tensor_of(state, "critic")
+        if name == POSITION:
+            return critic
+        square = (critic * critic).sum(-1, keepdim=True) + TINY
+        return -generator - self.weight * self.power * square ** (self.power / 2.0 - 1.0) * critic
+
+    def slope(self, gap: float) -> float:
+        """W = (m/kp)^{1/(p-1)}, of the best linear critic.
+
+        Args:
+            gap: m >= 0, the distance between the means.
+        """
+        require(0 <= gap < math.inf, f"gap={gap:g}", "is negative or not finite", "Pass the distance of the means.")
+        return (gap / (self.weight * self.power)) ** (1.0 / (self.power - 1.0))
+
+    def value(self, gap: float) -> float:
+        """W = m w - k w^p, of the best linear critic."""
+        slope = self.slope(gap)
+        return gap * slope - self.weight * slope**self.power
+
+    def penalty(self, critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+        """K·mean |∇D|^p over points (n, dim), differentiable in the critic's parameters."""
+        points = points.detach().requires_grad_()
+        (slopes,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+        return self.weight * ((slopes * slopes).sum(-1) + TINY).pow(self.power / 2.0).mean()
+
+    def radius_square(self, time: float, start: float) -> float:
+        """r² at a time on the line, averaged over an orbit.
+
+        Args:
+            time: t >= 0.
+            start: r² at 0.
+
+        Example:
+            >>> round(WGANDiv(power=2.0, weight=0.1).radius_square(10.0, 2.0), 6)  # 2 e^(-2)
+            0.270671
+        """
+        share = math.gamma((self.power + 1.0) / 2.0) / (math.sqrt(math.pi) * math.gamma(self.power / 2.0 + 1.0))
+        rate = 2.0 * self.weight * self.power * share
+        excess = self.power / 2.0 - 1.0
+        if excess == 0:
+            return start * math.exp(-rate * time)
+        return (start**-excess + excess * rate * time) ** (-1.0 / excess)

@@ -1,0 +1,111 @@
+"""Where fields stand still, and of what kind that is."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thetadot.analysis import classify, describe, find_fixed_points
+from thetadot.errors import InadmissibleValue
+from thetadot.systems import DiracGAN, DampedNewton, InvertedPendulum, Problem
+from thetadot.potentials import DoubleWell
+
+PLANE = torch.cartesian_prod(*2 * [torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)])
+
+
+def linear(matrix, offset=0.0):
+    matrix = torch.tensor(matrix, dtype=torch.float64)
+    return lambda x: (x - offset) @ matrix.T
+
+
+@pytest.mark.parametrize(
+    ("matrix", "kind"),
+    [
+        ([[-1, 0], [0, -2]], "stable node"),
+        ([[1, 1], [0, 2]], "unstable node"),
+        ([[-1, 5], [-5, -1]], "stable focus"),
+        ([[1, 5], [-5, 1]], "unstable focus"),
+        ([[1, 0], [0, -2]], "saddle"),
+        ([[0, 3], [-3, 0]], "centre"),
+        ([[0, 1], [0, 0]], "degenerate"),
+        ([[-1, 0], [0, 0]], "degenerate"),
+        ([[-1, 0, 0], [0, 0, 2], [0, -2, 0]], "degenerate"),
+        ([[-1, 0, 0], [0, 1, 2], [0, -2, 1]], "saddle"),
+    ],
+)
+def test_kinds(matrix, kind):
+    one = describe(linear(matrix), torch.zeros(len(matrix), dtype=torch.float64))
+    assert (one.kind, one.residual) == (kind, 0.0)
+    assert one.stable == kind.startswith("stable")
+    assert bool((one.eigenvalues.real.diff() <= 0).all())
+
+
+@given(st.lists(st.floats(-2, 2), min_size=4, max_size=4), st.floats(-1, 1), st.floats(-1, 1))
+def test_a_linear_field_has_one_and_it_moves_along(entries, x, y):
+    a, b, c, d = entries
+    if abs(a * d - b * c) < 0.1:
+        return
+    offset = torch.tensor([x, y], dtype=torch.float64)
+    found = find_fixed_points(linear([[a, b], [c, d]], offset), PLANE)
+    assert len(found) == 1
+    assert torch.allclose(found[0].point, offset, atol=1e-8)
+    assert found[0].kind == classify(torch.linalg.eigvals(torch.tensor([[a, b], [c, d]], dtype=torch.float64)))
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(-8, 8), min_size=1, max_size=5, unique=True))
+def test_all_roots_of_a_polynomial_are_found(roots):
+    def field(x):
+        value = torch.ones_like(x)
+        for root in roots:
+            value = value * (x - root / 4)
+        return value
+
+    starts = torch.linspace(-3, 3, 61, dtype=torch.float64).unsqueeze(-1)
+    found = [one.point.item() for one in find_fixed_points(field, starts)]
+    assert found == pytest.approx([root / 4 for root in sorted(roots)], abs=1e-7)
+
+
+def test_a_double_root_is_found_once_and_degenerate():
+    starts = torch.linspace(-1, 1, 8, dtype=torch.float64).unsqueeze(-1)
+    found = find_fixed_points(lambda x: x * x, starts, separation=1e-3)
+    assert [one.kind for one in found] == ["degenerate"]
+    assert abs(found[0].point.item()) < 1e-4
+
+
+def test_the_ball_in_the_double_well():
+    """Foci at the minima, a saddle between; without friction centres."""
+    expected = [(-1.0, "stable focus"), (0.0, "saddle"), (1.0, "stable focus")]
+    found = find_fixed_points(Problem(DampedNewton(0.5), DoubleWell()), PLANE)
+    assert [(round(one.point[0].item(), 9) + 0.0, one.kind) for one in found] == expected
+    found = find_fixed_points(Problem(DampedNewton(0.0), DoubleWell()), PLANE)
+    assert [one.kind for one in found] == ["centre", "saddle", "centre"]
+    assert found[0].eigenvalues.imag.abs().tolist() == pytest.approx([math.sqrt(2)] * 2)
+
+
+def test_of_a_game_and_of_a_field_at_a_time():
+    (origin,) = find_fixed_points(DiracGAN("linear", penalty="gp", weight=0.1), torch.randn(5, 4).double())
+    assert origin.kind == "stable focus"
+    assert float(origin.point.norm()) < 1e-8
+    pendulum = InvertedPendulum(frequency=1.0, height=0.0, gravity=1.0)
+    kinds = [one.kind for one in find_fixed_points(pendulum, torch.tensor([[0.1, 0.0], [3.0, 0.0]]).double())]
+    assert kinds == ["saddle", "centre"]
+
+
+def test_where_there_is_none_none_is_found():
+    assert find_fixed_points(lambda x: x * x + 1.0, torch.linspace(-2, 2, 9).double().unsqueeze(-1)) == ()
+
+
+def test_starts_that_run_off_do_not_hide_the_others():
+    """√ is not a number below zero: those starts end nowhere."""
+    starts = torch.tensor([[-1.0], [0.5], [3.0]], dtype=torch.float64)
+    (found,) = find_fixed_points(lambda x: x.sqrt() - 1.0, starts)
+    assert found.point.item() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_starts_of_another_shape_are_refused():
+    for starts in (torch.zeros(3), torch.zeros(0, 2)):
+        with pytest.raises(InadmissibleValue, match=r"are not \(m, n\) with m >= 1"):
+            find_fixed_points(lambda x: x, starts)
