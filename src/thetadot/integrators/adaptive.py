@@ -231,7 +231,7 @@ class Controlling:
             if name in moving(system)
         }
         self.measured = [name for name in moving(system) if name not in system.scalars]
-        self.time, self.one = start * one, one
+        self.time, self.one = start * one.double(), one  # a narrow clock would stop
         self.evaluations = 0
         self.accepted, self.rejected = (torch.zeros_like(one, dtype=torch.int64) for _ in range(2))
         self.first = self._slopes(self.state)
@@ -243,7 +243,7 @@ class Controlling:
                 )
         self.errors = (one, one, one)
         self.held_back = torch.zeros_like(one, dtype=torch.bool)
-        self.length = self._first_length(one)
+        self.length = self._first_length(one).double()
         tableau = integrator.tableau
         embedded = tableau.embedded or tableau.weights
         self.rows = [[float(entry) for entry in row] for row in tableau.matrix]
@@ -287,6 +287,7 @@ class Controlling:
 
     def _step(self, step: Tensor) -> tuple[State, State | None, Tensor]:
         """Result, slopes there if the tableau hands them over, and the error."""
+        step = step.to(self.one.dtype)
         along = [self.first]
         here = self.state
         for row in self.rows[1:]:
@@ -339,11 +340,10 @@ class Controlling:
 
     def _check_length(self, stuck: Tensor) -> None:
         for path, time, length in self._named(stuck):
-            dtype = str(self.time.dtype).removeprefix("torch.")
             raise Stalled(
                 f"path {path} gets no further than time {time:.9g}: its step fell to {length:.3g}, below the rounding "
-                f"of time in {dtype}. The motion ends there, or is not finite or not smooth. Ask for times before it, "
-                "pass larger tolerances, or float64.",
+                "of time. The motion ends there, or is not finite or not smooth. Ask for times before it; or, where "
+                "tolerances are below the state's own rounding, pass larger ones or float64.",
                 self.state,
                 self.time,
             )

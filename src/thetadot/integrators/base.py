@@ -5,7 +5,8 @@ tensor, by an optimizer on p.grad, by the analysis on a quadratic, by a simulati
 else.
 
 A step may be cut into stages: each begins with the gradient at the state's present position, so that a rule of one
-stage needs no closure in an optimizer.
+stage needs no closure in an optimizer. What a rule carries from stage to stage, and drops at the end of the step, lies
+in the state too; ``between(system)`` names it ("slope0_position": a label without "_", then the variable).
 """
 
 from __future__ import annotations
@@ -84,18 +85,16 @@ class Integrator(Protocol):
         """θ a whole number of steps after the time that ``open`` began at."""
 
 
-class Shaken:
-    """The orders of a rule under noise; None where it draws none, or refuses it."""
+class Direct:
+    """What rules share that take their gradient at θ itself and carry no numbers of their own.
+
+    Attributes:
+        additive_order: under noise that does not depend on the state; None where the rule draws none.
+        diagonal_order: where the noise of x_i depends on x_i, in the calculus that the rule is for; None where refused.
+    """
 
     additive_order: ClassVar[NoiseOrder | None] = None
-    """Where the noise does not depend on the state."""
     diagonal_order: ClassVar[NoiseOrder | None] = None
-    """Where the noise of x_i depends on x_i, in the calculus that the rule is for."""
-
-
-class Direct(Shaken):
-    """What rules share that take their gradient at θ itself and carry no numbers of their own."""
-
     evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
@@ -170,8 +169,8 @@ def require_calculus(integrator: object, system: System, calculus: Calculus) -> 
     if own != calculus and not getattr(system, "additive", False):
         raise IncompatiblePair(
             f"{name_of(integrator)} converges to the {calculus} solution, and this {name_of(system)} is meant in the "
-            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or pass "
-            f"calculus={calculus!r} with the drift that belongs to it."
+            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or give it with the drift "
+            f"that belongs to {calculus}, as in_{calculus}() of an SDE does."
         )
     return system
 
