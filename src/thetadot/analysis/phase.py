@@ -148,7 +148,7 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
         step: γ > 0.
 
     Raises:
-        IncompatiblePair: a pair that cannot step, noise, or a drift that depends on time.
+        IncompatiblePair: a pair that cannot step, noise, an implicit rule, or a drift that depends on time.
 
     Example:
         >>> from thetadot.integrators import SemiImplicitEuler
@@ -161,6 +161,10 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
     system = space.system
     if noisy(system):
         raise IncompatiblePair(f"{name_of(system)} has noise, and a map has none. Pass temperature 0.")
+    if integrator.evaluation != "position":  # its iteration ends by value, before its derivative has settled
+        raise IncompatiblePair(
+            f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient."
+        )
     if TIME in system.scalars:
         raise IncompatiblePair(f"{name_of(system)} depends on time, and one map does not. Use analysis.floquet.")
     scales = integrator.prepare(system, step)

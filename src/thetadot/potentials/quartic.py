@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
-from thetadot.potentials.ring import planar
+from thetadot.potentials.ring import components
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,12 +64,12 @@ class Quartic2d:
 
     def __call__(self, position: Tensor) -> Tensor:
         """L of (..., 2)."""
-        x, y = planar(position).unbind(-1)
+        x, y = components(position)
         return 0.25 * ((x * x - 1.0) ** 2 + (y * y - 1.0) ** 2) + self.coupling * x * y + self.tilt * x
 
     def gradient(self, position: Tensor) -> Tensor:
         """(x³ - x + cy + a, y³ - y + cx)."""
-        x, y = planar(position).unbind(-1)
+        x, y = components(position)
         slope_x = (x * x - 1.0) * x + self.coupling * y + self.tilt
         slope_y = (y * y - 1.0) * y + self.coupling * x
         return torch.stack((slope_x, slope_y), -1)
