@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _NEAR = 1e-9  # of the largest rate: where a shift is as good as 0, and the matrix still has an inverse
 _MOST_SOLVES = 60
+_NEAREST = 12
 
 
 class Evolution(ABC):
@@ -131,7 +132,8 @@ class Evolution(ABC):
         """The rate at which the slowest part of a density decays: -Re of the eigenvalue next to 0.
 
         Exact for the cells, by shift-and-invert Lanczos or Arnoldi iteration; a gap below 1e-12 of the largest rate is
-        lost in rounding.
+        lost in rounding. Without detailed balance, where eigenvalues are complex, it is the least of the twelve that
+        are nearest to 0.
         """
         matrix = self._rates.matrix()
         shift = _NEAR * self._rates.fastest()
@@ -141,7 +143,8 @@ class Evolution(ABC):
             symmetric = means + sparse.diags(matrix.diagonal() - means.diagonal())
             values = linalg.eigsh(symmetric.tocsc(), k=2, sigma=shift, v0=start, return_eigenvectors=False)
         else:
-            values = linalg.eigs(matrix.tocsc(), k=3, sigma=shift, v0=start, return_eigenvectors=False)
+            count = min(_NEAREST, matrix.shape[0] - 2)
+            values = linalg.eigs(matrix.tocsc(), k=count, sigma=shift, v0=start, return_eigenvectors=False)
         return float(np.sort(-np.real(values))[1])
 
     def plot(self, density: Tensor, ax: Any = None) -> Any:
