@@ -16,7 +16,7 @@ def axes(ax: Any = None) -> Any:
     if ax is not None:
         return ax
     try:
-        from matplotlib import pyplot  # noqa: PLC0415
+        from matplotlib import pyplot as plt  # noqa: PLC0415
     except ImportError as error:
         raise ThetadotError("drawing needs matplotlib. Install it: pip install 'thetadot[plot]'.") from error
-    return pyplot.subplots(layout="constrained")[1]
+    return plt.subplots(layout="constrained")[1]

@@ -1,5 +1,6 @@
 """Escape from a well, four ways that must agree, and each against a closed form of its own."""
 
+import itertools
 import math
 
 import pytest
@@ -68,7 +69,7 @@ def test_kramers_error_is_of_first_order_in_temperature():
     for temperature in (0.02, 0.01, 0.005):
         exact = 1 / mean_first_passage_time(WELL, temperature, -1.0, 1.0, wall=-3.0)
         errors.append(way().rate(temperature) / exact - 1)
-    assert [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)] == pytest.approx([1, 1], abs=0.15)
+    assert [math.log2(a / b) for a, b in itertools.pairwise(errors)] == pytest.approx([1, 1], abs=0.15)
 
 
 def test_eyring_agrees_with_the_gap_in_two_dimensions():
@@ -179,7 +180,13 @@ def nowhere(x):
         (lambda: mean_first_passage_time(WELL, 0.1, -1.0, 1.0, wall=0.0), InadmissibleValue, "not in this order"),
         (lambda: mean_first_passage_time(WELL, 0.1, -1.0, -1.0, wall=-2.0), InadmissibleValue, "not in this order"),
         (lambda: mean_first_passage_time(WELL, -0.1, -1.0, 1.0, wall=-2.0), InadmissibleValue, "temperature=-0.1"),
-        (lambda: mean_first_passage_time(lambda x: x.abs().sqrt().sum(-1) * 9, 1.0, -1.0, 1.0, wall=-2.1, tolerance=1e-15), NotConverged, "panels"),
+        (
+            lambda: mean_first_passage_time(
+                lambda x: x.abs().sqrt().sum(-1) * 9, 1.0, -1.0, 1.0, wall=-2.1, tolerance=1e-15
+            ),
+            NotConverged,
+            "panels",
+        ),
         (lambda: mean_first_passage_time(WELL, 1e-4, -1.0, 1.0, wall=-2.0), InadmissibleValue, "of e\\^2500"),
         (lambda: count_escapes((0.0, 1.0), STATES, everywhere, nowhere), InadmissibleValue, r"\(n, paths, dim\)"),
         (lambda: count_escapes((0.0, 2.0, 1.0), STATES, everywhere, nowhere), InadmissibleValue, "do not increase"),

@@ -1,11 +1,12 @@
 """Densities in time: exact references on the same cells, closed forms off them, and laws that hold to rounding."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import eig, expm
+from scipy.linalg import eig, eigvals, expm
 
 from thetadot.density import FokkerPlanck, Gibbs, Grid, OrnsteinUhlenbeck
 from thetadot.density.chebyshev import chebyshev
@@ -35,14 +36,14 @@ def driven_on_a_ring(x):
 def motions(scheme="scharfetter-gummel"):
     """Every kind: walls and wraps, one to three dimensions, with a potential and without."""
     ring = Grid((0.0, 2 * math.pi), 40, periodic=True)
-    square = Grid(((-2.5, 2.5), (-3.0, 3.0)), (20, 24))
-    cylinder = Grid(((-2.5, 2.5), (0.0, 2 * math.pi)), (20, 16), periodic=(False, True))
+    square = Grid(((-2.0, 2.0), (-2.2, 2.2)), (14, 16))
+    cylinder = Grid(((-2.0, 2.0), (0.0, 2 * math.pi)), (14, 12), periodic=(False, True))
     return {
         "well": FokkerPlanck(DoubleWell(), 0.2, Grid((-2.0, 2.0), 50), scheme=scheme),
         "ring": FokkerPlanck(lambda x: x.cos().sum(-1), 0.5, ring, scheme=scheme),
-        "plane": FokkerPlanck(coupled, 0.5, square, scheme=scheme),
+        "plane": FokkerPlanck(coupled, 0.8, square, scheme=scheme),
         "cylinder": FokkerPlanck(lambda x: x[..., 0] ** 2 / 2 + x[..., 1].sin(), 0.5, cylinder, scheme=scheme),
-        "space": FokkerPlanck(coupled, 1.0, Grid(((-1.8, 1.8),) * 3, (10, 9, 8)), scheme=scheme),
+        "space": FokkerPlanck(coupled, 1.0, Grid(((-1.5, 1.5),) * 3, (7, 6, 5)), scheme=scheme),
         "driven": FokkerPlanck(None, 0.3, ring, driven_on_a_ring, scheme),
         "swirl": FokkerPlanck(None, 0.4, square, swirl, scheme),
     }
@@ -79,7 +80,9 @@ def test_the_generator_is_the_divergence_of_the_currents_and_keeps_mass(kind):
     p = start(motion)
     change = motion.rates.matrix() @ p.numpy().ravel()
     flows = motion.current(p)
-    divergence = sum((flow - flow.roll(1, a)) / h for a, (flow, h) in enumerate(zip(flows, motion.grid.spacing, strict=True)))
+    divergence = sum(
+        (flow - flow.roll(1, a)) / h for a, (flow, h) in enumerate(zip(flows, motion.grid.spacing, strict=True))
+    )
     scale = abs(change).max()
     assert np.abs(change + divergence.numpy().ravel()).max() < 1e-13 * scale
     assert np.abs(np.asarray(motion.rates.matrix().sum(0))).max() < 1e-13 * motion.rates.radius()
@@ -118,7 +121,7 @@ def test_a_drift_without_potential_has_the_null_vector_for_its_law(kind):
 @pytest.mark.parametrize("kind", ["well", "ring", "plane", "cylinder", "space"])
 def test_the_gap_is_the_second_eigenvalue(kind):
     motion = motions()[kind]
-    exact = np.sort(-eig(motion.rates.matrix().toarray())[0].real)[1]
+    exact = np.sort(-eigvals(motion.rates.matrix().toarray()).real)[1]
     assert motion.spectral_gap() == pytest.approx(exact, rel=1e-9)
 
 
@@ -154,7 +157,7 @@ def test_cells_are_of_second_order(scheme):
         variance = process.covariance(1.0, torch.tensor([[0.1]]))
         mean = process.mean(1.0, torch.tensor([2.0]))
         errors.append(distance(grid, found, grid.normal(mean.tolist(), float(variance.sqrt()))))
-    assert [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)] == pytest.approx([2, 2], abs=0.05)
+    assert [math.log2(a / b) for a, b in itertools.pairwise(errors)] == pytest.approx([2, 2], abs=0.05)
 
 
 def test_a_separable_square_is_the_product_of_its_sides():
@@ -276,7 +279,7 @@ def test_precision_that_does_not_suffice_is_said(monkeypatch):
     monkeypatch.setattr("thetadot.density.chebyshev._MOST_HALVINGS", 1)
     grid = Grid((-2.5, 2.5), 128)
     motion = FokkerPlanck(DoubleWell(), 0.15, grid)
-    with pytest.raises(NotConverged, match="of the mass negative.*Pass float64"):
+    with pytest.raises(NotConverged, match=r"of the mass negative.*Pass float64"):
         motion.propagate(grid.delta(2.49).float(), 0.5)
 
 
@@ -298,4 +301,4 @@ def test_pictures_are_drawn_on_the_axes_given():
     motions()["well"].plot(motions()["well"].propagate(start(motions()["well"]), (0.0, 1.0, 2.0)), ax)
     assert len(ax.lines) == 3
     with pytest.raises(InadmissibleValue, match="on a grid of"):
-        motions()["plane"].plot(torch.ones(3, 20, 24), ax)
+        motions()["plane"].plot(torch.ones(3, 14, 16), ax)

@@ -94,6 +94,7 @@ def test_strong_friction_is_overdamped_motion_in_time_over_friction():
 
 def test_frictionless_motion_keeps_its_energy_to_the_order_of_the_cells():
     """No bath: the mean energy stands, and would rise by λT with one."""
+
     def mean_energy(friction, transport):
         grid = Grid(((-3.0, 3.0), (-3.0, 3.0)), 96)
         here = Kinetic(Harmonic(), friction, 0.3, grid, transport)
