@@ -85,6 +85,22 @@ def test_a_look_ahead_contracts_by_more_where_it_is_curved(c):
     assert float(torch.linalg.det(found.matrix)) == pytest.approx(beta * (1 - c * lr * curvature), rel=1e-12)
 
 
+def test_the_probability_flow_of_a_gaussian_scales_it():
+    """ẋ = t x/(s² + t²), time one more coordinate: x(T) = x(0) √(1 + T²/s²), p the wider Gaussian."""
+    x, s, time = 0.7, 0.5, 3.0
+
+    def field(state):
+        y, t = state.unbind(-1)
+        return torch.stack((t * y / (s * s + t * t), torch.ones_like(t)), -1)
+
+    begun = -0.5 * (x / s) ** 2 - math.log(s)
+    start = torch.tensor([[x, 0.0]], dtype=torch.float64)
+    there, log_p = carry(field, start, torch.tensor([begun], dtype=torch.float64), time)
+    assert float(there[0, 0]) == pytest.approx(4.2579337712, abs=1e-8)
+    wide = math.hypot(s, time)
+    assert float(log_p) == pytest.approx(-0.5 * (float(there[0, 0]) / wide) ** 2 - math.log(wide), abs=1e-8)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [

@@ -210,6 +210,22 @@ def test_free_energy_falls_by_the_fisher_information():
     assert residuals[1] < 0.3 * residuals[0] < 1e-2
 
 
+@pytest.mark.parametrize("drift", [False, True])
+def test_means_of_test_functions_move_by_the_generator(drift):
+    """d/dt E[φ] = E[f·∇φ + T Δφ], second order in the cells, for a drift that is a gradient and one that is not."""
+    residuals = []
+    for cells in (40, 80):
+        grid = Grid(((-3.0, 3.0), (-3.0, 3.0)), cells)
+        x, y = grid.points.unbind(-1)
+        field = swirl(grid.points) if drift else -torch.stack((x**3 - x, y**3 - y), -1)
+        motion = FokkerPlanck(None, 0.4, grid, swirl) if drift else FokkerPlanck(DoubleWell(), 0.4, grid)
+        p = grid.normal((0.4, -0.3), 0.3)
+        change = motion.rates.change(p)
+        exact = grid.integrate(p * (field[..., 0] * y * y + field[..., 1] * 2 * x * y + 0.4 * 2 * x))
+        residuals.append(abs(float(grid.integrate(change * x * y * y) - exact)))
+    assert math.log2(residuals[0] / residuals[1]) == pytest.approx(2, abs=0.1)
+
+
 def test_paths_of_euler_maruyama_have_the_density():
     """Monte Carlo: the histogram of 1e5 paths is the density within what chance makes, and the step's own error."""
     paths, step, steps = 100_000, 0.005, 160

@@ -75,7 +75,7 @@ def coarseness(grid: Grid, exponent: Tensor, axis: int) -> float:
     Example:
         >>> from thetadot.density import Grid
         >>> grid = Grid((-6.0, 6.0), 120)
-        >>> round(coarseness(grid, grid.points[..., 0] ** 2 / 2, 0), 3)
+        >>> round(coarseness(grid, grid.points[..., 0] ** 2 / 2, 0), 2)
         0.1
     """
     climb = exponent.roll(-1, axis) - exponent
