@@ -1,0 +1,127 @@
+r"""Steepest descent depends on how length is measured.
+
+    argmin_Δ { ⟨g, Δ⟩ : ‖Δ‖ = 1 }
+    l_p:  Δ_i = -sign(g_i) |g_i|^(q-1) / ‖g‖_q^(q-1),    1/p + 1/q = 1    (p = 2: -g/|g|; ∞: -sign g; 1: one coordinate)
+    F:    Δ ∝ -F⁻¹ g                                                      natural gradient [amari1998]
+
+    x' = argmin_y { f(y) + |y - x|²/(2α) }                                proximal step: the implicit Euler of the flow
+
+Source:
+    Amari, Neural Computation 10, 251 (1998); Parikh, Boyd, Proximal Algorithms, 2014.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from scipy.optimize import minimize
+
+from thetadot.errors import InadmissibleValue, NotConverged, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from torch import Tensor
+
+
+def steepest_direction(gradient: Tensor, p: float = 2.0) -> Tensor:
+    """The direction of unit length ‖Δ‖_p along which the loss falls fastest, at the rate ‖g‖_q; 0 where g is 0.
+
+    Args:
+        gradient: g, of any shape, taken as one vector.
+        p: 1 <= p <= ∞. At p = 1 the first of the largest coordinates moves.
+
+    Raises:
+        InadmissibleValue: p below 1.
+
+    Example:
+        >>> g = torch.tensor([3.0, -4.0])
+        >>> [steepest_direction(g, p).tolist() for p in (1.0, 2.0, math.inf)]
+        [[-0.0, 1.0], [-0.6000000238418579, 0.800000011920929], [-1.0, 1.0]]
+    """
+    require(p >= 1, f"p={p:g}", "is below 1: that is no norm", "Pass 1 <= p <= inf.")
+    size = gradient.abs()
+    largest = size.max()
+    if float(largest) == 0.0:
+        return torch.zeros_like(gradient)
+    if p == 1:
+        flat = torch.zeros_like(gradient).flatten()
+        flat[int(size.flatten().argmax())] = 1.0
+        return -gradient.sign() * flat.reshape(gradient.shape)
+    share = size / largest  # so that no power overflows
+    dual = 1.0 if math.isinf(p) else p / (p - 1.0)
+    norm = (share**dual).sum() ** (1.0 / dual)
+    return -gradient.sign() * (share / norm) ** (dual - 1.0)
+
+
+def natural_gradient(gradient: Tensor, fisher: Tensor) -> Tensor:
+    """F⁻¹ g: the gradient in the metric ½ δᵀF δ, which is KL to second order.
+
+    Args:
+        gradient: g, (d,).
+        fisher: F, (d, d), symmetric and positive definite.
+
+    Raises:
+        InadmissibleValue: F is not.
+
+    Example:
+        >>> natural_gradient(torch.tensor([1.0, 2.0]), torch.diag(torch.tensor([1.0, 4.0])))
+        tensor([1.0000, 0.5000])
+    """
+    if gradient.dim() != 1 or fisher.shape != (len(gradient), len(gradient)):
+        raise InadmissibleValue(
+            f"a gradient {tuple(gradient.shape)} and a metric {tuple(fisher.shape)}. Pass (d,) and (d, d)."
+        )
+    factor, failed = torch.linalg.cholesky_ex(fisher)
+    require(
+        not bool(failed) and torch.allclose(fisher, fisher.T, rtol=1e-4),
+        "a metric",
+        "is not symmetric and positive definite",
+        "Add a multiple of the identity.",
+    )
+    return torch.cholesky_solve(gradient[:, None], factor)[:, 0]
+
+
+def proximal_step(
+    loss: Callable[[Tensor], Tensor],
+    position: Tensor,
+    step: float,
+    distance: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """argmin_y { loss(y) + distance(y, x)/step }, by L-BFGS from x.
+
+    The loss never rises, whatever the step; for small steps it is steepest descent in the metric of the distance.
+
+    Args:
+        loss: f of (d,), differentiable; minimised locally.
+        position: x, (d,).
+        step: α > 0.
+        distance: d(y, x) >= 0, 0 at y = x; ½|y - x|² if None. KL(y‖x), where y are parameters, is the natural gradient.
+
+    Raises:
+        InadmissibleValue: a step that is not positive.
+        NotConverged: no minimum was found.
+
+    Example:
+        >>> float(proximal_step(lambda x: (x * x).sum() / 2, torch.tensor([3.0]), 2.0))  # x/(1 + α)
+        1.0
+    """
+    require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    anchor = position.detach().double().cpu()
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        here = torch.from_numpy(flat.copy()).requires_grad_()
+        away = ((here - anchor) ** 2).sum() / 2.0 if distance is None else distance(here, anchor)
+        value = loss(here) + away / step
+        (gradient,) = torch.autograd.grad(value, here)
+        return float(value.detach()), gradient.numpy()
+
+    options = {"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9}
+    found = minimize(objective, anchor.numpy(), jac=True, method="L-BFGS-B", options=options)
+    slope = float(abs(found.jac).max())
+    if not slope <= 1e-5 * max(1.0, abs(float(found.fun))):
+        raise NotConverged(f"slope {slope:.2g} after {found.nit} iterations: {found.message} Pass a smaller step.")
+    return torch.from_numpy(found.x).to(position)

@@ -1,0 +1,147 @@
+r"""The Ornstein-Uhlenbeck process: linear drift, constant noise, Gaussian at every time.
+
+    dx = A x dt + B dW
+    mean        m(t) = e^(At) m(0)
+    covariance  C(t) = e^(At) C(0) e^(Aᵀt) + ∫₀ᵗ e^(As) B Bᵀ e^(Aᵀs) ds
+    stationary  A S + S Aᵀ + B Bᵀ = 0    (Lyapunov), where every eigenvalue of A has a negative real part
+
+The integral is a block of one matrix exponential [vanloan1978], taken of a short time and doubled,
+C(2t) = C(t) + e^(At) C(t) e^(Aᵀt), so that long times do not overflow. Exact to rounding.
+
+Source:
+    Uhlenbeck, Ornstein, Phys. Rev. 36, 823 (1930); Van Loan, IEEE Trans. Autom. Control 23, 395 (1978).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from scipy.linalg import solve_continuous_lyapunov
+
+from thetadot import random
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.potentials import Harmonic
+from thetadot.systems import Kramers, Langevin, PerStep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from thetadot.systems import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class OrnsteinUhlenbeck:
+    """dx = A x dt + B dW.
+
+    Args:
+        matrix: A, (d, d).
+        noise: B, (d, m).
+
+    Raises:
+        InadmissibleValue: shapes that do not fit, or numbers that are not finite.
+
+    Example:
+        >>> process = OrnsteinUhlenbeck(torch.tensor([[-1.0]]).double(), torch.tensor([[0.8]]).double())
+        >>> round(float(process.mean(1.0, torch.tensor([2.0]))), 7)  # 2/e
+        0.7357589
+        >>> round(float(process.covariance(1.0, torch.tensor([[0.01]]))), 7)  # .01 e⁻² + .32 (1 - e⁻²)
+        0.2780461
+    """
+
+    matrix: Tensor
+    noise: Tensor
+
+    def __post_init__(self) -> None:
+        size = self.matrix.shape[0] if self.matrix.dim() == 2 else -1
+        if self.matrix.shape != (size, size) or self.noise.dim() != 2 or len(self.noise) != size:
+            raise InadmissibleValue(
+                f"matrix of shape {tuple(self.matrix.shape)}, noise of {tuple(self.noise.shape)}. "
+                "Pass A (d, d) and B (d, m)."
+            )
+        finite = bool(self.matrix.isfinite().all() and self.noise.isfinite().all())
+        require(finite, "a matrix or noise", "is not finite", "Pass finite numbers.")
+        for name in ("matrix", "noise"):
+            object.__setattr__(self, name, getattr(self, name).double())
+
+    @classmethod
+    def of(cls, problem: Problem, dim: int = 1) -> OrnsteinUhlenbeck:
+        """The process of Langevin or Kramers in a harmonic potential.
+
+        Args:
+            problem: Problem(Langevin(T) or Kramers(friction, T), Harmonic(h)).
+            dim: of the position. Kramers' state is (θ_1, ..., θ_dim, η_1, ..., η_dim).
+
+        Raises:
+            IncompatiblePair: another potential or system.
+        """
+        system, potential = problem.system, problem.potential
+        if not isinstance(potential, Harmonic) or not isinstance(system, Langevin | Kramers):
+            raise IncompatiblePair(
+                f"{system} in {potential} is not linear. Pass Langevin or Kramers in Harmonic, or use FokkerPlanck."
+            )
+        stiffness = torch.diag(torch.as_tensor(potential.curvature, dtype=torch.float64).expand(dim))
+        heat, one = 2.0 * float(system.temperature), torch.eye(dim, dtype=torch.float64)
+        if isinstance(system, Langevin):
+            return cls(-stiffness, math.sqrt(heat) * one)
+        if isinstance(system.friction, PerStep):
+            raise IncompatiblePair("a friction per step is none per time. Pass Kramers(friction, T) in 1/time.")
+        friction = float(system.friction)
+        zero = torch.zeros_like(one)
+        matrix = torch.cat((torch.cat((zero, one), 1), torch.cat((-stiffness, -friction * one), 1)))
+        return cls(matrix, torch.cat((zero, math.sqrt(friction * heat) * one)))
+
+    def mean(self, time: float, start: Tensor) -> Tensor:
+        """m(t) from m(0) (..., d)."""
+        return start.double() @ self._transition(time).T
+
+    def covariance(self, time: float, start: Tensor | None = None) -> Tensor:
+        """C(t) from C(0) (d, d), from a point if None."""
+        transition, spread = self._transition(time), self._spread(time)
+        return spread if start is None else transition @ start.double() @ transition.T + spread
+
+    def stationary(self) -> Tensor:
+        """S, (d, d).
+
+        Raises:
+            InadmissibleValue: an eigenvalue of A has no negative real part, so that nothing is stationary.
+        """
+        slowest = float(torch.linalg.eigvals(self.matrix).real.max())
+        require(slowest < 0, f"a matrix with the eigenvalue {slowest:.3g}", "has no stationary law", "Add friction.")
+        solved: Tensor = torch.from_numpy(
+            solve_continuous_lyapunov(self.matrix.numpy(), -(self.noise @ self.noise.T).numpy())
+        )
+        return solved
+
+    def sample(self, time: float, start: Tensor, key: int = 0) -> Tensor:
+        """States at ``time`` of paths that begin at ``start`` (paths, d), exact in law for every time, float64."""
+        spread = self._spread(time)
+        values, vectors = torch.linalg.eigh(spread)  # a root also where a variable has no noise yet
+        root = vectors * values.clamp(min=0.0).sqrt()
+        mean = self.mean(time, start)
+        states: Tensor = mean + random.normal(mean, random.derive(key, 0)) @ root.T
+        return states
+
+    def _transition(self, time: float) -> Tensor:
+        """e^(At)."""
+        require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass t >= 0.")
+        transition: Tensor = torch.linalg.matrix_exp(self.matrix * time)
+        return transition
+
+    def _spread(self, time: float) -> Tensor:
+        """C(t) from a point."""
+        size = len(self.matrix)
+        halvings = max(0, math.ceil(math.log2(max(float(torch.linalg.norm(self.matrix)) * time, 1e-300))))
+        short = time / 2.0**halvings
+        block = torch.zeros(2 * size, 2 * size, dtype=torch.float64)
+        block[:size, :size], block[:size, size:] = -self.matrix, self.noise @ self.noise.T
+        block[size:, size:] = self.matrix.T
+        power = torch.linalg.matrix_exp(block * short)
+        transition = power[size:, size:].T
+        spread: Tensor = transition @ power[:size, size:]
+        for _ in range(halvings):
+            spread = spread + transition @ spread @ transition.T
+            transition = transition @ transition
+        return (spread + spread.T) / 2.0

@@ -1,0 +1,150 @@
+r"""Densities as points, moved by the metric of transport.
+
+    ∂q/∂t = ∇·(q ∇ δF/δq);    F = KL(q ‖ p):  the Fokker-Planck equation of dx = ∇log p dt + √2 dW       [jordan1998]
+    q' = argmin_q { F[q] + W₂(q, q_t)²/(2α) }                                 a step of it, implicit (JKO)
+    ẋ = ∇log p(x) - ∇log q_t(x)                                               the same q_t, moved without noise
+
+For Gaussians towards N(0, 1) the step is closed: m' = m/(1 + α), s' = (s + √(s² + 4α(1 + α)))/(2(1 + α)), of first
+order in α; the flow is m e^(-t), s² = 1 + (s² - 1) e^(-2t).
+
+Source:
+    Jordan, Kinderlehrer, Otto, SIAM J. Math. Anal. 29, 1 (1998).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from thetadot.density.landscape import require_temperature
+from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators import Euler
+from thetadot.integrators.base import initial_state
+from thetadot.potentials import gradient_of
+from thetadot.systems.base import POSITION
+from thetadot.systems.custom import Driven
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from thetadot.integrators import Integrator
+    from thetadot.typing import Scalar, State
+
+
+def gaussian_divergence(mean: float, deviation: float) -> float:
+    """KL(N(m, s²) ‖ N(0, 1)) = (m² + s² - 1)/2 - log s.
+
+    Example:
+        >>> gaussian_divergence(2.0, 1.0)
+        2.0
+    """
+    require(deviation > 0, f"deviation={deviation:g}", "is not positive", "Pass a standard deviation > 0.")
+    return (mean**2 + deviation**2 - 1.0) / 2.0 - math.log(deviation)
+
+
+def jko_gaussian(mean: float, deviation: float, step: float) -> tuple[float, float]:
+    """(m', s') after one implicit step of KL(q ‖ N(0, 1)) in W₂, exactly.
+
+    For a target N(μ, τ²) pass (m - μ)/τ, s/τ and α/τ².
+
+    Args:
+        mean: m.
+        deviation: s > 0.
+        step: α > 0.
+
+    Raises:
+        InadmissibleValue: a number out of range.
+
+    Example:
+        >>> jko_gaussian(2.0, 1.0, 1.0)
+        (1.0, 1.0)
+    """
+    require(deviation > 0, f"deviation={deviation:g}", "is not positive", "Pass a standard deviation > 0.")
+    require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    more = 1.0 + step
+    return mean / more, (deviation + math.sqrt(deviation**2 + 4.0 * step * more)) / (2.0 * more)
+
+
+@dataclass(frozen=True)
+class ParticleFlow(Driven):
+    """ẋ = -∇U(x) - T ∇log q(x), q estimated from the particles themselves: a system of all paths together.
+
+    Without noise, the particles' density follows the Fokker-Planck equation of dx = -∇U dt + √(2T) dW as far as q is
+    known: exactly, for Gaussians, with the Gaussian estimate.
+
+    Args:
+        potential: U of positions (..., dim).
+        temperature: T > 0.
+        estimate: "gaussian", the Gaussian of the particles' mean and covariance; or a number, the bandwidth of Gaussian
+            kernels around them, whose q is theirs blurred by it.
+
+    Raises:
+        InadmissibleValue: a temperature or bandwidth that is not positive.
+
+    Example:
+        >>> flow = ParticleFlow(lambda x: (x * x).sum(-1) / 2, 1.0)
+        >>> settled = torch.tensor([[-1.0], [1.0]])  # mean 0, variance 1: nothing moves
+        >>> flow.drift("position", {"position": settled}).flatten().tolist()
+        [0.0, 0.0]
+    """
+
+    potential: Callable[[Tensor], Tensor]
+    temperature: Scalar = 1.0
+    estimate: Literal["gaussian"] | float = "gaussian"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperature", require_temperature(self.temperature))
+        if isinstance(self.estimate, str):
+            if self.estimate != "gaussian":
+                raise InadmissibleValue(f"estimate={self.estimate!r} is unknown. Pass 'gaussian' or a bandwidth.")
+        else:
+            require(self.estimate > 0, f"estimate={self.estimate:g}", "is no bandwidth", "Pass a number > 0.")
+
+    @cached_property
+    def _gradient(self) -> Callable[[Tensor], Tensor]:
+        return gradient_of(self.potential)
+
+    def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
+        """-∇U - T ∇log q."""
+        position = tensor_of(state, POSITION)
+        return -self._gradient(position) - float(self.temperature) * self.score(position)
+
+    def score(self, position: Tensor) -> Tensor:
+        """∇log q at the particles (paths, dim)."""
+        if isinstance(self.estimate, str):
+            excess = position - position.mean(0)
+            covariance = excess.T @ excess / len(position)
+            pull: Tensor = torch.linalg.solve(covariance, excess.T).T
+            return -pull
+        narrow = 1.0 / float(self.estimate) ** 2
+        weight = torch.softmax(-0.5 * narrow * torch.cdist(position, position) ** 2, dim=1)
+        return narrow * (weight @ position - position)
+
+    def run(self, initial: Tensor, *, time: float, step: float, integrator: Integrator | None = None) -> Tensor:
+        """The particles at ``time``.
+
+        Args:
+            initial: (paths, dim), more paths than dimensions.
+            time: > 0.
+            step: γ > 0, shortened so that steps fit.
+            integrator: :class:`~thetadot.integrators.Euler` if None.
+        """
+        require(
+            0 < step <= time < math.inf, f"time={time:g}, step={step:g}", "are out of order", "Pass 0 < step <= time."
+        )
+        count = math.ceil(time / step - 1e-9)
+        rule = integrator or Euler()
+        scales = rule.prepare(self, time / count)
+        state = initial_state(self, rule, initial)
+        blank = torch.zeros_like(initial)
+        for _ in range(count):
+            for stage in range(rule.stages):
+                state = rule.advance(scales, state, blank, lambda: blank, stage)
+        return rule.position(scales, state)
