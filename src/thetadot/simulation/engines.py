@@ -115,8 +115,7 @@ class InPlace:
         traced = traced_step(motion, like, like.dtype)
         self._constants = dict(traced.constants)
         self._names = _component_names(motion, like)
-        Blocks(traced.program, changing="")  # refused here rather than later
-        self._program = traced.program
+        self._blocks = Blocks(traced.program, changing="")
         self._draws = sum(name.startswith("draw") for name in traced.program.inputs)
 
     def march(self, state: State, before: int, steps: int) -> State:
@@ -142,7 +141,7 @@ class InPlace:
         self, parts: list[Tensor], numbers: dict[str, float], before: int, steps: int, start: int
     ) -> dict[str, float]:
         own = self._randomness
-        blocks = Blocks(self._program, changing="")
+        blocks = self._blocks
         (pieces,) = blocks.pieces([parts], self._names)
         source = BlockNoise(own.key, own.first + start, self._draws, own.noise, parts[0].device)
         buffers = {name: torch.empty_like(parts[0]) for _, name in blocks.draws}
