@@ -51,7 +51,7 @@ def test_gradient_descent_follows_each_modified_field_at_its_order():
     expected = {1: (1.068e-2, 1.304e-3), 2: (1.168e-3, 1.921e-5), 3: (1.900e-4, 3.951e-7)}
     for order, (first, last) in expected.items():
         errors = []
-        for count in (20, 40, 80, 160):
+        for count in (20, 80, 160):
             reached = iterate(step_of(DESCENT, Euler(), step=1 / count), START, count)
             follow = modified_field(DESCENT, step=1 / count, order=order)
             errors.append(float(np.linalg.norm(end(follow, START, 1.0) - reached)))

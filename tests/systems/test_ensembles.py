@@ -41,8 +41,11 @@ MOTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", MOTIONS)
-@pytest.mark.parametrize("rule", [SemiImplicitEuler(), RungeKutta(RK4)], ids=["in turn", "RK4"])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [(name, SemiImplicitEuler()) for name in MOTIONS]
+    + [(name, RungeKutta(RK4)) for name in ("gp", "jacobi", "mathieu")],
+)
 def test_compiled_and_plain_are_the_same_motion(name, rule):
     system, start = MOTIONS[name]
     compiled, plain = (
