@@ -125,6 +125,22 @@ def test_the_gap_is_the_second_eigenvalue(kind):
     assert motion.spectral_gap() == pytest.approx(exact, rel=1e-9)
 
 
+def tilted(x):
+    return -DoubleWell().gradient(x) - 0.01
+
+
+def test_a_law_that_is_reached_after_ages_is_found_and_one_that_rounding_hides_is_refused():
+    """Against Gibbs; the drift on a face is the potential's difference to second order."""
+    ratios = []
+    for cells in (200, 400):
+        grid = Grid((-1.7, 1.7), cells)
+        gibbs = FokkerPlanck(lambda x: DoubleWell()(x) + 0.01 * x.sum(-1), 0.015, grid).steady_state()
+        ratios.append(distance(grid, FokkerPlanck(None, 0.015, grid, tilted).steady_state(), gibbs))
+    assert ratios[1] < 0.4 * ratios[0] < 1e-3
+    with pytest.raises(NotConverged, match="hardly any mass passes"):
+        FokkerPlanck(None, 0.006, Grid((-1.4, 1.4), 400), tilted).steady_state()
+
+
 def test_a_driven_ring_carries_one_current_all_round():
     """Closed form for a constant drift: the law is even, and J = f/2π."""
     grid = Grid((0.0, 2 * math.pi), 32, periodic=True)

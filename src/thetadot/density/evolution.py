@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from thetadot.density.rates import Rates
 
 _NEAR = 1e-9  # of the largest rate: where a shift is as good as 0, and the matrix still has an inverse
-_MOST_SOLVES = 60
+_NEARER = 1e-12  # where the rates' own rounding begins to show
+_MOST_SOLVES = 30
 _NEAREST = 12
 
 
@@ -99,24 +100,24 @@ class Evolution(ABC):
         """π, float64: the closed form where there is one, else implicit steps of enormous length, which keep p >= 0.
 
         Raises:
-            NotConverged: they do not settle, because no cell leads to another.
+            NotConverged: they do not settle, because hardly any mass passes between parts of the box.
         """
         if self.law is not None:
             return self.law
-        step = 1.0 / (_NEAR * self._rates.fastest())
-        matrix = sparse.identity(math.prod(self.grid.shape), format="csc") - step * self._rates.matrix()
-        solve = linalg.splu(matrix.tocsc()).solve
-        mass = np.full(matrix.shape[0], 1.0 / matrix.shape[0])
-        for _ in range(_MOST_SOLVES):
-            after = solve(mass).clip(0.0)
-            after /= after.sum()
-            moved = np.abs(after - mass).sum()
-            mass = after
-            if moved < 1e-13:
-                return torch.from_numpy(mass).reshape(self.grid.shape) / self.grid.volume
+        generator, count = self._rates.matrix(), math.prod(self.grid.shape)
+        mass, moved, step = np.full(count, 1.0 / count), math.inf, 0.0
+        for near, settled in ((_NEAR, 1e-13), (_NEARER, 1e-10)):
+            step = 1.0 / (near * self._rates.fastest())
+            solve = linalg.splu((sparse.identity(count, format="csc") - step * generator).tocsc()).solve
+            for _ in range(_MOST_SOLVES):
+                after = solve(mass).clip(0.0)
+                after /= after.sum()
+                moved, mass = np.abs(after - mass).sum(), after
+                if moved < settled:
+                    return torch.from_numpy(mass).reshape(self.grid.shape) / self.grid.volume
         raise NotConverged(
-            f"the density still moves by {moved:.1g} after {_MOST_SOLVES} steps of length {step:.1g}. "
-            "Ask for a higher temperature: no mass passes between parts of the box."
+            f"the density still moves by {moved:.1g} in a time of {step:.1g}: hardly any mass passes between parts of "
+            "the box. Pass a higher temperature."
         )
 
     def current(self, density: Tensor) -> tuple[Tensor, ...]:
