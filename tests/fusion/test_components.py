@@ -12,6 +12,8 @@ from thetadot.potentials import gradient_of
 FIELDS = {
     "arithmetic": lambda x: 3.0 - 2.0 * x / (1.0 + x * x),
     "indexing": lambda x: torch.stack([x[..., 1], -x[:, 0], x[..., -1]], -1),
+    "parts": lambda x: torch.cat([x.unbind(-1)[2].unsqueeze(-1), *x.split(2, dim=-1)], -1)[:, :3],
+    "chunks": lambda x: torch.cat(x.chunk(3, -1)[::-1], -1),
     "slices": lambda x: torch.cat([x[:, 1:], x[:, :1]], 1),
     "roll and flip": lambda x: torch.roll(x, 1, -1) - x.flip(-1),
     "matrix": lambda x: x @ torch.tensor([[1.0, 2.0, 0.0], [0.0, -1.0, 0.5], [0.3, 0.0, 1.0]]),

@@ -244,7 +244,7 @@ class _Scalars:
         return self._number(value, given) if isinstance(value, float) else value
 
     def _call(self, node: fx.Node, args: Any, keywords: dict[str, Any], given: Mapping[str, Any]) -> Any:
-        name = str(node.target).removeprefix("aten.").split(".")[0]
+        name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
         rule = operations.RULES.get(name)
         if rule is None:
             raise CannotCompile(f"it uses {name}, which has no kernel.")
