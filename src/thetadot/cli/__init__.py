@@ -1,4 +1,4 @@
-"""The command: ``thetadot run``, ``convert``, ``report`` and ``export``. One sub-command, one file.
+"""The command: ``thetadot run``, ``simulate``, ``convert``, ``report`` and ``export``. One sub-command, one file.
 
 Errors become one sentence and exit code 2.
 """
@@ -9,13 +9,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from thetadot.cli import convert, export, report, run
+from thetadot.cli import convert, export, report, run, simulate
 from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (run, convert, report, export)
+COMMANDS = (run, simulate, convert, report, export)
 
 
 class _Parser(argparse.ArgumentParser):

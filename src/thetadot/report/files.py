@@ -33,12 +33,21 @@ def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) 
 def put(
     place: Path, records: Record | Sequence[Record], title: str | None = None, *, unreadable: Sequence[str] = ()
 ) -> None:
-    """Write a page. Readers never see half of it: it is written beside its place and moved there.
+    """Write a page. Readers never see half of it.
 
     Raises:
         OSError: it cannot be written; an older page is still there.
     """
-    page = render(records, title, unreadable=unreadable).encode("utf-8", "replace")
+    place_text(place, render(records, title, unreadable=unreadable))
+
+
+def place_text(place: Path, text: str) -> None:
+    """Write a text file whole or not at all: beside its place, and moved there.
+
+    Raises:
+        OSError: it cannot be written; an older one is still there.
+    """
+    page = text.encode("utf-8", "replace")
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:100]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

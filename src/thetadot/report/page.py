@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from thetadot.records import Record
-from thetadot.report.embed import embed, script
 from thetadot.report.figures import (
     barriers,
     cooling,
@@ -30,16 +24,15 @@ from thetadot.report.figures import (
 )
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.figures.picture import Key
-from thetadot.report.names import clean
-from thetadot.report.palette import DARK, LIGHT, RAMP, SCALE
 from thetadot.report.runs import line_up
 from thetadot.report.scaling import scaling
+from thetadot.report.shell import asset, compose
 from thetadot.report.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.report.figures.picture import Panel, Picture
+    from thetadot.report.figures.picture import Picture
     from thetadot.report.runs import Run
 
 MOST_UNREADABLE = 20
@@ -76,12 +69,11 @@ def render(
     runs = line_up([records] if isinstance(records, Record) else records)
     sections = _sections(runs)
     pictures = [picture for section in sections for picture in section.pictures]
-    panels = [panel for picture in pictures for panel in picture.panels]
-    feet = {id(panel): _foot(panel) for panel in panels}
-    document, roots = embed([panel.figure for panel in panels])
-    scripts = (script(), _asset("theme.js"), *([_asset("live.js")] if live is not None else []))
     alone = runs[0].record.header.task if len(runs) == 1 else f"{len(runs)} runs"
-    return _template().render(
+    return compose(
+        asset("template.html.jinja"),
+        pictures,
+        live=live,
         title=title or alone or "A run",
         runs=runs,
         several=len(runs) > 1,
@@ -90,18 +82,6 @@ def render(
         more_unreadable=max(len(unreadable) - MOST_UNREADABLE, 0),
         sections=sections,
         scalings=[table for table in map(scaling, runs) if table is not None],
-        root_of={id(panel): root for panel, root in zip(panels, roots, strict=True)},
-        foot_of=feet,
-        key=id,
-        document=document,
-        scripts=scripts,
-        policy=policy(scripts, live=live is not None),
-        live=live,
-        style=_asset("style.css"),
-        light=LIGHT,
-        dark=DARK,
-        ramp=RAMP,
-        scale=SCALE,
     )
 
 
@@ -149,38 +129,3 @@ def _keyed(picture: Picture, runs: Sequence[Run]) -> Picture:
     drawn = {renderer.name for panel in picture.panels for renderer in panel.figure.renderers}
     named = tuple(Key(marks[run.dash()], run.role("ink"), run.name) for run in runs if run.name in drawn)
     return replace(picture, keys=(*named, *picture.keys))
-
-
-def _foot(panel: Panel) -> str:
-    """The name of the horizontal axis, taken out of the figure: as text of the page it wraps and leaves no specks."""
-    axis: Any = panel.figure.xaxis[0]
-    text, axis.axis_label = str(axis.axis_label or ""), None
-    return text
-
-
-def _asset(name: str) -> str:
-    # a page has line ends of one kind: the browser's hash of a script is of the text after it has unified them
-    return (files("thetadot.report") / name).read_text(encoding="utf-8").replace("\r\n", "\n")
-
-
-def _template() -> jinja2.Template:
-    environment: Any = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: clean(value) if type(value) is str else value,
-    )
-    template: jinja2.Template = environment.from_string(_asset("template.html.jinja"))
-    return template
-
-
-def policy(scripts: Sequence[str], *, live: bool) -> str:
-    """The browser runs these scripts and no other, and fetches nothing, or only from where the page came."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    news = "connect-src 'self'; " if live else ""
-    return (
-        f"default-src 'none'; script-src {allowed}; {news}style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )

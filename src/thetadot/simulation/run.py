@@ -95,8 +95,8 @@ class Run:
             else:
                 steps = half
         bad = self.runner.march(self.state, self.begun.before + self.done, 1)
-        good = torch.stack([tensor_of(bad, name).isfinite().all(-1) for name in self.motion.tensors]).all(0)
-        row = int((~good).nonzero()[0])
+        lost = [~tensor_of(bad, name).isfinite().all(-1) for name in self.motion.tensors]
+        row = int(torch.stack(lost).any(0).nonzero()[0])
         error = Diverged(
             f"path {row} is not finite after step {self.begun.before + self.done + 1} (time "
             f"{self.clock(self.done + 1):g}); the step before it stood at "

@@ -29,16 +29,36 @@ def resolve(spec: str) -> Callable[[], Task]:
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]
-    path_text, separator, name = spec.rpartition(":")
-    if not separator or not path_text.endswith(".py"):
+    if not is_file(spec):
         known = ", ".join(sorted(BUILT_IN))
         raise TaskError(f"task {spec!r} is unknown. Pass one of: {known}; or file.py:function.")
+    made = from_file(spec, what="task")
+    return lambda: checked(made())
+
+
+def is_file(spec: str) -> bool:
+    """Whether it reads ``file.py:function``."""
+    path_text, separator, _ = spec.rpartition(":")
+    return bool(separator) and path_text.endswith(".py")
+
+
+def from_file(spec: str, *, what: str) -> Callable[..., object]:
+    """The function that ``file.py:function`` names; the file is not executed before it is called.
+
+    Args:
+        spec: file.py:function.
+        what: the function makes, for errors and for the name under which the file is loaded.
+
+    Raises:
+        TaskError: no such file.
+    """
+    path_text, _, name = spec.rpartition(":")
     path = Path(path_text).resolve()
     if not path.is_file():
-        raise TaskError(f"task {spec!r}: there is no file {path}. Pass an existing file.py:function.")
+        raise TaskError(f"{what} {spec!r}: there is no file {path}. Pass an existing file.py:function.")
 
-    def make() -> Task:
-        module_name = f"thetadot_task_{path.stem}"
+    def make(**given: object) -> object:
+        module_name = f"thetadot_{what}_{path.stem}"
         found = importlib.util.spec_from_file_location(module_name, path)
         assert found is not None  # noqa: S101 - a .py file always has a spec
         assert found.loader is not None  # noqa: S101
@@ -51,13 +71,14 @@ def resolve(spec: str) -> Callable[[], Task]:
         if not callable(function):
             raise TaskError(f"{path} has no function {name!r}. Define it, or name another one after the colon.")
         try:
-            inspect.signature(function).bind()
+            inspect.signature(function).bind(**given)
         except (TypeError, ValueError) as error:
-            raise TaskError(
-                f"{path}: {name}() cannot be called without arguments ({error}). Give them defaults."
-            ) from error
+            arguments = ", ".join(given) or "arguments"
+            how = "with" if given else "without"
+            remedy = "Let it take them, or leave them out." if given else "Give them defaults."
+            raise TaskError(f"{path}: {name}() cannot be called {how} {arguments} ({error}). {remedy}") from error
         with users_code():
-            return checked(function())
+            return function(**given)
 
     return make
 

@@ -29,7 +29,7 @@ from thetadot.report.palette import paint
 from thetadot.report.series import LARGEST, Array, column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from thetadot.report.runs import Run
 
@@ -170,6 +170,15 @@ def rule(plot: figure, at: float, role: str, *, dimension: Literal["width", "hei
     span = Span(location=at, dimension=dimension, line_width=1.5, line_dash="dashed")
     paint(span, line_color=role)
     plot.add_layout(span)
+
+
+def moving(frames: Mapping[str, Array], still: Mapping[str, Any] | None = None) -> ColumnDataSource:
+    """A source whose columns are arrays (frames, n), one row seen at a time and the last one first; others stay."""
+    data: dict[str, Any] = dict(still or {})
+    for name, rows in frames.items():
+        data[name] = rows[-1].astype(np.float32)
+        data |= {f"{name}@{at}": row.astype(np.float32) for at, row in enumerate(rows)}
+    return ColumnDataSource(data, tags=[{"frames": list(frames)}])
 
 
 class Timeline:

@@ -45,7 +45,11 @@ class Show:
 
 @dataclass(frozen=True)
 class Picture:
-    """What it shows, how to read it, what each run says ("" for nothing), and the figures."""
+    """What it shows, how to read it, what each run says ("" for nothing), and the figures.
+
+    Where it has frames, named by their times, every source that moves says so in a tag, {"frames": columns}, and has a
+    column "y@3" for what its column "y" is at frame 3 (:func:`thetadot.report.figures.frame.moving`).
+    """
 
     name: str
     heading: str
@@ -55,3 +59,4 @@ class Picture:
     keys: tuple[Key, ...] = field(default=())
     columns: int = 1
     shows: tuple[Show, ...] = ()
+    frames: tuple[str, ...] = ()

@@ -1,0 +1,245 @@
+"""A simulation's folder: what it was asked, what it found, and arrays from which it goes on.
+
+    simulation.json    arguments, table, whether it is complete
+    trajectory.npz     times (n,), states (n, paths, dim), other variables, statistics, and the end
+    report.html
+
+Files are hostile: sizes are looked at before anything is read, nothing is unpickled, every array is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import torch
+
+from thetadot.errors import DamagedFile, RunFolderError
+from thetadot.report.files import place_text
+from thetadot.simulation import End, Series, Trajectory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"
+SCHEMA = "thetadot.simulation"
+VERSION = 1
+_LONGEST = 1 << 20  # bytes of a record
+_MOST = 1 << 34  # bytes of arrays, unpacked
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The arguments of a simulation, defaults filled in."""
+
+    scene: str
+    paths: int
+    time: float
+    step: float
+    integrator: str
+    key: int
+    frames: int
+    temperature: float | None = None
+    friction: float | None = None
+    values: dict[str, float | int | str] = {}
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A row of the table."""
+
+    quantity: str
+    measured: float | None
+    expected: float | None
+    error: float
+    tolerance: float
+    agrees: bool | None
+    source: str
+    remark: str
+
+
+class Simulation(msgspec.Struct, frozen=True):
+    """What simulation.json holds."""
+
+    schema: str
+    version: int
+    asked: Asked
+    complete: bool
+    steps: int
+    engine: str
+    rows: list[Line] = []
+    seconds: float = 0.0
+    software: dict[str, str] = {}
+
+
+def claim(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that a folder may be written to and holds nothing that would be lost.
+
+    Raises:
+        RunFolderError: it holds a simulation and overwrite is not wanted, or something else, or cannot be written.
+    """
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            ours = (folder / RECORD).is_file()
+            if not ours:
+                raise RunFolderError(f"{folder} is not empty and holds no simulation. Name another --out.")
+            if not overwrite:
+                raise RunFolderError(
+                    f"{folder} already holds a simulation. Replace it with --overwrite, or name another --out."
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder)
+        os.close(handle)
+        Path(name).unlink()
+    except RunFolderError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _unwritable(folder, error) from error
+
+
+def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
+    """Write the record and the arrays.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    try:
+        text = msgspec.json.format(msgspec.json.encode(record), indent=1).decode()
+        place_text(folder / RECORD, text + "\n")
+        _write_arrays(folder / ARRAYS, arrays(trajectory))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: Exception) -> RunFolderError:
+    reason = getattr(error, "strerror", None) or error
+    return RunFolderError(f"{folder} cannot be written ({reason}). Name a folder that you may write to with --out.")
+
+
+def arrays(trajectory: Trajectory) -> dict[str, Any]:
+    """All of a trajectory as named arrays; "times" and "states" are those that plotting begins with."""
+    found: dict[str, Any] = {}
+    for name, series in trajectory.series.items():
+        place = "" if name == "states" else f"{name}/"
+        found[f"{place}times"] = series.times.cpu().numpy()
+        found[f"{place}{'states' if name == 'states' else 'values'}"] = series.values.cpu().numpy()
+        for variable, value in series.variables.items():
+            found[f"{place}variables/{variable}"] = value.cpu().numpy()
+    end = trajectory.end
+    for variable, value in end.state.items():
+        if isinstance(value, torch.Tensor):
+            found[f"end/{variable}"] = value.cpu().numpy()
+        else:
+            found[f"number/{variable}"] = np.float64(value)
+    found["end.time"] = np.float64(end.time)
+    found["end.steps"] = np.int64(end.steps)
+    found["end.key"] = np.uint64(end.key)
+    return found
+
+
+def _write_arrays(place: Path, content: Mapping[str, Any]) -> None:
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=".trajectory.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **content)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        os.replace(name, place)  # noqa: PTH105 - one atomic call
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def read(folder: Path) -> Simulation:
+    """What a folder was asked and found.
+
+    Raises:
+        DamagedFile: it holds no simulation, or one that cannot be read.
+    """
+    place = folder / RECORD
+    try:
+        size = place.stat().st_size
+        if size > _LONGEST:
+            raise DamagedFile(f"{place} has {size} bytes, more than a simulation's record. Name another folder.")
+        record = msgspec.json.decode(place.read_bytes(), type=Simulation)
+    except FileNotFoundError as error:
+        raise DamagedFile(f"{folder} holds no simulation ({RECORD} is missing). Name one that --out made.") from error
+    except DamagedFile:
+        raise
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{place} cannot be read ({error}). Simulate anew, with another --out.") from error
+    if record.schema != SCHEMA or record.version != VERSION:
+        raise DamagedFile(
+            f"{place} is {record.schema!r}, version {record.version}, not {SCHEMA} {VERSION}. Simulate anew."
+        )
+    return record
+
+
+def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, expected: int) -> Trajectory:
+    """What was saved, to go on from.
+
+    Args:
+        folder: of the simulation.
+        record: its record.
+        like: shapes of the variables that every path has for itself, by name.
+        expected: bytes that the arrays of the whole simulation take at most.
+
+    Raises:
+        DamagedFile: arrays that cannot be read, or are not what this simulation would have written.
+    """
+    place = folder / ARRAYS
+    try:
+        with zipfile.ZipFile(place) as packed:
+            size = sum(info.file_size for info in packed.infolist())
+        if size > min(expected, _MOST):
+            raise DamagedFile(f"{place} unpacks to {size} bytes, more than this simulation saves. Simulate anew.")
+        with np.load(place, allow_pickle=False) as content:
+            found = {name: content[name] for name in content.files}
+        return _trajectory(found, record, like)
+    except DamagedFile:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DamagedFile(f"{place} cannot be read ({error}). Simulate anew, with another --out.") from error
+
+
+def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str, torch.Size]) -> Trajectory:
+    state: dict[str, Any] = {}
+    for name, value in found.items():
+        kind, _, variable = name.partition("/")
+        if kind not in ("end", "number"):
+            continue
+        allowed = [tuple(like[variable])] if variable in like else [(), (record.asked.paths, 1)]
+        if value.dtype not in (np.float32, np.float64) or not np.isfinite(value).all():
+            raise DamagedFile(f"{ARRAYS}: {name} is not of finite floating-point numbers. Simulate anew.")
+        if tuple(value.shape) not in allowed:
+            raise DamagedFile(f"{ARRAYS}: {name} has shape {value.shape}, not {allowed[0]}. Simulate anew.")
+        state[variable] = float(value) if kind == "number" else torch.from_numpy(np.array(value))
+    missing = sorted(set(like) - set(state))
+    if missing:
+        raise DamagedFile(f"{ARRAYS} lacks the end of {missing[0]!r}. Simulate anew.")
+    steps, key = int(found["end.steps"]), int(found["end.key"])
+    total = round(record.asked.time / record.asked.step)
+    if not 0 <= steps <= total or key != record.asked.key & (2**64 - 1):
+        raise DamagedFile(
+            f"{ARRAYS} ends at step {steps} with key {key}, which is not this simulation's. Simulate anew."
+        )
+    series: dict[str, Series] = {}
+    names = {"states"} | {name.rpartition("/")[0] for name in found if name.endswith("/values")}
+    for name in names:
+        place = "" if name == "states" else f"{name}/"
+        times, values = found[f"{place}times"], found[f"{place}{'states' if name == 'states' else 'values'}"]
+        variables = {
+            each.removeprefix(f"{place}variables/"): torch.from_numpy(value)
+            for each, value in found.items()
+            if each.startswith(f"{place}variables/")
+        }
+        if times.ndim != 1 or any(len(value) != len(times) for value in (values, *variables.values())):
+            raise DamagedFile(f"{ARRAYS}: the series {name!r} has not one entry a time. Simulate anew.")
+        series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
+    return Trajectory(series, End(state, float(found["end.time"]), steps, key), record.engine)

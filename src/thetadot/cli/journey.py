@@ -1,0 +1,155 @@
+"""One simulation of a scene: what every simulation saves, and how one that was interrupted goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
+from thetadot.simulation import Save, Series, Trajectory, simulate
+from thetadot.systems import Problem
+from thetadot.systems.base import POSITION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from thetadot.cli.scenes import Settings, Setup
+    from thetadot.integrators import Integrator
+    from thetadot.systems import System
+
+FEW = 64
+"""Paths that are saved more often than all are."""
+OFTEN = 400
+"""Times of these, and of statistics."""
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_MOST_NAMED = 4  # coordinates whose quantiles are kept
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A scene that is set up.
+
+    Args:
+        setup: what moves, from where.
+        settings: how long, how finely.
+        rule: how a step is made.
+        frames: times at which all paths are saved, beside the start.
+    """
+
+    setup: Setup
+    settings: Settings
+    rule: Integrator
+    frames: int
+
+    @property
+    def total(self) -> int:
+        """Steps."""
+        return round(self.settings.time / self.settings.step)
+
+    @property
+    def system(self) -> System:
+        """What moves, without its landscape."""
+        motion = self.setup.motion
+        return motion.system if isinstance(motion, Problem) else motion
+
+    @property
+    def saves(self) -> dict[str, Save]:
+        """Schedules: all paths now and then, a few often, quantiles, energy, and the scene's own."""
+        found = {
+            "states": Save(count=self.frames),
+            "paths": Save(self._few, count=OFTEN),
+            "band": Save(_band, count=OFTEN // 2),
+        }
+        if isinstance(self.setup.motion, Problem):
+            found["energy"] = Save(self._energy, count=OFTEN // 2)
+        return found | dict(self.setup.save)
+
+    def run(self, begun: Trajectory | None, engine: str, *, progress: bool) -> Trajectory:
+        """Simulate, from the start or from where it stood; interrupted, KeyboardInterrupt carries ``last``.
+
+        Args:
+            begun: what was saved before, None at the start.
+            engine: which one it was then.
+            progress: whether to show a bar.
+
+        Raises:
+            ThetadotError: a path ran off to infinity, and which step may help.
+        """
+        done = 0 if begun is None else begun.end.steps
+        if begun is not None and done >= self.total:
+            return begun
+        numbers = {name: save.steps(self.settings.time, self.settings.step, self.total)
+                   for name, save in self.saves.items()}  # fmt: skip
+        step = self.settings.step
+        left = {
+            name: Save(save.what, times=tuple((k - done) * step for k in numbers[name] if k > done or done == 0))
+            for name, save in self.saves.items()
+            if done == 0 or numbers[name][-1] > done
+        }
+        try:
+            found = simulate(
+                self.setup.motion, self.rule, self.setup.initial if begun is None else begun,
+                time=(self.total - done) * step, step=step,
+                paths=None if begun is not None else self._copies, key=self.settings.key, save=left,
+                compile="auto" if begun is None else engine == "compiled", progress=progress,
+            )  # fmt: skip
+        except KeyboardInterrupt as interrupt:
+            last = getattr(interrupt, "last", None)
+            if isinstance(last, Trajectory):
+                interrupt.last = self._joined(begun, last)  # type: ignore[attr-defined]
+            raise
+        except Diverged as error:
+            said = str(error).split(". Pass a smaller step")[0]
+            raise ThetadotError(f"{said}. Pass --step {step / 4:g}, or less.") from error
+        return self._joined(begun, found)
+
+    @property
+    def _copies(self) -> int | None:
+        """How often the initial point is to be copied; None where there are as many as wanted."""
+        initial = self.setup.initial
+        position = initial if isinstance(initial, torch.Tensor) else initial.get(POSITION)
+        if not isinstance(position, torch.Tensor):
+            raise InadmissibleValue("the initial state has no tensor 'position'. Return a tensor (paths, dim).")
+        rows = 1 if position.ndim == 1 else len(position)
+        if rows not in (1, self.settings.paths):
+            raise InadmissibleValue(
+                f"paths={self.settings.paths} with an initial state of {rows} paths do not go together. "
+                f"Pass --paths {rows}, or one initial point."
+            )
+        return self.settings.paths
+
+    def _joined(self, before: Trajectory | None, after: Trajectory) -> Trajectory:
+        if before is None:
+            return after
+        series: dict[str, Series] = {}
+        for name in dict.fromkeys((*before.series, *after.series)):
+            parts = [each.series[name] for each in (before, after) if name in each.series and len(each[name].times)]
+            series[name] = Series(
+                torch.cat([part.times for part in parts]),
+                torch.cat([part.values for part in parts]),
+                {each: torch.cat([part.variables[each] for part in parts]) for each in parts[0].variables},
+            )
+        return Trajectory(series, after.end, after.engine, after.remark, after.counts)
+
+    def _few(self, _: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Position and then the other variables of the first paths: (few, dim·variables)."""
+        return torch.cat([variables[POSITION][:FEW], *(v[:FEW] for n, v in variables.items() if n != POSITION)], -1)
+
+    def _energy(self, _: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss, and mean of |η|²/2 where there is a velocity."""
+        motion = self.setup.motion
+        assert isinstance(motion, Problem)  # noqa: S101 - only then is it saved
+        means = [motion.potential(variables[POSITION]).mean()]
+        if "velocity" in variables:
+            means.append((variables["velocity"] ** 2).sum(-1).mean() / 2.0)
+        return torch.stack(means)
+
+
+def _band(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """5, 25, 50, 75, 95 percent and the mean of each coordinate: (dim, 6)."""
+    position = variables[POSITION][:, :_MOST_NAMED]
+    ordered = position.sort(0).values  # torch.quantile takes 16 million numbers at most
+    places = [round(share * (len(ordered) - 1)) for share in SHARES]
+    return torch.cat((ordered[places], position.mean(0, keepdim=True))).T

@@ -1,0 +1,1 @@
+"""Pictures of simulations, in the look of the report."""

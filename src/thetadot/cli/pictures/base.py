@@ -1,0 +1,85 @@
+"""What pictures of simulations share: lines and marks of no run, in the house's colours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from bokeh.models import HoverTool
+
+from thetadot.report.figures.frame import axes, spread
+from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.palette import paint
+from thetadot.report.series import LARGEST, Array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from bokeh.plotting import figure
+
+__all__ = ["Array", "Key", "Panel", "Picture", "array", "axes", "line", "lines", "marks", "paint", "picture", "spread"]
+
+HOVER = [("", "$x{0.0000}, $y{0.0000}")]
+
+
+def array(values: torch.Tensor) -> Array:
+    """As numpy has it; what cannot be drawn is missing."""
+    found = values.detach().cpu().double().numpy()
+    return cast("Array", np.where(np.abs(found) < LARGEST, found, np.nan))
+
+
+def _short(values: Array) -> Any:
+    return np.asarray(values, dtype=np.float32)
+
+
+def line(plot: figure, x: Array, y: Array, role: str, *, width: float = 2.0, alpha: float = 1.0,
+         dash: str = "solid") -> Any:  # fmt: skip
+    """A line."""
+    drawn = plot.line(_short(x), _short(y), line_width=width, line_alpha=alpha, line_dash=dash)
+    paint(drawn.glyph, line_color=role)
+    return drawn
+
+
+def lines(plot: figure, xs: Sequence[Array], ys: Sequence[Array], role: str, *, width: float = 1.0,
+          alpha: float = 0.5, dash: str = "solid") -> Any:  # fmt: skip
+    """Many lines of one colour."""
+    drawn = plot.multi_line(
+        [_short(x) for x in xs], [_short(y) for y in ys], line_width=width, line_alpha=alpha, line_dash=dash
+    )
+    paint(drawn.glyph, line_color=role)
+    return drawn
+
+
+def marks(plot: figure, x: Array, y: Array, role: str, *, marker: str = "circle", size: float = 8.0,
+          filled: bool = True, alpha: float = 1.0) -> Any:  # fmt: skip
+    """Marks."""
+    drawn = plot.scatter(_short(x), _short(y), marker=marker, size=size, line_width=1.8, fill_alpha=alpha)
+    paint(drawn.glyph, line_color=role, fill_color=role if filled else "card")
+    return drawn
+
+
+def told(plot: figure, drawn: Any, rows: Sequence[tuple[str, str]], *, along: bool = False) -> None:
+    """Tooltips."""
+    plot.add_tools(
+        HoverTool(
+            renderers=[drawn], tooltips=list(rows), mode="vline" if along else "mouse", line_policy="nearest",
+            point_policy="snap_to_data", attachment="horizontal",
+        )
+    )  # fmt: skip
+
+
+def picture(
+    name: str,
+    heading: str,
+    reading: str,
+    panels: Sequence[Panel],
+    keys: Sequence[Key] = (),
+    *,
+    says: str = "",
+    frames: Sequence[float] = (),
+    columns: int = 1,
+) -> Picture:
+    """A picture of a simulation; frames are named by their times."""
+    times = tuple(f"t = {time:.4g}" for time in frames)
+    return Picture(name, heading, reading, (says,), tuple(panels), tuple(keys), columns, frames=times)

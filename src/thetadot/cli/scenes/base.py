@@ -1,0 +1,158 @@
+"""What a scene is: a motion with its defaults, what is known of it in closed form, and what there is to see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import torch
+
+    from thetadot.integrators import Integrator
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Save, Trajectory
+    from thetadot.systems import Problem, System
+    from thetadot.typing import State
+
+Value = float | int | str
+ERRORS = 4.0
+"""Standard errors within which a measurement agrees: one in 16000 true statements is called false."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what was measured beside what is known.
+
+    Attributes:
+        quantity: its name.
+        measured: on the paths.
+        expected: in closed form, None where nothing is known.
+        source: where that comes from.
+        error: one standard error of what was measured, 0 if it is no estimate.
+        tolerance: by which it may differ besides.
+        remark: why the tolerance is what it is.
+    """
+
+    quantity: str
+    measured: float
+    expected: float | None = None
+    source: str = ""
+    error: float = 0.0
+    tolerance: float = 0.0
+    remark: str = ""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether measured and expected are within 4 standard errors and the tolerance; None without expectation.
+
+        Example:
+            >>> Row("x", 1.1, 1.0, error=0.03).agrees, Row("x", 1.2, 1.0, error=0.03).agrees, Row("x", 1.0).agrees
+            (True, False, None)
+        """
+        if self.expected is None:
+            return None
+        if self.measured == self.expected:
+            return True
+        return abs(self.measured - self.expected) <= ERRORS * self.error + self.tolerance
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number or word that ``--set`` changes."""
+
+    default: Value
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a scene is built from: defaults where nothing was given."""
+
+    paths: int
+    time: float
+    step: float
+    integrator: str
+    temperature: float | None
+    friction: float | None
+    key: int
+    values: Mapping[str, Value]
+
+    def number(self, name: str) -> float:
+        """A parameter that is a number."""
+        return float(self.values[name])
+
+    def word(self, name: str) -> str:
+        """A parameter that is a word."""
+        return str(self.values[name])
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A motion ready to be simulated.
+
+    Attributes:
+        motion: what moves.
+        initial: where from: a tensor (paths, dim), or variables by name.
+        save: schedules beside those of every simulation.
+        rows: of a trajectory: the table.
+        pictures: of a trajectory: those of this scene alone, shown first.
+        names: of the position's coordinates.
+        integrator: None for the one that is named in the settings.
+        shown: pictures of every simulation that are worth showing here: "fan", "energy".
+    """
+
+    motion: Problem | System
+    initial: torch.Tensor | State
+    rows: Callable[[Trajectory], list[Row]]
+    pictures: Callable[[Trajectory], list[Picture]]
+    save: Mapping[str, Save] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    integrator: Integrator | None = None
+    shown: tuple[str, ...] = ("fan", "energy")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A named motion.
+
+    Attributes:
+        name: as the command calls it.
+        title: heading of its page.
+        says: one sentence of what it is.
+        make: builds it.
+        paths, time, step, integrator: defaults.
+        temperature, friction: defaults; None where there is none unless given.
+        heated, damped: whether it can have them.
+        parameters: what ``--set`` knows.
+    """
+
+    name: str
+    title: str
+    says: str
+    make: Callable[[Settings], Setup]
+    paths: int
+    time: float
+    step: float
+    integrator: str
+    temperature: float | None = None
+    friction: float | None = None
+    heated: bool = False
+    damped: bool = False
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+def mean_row(quantity: str, samples: torch.Tensor, expected: float, source: str, tolerance: float = 0.0) -> Row:
+    """The mean of independent samples beside its closed form."""
+    values = samples.detach().double().flatten()
+    error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return Row(quantity, float(values.mean()), expected, source, error=error, tolerance=tolerance)
+
+
+def share_row(quantity: str, hits: torch.Tensor, expected: float, source: str) -> Row:
+    """A share of paths beside its probability; its error is that of the probability, which a share of 0 has too."""
+    share = float(hits.double().mean())
+    error = math.sqrt(max(expected * (1.0 - expected), 1.0 / hits.numel()) / hits.numel())
+    return Row(quantity, share, expected, source, error=error)

@@ -1,0 +1,84 @@
+r"""Two species that live on the same food: coexistence, or a winner that the start decides.
+
+ẋᵢ = xᵢ [rᵢ (1 - xᵢ/Nᵢ) - aᵢ xⱼ]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.analysis import find_fixed_points, phase_portrait
+from thetadot.cli.pictures.phase import phase
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.systems import Competition
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+
+def make(settings: Settings) -> Setup:
+    """Starts all over the plane."""
+    species = Competition(
+        (settings.number("growth1"), settings.number("growth2")),
+        (settings.number("capacity1"), settings.number("capacity2")),
+        (settings.number("harm1"), settings.number("harm2")),
+    )
+    size = torch.tensor(species.capacity, dtype=torch.float64)
+    at = torch.arange(1, settings.paths + 1, dtype=torch.float64)
+    shares = torch.stack(((at * 0.7548776662466927) % 1.0, (at * 0.5698402909980532) % 1.0), -1)
+    start = (0.03 + 1.15 * shares) * size
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        end = trajectory["states"].values[-1].double()
+        rests = species.fixed_points
+        stable = rests[(species.eigenvalues < 0).all(-1)]
+        distance = torch.cdist(end / size, stable / size).min(-1).values
+        table = [
+            Row("share of paths at a stable rest", float((distance < 0.01).double().mean()), 1.0,
+                "fixed points in closed form, to 1%", tolerance=0.05, remark="those on the separatrix take long"),
+        ]  # fmt: skip
+        found = find_fixed_points(species, torch.cat((start, rests + 1e-3 * size)))
+        names = ("nothing", "the first alone", "the second alone", "both")
+        for name, rest, values in zip(names, rests, species.eigenvalues, strict=False):
+            near = min(found, key=lambda one, rest=rest: float((one.point - rest).norm()))  # type: ignore[misc]
+            table.append(Row(f"{name}: slowest eigenvalue", float(near.eigenvalues.real.max()), float(values.max()),
+                             f"closed form; {near.kind}", tolerance=1e-8))  # fmt: skip
+        if species.coexistence is not None and species.coexist:
+            for index, exact in enumerate(species.coexistence):
+                table.append(Row(f"species {index + 1} at the end", float(end[:, index].mean()), exact,
+                                 "where both lines cross", tolerance=0.01 * exact))  # fmt: skip
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        few = trajectory["paths"].values
+        box = [(-0.04 * float(n), 1.22 * float(n)) for n in size]
+        portrait = phase_portrait(species, box[0], box[1], points=81, names=("species 1", "species 2"))
+        return [
+            phase(portrait, few, heading="Who lives on",
+                  reading="Paths end in the green points; where there is a red line, the side on which they begin decides.")
+        ]  # fmt: skip
+
+    return Setup(species, start, rows, pictures, names=("species 1", "species 2"))
+
+
+SCENE = Scene(
+    "competition",
+    "Two species on the same food",
+    "Each grows where it is alone; together they live on both, or the start decides who does.",
+    make,
+    paths=40,
+    time=300.0,
+    step=0.1,
+    integrator="rk4",
+    parameters={
+        "growth1": Parameter(0.1, "r₁ > 0"),
+        "growth2": Parameter(0.3, "r₂ > 0"),
+        "capacity1": Parameter(500.0, "N₁ > 0"),
+        "capacity2": Parameter(1000.0 / 3.0, "N₂ > 0"),
+        "harm1": Parameter(1e-4, "a₁ >= 0, what the second costs the first"),
+        "harm2": Parameter(2e-4, "a₂ >= 0, what the first costs the second"),
+    },
+)

@@ -1,0 +1,128 @@
+r"""Ways down a loss with a good and a bad minimum.
+
+gradient dL/dt = -‖g‖²,    sign -‖g‖₁,    normalized -‖g‖,    Polyak -(L-L*): L - L* = (L₀-L*)e^{-t}
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thetadot.analysis import loss_rate
+from thetadot.cli.pictures.base import array
+from thetadot.cli.pictures.landscape import on_curve
+from thetadot.cli.pictures.time import Curve, curves
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.errors import InadmissibleValue
+from thetadot.potentials import UnevenWells
+from thetadot.simulation import Trajectory, simulate
+from thetadot.systems import GradientFlow, NormalizedFlow, PolyakFlow, Problem, SignFlow
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+
+FLOWS: dict[str, Any] = {
+    "gradient": GradientFlow,
+    "sign": SignFlow,
+    "normalized": NormalizedFlow,
+    "polyak": PolyakFlow,
+}
+_ROLES = {"gradient": "blue", "sign": "green", "normalized": "purple", "polyak": "orange"}
+
+
+def make(settings: Settings) -> Setup:
+    """All begin in a row, the last one at the given start."""
+    flow = settings.word("flow")
+    if flow not in FLOWS:
+        raise InadmissibleValue(f"flow={flow!r} is unknown. Pass --set flow= one of {', '.join(FLOWS)}.")
+    wells = UnevenWells()
+    problem = Problem(FLOWS[flow](), wells)
+    first = settings.number("start")
+    near = wells.minima[1] + 0.25
+    start = torch.linspace(near, first, settings.paths, dtype=torch.float64).flip(0)[:, None]
+
+    def compared(trajectory: Trajectory) -> dict[str, Trajectory]:
+        """The one path from the start, by every flow."""
+        from thetadot.cli.scenes.integrators import integrator
+
+        found = {}
+        for name, kind in FLOWS.items():
+            found[name] = simulate(Problem(kind(), wells), integrator("euler"), start[:1], time=settings.time,
+                                   step=settings.step, save=400)  # fmt: skip
+        return found
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        points = start
+        slope = wells.gradient(points)
+        excess = wells(points)
+        known = {
+            "gradient": ("-‖∇L‖²", -(slope**2).sum(-1)),
+            "sign": ("-‖∇L‖₁", -slope.abs().sum(-1)),
+            "normalized": ("-‖∇L‖", -slope.norm(dim=-1)),
+            "polyak": ("-(L-L*)", -excess),
+        }
+        table = []
+        for name, kind in FLOWS.items():
+            formula, exact = known[name]
+            error = float((loss_rate(Problem(kind(), wells), points) / exact - 1.0).abs().max())
+            table.append(
+                Row(f"{name}: largest error of dL/dt", error, 0.0, f"{formula}, at the starts", tolerance=1e-12)
+            )
+        series = trajectory["states"]
+        end = series.values[-1].double()
+        if flow == "polyak":
+            at = min(len(series.times) - 1, max(1, round(0.05 * (len(series.times) - 1))))
+            time = float(series.times[at])
+            lost = float(wells(series.values[at].double())[0])
+            exact_loss = float(wells(start)[0]) * math.exp(-time)
+            # Euler's step makes of e^{-γ} 1-γ + γ²/2 (gᵀHg/‖g‖⁴)(L-L*), of the size of the step
+            table.append(Row(f"L at time {time:.3g}, from the start", lost, exact_loss, "L₀ exp(-t), along one slope",
+                             tolerance=4.0 * settings.step * time * exact_loss + 1e-12,
+                             remark="the step's error"))  # fmt: skip
+        for name, other in compared(trajectory).items():
+            last = other.states[-1]
+            lowest = float(wells(other.states.double()).min())
+            table.append(Row(f"{name}: where it ends", float(last), None, f"lowest loss on the way {lowest:.3g}"))
+        if flow == "gradient":
+            table.append(Row("furthest from the near minimum", float((end - wells.minima[1]).abs().max()), 0.0,
+                             "gradient flow stays in its valley", tolerance=1e-3))  # fmt: skip
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        series = trajectory["states"]
+        drawn = [on_curve(wells, series.times, series.values, (-0.7, max(first, 3.9) + 0.1), 7.0)]
+        others = compared(trajectory)
+        drawn.append(
+            curves("ways", f"Four ways down from {first:g}",
+                   "The minimum at 0.41 is good and the one at 3 is not. Gradient flow stops at the first it meets; "
+                   "Polyak's runs through what is above its aim. In one coordinate sign and normalized flow are the same.", "x",
+                   [Curve(name, array(one.times), array(one.states[:, 0, 0]), _ROLES[name],
+                          width=3.0 if name == flow else 1.8) for name, one in others.items()])
+        )  # fmt: skip
+        drawn.append(
+            curves("loss", "How fast the loss falls",
+                   "On this scale a straight line is an exponential: Polyak's, while there is a slope.", "L - L*",
+                   [Curve(name, array(one.times), array(wells(one.states.double())[:, 0]), _ROLES[name],
+                          width=3.0 if name == flow else 1.8) for name, one in others.items()], log=True)
+        )  # fmt: skip
+        return drawn
+
+    return Setup(problem, start, rows, pictures, names=("x",), shown=())
+
+
+SCENE = Scene(
+    "descent-flows",
+    "Four ways down",
+    "Gradient, sign, normalized and Polyak's flow on a loss with a good and a bad minimum.",
+    make,
+    paths=8,
+    time=10.0,
+    step=0.01,
+    integrator="euler",
+    parameters={
+        "flow": Parameter("polyak", "which one all paths follow: gradient, sign, normalized or polyak"),
+        "start": Parameter(4.0, "where the first path begins"),
+    },
+)

@@ -1,0 +1,140 @@
+r"""The Dirac GAN: a game that goes round in circles, and what ends it.
+
+J = θ₁φ₂ - θ₂φ₁ is conserved without penalty, r² = |θ|²+|φ|² by "linear" and "min-max"
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from thetadot.analysis import exponential_average, local_spectral_radius, phase_portrait
+from thetadot.cli.pictures.base import array
+from thetadot.cli.pictures.phase import phase
+from thetadot.cli.pictures.time import Curve, curves
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.integrators import integrator
+from thetadot.cli.scenes.starts import round_about
+from thetadot.errors import require
+from thetadot.systems import DiracGAN
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+    from thetadot.systems.dirac_gan import Game, Penalty
+
+CONSERVES = ("linear", "min-max")
+_PULL = {"non-saturating": 0.5, "min-max": 0.5, "linear": 1.0}
+
+
+def make(settings: Settings) -> Setup:
+    """Starts round the solution, at different distances."""
+    penalty = settings.word("penalty")
+    game = DiracGAN(
+        cast("Game", settings.word("kind")),
+        None if penalty == "none" else cast("Penalty", penalty),
+        settings.number("weight"),
+        settings.number("centre"),
+        settings.number("decay"),
+    )
+    dim = int(settings.number("dim"))
+    require(dim in (1, 2) and dim == settings.number("dim"), f"dim={settings.values['dim']}", "is neither 1 nor 2",
+            "Pass --set dim=1.")  # fmt: skip
+    start = round_about(settings.paths, dim, 0.4, 2.0)
+    free = game.penalty is None and game.decay == 0
+    rule = integrator(settings.integrator)
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        series = trajectory["states"]
+        theta, phi = series.values.double(), tensor_of(dict(series.variables), "critic").double()
+        square = game.radius_square(theta, phi)
+        table = []
+        change = float((square[-1] / square[0] - 1.0).abs().max())
+        if free and game.kind in CONSERVES and rule.order > 1:
+            table.append(Row("largest change of r²", change, 0.0, "r² = |θ|²+|φ|² is conserved", tolerance=1e-3,
+                             remark="the integrator's own error"))  # fmt: skip
+        elif free and game.kind == "linear" and settings.integrator == "euler":
+            growth = (1.0 + settings.step**2) ** trajectory.end.steps
+            found = float((square[-1] / square[0]).mean())
+            table.append(Row("growth of r²", found, growth, "(1+γ²)ⁿ, of Euler's steps", tolerance=1e-9 * growth))
+        else:
+            table.append(Row("mean r² at the end", float(square[-1].mean())))
+        table.append(Row("mean distance from the data", float(theta[-1].norm(dim=-1).mean())))
+        if dim == 2:
+            angular = game.angular(theta, phi)
+            moved = float((angular[-1] - angular[0]).abs().max())
+            if game.kind != "wgan" and game.penalty != "gp":
+                left = angular[0] * math.exp(-game.decay * trajectory.end.time)
+                moved = float((angular[-1] - left).abs().max())
+                table.append(Row("largest error of J", moved, 0.0, "J' = -κJ whatever the game", tolerance=2e-3,
+                                 remark="the integrator's own error"))  # fmt: skip
+            else:
+                table.append(Row("largest change of J", moved))
+        if free and game.kind in _PULL:
+            point = torch.zeros(2 * dim, dtype=torch.float64)
+            for name, exact in (("euler", math.hypot(1.0, settings.step * _PULL[game.kind])), ("semi-implicit", 1.0)):
+                radius = local_spectral_radius(game, integrator(name), point, step=settings.step)
+                what = "simultaneous" if name == "euler" else "alternating"
+                table.append(Row(f"factor of one {what} step near the solution", radius, exact,
+                                 "√(1+γ²c²): it drives apart" if name == "euler" else "1: it goes round",
+                                 tolerance=1e-7))  # fmt: skip
+        average = exponential_average(_both(trajectory), 0.99)[-1]
+        table.append(Row("mean distance of the average of the path", float(average[..., :dim].norm(dim=-1).mean())))
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        both = _both(trajectory)
+        far = float(both.abs().max()) * 1.08
+        drawn = []
+        if dim == 1:
+            portrait = phase_portrait(game, (-far, far), (-far, far), points=61, names=("generator θ", "critic φ"))
+            drawn.append(
+                phase(portrait, both, heading="The game as motion in its plane",
+                      reading="Circles go round the solution for ever; spirals inward end there, spirals outward never.")
+            )  # fmt: skip
+        few = trajectory["paths"]
+        theta, phi = few.values[..., :dim], few.values[..., dim:]
+        square = game.radius_square(theta, phi)
+        drawn.append(
+            curves("radius", "Does the game come to an end?",
+                   "Each line is a path: level means it goes round for ever, falling that it converges.", "r² = |θ|²+|φ|²",
+                   [Curve("paths", array(few.times), array(square[:, path]), "purple", width=1.3, alpha=0.7)
+                    for path in range(min(square.shape[1], 12))], log=bool((square > 0).all()))
+        )  # fmt: skip
+        if dim == 2:
+            angular = game.angular(theta, phi)
+            drawn.append(
+                curves("angular", "What keeps it from ending",
+                       "Where J = θ₁φ₂ - θ₂φ₁ is level and not zero, the solution cannot be reached.", "J",
+                       [Curve("paths", array(few.times), array(angular[:, path]), "blue", width=1.3, alpha=0.7)
+                        for path in range(min(angular.shape[1], 12))])
+            )  # fmt: skip
+        return drawn
+
+    def _both(trajectory: Trajectory) -> torch.Tensor:
+        return trajectory["paths"].values.double()
+
+    return Setup(game, start, rows, pictures, names=("θ",) if dim == 1 else ("θ₁", "θ₂"))
+
+
+SCENE = Scene(
+    "dirac-gan",
+    "The Dirac GAN",
+    "The smallest game: one point of a generator against a linear critic. Does it converge, or go round for ever?",
+    make,
+    paths=12,
+    time=30.0,
+    step=0.05,
+    integrator="rk4",
+    parameters={
+        "kind": Parameter("min-max", "non-saturating, min-max, linear or wgan"),
+        "penalty": Parameter("none", "none, gp or qp"),
+        "weight": Parameter(0.1, "λ > 0 of the penalty"),
+        "centre": Parameter(0.0, "c of gp, the slope that it asks for"),
+        "decay": Parameter(0.0, "κ of the critic's weights"),
+        "dim": Parameter(1, "1 or 2"),
+    },
+)

@@ -1,0 +1,200 @@
+r"""The double well: a law that is reached by rare escapes.
+
+dx = -U' dt + √(2T) dW,  U = b ((x/a)² - 1)²;    mean of an odd function ~ e^(-gap·t),  gap = 2k
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.cli.pictures.base import array
+from thetadot.cli.pictures.landscape import on_curve
+from thetadot.cli.pictures.law import histogram
+from thetadot.cli.pictures.time import Curve, curves
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row
+from thetadot.density import FokkerPlanck, Gibbs, Grid, Saddle
+from thetadot.errors import require
+from thetadot.potentials import DoubleWell
+from thetadot.simulation import Save
+from thetadot.systems import Kramers, Langevin, Problem
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+CELLS = 400
+_TIMES = 100
+
+
+def make(settings: Settings) -> Setup:
+    """All paths begin in the left well."""
+    temperature = settings.temperature or 0.0
+    require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.2.")
+    well = DoubleWell(settings.number("barrier"), settings.number("half_width"))
+    system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
+    problem = Problem(system, well)
+    # the box ends where the density is e^-30 of that in the wells
+    edge = well.half_width * math.sqrt(1.0 + math.sqrt(30.0 * temperature / well.barrier))
+    grid = Grid((-edge, edge), CELLS)
+    law = Gibbs(well, temperature, grid)
+    overdamped = settings.friction is None
+    equation = FokkerPlanck(well, temperature, grid) if overdamped else None
+
+    def densities(times: torch.Tensor) -> torch.Tensor | None:
+        if equation is None:
+            return None
+        return equation.propagate(grid.normal(-well.half_width, grid.spacing[0]), times.tolist())
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        series = trajectory["states"]
+        x = series.values[-1].double().flatten()
+        frames = densities(series.times[[0, -1]])
+        table = [_rested("mean of x² at the end", x * x, float(law.covariance()), law, grid, frames)]
+        if frames is not None:
+            for name, values, weight in (("mean of x", x, grid.axes[0]), ("mean of U", well(x[:, None]),
+                                         well(grid.points))):  # fmt: skip
+                expected = float(grid.integrate(frames[-1] * weight))
+                table.append(
+                    mean_row(
+                        f"{name} at the end",
+                        values,
+                        expected,
+                        "Fokker-Planck equation at that time",
+                        tolerance=settings.step * well.barrier / well.half_width,
+                    )  # fmt: skip
+                )
+        table += _escapes(trajectory["sides"].times, trajectory["sides"].values, len(x), settings, well,
+                          None if equation is None else equation.spectral_gap() / 2.0)  # fmt: skip
+        distance, chance = law.discrepancy(series.values[-1])
+        table.append(Row("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        series, sides = trajectory["states"], trajectory["sides"]
+        frames = densities(series.times)
+        x = array(grid.axes[0])
+        shown = (-0.93 * edge, 0.93 * edge)
+        drawn = [
+            on_curve(well, series.times, series.values, shown, 4.0 * well.barrier + 4.0 * temperature),
+            histogram(
+                series.times, series.values[..., 0], shown, law=(x, array(law.density)),
+                evolving=None if frames is None else (x, array(frames)),
+                labels=("Gibbs' law, exp(-U/T)", "Fokker-Planck equation at this time"),
+            ),
+        ]  # fmt: skip
+        t = sides.times
+        rate = _kramers(well, temperature, settings.friction)
+        lines = [Curve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
+        if equation is not None:
+            gap = equation.spectral_gap()
+            lines.append(Curve("slowest decay of the equation", array(t), array((-gap * t).exp()), "orange", "dashed"))
+        if rate is not None:
+            lines.append(Curve("Kramers' formula", array(t), array((-2.0 * rate * t).exp()), "green", "dashed"))
+        floor = 1.0 / math.sqrt(series.values.shape[1])
+        drawn.append(
+            curves(
+                "escape", "How fast the wells forget where the paths began",
+                "Share of paths on the left less that on the right: a straight line on this scale falls at twice the rate "
+                "of escape. It ends in noise, about "
+                f"{floor:.2g}.",
+                "Left less right", [*lines], log=True,
+            )
+        )  # fmt: skip
+        return drawn
+
+    start = torch.tensor([[-well.half_width]], dtype=torch.float64)
+
+    def side(_: float, variables: dict[str, torch.Tensor]) -> torch.Tensor:
+        return variables["position"].sign().mean().reshape(1)
+
+    return Setup(problem, start, rows, pictures, {"sides": Save(side, count=_TIMES)}, ("x",))
+
+
+def _rested(name: str, values: torch.Tensor, expected: float, law: Gibbs, grid: Grid,
+            frames: torch.Tensor | None) -> Row:  # fmt: skip
+    row = mean_row(name, values, expected, "Gibbs' law, by quadrature")
+    if frames is None:
+        return row
+    missing = abs(float(grid.integrate(frames[-1] * grid.axes[0] ** 2)) - expected)
+    far = missing > 1e-3 * abs(expected)
+    # the bias of the step and what has not come to rest yet
+    return Row(name, row.measured, expected, row.source, row.error, missing + 0.01 * expected,
+               "not at rest yet" if far else "1% for the step")  # fmt: skip
+
+
+def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Settings, well: DoubleWell,
+             exact: float | None) -> list[Row]:  # fmt: skip
+    """The rate from the decay of the mean side between two times at which it is well above its noise."""
+    left = -sides[:, 0].double()
+    known = (left > max(0.05, 6.0 / math.sqrt(paths))) & (times > 0.1 * times[-1])
+    where = known.nonzero().flatten()
+    if len(where) < 2 or not bool(known[where[0] : where[-1] + 1].all()):
+        return []
+    first, last = int(where[0]), int(where[-1])
+    span = float(times[last] - times[first])
+    a, b = float(left[first]), float(left[last])
+    rate = math.log(a / b) / (2.0 * span)
+    # b is a mean of signs whose mean, given the signs before, is theirs times b/a
+    error = math.sqrt(max(1.0 / b**2 - 1.0 / a**2, 1e-12) / paths) / (2.0 * span)
+    table = []
+    if exact is not None:
+        table.append(
+            Row(
+                "escapes per time",
+                rate,
+                exact,
+                "half the spectral gap of the Fokker-Planck equation",
+                error,
+                0.5 * settings.step * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
+                "1% for the faster parts, and the step",
+            )  # fmt: skip
+        )
+    formula = _kramers(well, settings.temperature or 0.0, settings.friction)
+    if formula is not None:
+        share = (settings.temperature or 0.0) / well.barrier
+        table.append(
+            Row(
+                "the same",
+                rate,
+                formula,
+                "Kramers' formula, for T well below the barrier",
+                error,
+                share * formula,
+                f"its own error is a share of about T/b = {share:.2g}",
+            )  # fmt: skip
+        )
+    return table
+
+
+def _kramers(well: DoubleWell, temperature: float, friction: float | None) -> float | None:
+    """The formula; None where friction is too weak for it, or heat too much for any."""
+    from thetadot.errors import InadmissibleValue
+
+    try:
+        if temperature >= well.barrier:
+            return None
+        return Saddle(well, (-well.half_width,), (0.0,)).rate(temperature, friction)
+    except InadmissibleValue:
+        return None
+
+
+SCENE = Scene(
+    "double-well",
+    "The double well: escape and equilibrium",
+    "Heated paths leave one well for the other, now and then, until both hold half of them: Gibbs' law.",
+    make,
+    paths=10_000,
+    time=30.0,
+    step=0.02,
+    integrator="euler-maruyama",
+    temperature=0.15,
+    heated=True,
+    damped=True,
+    parameters={
+        "barrier": Parameter(0.25, "b > 0, height of the barrier"),
+        "half_width": Parameter(1.0, "a > 0, distance of a well from it"),
+    },
+)

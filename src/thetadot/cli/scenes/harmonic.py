@@ -1,0 +1,109 @@
+r"""The harmonic well with friction and heat: the exact law of the simulation itself, not only of the equation.
+
+variance of a stationary position: T/h of the equation; of a step, the discrete Lyapunov equation
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.analysis import linearize, stationary_variance
+from thetadot.cli.pictures.base import array
+from thetadot.cli.pictures.law import histogram
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.integrators import integrator
+from thetadot.errors import require
+from thetadot.potentials import Harmonic
+from thetadot.systems import Kramers, Langevin, Problem
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+
+def make(settings: Settings) -> Setup:
+    """Kramers' equation where there is a friction, overdamped otherwise."""
+    curvature, start = settings.number("curvature"), settings.number("start")
+    require(curvature > 0, f"curvature={curvature:g}", "is not positive", "Pass --set curvature=1.")
+    temperature = settings.temperature or 0.0
+    system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
+    rule = integrator(settings.integrator)
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        linear = linearize(system, rule, step=settings.step, curvature=curvature)
+        left = linear.spectral_radius() ** (2.0 * settings.time / settings.step)
+        end = trajectory["states"].values[-1].double().flatten()
+        square = float((end * end).mean())
+        error = float((end * end).std()) / math.sqrt(len(end)) if len(end) > 1 else 0.0
+        table = []
+        if linear.spectral_radius() < 1.0 - 1e-12:
+            exact = stationary_variance(system, rule, step=settings.step, curvature=curvature)
+            # a start at x keeps the share left of x², times what a resonance may make of it
+            kept = 4.0 * left * (start * start + temperature / curvature)
+            remark = "the tolerance is what is left of the start" if kept > 1e-9 else ""
+            table.append(
+                Row(
+                    "mean of x² at the end",
+                    square,
+                    exact,
+                    "the step's own law (discrete Lyapunov equation)",
+                    error,
+                    kept + 1e-12,
+                    remark,
+                )  # fmt: skip
+            )
+            table.append(
+                Row(
+                    "the same, of the equation",
+                    square,
+                    temperature / curvature,
+                    "T/h, from which the step departs",
+                    error,
+                    kept + 1e-12 + abs(exact - temperature / curvature),
+                    "the tolerance is the step's departure",
+                )  # fmt: skip
+            )
+        table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        from thetadot.cli.pictures.landscape import on_curve
+
+        series = trajectory["states"]
+        wide = max(abs(start) * 1.1, 4.5 * math.sqrt(temperature / curvature), 1e-3)
+        x = torch.linspace(-wide, wide, 300, dtype=torch.float64)
+        law = None
+        if temperature > 0:
+            variance = temperature / curvature
+            law = (array(x), array((-x * x / (2 * variance)).exp() / math.sqrt(2 * math.pi * variance)))
+        top = curvature * wide * wide / 2.0
+        return [
+            on_curve(Harmonic(curvature), series.times, series.values, (-wide, wide), top),
+            histogram(series.times, series.values[..., 0], (-wide, wide), law=law, labels=("exp(-L/T)", "")),
+        ]
+
+    initial = torch.tensor([[start]], dtype=torch.float64)
+    return Setup(Problem(system, Harmonic(curvature)), initial, rows, pictures, names=("x",))
+
+
+SCENE = Scene(
+    "harmonic",
+    "A harmonic well, with friction and heat",
+    "A ball on a spring, damped and shaken: its law is a Gaussian, and that of the simulation is known exactly too.",
+    make,
+    paths=10_000,
+    time=40.0,
+    step=0.5,
+    integrator="BAOAB",
+    temperature=0.5,
+    friction=1.0,
+    heated=True,
+    damped=True,
+    parameters={
+        "curvature": Parameter(1.0, "h > 0 of L = h x²/2"),
+        "start": Parameter(3.0, "where every path begins, at rest"),
+    },
+)

@@ -1,0 +1,154 @@
+r"""The inverted pendulum that stands because its pivot shakes.
+
+lθ̈ + λlθ̇ + [hω² cos ωt - g] θ = 0        (sin θ in place of θ with linear=0)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from thetadot.analysis import floquet, stability_chart
+from thetadot.cli.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
+from thetadot.cli.pictures.time import Curve, curves
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.errors import require
+from thetadot.simulation import Save
+from thetadot.systems import InvertedPendulum, mathieu_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+_CHART = 60
+
+
+def make(settings: Settings) -> Setup:
+    """Paths 0 and 1 begin at (1, 0) and (0, 1) times a small angle: after a period they are the monodromy matrix."""
+    pendulum = InvertedPendulum(
+        settings.number("frequency"),
+        settings.number("height"),
+        settings.number("length"),
+        settings.number("gravity"),
+        settings.friction or 0.0,
+        linear=settings.number("linear") != 0,
+    )
+    require(settings.paths >= 2, f"paths={settings.paths}", "are too few for the monodromy matrix", "Pass --paths 2.")
+    small = settings.number("angle")
+    require(0 < small < math.pi, f"angle={small:g}", "is not between 0 and π", "Pass --set angle=0.1.")
+    spread = torch.linspace(0.25, 1.0, settings.paths - 2, dtype=torch.float64) * small
+    position = torch.cat((torch.tensor([small, 0.0], dtype=torch.float64), spread))[:, None]
+    velocity = torch.zeros_like(position)
+    velocity[1] = small
+    steps = pendulum.period / settings.step
+    whole = round(steps)
+    require(
+        abs(steps - whole) < 1e-3 * steps and whole >= 8,
+        f"step={settings.step:g}",
+        f"does not cut a period of {pendulum.period:.6g} into equal parts, 8 or more",
+        f"Pass --step {pendulum.period / max(whole, 32):.12g}.",
+    )
+    periods = max(int(settings.time / (whole * settings.step) * (1 + 1e-9)), 1)
+    at = tuple(
+        whole * settings.step * n for n in range(periods + 1) if whole * n <= round(settings.time / settings.step)
+    )
+
+    def both(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.cat((variables["position"][:2], variables["velocity"][:2]), -1)
+
+    once = floquet(pendulum.matrix, pendulum.period)
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        columns = trajectory["periods"].values[1].double() / small
+        trace, determinant = float(columns.diagonal().sum()), float(torch.linalg.det(columns))
+        ripple = 2.0 * (pendulum.height / pendulum.length) ** 2
+        table = [
+            Row("trace of one period", trace, float(once.trace), "Floquet, Magnus' series",
+                tolerance=1e-4 + (0.0 if pendulum.linear else small**2),
+                remark="the step's error" if pendulum.linear else "sin θ is not θ"),
+            Row("volume after one period", determinant, math.exp(-pendulum.friction * pendulum.period),
+                "Liouville: e^(-λP)", tolerance=1e-4 + (0.0 if pendulum.linear else small**2)),
+            Row("largest factor of a period", float(once.multipliers.abs().max()), None,
+                "1 or below: it stands" if bool(once.stable) else "above 1: it falls"),
+        ]  # fmt: skip
+        if bool(once.stable) and pendulum.slow_square > 0 and pendulum.friction == 0:
+            slow = float(once.exponents.imag.abs().max())
+            table.append(Row("slow frequency", slow, math.sqrt(pendulum.slow_square), "averaging, to leading order in h/l",
+                             tolerance=8.0 * max(ripple, 1e-4) * slow, remark="of order (h/l)²"))  # fmt: skip
+        furthest = float(trajectory["states"].values.abs().max())
+        table.append(Row("furthest from upright, in radians", furthest))
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        few = trajectory["paths"]
+        t = few.times
+        drawn = [Curve("the pendulum", array(t), array(few.values[:, 0, 0]), "blue", width=1.6)]
+        if pendulum.slow_square > 0 and pendulum.friction == 0:
+            slow = small * (math.sqrt(pendulum.slow_square) * t).cos()
+            drawn.append(Curve("averaged motion", array(t), array(slow), "orange", "dashed"))
+        return [
+            curves("angle", "Does it stand?",
+                   "Upright is zero. Where shaking holds the pendulum up, it sways slowly about it, as the averaged motion "
+                   "says; where not, the line runs away.", "Angle from upright", drawn, unit="radian"),
+            _chart(pendulum),
+        ]  # fmt: skip
+
+    start = {"position": position, "velocity": velocity}
+    return Setup(pendulum, start, rows, pictures, {"periods": Save(both, times=at)}, ("θ",), shown=())
+
+
+def _chart(pendulum: InvertedPendulum) -> Picture:
+    """Where Mathieu's equation is stable, and where this pendulum is in it."""
+    a, q = pendulum.mathieu
+    drives = torch.linspace(0.0, max(1.2, 1.3 * q), _CHART, dtype=torch.float64)
+    reach = max(0.35, 1.3 * abs(a))
+    curvatures = torch.linspace(-reach, reach, _CHART, dtype=torch.float64)
+    chart = stability_chart(lambda t, x, y: mathieu_matrix(t, y, x), math.pi, drives, curvatures, names=("q", "a"))
+    box = (float(drives[0]), float(drives[-1])), (float(curvatures[0]), float(curvatures[-1]))
+    plot = axes(380, *box)
+    plot.xaxis[0].axis_label = "drive q = 2h/l to the right, curvature a = -4g/(lω²) upward"
+    y, x = np.meshgrid(array(curvatures), array(drives), indexing="ij")
+    stable = chart.stable.numpy()
+    cell = {"width": float(drives[1] - drives[0]) * 1.02, "height": float(curvatures[1] - curvatures[0]) * 1.02}
+    good = plot.rect(x[stable].astype(np.float32), y[stable].astype(np.float32), line_alpha=0, fill_alpha=0.35,
+                     **cast("dict[str, float]", cell))  # fmt: skip
+    paint(good.glyph, fill_color="green")
+    edge = np.linspace(0.0, box[0][1], 100)
+    line(plot, edge, -(edge**2) / 2.0, "orange", dash="dashed")
+    marks(plot, np.array([q]), np.array([a]), "ink", marker="diamond", size=14)
+    return picture(
+        "chart",
+        "For which drives it stands",
+        "Inside the green the motion stays bounded. Averaging gives the lower border for weak drives only; the upper one, "
+        "where shaking overthrows it again, it does not know.",
+        [Panel("Mathieu's plane", "", plot)],
+        [Key("band", "green", "stable"), Key("dashed", "orange", "border by averaging, a = -q²/2"),
+         Key("diamond", "ink", "this pendulum")],
+    )  # fmt: skip
+
+
+_PERIOD = 2.0 * math.pi / 500.0
+SCENE = Scene(
+    "mathieu",
+    "The inverted pendulum that stands",
+    "Shaken fast enough at its pivot, a pendulum stands on its head.",
+    make,
+    paths=6,
+    time=8.0 * 64 * _PERIOD,
+    step=_PERIOD / 32,
+    integrator="rk4",
+    damped=True,
+    parameters={
+        "frequency": Parameter(500.0, "ω > 0 of the pivot"),
+        "height": Parameter(0.01, "h >= 0, how far it goes up and down"),
+        "length": Parameter(1.0, "l > 0"),
+        "gravity": Parameter(10.0, "g"),
+        "linear": Parameter(1, "1: θ in place of sin θ"),
+        "angle": Parameter(0.1, "at the start, in radians"),
+    },
+)

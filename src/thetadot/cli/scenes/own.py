@@ -1,0 +1,142 @@
+"""A motion of one's own: ``file.py:function``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thetadot.cli.pictures.landscape import in_plane, on_curve
+from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
+from thetadot.errors import InadmissibleValue
+from thetadot.integrators.base import Integrator, name_of
+from thetadot.systems import Kramers, Problem, System
+from thetadot.systems.base import POSITION, noisy
+from thetadot.systems.custom import Driven
+from thetadot.training.spec import from_file
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+RETURNS = "a Problem, an ODE, an SDE or another system with a drift of its own"
+KEYS = ("motion", "integrator", "initial", "time", "step", "paths")
+
+
+def scene(spec: str, given: Mapping[str, Any]) -> Scene:
+    """The scene of a user's function, called with what was given by ``--set``, ``--temperature`` and ``--friction``.
+
+    Args:
+        spec: file.py:function.
+        given: its arguments.
+
+    Raises:
+        TaskError: no such file or function, or the function fails.
+        InadmissibleValue: it returns something else than a motion.
+    """
+    found = _parts(from_file(spec, what="simulation")(**given))
+    motion = found["motion"]
+    if not isinstance(motion, Problem | System) or isinstance(motion, type):
+        raise InadmissibleValue(f"{spec} returned a {name_of(motion)}. Return {RETURNS}.")
+    if not isinstance(motion, Problem | Driven):
+        raise InadmissibleValue(
+            f"{spec} returned a {name_of(motion)} without a potential. Return Problem({name_of(motion)}(...), potential)."
+        )
+    rule = found.get("integrator")
+    if rule is not None and not isinstance(rule, Integrator):
+        raise InadmissibleValue(
+            f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
+        )
+    for name in ("time", "step", "paths"):
+        value = found.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+            raise InadmissibleValue(f"{spec} returned {name}={value!r}. Return a number > 0.")
+    initial = found.get("initial", torch.zeros(1, 1, dtype=torch.float64))
+
+    def make(settings: Settings) -> Setup:
+        return _setup(motion, initial, settings, rule)
+
+    return Scene(
+        name=spec,
+        title=spec.rpartition(":")[2].replace("_", " "),
+        says=f"{name_of(motion.system if isinstance(motion, Problem) else motion)}, from {spec.rpartition(':')[0]}.",
+        make=make,
+        paths=int(found.get("paths", 0)) or _paths(initial, motion),
+        time=float(found.get("time", 10.0)),
+        step=float(found.get("step", 0.01)),
+        integrator=_default(motion) if rule is None else "",
+    )
+
+
+def _parts(returned: object) -> dict[str, Any]:
+    """What came back, by name: a motion alone, (motion, integrator, initial, time, step), or a mapping."""
+    if isinstance(returned, Mapping):
+        strange = sorted(set(map(str, returned)) - set(KEYS))
+        if strange or "motion" not in returned:
+            what = f"has {strange[0]!r}" if strange else "lacks 'motion'"
+            raise InadmissibleValue(f"the mapping that was returned {what}. Its keys are {', '.join(KEYS)}.")
+        return dict(returned)
+    if isinstance(returned, tuple):
+        if not 1 <= len(returned) <= len(KEYS):
+            raise InadmissibleValue(f"a tuple of {len(returned)} was returned. Return ({', '.join(KEYS)}), or fewer.")
+        return {name: value for name, value in zip(KEYS, returned, strict=False) if value is not None}
+    return {"motion": returned}
+
+
+def _default(motion: Problem | System) -> str:
+    system = motion.system if isinstance(motion, Problem) else motion
+    if not noisy(system):
+        return "rk4" if not system.measures else "euler"
+    return "BAOAB" if isinstance(system, Kramers) else "euler-maruyama"
+
+
+def _paths(initial: Any, motion: Problem | System) -> int:
+    """As many as the initial state has; of one point 1000 where there is noise."""
+    position = initial.get(POSITION) if isinstance(initial, Mapping) else initial
+    if isinstance(position, torch.Tensor) and position.ndim == 2 and len(position) > 1:
+        return len(position)
+    return 1000 if noisy(motion.system if isinstance(motion, Problem) else motion) else 1
+
+
+def _setup(motion: Problem | System, initial: Any, settings: Settings, rule: Integrator | None) -> Setup:
+    def rows(trajectory: Trajectory) -> list[Row]:
+        end = trajectory["states"].values[-1].double()
+        table = []
+        for at in range(min(end.shape[-1], 6)):
+            column = end[:, at]
+            error = float(column.std()) / math.sqrt(len(column)) if len(column) > 1 else 0.0
+            table.append(Row(f"mean of x{at + 1} at the end", float(column.mean()), error=error))
+            if len(column) > 1:
+                table.append(Row(f"its standard deviation, x{at + 1}", float(column.std())))
+        if "energy" in trajectory.series:
+            energy = trajectory["energy"].values.double().sum(-1)
+            still = not noisy(motion.system) and not motion.friction and "velocity" in motion.system.variables  # type: ignore[union-attr]
+            table.append(Row("mean energy at the end", float(energy[-1]), float(energy[0]) if still else None,
+                             "the start: nothing is lost" if still else "",
+                             tolerance=1e-3 * max(abs(float(energy[0])), 1e-9)))  # fmt: skip
+        return table
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        series = trajectory["states"]
+        if not isinstance(motion, Problem) or series.values.shape[-1] > 2:
+            return []
+        return [_landscape(motion, trajectory)]
+
+    return Setup(motion, initial, rows, pictures, integrator=rule)
+
+
+def _landscape(motion: Problem, trajectory: Trajectory) -> Picture:
+    series, trails = trajectory["states"], trajectory["paths"]
+    places = series.values.double().flatten(0, 1)
+    low, high = places.amin(0), places.amax(0)
+    air = (0.15 * (high - low)).clamp_min(1e-3)
+    box = [(float(a), float(b)) for a, b in zip(low - air, high + air, strict=True)]
+    heights = motion.potential(places).double()
+    top = float(heights.quantile(0.98) if len(heights) < 10**6 else heights.max())
+    top += 0.2 * (top - float(heights.min())) + 1e-9
+    if len(box) == 1:
+        return on_curve(motion.potential, series.times, series.values, box[0], top)
+    dim = series.values.shape[-1]
+    return in_plane(motion.potential, (box[0], box[1]), top, series.times, series.values, trails.values[..., :dim])

@@ -1,0 +1,124 @@
+r"""Four wells in the plane.
+
+dx = -∇U dt + √(2T) dW,    U = (x²-1)²/4 + (y²-1)²/4 + c xy + a x
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from thetadot.analysis import find_fixed_points
+from thetadot.cli.pictures.base import array
+from thetadot.cli.pictures.landscape import in_plane
+from thetadot.cli.pictures.law import planes
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row, share_row
+from thetadot.density import FokkerPlanck, Gibbs, Grid
+from thetadot.errors import require
+from thetadot.potentials import Quartic2d, gradient_of
+from thetadot.systems import Kramers, Langevin, Problem
+
+if TYPE_CHECKING:
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+CELLS = 96
+PLANE = 48
+
+
+def make(settings: Settings) -> Setup:
+    """All paths begin at one point."""
+    temperature = settings.temperature or 0.0
+    require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.25.")
+    wells = Quartic2d(settings.number("coupling"), settings.number("tilt"))
+    system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
+    edge = 1.2 + 1.3 * (1.0 + 4.0 * temperature) ** 0.5
+    grid = Grid(((-edge, edge), (-edge, edge)), CELLS)
+    law = Gibbs(wells, temperature, grid)
+    equation = FokkerPlanck(wells, temperature, grid) if settings.friction is None else None
+    start = torch.tensor([settings.number("x"), settings.number("y")], dtype=torch.float64)
+
+    def densities(times: torch.Tensor) -> torch.Tensor | None:
+        if equation is None:
+            return None
+        return equation.propagate(grid.normal(start.tolist(), grid.spacing[0]), times.tolist())
+
+    def rows(trajectory: Trajectory) -> list[Row]:
+        series = trajectory["states"]
+        at = series.values[-1].double()
+        frames = densities(series.times[[0, -1]])
+        law_now = law.density if frames is None else frames[-1]
+        source = "Gibbs' law" if frames is None else "Fokker-Planck equation at that time"
+        table = [
+            mean_row(f"mean of {name}", values, float(grid.integrate(law_now * weight)), source, 2.0 * settings.step**2)
+            for name, values, weight in (
+                ("x²", at[:, 0] ** 2, grid.points[..., 0] ** 2),
+                ("y²", at[:, 1] ** 2, grid.points[..., 1] ** 2),
+                ("U", wells(at), wells(grid.points)),
+            )
+        ]
+        for name, sx, sy in (
+            ("left below", -1, -1),
+            ("right above", 1, 1),
+            ("left above", -1, 1),
+            ("right below", 1, -1),
+        ):
+            inside = (grid.points[..., 0] * sx > 0) & (grid.points[..., 1] * sy > 0)
+            hits = (at[:, 0] * sx > 0) & (at[:, 1] * sy > 0)
+            table.append(share_row(f"share of paths {name}", hits, float(grid.integrate(law_now * inside)), source))
+        distance = float(grid.integrate((law_now - law.density).abs()))
+        table.append(Row("distance from rest", distance, None, "∫|p - exp(-U/T)/Z| of the Fokker-Planck equation"))
+        return table if frames is not None else table[:-1]
+
+    def pictures(trajectory: Trajectory) -> list[Picture]:
+        series, trails = trajectory["states"], trajectory["paths"]
+        frames = densities(series.times)
+        half = (-0.82 * edge, 0.82 * edge)
+        found = find_fixed_points(lambda x: -gradient_of(wells)(x), grid.points[::8, ::8].reshape(-1, 2))
+        minima = [one.point for one in found if one.stable]
+        saddles = [one.point for one in found if one.kind == "saddle"]
+        plane = Grid((half, half), PLANE)
+        near = [_nearest(grid, plane, frame) for frame in (law.density[None] if frames is None else frames)]
+        return [
+            in_plane(
+                wells, (half, half), float(wells(torch.zeros(2).double())) + 3.0 * temperature, series.times, series.values, trails.values[..., :2],
+                (("minimum", "diamond", "green", torch.stack(minima)),
+                 ("saddle", "x", "red", torch.stack(saddles) if saddles else torch.empty(0, 2))),
+            ),
+            planes(
+                series.times, series.values, (half, half), array(torch.stack(near)),
+                "The Fokker-Planck equation" if frames is not None else "Gibbs' law, at rest", PLANE,
+            ),
+        ]  # fmt: skip
+
+    return Setup(Problem(system, wells), start[None], rows, pictures, names=("x", "y"))
+
+
+def _nearest(grid: Grid, plane: Grid, density: torch.Tensor) -> torch.Tensor:
+    """A density at the centres of other cells, rows upward, by bilinear interpolation."""
+    low, high = grid.sides[0]
+    place = (2.0 * (plane.points.flip(-1) - low) / (high - low) - 1.0)[None]
+    found = torch.nn.functional.grid_sample(density[None, None].double(), place, align_corners=False)
+    return found[0, 0].T
+
+
+SCENE = Scene(
+    "quartic-2d",
+    "Four wells in the plane",
+    "Paths let go from one well find the other three, over four saddles, until Gibbs' law holds.",
+    make,
+    paths=5_000,
+    time=20.0,
+    step=0.02,
+    integrator="euler-maruyama",
+    temperature=0.2,
+    heated=True,
+    damped=True,
+    parameters={
+        "coupling": Parameter(0.1, "c of c·xy"),
+        "tilt": Parameter(0.0, "a of a·x"),
+        "x": Parameter(-1.0, "where every path begins"),
+        "y": Parameter(-1.0, "where every path begins"),
+    },
+)

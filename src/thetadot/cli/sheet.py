@@ -1,0 +1,132 @@
+"""The page of a simulation: its table, its pictures, and how to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from thetadot.cli.pictures.time import energy, fan
+from thetadot.cli.scenes.base import ERRORS
+from thetadot.report.numerals import count, plain
+from thetadot.report.shell import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from thetadot.cli.archive import Asked, Line
+    from thetadot.cli.journey import Journey
+    from thetadot.cli.scenes import Row, Scene
+    from thetadot.report.figures.picture import Picture
+    from thetadot.simulation import Trajectory
+
+
+@dataclass(frozen=True)
+class Words:
+    """A row as people read it."""
+
+    quantity: str
+    measured: str
+    expected: str
+    agrees: str
+    source: str
+    remark: str
+
+
+def words(row: Row) -> Words:
+    """A row as people read it."""
+    digits = 4 if row.error else 7 if row.expected else 4
+    error = f" ± {plain(row.error, 2)}" if row.error else ""
+    agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
+    tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark else ""
+    return Words(
+        row.quantity,
+        plain(row.measured, digits) + error,
+        plain(row.expected, digits),
+        agrees,
+        row.source,
+        tolerance,
+    )
+
+
+def verdict(rows: Sequence[Row | Line], *, complete: bool) -> tuple[str, str]:
+    """A sentence, and how good it is: "finished", "unfinished" or "diverged"."""
+    judged = [row for row in rows if row.agrees is not None]
+    wrong = [row.quantity for row in judged if row.agrees is False]
+    if not complete:
+        return "It was interrupted before its end; what is here is of the part that was simulated.", "unfinished"
+    if not judged:
+        return "It ran to its end. Nothing is known in closed form to hold it against.", "finished"
+    if not wrong:
+        many = "The one quantity that is" if len(judged) == 1 else f"All {len(judged)} quantities that are"
+        return f"{many} known in closed form came out as they should.", "finished"
+    return (
+        f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: {', '.join(wrong)}. "
+        "Is the step small enough, and the time long enough?",
+        "diverged",
+    )
+
+
+def command(asked: Asked) -> str:
+    """What repeats it."""
+    parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
+    for name in ("paths", "time", "step", "temperature", "friction"):
+        value = getattr(asked, name)
+        if value is not None:
+            parts += [f"--{name}", f"{value:.12g}"]
+    parts += ["--integrator", asked.integrator] if asked.integrator else []
+    parts += ["--seed", str(asked.key), "--save", str(asked.frames)]
+    for name, value in asked.values.items():
+        parts += ["--set", shlex.quote(f"{name}={value}")]
+    return " ".join(parts)
+
+
+def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
+    """Those of the scene, and those of every simulation that the scene wants."""
+    setup = journey.setup
+    found = list(setup.pictures(trajectory))
+    band, few = trajectory["band"], trajectory["paths"]
+    dim = band.values.shape[1]
+    names = setup.names or (("x",) if dim == 1 else tuple(f"x{at + 1}" for at in range(dim)))
+    if "fan" in setup.shown:
+        found.append(fan(band.times, band.values, names[:dim], few.values[..., :dim], few.times))
+    if "energy" in setup.shown and "energy" in trajectory.series:
+        series = trajectory["energy"]
+        whole = trajectory["states"].values.shape[-1]
+        found.append(energy(series.times, series.values, journey.settings.temperature, whole))
+    return found
+
+
+def page(scene: Scene, asked: Asked, journey: Journey, trajectory: Trajectory, rows: Sequence[Row], *,
+         seconds: float, complete: bool) -> str:  # fmt: skip
+    """The page as HTML text."""
+    drawn = pictures(journey, trajectory)
+    said, state = verdict(rows, complete=complete)
+    motion = type(journey.system).__name__
+    tiles = [
+        (plain(asked.paths), "paths", f"of {count(trajectory['states'].values.shape[-1], 'coordinate')}"),
+        (plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"),
+        (plain(trajectory.end.time), "time", "simulated"),
+        *([(plain(asked.temperature), "temperature T", "")] if asked.temperature is not None else []),
+        *([(plain(asked.friction), "friction λ", "")] if asked.friction is not None else []),
+    ]
+    facts = [
+        ("system", motion),
+        ("integrator", _rule(journey)),
+        ("engine", trajectory.engine),
+        ("seconds", plain(seconds, 2)),
+        *((name, str(value)) for name, value in asked.values.items()),
+    ]
+    template = (files("thetadot.cli") / "simulation.html.jinja").read_text(encoding="utf-8")
+    return compose(
+        template, drawn, title=scene.title, says=scene.says, verdict=said, state=state, tiles=tiles, facts=facts,
+        rows=[words(row) for row in rows], pictures=drawn, command=command(asked), errors=plain(ERRORS),
+        several=False, runs=(),
+    )  # fmt: skip
+
+
+def _rule(journey: Journey) -> str:
+    rule = journey.rule
+    inner = getattr(rule, "word", None) or getattr(rule, "tableau", None)
+    return type(rule).__name__ + (f" {inner}" if inner else "")
