@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # Loaded when first used, so that reading a record or drawing a report never imports torch.
 _MODULES = (
     "analysis",
+    "density",
     "errors",
     "integrators",
     "optim",
@@ -43,6 +44,7 @@ __all__ = [
     "Result",
     "Task",
     "analysis",
+    "density",
     "errors",
     "integrators",
     "load",
@@ -67,6 +69,7 @@ __all__ = [
 if TYPE_CHECKING:
     from thetadot import (
         analysis,
+        density,
         errors,
         integrators,
         optim,

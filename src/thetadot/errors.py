@@ -23,7 +23,13 @@ class MissingClosure(ThetadotError, RuntimeError):  # noqa: N818
 
 
 class NotConverged(ThetadotError, RuntimeError):  # noqa: N818
-    """An iteration ended without reaching its tolerance."""
+    """An iteration ended without reaching its tolerance.
+
+    Attributes:
+        last: of a simulation, the trajectory up to what was saved last.
+    """
+
+    last: object = None
 
 
 class DamagedFile(ThetadotError, OSError):  # noqa: N818

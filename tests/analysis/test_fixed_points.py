@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from thetadot.analysis import classify, describe, find_fixed_points
 from thetadot.errors import InadmissibleValue
-from thetadot.systems import DiracGAN, DampedNewton, InvertedPendulum, Problem
 from thetadot.potentials import DoubleWell
+from thetadot.systems import DampedNewton, DiracGAN, InvertedPendulum, Problem
 
 PLANE = torch.cartesian_prod(*2 * [torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)])
 

@@ -1,5 +1,6 @@
 """Backward error analysis: the flows that steps follow, to the order that is claimed."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import expm
 from shared.motion import end
 
 from thetadot.analysis import (
@@ -20,8 +22,8 @@ from thetadot.analysis import (
     slowest_rate,
     step_of,
 )
-from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.analysis.modified import EULER
+from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators import Euler, Leapfrog, RungeKutta, SemiImplicitEuler
 from thetadot.integrators.tableaus import HEUN, KUTTA3, MIDPOINT, RALSTON
 from thetadot.potentials import DoubleWell, Harmonic, Ring
@@ -41,7 +43,7 @@ def iterate(advance, start, count):
 
 
 def orders(errors):
-    return [math.log2(coarse / fine) for coarse, fine in zip(errors, errors[1:], strict=False)]
+    return [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
 
 
 def test_gradient_descent_follows_each_modified_field_at_its_order():
@@ -49,7 +51,7 @@ def test_gradient_descent_follows_each_modified_field_at_its_order():
     expected = {1: (1.068e-2, 1.304e-3), 2: (1.168e-3, 1.921e-5), 3: (1.900e-4, 3.951e-7)}
     for order, (first, last) in expected.items():
         errors = []
-        for count in (20, 40, 80, 160):
+        for count in (20, 80, 160):
             reached = iterate(step_of(DESCENT, Euler(), step=1 / count), START, count)
             follow = modified_field(DESCENT, step=1 / count, order=order)
             errors.append(float(np.linalg.norm(end(follow, START, 1.0) - reached)))
@@ -148,7 +150,7 @@ def test_the_generator_of_leapfrog_carries_exactly_from_step_to_step(step, frict
     system = DampedNewton(friction)
     generator = modified_generator(system, Leapfrog(), step=step, curvature=2.0)
     matrix = linearize(system, Leapfrog(), step=step, curvature=2.0).matrix
-    assert torch.allclose(torch.linalg.matrix_exp(step * generator), matrix, atol=1e-10)
+    assert torch.allclose(torch.from_numpy(expm(step * generator.numpy())), matrix, atol=1e-10)
 
 
 def test_what_lies_on_no_flow_is_refused():

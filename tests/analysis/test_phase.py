@@ -11,6 +11,7 @@ from thetadot.integrators import Euler, ImplicitMidpoint, Leapfrog, LookAhead, S
 from thetadot.potentials import DoubleWell, Harmonic, UnevenWells
 from thetadot.systems import (
     ODE,
+    AdaptiveFlow,
     DampedNewton,
     DiracGAN,
     GradientFlow,
@@ -34,7 +35,8 @@ def test_a_state_is_a_point_and_back(dim, paths):
 
 
 @pytest.mark.parametrize(
-    "rule", [Leapfrog(), LookAhead(lookahead=0.5), LookAhead(), SemiImplicitEuler(), Splitting("BAOAB")]
+    "rule",
+    [Leapfrog(), LookAhead(lookahead=0.5), LookAhead(), SemiImplicitEuler(), Splitting("BAOAB")],
 )
 def test_one_step_of_points_is_the_steps_matrix(rule):
     """As analysis.linear finds it from unit vectors, for every curvature at once."""
@@ -138,6 +140,10 @@ def test_a_jacobian_of_what_does_not_move():
         (lambda: field_of(Problem(DampedNewton(PerStep(0.1)), DoubleWell())), "DampedNewton has a rate per step"),
         (lambda: step_of(Problem(Langevin(0.1), DoubleWell()), Euler(), step=0.1), "Langevin has noise"),
         (lambda: step_of(DiracGAN(), ImplicitMidpoint(), step=0.1), "ImplicitMidpoint is implicit"),
+        (
+            lambda: field_of(Problem(AdaptiveFlow(1.0, 1.0), DoubleWell())),
+            "carries mean_weight, square_weight, numbers",
+        ),
         (lambda: step_of(DiracGAN(), Leapfrog(), step=0.1), "Leapfrog steps a velocity against friction"),
     ],
 )

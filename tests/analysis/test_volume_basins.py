@@ -39,17 +39,15 @@ def test_gradient_flow_contracts_by_the_trace_of_the_hessian():
     """-T tr H; Euler Σ ln|1-γh| a step."""
     flow, start = Problem(GradientFlow(), Harmonic(CURVATURES)), points(2, 3)
     fine = log_volume(flow, RungeKutta(RK4), start, step=0.01, steps=50)
-    assert fine.tolist() == pytest.approx([-0.5 * sum(CURVATURES)] * 2, abs=1e-8)
+    assert fine.tolist() == pytest.approx([-0.5 * sum(CURVATURES)] * 2, abs=1e-7)
     coarse = log_volume(flow, Euler(), start, step=0.4, steps=7)
     assert coarse.tolist() == pytest.approx([7 * sum(math.log(abs(1 - 0.4 * h)) for h in CURVATURES)] * 2)
 
 
 @settings(max_examples=20)
-@given(st.floats(0.01, 0.3), st.floats(0.0, 0.99), st.integers(0, 100))
+@given(st.floats(0.01, 0.3), st.floats(0.01, 0.99), st.integers(0, 100))
 def test_heavy_ball_contracts_by_the_momentum_whatever_the_loss(lr, momentum, seed):
     """Det of a step = β^dim, also on what is not quadratic."""
-    if momentum == 0:
-        return
     step, friction = to_physical(lr, momentum)
     ball = Problem(DampedNewton(friction), Ring(0.3, 0.1))
     volume = log_volume(ball, Leapfrog(), 0.5 * points(1, 4, seed=seed), step=step, steps=3)
@@ -128,12 +126,13 @@ def test_what_stays_on_a_saddle_or_flies_off_ends_nowhere():
 
 
 def test_to_pass_by_is_not_to_arrive():
-    """A rotation comes to (1, 0) and goes on."""
+    """A rotation is there after five steps and elsewhere after seven."""
     turn = 2 * math.pi / 7 * torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     matrix = torch.linalg.matrix_exp(turn)
     starts = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
-    for steps, label in ((7, 0), (9, -1)):
-        end = basins(lambda x: x @ matrix, starts, torch.tensor([[0.0, 1.0]]), steps=steps, radius=0.2)
+    target = starts @ torch.linalg.matrix_power(matrix, 5)
+    for steps, label in ((5, 0), (7, -1)):
+        end = basins(lambda x: x @ matrix, starts, target, steps=steps, radius=0.2)
         assert end.tolist() == [label]
 
 

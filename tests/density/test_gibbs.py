@@ -33,7 +33,7 @@ def test_a_harmonic_law_is_its_gaussian(dim):
     curvature = (1.0, 2.0, 4.0)[:dim]
     grid = Grid(((-5.0, 5.0),) * dim, 40)
     law = Gibbs(Harmonic(curvature), 0.5, grid)
-    summed = Gibbs(lambda x: Harmonic(curvature)(x), 0.5, grid)  # not known to be harmonic
+    summed = Gibbs(Harmonic(curvature), 0.5, grid)  # not known to be harmonic
     exact = math.prod(math.sqrt(2 * math.pi * 0.5 / h) for h in curvature)
     assert law.partition == pytest.approx(exact, rel=1e-14)
     assert summed.partition == pytest.approx(exact, rel=1e-6)

@@ -7,11 +7,14 @@ import torch
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators import (
+    SRA1,
     Euler,
     EulerMaruyama,
+    Heun,
     ImplicitMidpoint,
     Leapfrog,
     LookAhead,
+    Milstein,
     RungeKutta,
     SemiImplicitEuler,
     Splitting,
@@ -65,6 +68,9 @@ INTEGRATORS = [
     LookAhead(lookahead=1.0),
     ImplicitMidpoint(),
     *map(RungeKutta, (HEUN, RK4, DORMAND_PRINCE)),
+    Heun(),
+    Milstein(),
+    SRA1(),
     *map(Splitting, ("BAOAB", "BAOA", "OBA", "OBABO", "BABOBAB", "BAB")),
 ]
 MECHANICAL = (Leapfrog, LookAhead, ImplicitMidpoint, Splitting)
@@ -78,7 +84,7 @@ def steps(system, integrator):
         frictionless = isinstance(system, DampedNewton) and system.friction == 0.0
         letters = integrator.word if isinstance(integrator, Splitting) else "O"
         return has_velocity and ("O" in letters or frictionless)
-    return isinstance(integrator, EulerMaruyama) or not noise
+    return isinstance(integrator, EulerMaruyama | Heun | Milstein | SRA1) or not noise
 
 
 @pytest.mark.parametrize(("system", "integrator"), list(product(SYSTEMS, INTEGRATORS)), ids=repr)

@@ -22,7 +22,7 @@ def test_its_gradient_is_autograds(potential):
     assert isinstance(potential, Potential)
     points = torch.randn(3, 5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert potential(points).shape == (3, 5)
-    expected = gradient_of(lambda x: potential(x))(points)
+    expected = gradient_of(potential)(points)
     assert torch.allclose(potential.gradient(points), expected, atol=1e-12)
     assert potential.gradient(points.float()).dtype == torch.float32
 
@@ -71,7 +71,7 @@ def test_where_points_merge_none_are_named_saddles(coupling):
 
 def test_with_coupling_and_tilt_there_is_no_closed_form():
     for name in ("minima", "saddles"):
-        with pytest.raises(InadmissibleValue, match=r"coupling=0.1 with tilt=0.2 has no critical points in closed form"):
+        with pytest.raises(InadmissibleValue, match=r"coupling=0\.1 with tilt=0\.2 has no critical points"):
             getattr(Quartic2d(0.1, 0.2), name)
 
 

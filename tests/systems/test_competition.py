@@ -23,8 +23,7 @@ def test_fixed_points_and_eigenvalues_of_the_example():
         pytest.approx(point, abs=1e-9) for point in ((0, 0), (500, 0), (0, 1000 / 3), (375, 250))
     ]
     assert species.eigenvalues.tolist() == [
-        pytest.approx(pair, abs=5e-8)
-        for pair in ((0.1, 0.3), (-0.1, 0.2), (-0.3, 0.0666667), (-0.2366025, -0.0633975))
+        pytest.approx(pair, abs=5e-8) for pair in ((0.1, 0.3), (-0.1, 0.2), (-0.3, 0.0666667), (-0.2366025, -0.0633975))
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared.motion import end, path
 
-from thetadot.analysis import describe, exponential_average, jacobian, field_of, local_spectral_radius, step_of
+from thetadot.analysis import describe, exponential_average, field_of, jacobian, local_spectral_radius, step_of
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Euler, SemiImplicitEuler
 from thetadot.systems import DiracGAN
@@ -91,6 +91,14 @@ def test_where_penalties_lead():
     assert math.hypot(*alive[:2]) == pytest.approx(1.0000009, abs=1e-7)
     ended = end(DiracGAN("linear", penalty="gp", weight=0.1), START, 40.0)
     assert math.hypot(*ended[:2]) == pytest.approx(0.00241150, abs=1e-8)
+
+
+def test_gan_qp_ends_on_the_same_circle_and_the_decay_at_the_solution():
+    start = (2.0, 0.0, 0.5, 1.5)  # J = 3
+    circle = end(DiracGAN("linear", penalty="qp", weight=0.5), start, 300.0, rtol=1e-8)
+    assert (circle**2).sum() == pytest.approx(6.0, rel=1e-3)
+    for kind in ("non-saturating", "min-max", "linear"):
+        assert (end(DiracGAN(kind, decay=0.5), start, 200.0, rtol=1e-8) ** 2).sum() < 1e-8
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.5, 3.0])

@@ -1,5 +1,6 @@
 """Growth at a random rate: its laws by quadrature and by paths, and the price that follows from them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -11,7 +12,8 @@ from scipy.integrate import quad
 from scipy.stats import lognorm, norm
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.integrators import Euler, EulerMaruyama
+from thetadot.integrators import Euler, EulerMaruyama, Heun, Milstein
+from thetadot.integrators.whole import whole_step
 from thetadot.systems import SDE, GeometricBrownian, Multiplicative
 
 
@@ -39,36 +41,56 @@ def test_the_variance_of_the_logarithm_is_sigma_square_t():
     assert float(logs.var()) == pytest.approx(variance, abs=4 * variance * math.sqrt(2 / 1e5))
 
 
-def walk(system, step, increments):
-    rule = EulerMaruyama()
+def walk(system, rule, step, increments):
+    """Along given increments of W, for rules that draw once a step."""
     scales = rule.prepare(system, step)
     state = {"position": torch.ones_like(increments[0])}
     for increment in increments:
-        state = rule.advance(scales, state, state["position"], lambda: increment / math.sqrt(step))
+        noise = increment / math.sqrt(step)
+        state = whole_step(rule, scales, state, torch.zeros_like, lambda: noise)
     return state["position"]
 
 
-def test_stepped_paths_follow_the_solution_of_their_own_noise_at_strong_order_one_half():
-    """And the logarithm grows by μ - σ²/2, not by μ."""
+@pytest.mark.parametrize(
+    ("rule", "calculus", "order"),
+    [(EulerMaruyama(), "ito", 0.5), (Milstein(), "ito", 1.0), (Heun(), "stratonovich", 1.0)],
+)
+def test_stepped_paths_follow_the_solution_of_their_own_noise(rule, calculus, order):
+    """At the rule's strong order, and the logarithm grows by μ - σ²/2, not by μ."""
     system = GeometricBrownian(growth=0.3, volatility=0.5)
+    read = system if calculus == "ito" else system.in_stratonovich()
     generator = torch.Generator().manual_seed(2)
-    fine = math.sqrt(1 / 512) * torch.randn(512, 4000, 1, generator=generator, dtype=torch.float64)
+    fine = math.sqrt(1 / 256) * torch.randn(256, 4000, 1, generator=generator, dtype=torch.float64)
     exact = system.solution(torch.ones(4000, 1, dtype=torch.float64), 1.0, fine.sum(0))
     errors = []
     for coarser in (16, 4, 1):
         increments = fine.reshape(-1, coarser, 4000, 1).sum(1)
-        errors.append(float((walk(system, coarser / 512, increments) - exact).abs().mean()))
-    assert [math.log(a / b, 4) for a, b in zip(errors, errors[1:], strict=False)] == pytest.approx([0.5, 0.5], abs=0.1)
+        errors.append(float((walk(read, rule, coarser / 256, increments) - exact).abs().mean()))
+    measured = [math.log(a / b, 4) for a, b in itertools.pairwise(errors)]
+    assert measured == pytest.approx([order, order], abs=0.1)
     grown = float(exact.log().mean())
     assert grown == pytest.approx(0.3 - 0.125, abs=4 * 0.5 / math.sqrt(4000))
     assert abs(grown - 0.3) > 0.05
+
+
+@given(st.floats(-0.5, 0.5), st.floats(0.0, 0.6), st.floats(0.0, 3.0))
+def test_both_calculi_have_the_same_laws(growth, volatility, time):
+    system = GeometricBrownian(growth, volatility)
+    other = system.in_stratonovich()
+    assert (other.calculus, other.growth) == ("stratonovich", growth - volatility**2 / 2)
+    assert other.log_law(time) == pytest.approx(system.log_law(time), abs=1e-14)
+    assert other.variance(1.5, time) == pytest.approx(system.variance(1.5, time), abs=1e-12)
+    assert other.call_price(1.0, strike=1.1, time=time) == pytest.approx(
+        system.call_price(1.0, strike=1.1, time=time), abs=1e-12
+    )
+    assert other.in_ito().growth == pytest.approx(growth, abs=1e-15)
 
 
 def test_it_is_the_sde_of_the_same_words():
     system, same = GeometricBrownian(0.3, 0.5), SDE(lambda x: 0.3 * x, lambda x: 0.5 * x)
     assert isinstance(system, Multiplicative)
     increments = 0.1 * torch.randn(10, 5, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    assert torch.equal(walk(system, 0.01, increments), walk(same, 0.01, increments))
+    assert torch.equal(walk(system, EulerMaruyama(), 0.01, increments), walk(same, EulerMaruyama(), 0.01, increments))
 
 
 @settings(max_examples=30)
@@ -100,8 +122,10 @@ def test_without_noise_or_time_the_price_is_what_is_certain():
 
 
 def test_what_does_not_belong_is_refused():
-    with pytest.raises(InadmissibleValue, match="volatility=-0.1 is negative"):
+    with pytest.raises(InadmissibleValue, match=r"volatility=-0\.1 is negative"):
         GeometricBrownian(0.1, -0.1)
+    with pytest.raises(InadmissibleValue, match="calculus='mid' is unknown"):
+        GeometricBrownian(0.1, 0.1, "mid")
     with pytest.raises(InadmissibleValue, match="growth=nan is not finite"):
         GeometricBrownian(math.nan, 0.1)
     with pytest.raises(InadmissibleValue, match="strike=0 is not positive"):

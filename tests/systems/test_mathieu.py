@@ -10,9 +10,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import mathieu_a, mathieu_b
 
-from thetadot.analysis import floquet, stability_chart
+from thetadot.analysis import floquet, stability_chart, step_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.analysis import step_of
 from thetadot.integrators import Euler, SemiImplicitEuler
 from thetadot.systems import InvertedPendulum, mathieu_matrix
 

@@ -57,7 +57,7 @@ def test_paths_do_not_know_of_one_another_and_keep_their_dtype(name):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_rules_that_need_a_friction_refuse_it(name):
     for rule in (Leapfrog(), Splitting("BAOAB")):
-        with pytest.raises(IncompatiblePair, match="steps a velocity against friction|has none"):
+        with pytest.raises(IncompatiblePair, match=r"steps a velocity against friction|has none"):
             rule.prepare(SYSTEMS[name][0], 0.1)
 
 

@@ -67,4 +67,5 @@ def basins(
 
 
 def _distances(points: Tensor, attractors: Tensor) -> Tensor:
-    return (points.unsqueeze(-2) - attractors).norm(dim=-1)
+    distances: Tensor = (points.unsqueeze(-2) - attractors).norm(dim=-1)
+    return distances

@@ -39,11 +39,11 @@ class StabilityChart:
         """Stable grey, unstable by how much a period multiplies.
 
         Raises:
-            NoPlotting: matplotlib is not installed.
+            ThetadotError: matplotlib is not installed.
         """
         ax = axes(ax)
-        x, y = self.x.numpy(), self.y.numpy()
-        growth = self.growth.log10().masked_fill(self.stable, torch.nan).numpy()
+        x, y = self.x.cpu().numpy(), self.y.cpu().numpy()
+        growth = self.growth.log10().masked_fill(self.stable, torch.nan).cpu().numpy()
         ax.set_facecolor("0.85")
         mesh = ax.pcolormesh(x, y, growth, cmap="YlOrRd", shading="nearest")
         ax.figure.colorbar(mesh, ax=ax, label="growth of a period, decades")

@@ -1,6 +1,6 @@
 r"""How fast the loss falls along a motion: dL/dt = ⟨∇L, θ̇⟩, whatever the motion.
 
-    gradient -‖g‖²    sign -‖g‖₁    normalized -‖g‖    Polyak -(L-L*)    damped Newton ⟨g, η⟩
+gradient -‖g‖²    sign -‖g‖₁    normalized -‖g‖    Polyak -(L-L*)    damped Newton ⟨g, η⟩
 """
 
 from __future__ import annotations

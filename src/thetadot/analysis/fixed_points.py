@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from thetadot.analysis.phase import Field, Motion
 
-Kind = Literal[
-    "stable node", "stable focus", "unstable node", "unstable focus", "saddle", "centre", "degenerate"
-]
+Kind = Literal["stable node", "stable focus", "unstable node", "unstable focus", "saddle", "centre", "degenerate"]
 
 _FLAT = 1e-9
 _HALVINGS = 30
@@ -88,7 +86,7 @@ def find_fixed_points(
     if starts.ndim != 2 or starts.shape[0] == 0:
         raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
     field = field_of(motion, time=time)
-    scale = float(field(starts).detach().norm(dim=-1).nan_to_num().max())
+    scale = float(field(starts).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
     size = float(starts.abs().max())
     ends = _newton(field, starts, tolerance * scale, iterations)
     residuals = field(ends).detach().norm(dim=-1)
@@ -99,7 +97,7 @@ def find_fixed_points(
         if all(float((ends[index] - other).norm()) > separation * max(size, 1e-300) for other in found):
             found.append(ends[index])
     found.sort(key=lambda point: [round(float(x), 9) for x in point])
-    return tuple(describe(field, point) for point in found)
+    return tuple(_described(field, point, _doubt(field, point)) for point in found)
 
 
 def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
@@ -109,20 +107,21 @@ def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
         >>> describe(lambda x: x.flip(-1), torch.zeros(2)).kind
         'saddle'
     """
-    field = field_of(motion, time=time)
-    values = torch.linalg.eigvals(jacobian(field, point.unsqueeze(0))[0])
-    values = values[values.real.argsort(descending=True)]
-    return FixedPoint(point, values, classify(values), float(field(point.unsqueeze(0)).detach().norm()))
+    return _described(field_of(motion, time=time), point, 0.0)
 
 
-def classify(eigenvalues: Tensor) -> Kind:
-    """The kind that eigenvalues make; parts below 1e-9 of the largest modulus count as zero.
+def classify(eigenvalues: Tensor, doubt: float = 0.0) -> Kind:
+    """The kind that eigenvalues make; parts below 1e-9 of the largest modulus, or in doubt, count as zero.
+
+    Args:
+        eigenvalues: complex, (n,).
+        doubt: how much an eigenvalue may be off.
 
     Example:
         >>> classify(torch.tensor([1j, -1j])), classify(torch.tensor([-1 + 1j, -1 - 1j]))
         ('centre', 'stable focus')
     """
-    flat = _FLAT * float(eigenvalues.abs().max())
+    flat = max(_FLAT * float(eigenvalues.abs().max()), doubt)
     real, turns = eigenvalues.real, eigenvalues.imag.abs() > flat
     still = real.abs() <= flat
     if bool(still.any()):
@@ -133,6 +132,20 @@ def classify(eigenvalues: Tensor) -> Kind:
     if bool((real < 0).all()):
         return "stable focus" if focus else "stable node"
     return "unstable focus" if focus else "unstable node"
+
+
+def _described(field: Field, point: Tensor, doubt: float) -> FixedPoint:
+    values = torch.linalg.eigvals(jacobian(field, point.unsqueeze(0))[0])
+    values = values[values.real.argsort(descending=True)]
+    return FixedPoint(point, values, classify(values, doubt), float(field(point.unsqueeze(0)).detach().norm()))
+
+
+def _doubt(field: Field, point: Tensor) -> float:
+    """How much the Jacobian changes over what is left to the root: as much as itself where the root is a double one."""
+    here = point.unsqueeze(0)
+    matrix = jacobian(field, here)
+    move = (torch.linalg.pinv(matrix) @ field(here).detach().unsqueeze(-1)).squeeze(-1)
+    return 4.0 * float((jacobian(field, here - move) - matrix).abs().max())
 
 
 def _newton(field: Field, points: Tensor, enough: float, iterations: int) -> Tensor:

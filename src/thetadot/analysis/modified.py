@@ -27,6 +27,7 @@ Source:
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -110,7 +111,7 @@ class ModifiedLoss:
 def modified_field(
     motion: Motion, *, step: float, order: Literal[1, 2, 3] = 2, tableau: Tableau = EULER, time: float = 0.0
 ) -> Field:
-    """F̃ of a Runge-Kutta rule, so that its iterates follow f̃ with an error of this order in γ.
+    """The modified field f̃ of a Runge-Kutta rule, so that its iterates follow f̃ with an error of this order in γ.
 
     Args:
         motion: a system with a drift of its own, a Problem, or a field of points (..., n).
@@ -149,7 +150,9 @@ def modified_field(
 
 
 def iterated_field(step_of_points: Field, *, step: float, terms: int = 3) -> Field:
-    """F̃ of any one-step rule, from its own iterates: error O(γ^terms) while γ times the stiffness is small.
+    """The modified field f̃ of any one-step rule, from its own iterates.
+
+    The error is O(γ^terms) while γ times the stiffness is small.
 
     Args:
         step_of_points: one step, points to points, as :func:`step_of` gives it.
@@ -172,7 +175,7 @@ def iterated_field(step_of_points: Field, *, step: float, terms: int = 3) -> Fie
             points.append(step_of_points(points[-1]))
         total, sign = torch.zeros_like(x), 1.0
         for count in range(1, terms + 1):
-            points = [after - before for before, after in zip(points, points[1:], strict=False)]
+            points = [after - before for before, after in itertools.pairwise(points)]
             total = total + sign / count * points[0]
             sign = -sign
         return total / step

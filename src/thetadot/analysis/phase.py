@@ -2,8 +2,9 @@ r"""Phase space: all that moves as one point, so that a field or a step is a fun
 
     x = (position, further tensor variables),    shape (..., n),  n = variables · dim
 
-Points are rows that do not know of one another. Numbers (clocks, weights) are not part of a point: a field is asked
-for at a given time, a step takes those that one step has settled. Noise is left out: what is studied is the drift.
+Points are rows that do not know of one another. Time is no part of a point: a field is asked for at a given one. What
+carries other numbers of its own, as adaptive flows their weights, has no phase space here. Noise is left out: what is
+studied is the drift.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import IncompatiblePair, InadmissibleValue
+from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import initial_state, name_of
+from thetadot.integrators.whole import whole_step
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.integrators.base import Integrator
-    from thetadot.typing import State
+    from thetadot.typing import Scalar, State
 
     Field = Callable[[Tensor], Tensor]
     Motion = System | Problem | Field
@@ -62,32 +64,27 @@ class PhaseSpace:
             )
         return dict(zip(self.names, points.chunk(count, -1), strict=True))
 
-    def force(self, state: State) -> tuple[Tensor, State]:
-        """∇L at the state's position, and the state with what the system asks to be measured, path by path."""
-        position = tensor_of(state, POSITION)
-        gradient = self.gradient(position)
+    def measure(self, state: State, gradient: Tensor) -> dict[str, Scalar]:
+        """What the system asks to be measured, path by path: each (..., 1)."""
         square = gradient * gradient
-        measured: State = {}
+        measured: dict[str, Scalar] = {}
         for name in self.system.measures:
             match name:
                 case "loss":
-                    measured[name] = self._loss(position)
+                    assert self.potential is not None  # noqa: S101 - a system that moves by a loss has one
+                    measured[name] = self.potential(tensor_of(state, POSITION)).unsqueeze(-1)
                 case "gradient_square":
                     measured[name] = square.sum(-1, keepdim=True)
                 case _:
                     measured[name] = square.mean(-1, keepdim=True)
-        return gradient, {**state, **measured}
-
-    def _loss(self, position: Tensor) -> Tensor:
-        assert self.potential is not None  # noqa: S101 - a system that moves by a loss has one
-        return self.potential(position).unsqueeze(-1)
+        return measured
 
 
 def phase_space(motion: System | Problem) -> PhaseSpace:
     """The phase space of a system with a drift of its own, or of one in a potential.
 
     Raises:
-        IncompatiblePair: the system moves by a gradient, and none was given.
+        IncompatiblePair: the system moves by a gradient, and none was given; or it carries numbers beside time.
     """
     if isinstance(motion, Problem):
         system, gradient, potential = motion.system, motion.gradient, motion.potential
@@ -95,7 +92,14 @@ def phase_space(motion: System | Problem) -> PhaseSpace:
         system, gradient, potential = motion, torch.zeros_like, None
     else:
         raise IncompatiblePair(
-            f"{name_of(motion)} moves by a gradient, and has none here. Pass Problem({name_of(motion)}(...), potential)."
+            f"{name_of(motion)} moves by a gradient, and has none here. "
+            f"Pass Problem({name_of(motion)}(...), potential)."
+        )
+    further = [name for name in system.scalars if name != TIME]
+    if further:
+        raise IncompatiblePair(
+            f"{name_of(system)} carries {', '.join(further)}, numbers that are no part of a point. "
+            "Pass a system whose variables are tensors."
         )
     names = (POSITION, *(name for name in system.variables if name not in system.scalars))
     return PhaseSpace(system, gradient, potential, names)
@@ -122,10 +126,12 @@ def field_of(motion: Motion, *, time: float = 0.0) -> Field:
     system = space.system
     if is_dataclass(system) and any(isinstance(getattr(system, f.name), PerStep) for f in fields(system)):
         raise IncompatiblePair(f"{name_of(system)} has a rate per step, and a field is a rate in time. Pass 1/time.")
-    numbers: State = {name: time if name == TIME else 0.0 for name in system.scalars}
+    numbers: State = dict.fromkeys(system.scalars, time)
 
     def field(points: Tensor) -> Tensor:
-        gradient, state = space.force({**space.unpack(points), **numbers})
+        state: State = {**space.unpack(points), **numbers}
+        gradient = space.gradient(tensor_of(state, POSITION))
+        state = {**state, **space.measure(state, gradient)}
         return torch.cat(
             [torch.as_tensor(system.increment(name, state, gradient, 1.0)) for name in space.names], dim=-1
         )
@@ -155,18 +161,17 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
     system = space.system
     if noisy(system):
         raise IncompatiblePair(f"{name_of(system)} has noise, and a map has none. Pass temperature 0.")
-    if integrator.evaluation != "position":
-        raise IncompatiblePair(f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient.")
+    if integrator.evaluation != "position":  # its iteration ends by value, before its derivative has settled
+        raise IncompatiblePair(
+            f"{name_of(integrator)} is implicit. Pass an integrator that takes the present gradient."
+        )
     if TIME in system.scalars:
         raise IncompatiblePair(f"{name_of(system)} depends on time, and one map does not. Use analysis.floquet.")
     scales = integrator.prepare(system, step)
 
     def advance(points: Tensor, numbers: State) -> State:
         state = {**space.unpack(points), **numbers}
-        for stage in range(integrator.stages):
-            gradient, state = space.force(state)
-            state = integrator.advance(scales, state, gradient, _no_noise, stage)
-        return state
+        return whole_step(integrator, scales, state, space.gradient, _no_noise, space.measure)
 
     blank = initial_state(system, integrator, torch.zeros(1, 1, dtype=torch.float64))
     numbers: State = {name: value for name, value in blank.items() if name not in space.names}

@@ -61,7 +61,7 @@ class Portrait:
         """Streamlines, nullclines (dashed), separatrices (bold), fixed points (filled where stable).
 
         Raises:
-            NoPlotting: matplotlib is not installed.
+            ThetadotError: matplotlib is not installed.
         """
         ax = axes(ax)
         x, y, field = self.x.numpy(), self.y.numpy(), self.field.numpy()
@@ -160,7 +160,8 @@ def _manifold(field: Field, saddle: Tensor, low: Tensor, high: Tensor) -> list[T
 
     def back(x: Tensor) -> Tensor:
         slope = -field(x).detach()
-        return slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(1e-300)
+        unit: Tensor = slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(1e-300)
+        return unit
 
     advance = step_of(ODE(back), RungeKutta(RK4), step=_ARC)
     lines = []

@@ -47,10 +47,8 @@ def divergence(motion: Motion, points: Tensor, *, time: float = 0.0) -> Tensor:
     return jacobian(field_of(motion, time=time), points).diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
-def log_volume(
-    motion: System | Problem, integrator: Integrator, points: Tensor, *, step: float, steps: int
-) -> Tensor:
-    """ln of the volume round each point after some steps, in units of that before: (...).
+def log_volume(motion: System | Problem, integrator: Integrator, points: Tensor, *, step: float, steps: int) -> Tensor:
+    """Ln of the volume round each point after some steps, in units of that before: (...).
 
     Args:
         motion: a system with a drift of its own, or a Problem.

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from thetadot.density.rates import Rates
 
 _NEAR = 1e-9  # of the largest rate: where a shift is as good as 0, and the matrix still has an inverse
-_MOST_SOLVES = 60
+_NEARER = 1e-12  # where the rates' own rounding begins to show
+_MOST_SOLVES = 30
+_NEAREST = 12
 
 
 class Evolution(ABC):
@@ -98,24 +100,24 @@ class Evolution(ABC):
         """π, float64: the closed form where there is one, else implicit steps of enormous length, which keep p >= 0.
 
         Raises:
-            NotConverged: they do not settle, because no cell leads to another.
+            NotConverged: they do not settle, because hardly any mass passes between parts of the box.
         """
         if self.law is not None:
             return self.law
-        step = 1.0 / (_NEAR * self._rates.fastest())
-        matrix = sparse.identity(math.prod(self.grid.shape), format="csc") - step * self._rates.matrix()
-        solve = linalg.splu(matrix.tocsc()).solve
-        mass = np.full(matrix.shape[0], 1.0 / matrix.shape[0])
-        for _ in range(_MOST_SOLVES):
-            after = solve(mass).clip(0.0)
-            after /= after.sum()
-            moved = np.abs(after - mass).sum()
-            mass = after
-            if moved < 1e-13:
-                return torch.from_numpy(mass).reshape(self.grid.shape) / self.grid.volume
+        generator, count = self._rates.matrix(), math.prod(self.grid.shape)
+        mass, moved, step = np.full(count, 1.0 / count), math.inf, 0.0
+        for near, settled in ((_NEAR, 1e-13), (_NEARER, 1e-10)):
+            step = 1.0 / (near * self._rates.fastest())
+            solve = linalg.splu((sparse.identity(count, format="csc") - step * generator).tocsc()).solve
+            for _ in range(_MOST_SOLVES):
+                after = solve(mass).clip(0.0)
+                after /= after.sum()
+                moved, mass = np.abs(after - mass).sum(), after
+                if moved < settled:
+                    return torch.from_numpy(mass).reshape(self.grid.shape) / self.grid.volume
         raise NotConverged(
-            f"the density still moves by {moved:.1g} after {_MOST_SOLVES} steps of length {step:.1g}. "
-            "Ask for a higher temperature: no mass passes between parts of the box."
+            f"the density still moves by {moved:.1g} in a time of {step:.1g}: hardly any mass passes between parts of "
+            "the box. Pass a higher temperature."
         )
 
     def current(self, density: Tensor) -> tuple[Tensor, ...]:
@@ -131,7 +133,8 @@ class Evolution(ABC):
         """The rate at which the slowest part of a density decays: -Re of the eigenvalue next to 0.
 
         Exact for the cells, by shift-and-invert Lanczos or Arnoldi iteration; a gap below 1e-12 of the largest rate is
-        lost in rounding.
+        lost in rounding. Without detailed balance, where eigenvalues are complex, it is the least of the twelve that
+        are nearest to 0.
         """
         matrix = self._rates.matrix()
         shift = _NEAR * self._rates.fastest()
@@ -141,7 +144,8 @@ class Evolution(ABC):
             symmetric = means + sparse.diags(matrix.diagonal() - means.diagonal())
             values = linalg.eigsh(symmetric.tocsc(), k=2, sigma=shift, v0=start, return_eigenvectors=False)
         else:
-            values = linalg.eigs(matrix.tocsc(), k=3, sigma=shift, v0=start, return_eigenvectors=False)
+            count = min(_NEAREST, matrix.shape[0] - 2)
+            values = linalg.eigs(matrix.tocsc(), k=count, sigma=shift, v0=start, return_eigenvectors=False)
         return float(np.sort(-np.real(values))[1])
 
     def plot(self, density: Tensor, ax: Any = None) -> Any:

@@ -203,7 +203,7 @@ class Gibbs:
         """KL(p ‖ π) = ∫ p log(p/π) on the cells, >= 0."""
         masses = self.grid.require_density(density).double() * self.grid.volume
         log_law = -self._exponent - torch.exp(-self._exponent).sum().log()
-        return float((torch.xlogy(masses, masses) - masses * log_law).sum())
+        return max(0.0, float((torch.xlogy(masses, masses) - masses * log_law).sum()))  # by rounding it may be below
 
     def discrepancy(self, samples: Tensor) -> tuple[float, float]:
         """L1 distance of samples' histogram from the law, and what it would be by chance.

@@ -8,7 +8,6 @@ the trapezoidal rule, whose error falls faster than any power of h; with density
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -215,8 +214,3 @@ def _each(value: Sequence[float] | float, dim: int) -> Tensor:
     numbers = torch.as_tensor(value, dtype=torch.float64).flatten()
     require(len(numbers) in (1, dim), f"{value}", f"is not one number or {dim}", "Pass one for each dimension.")
     return numbers.expand(dim)
-
-
-def layers(grid: Grid) -> itertools.chain[tuple[int, int]]:
-    """(axis, index) of every layer of cells that lies along a wall."""
-    return itertools.chain.from_iterable(((axis, 0), (axis, -1)) for axis in range(grid.dim) if not grid.wraps[axis])

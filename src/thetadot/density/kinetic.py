@@ -4,10 +4,12 @@ r"""The kinetic equation, of Kramers' motion: a density of position and velocity
 
 Transport carries π along the stream function -Tπ: its fluxes through the faces of a cell are differences between the
 cell's corners, so that they cancel exactly, and p is carried as the ratio p/π, which is 1 for π. Hence π is stationary
-exactly, for either choice of the ratio on a face:
+exactly, whichever share ε > 0 the cell that it comes from has in the ratio on a face, (1+ε)/2, the other (1-ε)/2:
 
-    "upwind"     the ratio of the cell it comes from: no density becomes negative; first order in the cells
-    "central"    the mean of both cells: second order; where p is not resolved it may become negative
+    "upwind"     ε = 1: no density becomes negative; first order in the cells
+    "central"    ε = h/2ℓ, ℓ the width of π along the axis: second order; where p is not resolved it may become negative
+
+(At ε = 0 patterns that change sign from cell to cell would not be carried at all, and decay too slowly.)
 
 Mass is kept to rounding. Time is exact to rounding, by uniformization. Velocities live in a box that must hold their
 Gaussian, at least four √T wide to each side.
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from thetadot.density.evolution import Evolution
-from thetadot.density.landscape import exponent_on, require_temperature
+from thetadot.density.landscape import coarseness, exponent_on, require_temperature
 from thetadot.density.rates import Rates, exchange, walled
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.systems import Kramers, PerStep, Problem
@@ -157,8 +159,6 @@ class Kinetic(Evolution):
     def _carry(self, flux: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """Rates forward and back of a flux that is given over the π of the cell before the face."""
         ratio = torch.exp(self._exponent.roll(-1, axis) - self._exponent)  # π here over π in the next cell
-        if self.transport == "central":
-            pair = flux / 2.0, -flux * ratio / 2.0
-        else:
-            pair = flux.clamp(min=0.0), (-flux).clamp(min=0.0) * ratio
-        return walled(self.grid, axis, pair[0]), walled(self.grid, axis, pair[1])
+        share = coarseness(self.grid, self._exponent, axis) / 2.0 if self.transport == "central" else 1.0
+        ahead, back = (share * flux.abs() + flux) / 2.0, (share * flux.abs() - flux) / 2.0 * ratio
+        return walled(self.grid, axis, ahead), walled(self.grid, axis, back)

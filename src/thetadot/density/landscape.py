@@ -59,11 +59,7 @@ def exponent_on(potential: Callable[[Tensor], Tensor], temperature: float, grid:
     require(bool(energy.isfinite().all()), "a potential", "is not finite everywhere in the box", "Pass a smaller box.")
     exponent = (energy - energy.min()) / temperature
     for axis, (side, count) in enumerate(zip(grid.sides, grid.shape, strict=True)):
-        climb = exponent.roll(-1, axis) - exponent
-        weight = torch.exp(-torch.minimum(exponent, exponent.roll(-1, axis)))
-        if not grid.wraps[axis]:
-            climb, weight = climb.narrow(axis, 0, count - 1), weight.narrow(axis, 0, count - 1)
-        typical = float(((weight * climb**2).sum() / weight.sum()).sqrt())
+        typical = coarseness(grid, exponent, axis)
         require(
             typical <= _COARSEST,
             f"{count} cells on {side}",
@@ -71,3 +67,20 @@ def exponent_on(potential: Callable[[Tensor], Tensor], temperature: float, grid:
             f"Pass at least {math.ceil(count * typical / _COARSEST)} cells, or a higher temperature.",
         )
     return exponent
+
+
+def coarseness(grid: Grid, exponent: Tensor, axis: int) -> float:
+    """Change of U/T from cell to cell along ``axis``, root mean square under the law: h/σ for a Gaussian.
+
+    Example:
+        >>> from thetadot.density import Grid
+        >>> grid = Grid((-6.0, 6.0), 120)
+        >>> round(coarseness(grid, grid.points[..., 0] ** 2 / 2, 0), 2)
+        0.1
+    """
+    climb = exponent.roll(-1, axis) - exponent
+    weight = torch.exp(-torch.minimum(exponent, exponent.roll(-1, axis)))
+    if not grid.wraps[axis]:
+        inner = grid.shape[axis] - 1
+        climb, weight = climb.narrow(axis, 0, inner), weight.narrow(axis, 0, inner)
+    return float(((weight * climb**2).sum() / weight.sum()).sqrt())

@@ -25,6 +25,7 @@ from torch._decomp import get_decompositions
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from thetadot.fusion import operations
 from thetadot.fusion.program import NUMBER, CannotCompile, Program, trace
 
 if TYPE_CHECKING:
@@ -243,9 +244,7 @@ class _Scalars:
         return self._number(value, given) if isinstance(value, float) else value
 
     def _call(self, node: fx.Node, args: Any, keywords: dict[str, Any], given: Mapping[str, Any]) -> Any:
-        from thetadot.fusion import operations  # noqa: PLC0415 - it knows this file's arrays
-
-        name = str(node.target).removeprefix("aten.").split(".")[0]
+        name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
         rule = operations.RULES.get(name)
         if rule is None:
             raise CannotCompile(f"it uses {name}, which has no kernel.")

@@ -131,6 +131,10 @@ def _same(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: A
     return x
 
 
+def _converted(each: Each, shape: Any, x: Any, dtype: torch.dtype | None = None, **_: Any) -> Any:  # noqa: ARG001
+    return x if dtype is None else each(lambda a: a.to(dtype), x)
+
+
 def _reshaped(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
     return x.reshape(shape)
 
@@ -207,12 +211,13 @@ RULES: dict[str, Rule] = {
     "new_zeros": _unit(0.0),
     "full": lambda each, shape, size, value, **_: _filled(shape, value),  # noqa: ARG005
     "full_like": lambda each, shape, x, value, **_: _filled(shape, value),  # noqa: ARG005
+    "eye": lambda each, shape, *_, **__: np.eye(*shape).astype(object),  # noqa: ARG005
     "scalar_tensor": lambda each, shape, value, **_: _filled((), value),  # noqa: ARG005
     "clone": _same,
     "detach": _same,
     "alias": _same,
     "lift_fresh_copy": _same,
     "contiguous": _same,
-    "_to_copy": _same,
+    "_to_copy": _converted,
 }
 """By the name of torch's operation."""

@@ -5,17 +5,18 @@ tensor, by an optimizer on p.grad, by the analysis on a quadratic, by a simulati
 else.
 
 A step may be cut into stages: each begins with the gradient at the state's present position, so that a rule of one
-stage needs no closure in an optimizer.
+stage needs no closure in an optimizer. What a rule carries from stage to stage, and drops at the end of the step, lies
+in the state too; ``between(system)`` names it ("slope0_position": a label without "_", then the variable).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.systems.base import POSITION, Beginning, System, noisy
+from thetadot.systems.base import POSITION, Beginning, System, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 
 
 Evaluation = Literal["position", "midpoint"]
+
+
+class NoiseOrder(NamedTuple):
+    """How fast a rule converges under noise, in powers of the step.
+
+    Attributes:
+        strong: of paths: E|x_N - x(T)| on one Brownian path.
+        weak: of expectations: |E h(x_N) - E h(x(T))|.
+    """
+
+    strong: float
+    weak: int
 
 
 @runtime_checkable
@@ -73,8 +86,15 @@ class Integrator(Protocol):
 
 
 class Direct:
-    """What rules share that take their gradient at θ itself and carry no numbers of their own."""
+    """What rules share that take their gradient at θ itself and carry no numbers of their own.
 
+    Attributes:
+        additive_order: under noise that does not depend on the state; None where the rule draws none.
+        diagonal_order: where the noise of x_i depends on x_i, in the calculus that the rule is for; None where refused.
+    """
+
+    additive_order: ClassVar[NoiseOrder | None] = None
+    diagonal_order: ClassVar[NoiseOrder | None] = None
     evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
@@ -127,6 +147,11 @@ def require_mechanical(integrator: object, system: System) -> Mechanical:
     return cast("Mechanical", system)
 
 
+def shaken_by(system: System, name: str, state: State, amplitude: Scalar, noise: Tensor) -> Tensor:
+    """What ``noise``, standard normal, does to variable ``name`` over a step of this amplitude."""
+    return cast("Tensor", shaken(system, name, state, amplitude, lambda: noise))
+
+
 def require_noiseless(integrator: object, system: System) -> System:
     """The system, if no noise acts on it."""
     if noisy(system):
@@ -144,8 +169,8 @@ def require_calculus(integrator: object, system: System, calculus: Calculus) -> 
     if own != calculus and not getattr(system, "additive", False):
         raise IncompatiblePair(
             f"{name_of(integrator)} converges to the {calculus} solution, and this {name_of(system)} is meant in the "
-            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or pass "
-            f"calculus={calculus!r} with the drift that belongs to it."
+            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or give it with the drift "
+            f"that belongs to {calculus}, as in_{calculus}() of an SDE does."
         )
     return system
 

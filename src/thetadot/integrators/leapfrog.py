@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from thetadot.errors import InadmissibleValue
-from thetadot.integrators.base import Direct, require_mechanical
+from thetadot.integrators.base import Direct, NoiseOrder, require_mechanical
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import sqrt, tensor_of
 from thetadot.translation import cayley, damping
@@ -85,6 +85,7 @@ class CayleyMap(Direct):
     convention: Convention = "physical"
 
     stages: ClassVar[int] = 1
+    additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
 
     def momentum(self, damping: Scalar) -> Scalar:
         """β = (1-λγ/2)/(1+λγ/2)."""
@@ -136,6 +137,7 @@ class Leapfrog(CayleyMap):
     """
 
     order: ClassVar[int] = 2
+    additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=2)
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """One step."""

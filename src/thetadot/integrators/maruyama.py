@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.integrators.base import Direct, require_calculus
+from thetadot.integrators.base import Direct, NoiseOrder, require_calculus
 from thetadot.systems.base import POSITION, shaken
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class EulerMaruyama(Direct):
 
     order: ClassVar[int] = 1
     stages: ClassVar[int] = 1
+    additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
+    diagonal_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=0.5, weak=1)
 
     def prepare(self, system: System, step: Scalar) -> Prepared:
         """System, step, and the noise's amplitude on each variable."""

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.integrators.base import Direct, name_of, require_mechanical
+from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
 from thetadot.integrators.words import Piece, force_first, parse, reversible, stages, turn
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import exp, log, sqrt, tensor_of
@@ -79,6 +79,11 @@ class Splitting(Direct):
     def order(self) -> int:
         """2 for words whose cycle runs the same backwards, 1 for others."""
         return 2 if reversible(parse(self.word)) else 1
+
+    @property
+    def additive_order(self) -> NoiseOrder:  # type: ignore[override]
+        """Strong order 1: a word takes W's increment and not its mean over the step; weakly the word's own order."""
+        return NoiseOrder(strong=1.0, weak=self.order)
 
     @property
     def stages(self) -> int:

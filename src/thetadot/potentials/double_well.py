@@ -28,6 +28,7 @@ class DoubleWell:
         InadmissibleValue: a number out of range.
 
     Example:
+        >>> import torch
         >>> well = DoubleWell()  # (x² - 1)²/4
         >>> well(torch.tensor([0.0])), well.gradient(torch.tensor([2.0]))
         (tensor(0.2500), tensor([6.]))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
-from thetadot.potentials.ring import planar
+from thetadot.potentials.ring import components
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,12 +64,12 @@ class Quartic2d:
 
     def __call__(self, position: Tensor) -> Tensor:
         """L of (..., 2)."""
-        x, y = planar(position).unbind(-1)
+        x, y = components(position)
         return 0.25 * ((x * x - 1.0) ** 2 + (y * y - 1.0) ** 2) + self.coupling * x * y + self.tilt * x
 
     def gradient(self, position: Tensor) -> Tensor:
         """(x³ - x + cy + a, y³ - y + cx)."""
-        x, y = planar(position).unbind(-1)
+        x, y = components(position)
         slope_x = (x * x - 1.0) * x + self.coupling * y + self.tilt
         slope_y = (y * y - 1.0) * y + self.coupling * x
         return torch.stack((slope_x, slope_y), -1)
@@ -97,8 +97,11 @@ class Quartic2d:
         self._symmetric()
         c = self.coupling
         if abs(c) < 0.5:  # x = cos φ, y = sin φ with sin 2φ = 2c
-            angles = [half + turn for half in (math.asin(2 * c) / 2, (math.pi - math.asin(2 * c)) / 2)
-                      for turn in (0.0, math.pi)]
+            angles = [
+                half + turn
+                for half in (math.asin(2 * c) / 2, (math.pi - math.asin(2 * c)) / 2)
+                for turn in (0.0, math.pi)
+            ]
             return _points((math.cos(angle), math.sin(angle)) for angle in angles)
         if abs(c) > 1.0:
             return _points([(0.0, 0.0)])

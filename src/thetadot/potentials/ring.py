@@ -48,18 +48,18 @@ class Ring:
 
     def __call__(self, position: Tensor) -> Tensor:
         """L of (..., 2)."""
-        x, y = planar(position).unbind(-1)
+        x, y = components(position)
         return 0.25 * (x * x + y * y - 1.0) ** 2 + self.coupling * x * y + self.tilt * x
 
     def gradient(self, position: Tensor) -> Tensor:
         """(|θ|²-1)θ + (cy + a, cx)."""
-        x, y = planar(position).unbind(-1)
+        x, y = components(position)
         excess = x * x + y * y - 1.0
         return torch.stack((excess * x + self.coupling * y + self.tilt, excess * y + self.coupling * x), -1)
 
 
-def planar(position: Tensor) -> Tensor:
-    """The position, if it lies in the plane; an error if not."""
+def components(position: Tensor) -> tuple[Tensor, Tensor]:
+    """Both coordinates of a position (..., 2); an error if it does not lie in the plane."""
     if position.shape[-1:] != (2,):
         raise InadmissibleValue(f"position of shape {tuple(position.shape)} does not lie in the plane. Pass (..., 2).")
-    return position
+    return position[..., 0], position[..., 1]  # by index: what a kernel can be made of

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Compile = Literal["auto"] | bool
 
-PAYS = 3e8
-"""Path-steps times components from which a kernel is compiled unasked: in place they take two or three times as long as
-the kernel needs to compile and run. Timed in benchmarks/ensembles.py."""
+PAYS = 2e8
+"""Path-steps times components from which a kernel is compiled unasked: in place they take longer
+than a kernel needs to be compiled and to march. Timed in benchmarks/ensembles.py."""
 
 
 class Builder(Protocol):

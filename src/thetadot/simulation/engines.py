@@ -115,8 +115,7 @@ class InPlace:
         traced = traced_step(motion, like, like.dtype)
         self._constants = dict(traced.constants)
         self._names = _component_names(motion, like)
-        Blocks(traced.program, changing="")  # refused here rather than later
-        self._program = traced.program
+        self._blocks = Blocks(traced.program, changing="")
         self._draws = sum(name.startswith("draw") for name in traced.program.inputs)
 
     def march(self, state: State, before: int, steps: int) -> State:
@@ -142,7 +141,7 @@ class InPlace:
         self, parts: list[Tensor], numbers: dict[str, float], before: int, steps: int, start: int
     ) -> dict[str, float]:
         own = self._randomness
-        blocks = Blocks(self._program, changing="")
+        blocks = self._blocks
         (pieces,) = blocks.pieces([parts], self._names)
         source = BlockNoise(own.key, own.first + start, self._draws, own.noise, parts[0].device)
         buffers = {name: torch.empty_like(parts[0]) for _, name in blocks.draws}
@@ -201,7 +200,7 @@ def traced_step(motion: Motion, like: Tensor, noise: torch.dtype) -> Components:
     def step(given: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
         draws = iter(range(count))
         state = cast("State", {name: given[name] for name in (*motion.tensors, *motion.numbers)})
-        after = motion.advance(state, lambda: given[f"draw{next(draws)}"])
+        after = motion.advance(state, lambda: given[f"draw{next(draws)}"].to(like.dtype))
         return {name: after[name] for name in state}
 
     found = components(step, arrays, like.shape[-1], motion.numbers)

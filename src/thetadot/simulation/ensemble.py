@@ -9,14 +9,17 @@ law in two ways (:mod:`thetadot.simulation.noise`): paths of "plain" and "in pla
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators.adaptive import Embedded
 from thetadot.random import derive
+from thetadot.simulation.adaptive import simulate_adaptively
 from thetadot.simulation.choice import Builder, choose
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.ledger import Ledger
@@ -47,7 +50,7 @@ _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 def simulate(
     system: System | Problem,
-    integrator: Integrator,
+    integrator: Integrator | Embedded,
     initial: Initial,
     *,
     time: float,
@@ -102,11 +105,12 @@ def simulate(
         system = _with_loss(system, loss)
     start = _start(initial, paths, key)
     require(0 < time < float("inf"), f"time={time:g}", "is not positive and finite", "Pass time > 0.")
-    if getattr(integrator, "adaptive", False):
-        from thetadot.simulation.adaptive import simulate_adaptively  # noqa: PLC0415 - beside this file
-
-        require(step is None, f"step={step}", "is given to an adaptive integrator", "Leave it out, or pass first=.")
-        return simulate_adaptively(system, integrator, start, time, schedules(save), progress=progress)
+    if isinstance(integrator, Embedded):
+        require(step is None, f"step={step}", "is given to an integrator that finds its own", "Leave it out.")
+        require(engine is None and compile is not True, "compile or engine", "cannot adapt steps", "Leave them out.")
+        motion = posed(system, cast("Integrator", integrator), math.nan)
+        with bar(time, shown=progress) as advance:
+            return simulate_adaptively(motion, integrator, _begin_at(motion, start), time, schedules(save), advance)
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
     require(0 < step < float("inf"), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
@@ -117,8 +121,16 @@ def simulate(
     like = tensor_of(begun.state, POSITION)
     randomness = Randomness(begun.key, noise)
     runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total)
-    ledger = Ledger(schedules(save), start.time, time, step, total, motion.read(begun.shown))
-    run = Run(motion, runner, ledger, begun, randomness, remark)
+    saves = schedules(save)
+
+    def clock(done: int) -> float:
+        return start.time + (time if done == total else done * step)
+
+    places: dict[str, dict[float, float]] = {
+        name: {done: clock(done) for done in own.steps(time, step, total)} for name, own in saves.items()
+    }
+    ledger = Ledger(saves, places, motion.read(begun.shown))
+    run = Run(motion, runner, ledger, begun, randomness, clock, remark)
     with bar(total, shown=progress) as advance:
         return run.through(total, advance)
 
@@ -132,6 +144,23 @@ class _Start:
     steps: int
     key: int
     kept: bool
+
+
+def _begin_at(motion: Motion, start: _Start) -> tuple[State, float, int]:
+    """The state of a motion that is not staggered, the time and the key."""
+    _require_known(motion, start)
+    given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
+    return (start.variables if start.kept else motion.begin(given)), start.time, start.key
+
+
+def _require_known(motion: Motion, start: _Start) -> None:
+    known = set(motion.tensors) | set(motion.numbers)
+    strange = sorted(set(start.variables) - known)
+    if strange:
+        raise InadmissibleValue(
+            f"initial has {strange[0]!r}, which {type(motion.system).__name__} does not. "
+            f"Its variables are {', '.join(sorted(known))}."
+        )
 
 
 def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Problem:
@@ -197,13 +226,7 @@ def _whole_steps(time: float, step: float) -> int:
 
 def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
     """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
-    known = set(motion.tensors) | set(motion.numbers)
-    strange = sorted(set(start.variables) - known)
-    if strange:
-        raise InadmissibleValue(
-            f"initial has {strange[0]!r}, which {type(motion.system).__name__} does not. "
-            f"Its variables are {', '.join(sorted(known))}."
-        )
+    _require_known(motion, start)
     if start.kept:
         return Begun(start.variables, start.variables, start.steps, 0, start.key)
     given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}

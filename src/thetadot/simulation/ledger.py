@@ -12,7 +12,7 @@ from thetadot.simulation.trajectory import Series
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class _Page:
     """One schedule's."""
 
-    def __init__(self, name: str, save: Save, steps: Sequence[int]) -> None:
-        self.name, self.save, self.steps = name, save, steps
+    def __init__(self, name: str, save: Save, places: Mapping[float, float]) -> None:
+        self.name, self.save, self.places = name, save, places
         self.times: list[float] = []
         self.values: list[Tensor] = []
         self.variables: dict[str, list[Tensor]] = {}
@@ -55,47 +55,33 @@ class Ledger:
 
     Args:
         saves: by name.
-        begun: time that had passed before.
-        time: of this simulation.
-        step: γ.
-        total: steps.
-        first: variables at the start; saved where a schedule begins there.
+        places: of each, the places (numbers of steps, or times) at which it saves, and the times that they are.
+        first: variables at the start, which is place 0; saved where a schedule begins there.
 
     Raises:
         TooLarge: the states that would be saved do not fit into memory.
     """
 
     def __init__(
-        self,
-        saves: Mapping[str, Save],
-        begun: float,
-        time: float,
-        step: float,
-        total: int,
-        first: Mapping[str, Tensor],
+        self, saves: Mapping[str, Save], places: Mapping[str, Mapping[float, float]], first: Mapping[str, Tensor]
     ) -> None:
-        self._begun, self._step, self._total, self._span = begun, step, total, time
         self._like = first[POSITION]
-        self._pages = [_Page(name, save, save.steps(time, step, total)) for name, save in saves.items()]
+        self._pages = [_Page(name, save, places[name]) for name, save in saves.items()]
         state = sum(value.numel() * value.element_size() for value in first.values())
-        kept = sum(len(page.steps) for page in self._pages if page.save.what is None)
+        kept = sum(len(page.places) for page in self._pages if page.save.what is None)
         # saved, and stacked at the end; the state itself is there three times while it is marched
         require_room((2 * kept + 3) * state, f"saving {kept} times {len(self._like)} paths")
         self.save(0, first)
 
-    def stops(self, total: int) -> list[int]:
-        """Steps after the start at which something is saved, and the last."""
-        return sorted({step for page in self._pages for step in page.steps if step > 0} | {total})
+    def stops(self) -> list[float]:
+        """Places after the start at which something is saved, in order."""
+        return sorted({place for page in self._pages for place in page.places if place > 0})
 
-    def save(self, step: int, variables: Mapping[str, Tensor]) -> None:
-        """Let every schedule that names ``step`` take down what it keeps."""
+    def save(self, place: float, variables: Mapping[str, Tensor]) -> None:
+        """Let every schedule that names ``place`` take down what it keeps."""
         for page in self._pages:
-            if step in page.steps:
-                page.note(self.time(step), variables)
-
-    def time(self, step: int) -> float:
-        """Of a step; the end is exact."""
-        return self._begun + (self._span if step == self._total else step * self._step)
+            if place in page.places:
+                page.note(page.places[place], variables)
 
     def series(self) -> dict[str, Series]:
         """What has been saved."""

@@ -100,7 +100,7 @@ class Motion:
 
 
 def posed(system: System | Problem, integrator: Integrator, step: float) -> Motion:
-    """The motion of a system or problem.
+    """The motion of a system or problem; a step that is not a number for an integrator that finds its own.
 
     Raises:
         IncompatiblePair: the system moves by a gradient and there is no potential.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Noise = Literal["normal", "rademacher"]
 """Gaussian, or ±1 by fair coins, whose first three moments are the same: weak order 1."""
 
-PATHS = 1 << 15
+PATHS = 1 << 16
 """Paths that share a generator; ensembles are cut at multiples of it."""
 _STRIDE = 64  # steps between two seedings, so that a march can begin anywhere
 _BRANCH = 1 << 63  # of the key, apart from steps

@@ -47,10 +47,11 @@ class Run:
         ledger: Ledger,
         begun: Begun,
         randomness: Randomness,
+        clock: Callable[[int], float],
         remark: str,
     ) -> None:
         self.motion, self.runner, self.ledger, self.begun = motion, runner, ledger, begun
-        self.randomness, self.remark = randomness, remark
+        self.randomness, self.clock, self.remark = randomness, clock, remark
         self.state, self.done = begun.state, begun.opened
         like = tensor_of(begun.state, POSITION)
         self.most = max(1, _MARCH // like.numel())
@@ -60,7 +61,7 @@ class Run:
         advance(self.done)
         if self.begun.before + self.done == 0 and set(self.motion.numbers) - {TIME}:
             self._first()
-        for target in self.ledger.stops(total):
+        for target in sorted({*map(int, self.ledger.stops()), total}):
             try:
                 while self.done < target:
                     steps = min(self.most, target - self.done)
@@ -98,7 +99,7 @@ class Run:
         row = int(torch.stack(lost).any(0).nonzero()[0])
         error = Diverged(
             f"path {row} is not finite after step {self.begun.before + self.done + 1} (time "
-            f"{self.ledger.time(self.done + 1):g}); the step before it stood at "
+            f"{self.clock(self.done + 1):g}); the step before it stood at "
             f"{[round(x, 4) for x in tensor_of(self.state, POSITION)[row].tolist()[:4]]}. Pass a smaller step; what "
             "was saved, and the last good state, are in the error's `last`."
         )
@@ -107,16 +108,18 @@ class Run:
 
     def _trajectory(self) -> Trajectory:
         steps = self.begun.before + self.done
-        end = End(self.state, self.ledger.time(self.done), steps, self.begun.key)
+        end = End(self.state, self.clock(self.done), steps, self.begun.key)
         return Trajectory(self.ledger.series(), end, self.runner.name, self.remark)
 
 
 def _finite(motion: Motion, state: State) -> bool:
-    return all(bool(tensor_of(state, name).isfinite().all()) for name in motion.tensors)
+    """A finite sum has finite terms, and takes a tenth of the time; an infinite one may be of large terms."""
+    tensors = (tensor_of(state, name) for name in motion.tensors)
+    return all(bool(value.sum().isfinite()) or bool(value.isfinite().all()) for value in tensors)
 
 
-def bar(total: int, *, shown: bool) -> Any:
-    """A progress bar, or nothing: a context manager that gives a function of steps made."""
+def bar(total: float, *, shown: bool) -> Any:
+    """A progress bar, or nothing: a context manager that gives a function of what was done since."""
     if not shown:
         return nullcontext(lambda _: None)
     from rich.console import Console  # noqa: PLC0415

@@ -20,6 +20,8 @@ from thetadot.systems.simsiam import SimSiam
 from thetadot.systems.wgan_div import WGANDiv
 
 __all__ = [
+    "ODE",
+    "SDE",
     "AdaptiveFlow",
     "Amos",
     "Beginning",
@@ -37,11 +39,9 @@ __all__ = [
     "Mechanical",
     "Multiplicative",
     "NormalizedFlow",
-    "ODE",
     "PerStep",
     "PolyakFlow",
     "Problem",
-    "SDE",
     "SignFlow",
     "SimSiam",
     "System",

@@ -69,7 +69,7 @@ class Competition(Driven):
                 require(fits, f"{name}={value:g}", "is not positive and finite", f"Pass {name} > 0.")
 
     def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
-        """Xᵢ [rᵢ (1 - xᵢ/Nᵢ) - aᵢ xⱼ]."""
+        """Growth and harm: xᵢ [rᵢ (1 - xᵢ/Nᵢ) - aᵢ xⱼ]."""
         x = tensor_of(state, POSITION)
         if x.shape[-1:] != (2,):
             raise InadmissibleValue(f"position of shape {tuple(x.shape)} is not of two species. Pass (paths, 2).")

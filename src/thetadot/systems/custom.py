@@ -9,8 +9,10 @@ it, is one more variable, with drift 1.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
 
 from thetadot.errors import InadmissibleValue
 from thetadot.systems.base import POSITION
@@ -137,6 +139,40 @@ class SDE(ODE):
     def diffusion(self, name: str, state: State) -> Tensor | float:  # noqa: ARG002 - only the position has noise
         """The factor g."""
         return self._field(self.g, state) if callable(self.g) else self.g  # type: ignore[arg-type]
+
+    def in_ito(self) -> SDE:
+        """The same motion in Itô's sense: drift f + ½ g g' of a Stratonovich equation.
+
+        Example:
+            >>> middle = SDE(lambda x: 0 * x, lambda x: 2 * x, calculus="stratonovich")
+            >>> middle.in_ito().f(torch.ones(1, 1))
+            tensor([[2.]])
+        """
+        return self._read_as("ito", 0.5)
+
+    def in_stratonovich(self) -> SDE:
+        """The same motion in Stratonovich's sense: drift f - ½ g g' of an Itô equation."""
+        return self._read_as("stratonovich", -0.5)
+
+    def _read_as(self, calculus: Calculus, share: float) -> SDE:
+        """With the drift that belongs to the other calculus; g' by automatic differentiation, as g_i depends on x_i."""
+        if calculus == self.calculus:
+            return self
+        if not callable(self.g):
+            return replace(self, calculus=calculus)
+        f, g = self.f, self.g
+
+        def corrected(position: Tensor, *time: Any) -> Tensor:
+            def diffusion(x: Tensor) -> Tensor:
+                return torch.as_tensor(g(*time, x)).to(x).expand_as(x)
+
+            value, pull = torch.func.vjp(diffusion, position)  # type: ignore[misc]
+            (slope,) = pull(torch.ones_like(value))
+            moved: Tensor = f(*time, position) + share * value * slope
+            return moved
+
+        drift: Callable[..., Tensor] = (lambda t, x: corrected(x, t)) if self.variables else corrected
+        return replace(self, f=drift, calculus=calculus)
 
 
 def _arguments(function: Callable[..., object], name: str) -> int:

@@ -172,4 +172,5 @@ class DiracGAN(Driven):
 
 def _length(x: Tensor) -> Tensor:
     """|x|, (..., 1); a little above 0 at 0, so that 0/0 is 0."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True) + TINY
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return length + TINY

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from thetadot.errors import require
+from thetadot.errors import InadmissibleValue, require
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
 from thetadot.tensors import sqrt, tensor_of
@@ -41,9 +41,10 @@ class GeometricBrownian(Driven):
     Args:
         growth: μ, in 1/time.
         volatility: σ >= 0, in 1/√time.
+        calculus: "ito" or "stratonovich": the sense of σS dW, and so of μ.
 
     Raises:
-        InadmissibleValue: a number out of range.
+        InadmissibleValue: a number out of range, or a calculus that is neither.
 
     Example:
         >>> stock = GeometricBrownian(growth=0.1, volatility=0.4)
@@ -55,13 +56,14 @@ class GeometricBrownian(Driven):
 
     growth: float
     volatility: float
-
-    calculus: ClassVar[Calculus] = "ito"
+    calculus: Calculus = "ito"
 
     def __post_init__(self) -> None:
         require(math.isfinite(self.growth), f"growth={self.growth:g}", "is not finite", "Pass a finite number.")
         admissible = 0 <= self.volatility < math.inf
         require(admissible, f"volatility={self.volatility:g}", "is negative or not finite", "Pass volatility >= 0.")
+        if self.calculus not in ("ito", "stratonovich"):
+            raise InadmissibleValue(f"calculus={self.calculus!r} is unknown. Pass 'ito' or 'stratonovich'.")
 
     def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
         """μS."""
@@ -80,24 +82,42 @@ class GeometricBrownian(Driven):
         """σ²/2, by which the mean outgrows the typical path."""
         return self.volatility**2 / 2.0
 
+    @property
+    def mean_growth(self) -> float:
+        """Growth of the mean: μ of Itô's sense."""
+        return self.growth if self.calculus == "ito" else self.growth + self.correction
+
+    @property
+    def typical_growth(self) -> float:
+        """Growth of the logarithm: μ of Stratonovich's sense."""
+        return self.growth if self.calculus == "stratonovich" else self.growth - self.correction
+
+    def in_ito(self) -> GeometricBrownian:
+        """The same motion in Itô's sense."""
+        return GeometricBrownian(self.mean_growth, self.volatility)
+
+    def in_stratonovich(self) -> GeometricBrownian:
+        """The same motion in Stratonovich's sense."""
+        return GeometricBrownian(self.typical_growth, self.volatility, "stratonovich")
+
     def solution(self, start: Tensor, time: float, brownian: Tensor) -> Tensor:
         """S₀ exp((μ-σ²/2)t + σW) along a path with W at time t."""
-        return start * ((self.growth - self.correction) * time + self.volatility * brownian).exp()
+        return start * (self.typical_growth * time + self.volatility * brownian).exp()
 
     def log_law(self, time: float) -> tuple[float, float]:
         """Mean and variance of ln(S_T/S₀)."""
-        return (self.growth - self.correction) * time, self.volatility**2 * time
+        return self.typical_growth * time, self.volatility**2 * time
 
     def mean(self, start: float, time: float) -> float:
         """E S_T = S₀e^{μT}."""
-        return start * math.exp(self.growth * time)
+        return start * math.exp(self.mean_growth * time)
 
     def variance(self, start: float, time: float) -> float:
         """S₀²e^{2μT}(e^{σ²T} - 1)."""
         return self.mean(start, time) ** 2 * math.expm1(self.volatility**2 * time)
 
     def call_price(self, spot: float, *, strike: float, time: float) -> float:
-        """C: the mean of max(S_T - K, 0), discounted at the rate of growth.
+        """C: the mean of max(S_T - K, 0), discounted at the growth of the mean.
 
         Args:
             spot: S₀ > 0.
@@ -110,7 +130,7 @@ class GeometricBrownian(Driven):
         for name, value in (("spot", spot), ("strike", strike)):
             require(0 < value < math.inf, f"{name}={value:g}", "is not positive and finite", f"Pass {name} > 0.")
         require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass time >= 0.")
-        owed = strike * math.exp(-self.growth * time)
+        owed = strike * math.exp(-self.mean_growth * time)
         spread = self.volatility * math.sqrt(time)
         if spread == 0:
             return max(spot - owed, 0.0)

@@ -75,21 +75,21 @@ class WGANDiv(Driven):
         return -generator - self.weight * self.power * square ** (self.power / 2.0 - 1.0) * critic
 
     def slope(self, gap: float) -> float:
-        """w = (m/kp)^{1/(p-1)}, of the best linear critic.
+        """Of the best linear critic: w = (m/kp)^{1/(p-1)}.
 
         Args:
             gap: m >= 0, the distance between the means.
         """
         require(0 <= gap < math.inf, f"gap={gap:g}", "is negative or not finite", "Pass the distance of the means.")
-        return (gap / (self.weight * self.power)) ** (1.0 / (self.power - 1.0))
+        return math.pow(gap / (self.weight * self.power), 1.0 / (self.power - 1.0))
 
     def value(self, gap: float) -> float:
-        """W = m w - k w^p, of the best linear critic."""
+        """Of the best linear critic: W = m w - k w^p."""
         slope = self.slope(gap)
-        return gap * slope - self.weight * slope**self.power
+        return gap * slope - self.weight * math.pow(slope, self.power)
 
     def penalty(self, critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-        """K·mean |∇D|^p over points (n, dim), differentiable in the critic's parameters."""
+        """Mean of k|∇D|^p over points (n, dim), differentiable in the critic's parameters."""
         points = points.detach().requires_grad_()
         (slopes,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
         return self.weight * ((slopes * slopes).sum(-1) + TINY).pow(self.power / 2.0).mean()
@@ -99,15 +99,20 @@ class WGANDiv(Driven):
 
         Args:
             time: t >= 0.
-            start: r² at 0.
+            start: r² > 0 at time 0.
+
+        Raises:
+            InadmissibleValue: a number out of range.
 
         Example:
             >>> round(WGANDiv(power=2.0, weight=0.1).radius_square(10.0, 2.0), 6)  # 2 e^(-2)
             0.270671
         """
+        require(0 < start < math.inf, f"start={start:g}", "is not positive and finite", "Pass r² > 0.")
+        require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass time >= 0.")
         share = math.gamma((self.power + 1.0) / 2.0) / (math.sqrt(math.pi) * math.gamma(self.power / 2.0 + 1.0))
         rate = 2.0 * self.weight * self.power * share
         excess = self.power / 2.0 - 1.0
         if excess == 0:
             return start * math.exp(-rate * time)
-        return (start**-excess + excess * rate * time) ** (-1.0 / excess)
+        return math.pow(math.pow(start, -excess) + excess * rate * time, -1.0 / excess)

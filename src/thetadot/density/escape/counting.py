@@ -47,6 +47,8 @@ def count_escapes(
     states: Tensor,
     departure: Callable[[Tensor], Tensor],
     arrival: Callable[[Tensor], Tensor],
+    *,
+    after: float | None = None,
 ) -> Escapes:
     """The rate from one core to another.
 
@@ -55,10 +57,12 @@ def count_escapes(
         states: positions (n, paths, dim).
         departure: the first core: of positions (..., dim) to booleans (...).
         arrival: the second, apart from the first.
+        after: when counting begins, the first time if None; before it paths are only followed. Paths that begin inside
+            the first core have no one on the way yet, so that a count from their beginning is too low.
 
     Raises:
-        InadmissibleValue: shapes that do not fit, times that do not increase, cores that meet, or no path ever in the
-            first.
+        InadmissibleValue: shapes that do not fit, times that do not increase, cores that meet, or no path in the first
+            while it is counted.
 
     Example:
         >>> path = torch.tensor([-1.0, 0.2, -1.0, 1.0, 1.0, -1.0, 1.0]).reshape(7, 1, 1)
@@ -75,11 +79,12 @@ def count_escapes(
     require(bool((steps > 0).all()), "times", "do not increase", "Sort them.")
     here = departure(states[0])
     escaped, spent = 0, 0.0
-    for step, state in zip(steps.tolist(), states[1:], strict=True):
+    for time, step, state in zip(clock.tolist(), steps.tolist(), states[1:], strict=False):
         begun, done = departure(state), arrival(state)
         require(not bool((begun & done).any()), "the two cores", "meet: a state is in both", "Set them apart.")
-        spent += step * float(here.sum())
-        escaped += int((here & done).sum())
+        if after is None or time >= after:
+            spent += step * float(here.sum())
+            escaped += int((here & done).sum())
         here = (here | begun) & ~done
     require(spent > 0, "no path", "was in the first core", "Start paths there, or make it larger.")
     return Escapes(escaped / spent, max(math.sqrt(escaped), 1.0) / spent, escaped, spent)

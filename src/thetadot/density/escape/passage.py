@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _NODES = 16
 _MOST_PANELS = 1 << 14
+_HIGHEST = 700.0  # of U/T
 
 
 def mean_first_passage_time(
@@ -51,7 +52,8 @@ def mean_first_passage_time(
         tolerance: relative change at which doubling the panels ends.
 
     Raises:
-        InadmissibleValue: a temperature that is not positive, points out of order, a potential that is not finite.
+        InadmissibleValue: a temperature that is not positive, points out of order, a potential that is not finite, or
+            a climb above 700 T.
         NotConverged: 16384 panels are too few.
 
     Example:
@@ -106,6 +108,12 @@ def _quadrature(
     # the last piece is the way from start to target: before holds the inner integral at its panels' beginnings
     inner = before[:-1, None] + (density @ within.T) * length[:, None]
     highest = energy.max()
+    require(
+        highest - lowest < _HIGHEST,
+        f"a climb of e^{highest - lowest:.4g}",
+        "makes a time that is no number",
+        "Pass a higher temperature, or take Saddle(...).rate().",
+    )
     outer = ((np.exp(energy - highest) * inner) @ weights) @ length
     return float(outer * math.exp(highest - lowest) / temperature)
 

@@ -1,0 +1,199 @@
+"""Escape from a well, four ways that must agree, and each against a closed form of its own."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from scipy import integrate
+
+from thetadot.density import (
+    FokkerPlanck,
+    Grid,
+    Kinetic,
+    Saddle,
+    count_escapes,
+    escape_rate,
+    mean_first_passage_time,
+)
+from thetadot.errors import InadmissibleValue, IncompatiblePair, NotConverged
+from thetadot.integrators import EulerMaruyama
+from thetadot.potentials import DoubleWell, Harmonic
+from thetadot.systems import DampedNewton, Kramers, Langevin, PerStep, Problem
+
+WELL = DoubleWell()  # minima ±1, ω_a² = 2; saddle 0, ω_b² = 1; ΔU = 1/4
+
+
+def way():
+    return Saddle(WELL, (-1.0,), (0.0,))
+
+
+def crossing(x):
+    """Two wells, a stiff direction across that is softer at the saddle."""
+    return (x[..., 0] ** 2 - 1) ** 2 / 4 + (1 + 2 * x[..., 0] ** 2) * x[..., 1] ** 2 / 2
+
+
+def test_kramers_in_one_dimension_is_his_formula():
+    assert way().rate(0.05) == pytest.approx(math.sqrt(2) / (2 * math.pi) * math.exp(-5), rel=1e-12)
+    for friction in (0.3, 1.0, 5.0):
+        factor = math.sqrt(friction**2 / 4 + 1) - friction / 2
+        exact = factor * math.sqrt(2) / (2 * math.pi) * math.exp(-5)
+        assert way().rate(0.05, friction) == pytest.approx(exact, rel=1e-12)
+
+
+def test_strong_friction_is_overdamped_and_keeps_its_digits():
+    assert 1e9 * way().rate(0.05, 1e9) == pytest.approx(way().rate(0.05), rel=1e-12)
+
+
+def test_eyring_takes_determinants():
+    over = Saddle(crossing, (-1.0, 0.0), (0.0, 0.0))
+    exact = math.sqrt(2 * 3 / (1 * 1)) / (2 * math.pi) * math.exp(-0.25 / 0.05)
+    assert over.rate(0.05) == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.05, 0.025])
+def test_gap_passage_and_kramers_agree_as_the_barrier_rises(temperature):
+    """gap = 2k: both wells empty into each other; to the top takes half of the time over it. Apart by O(T/ΔU)."""
+    gap = FokkerPlanck(WELL, temperature, Grid((-2.5, 2.5), 1000)).spectral_gap()
+    over = mean_first_passage_time(WELL, temperature, -1.0, 1.0, wall=-3.0)
+    top = mean_first_passage_time(WELL, temperature, -1.0, 0.0, wall=-3.0)
+    small = temperature / 0.25
+    assert gap / 2 == pytest.approx(1 / over, rel=0.3 * small)
+    assert gap / 2 == pytest.approx(1 / (2 * top), rel=0.1 * small)
+    assert gap / 2 == pytest.approx(way().rate(temperature), rel=0.6 * small)
+    assert abs(gap - way().rate(temperature)) > 0.3 * gap  # k itself would not do
+
+
+def test_kramers_error_is_of_first_order_in_temperature():
+    errors = []
+    for temperature in (0.02, 0.01, 0.005):
+        exact = 1 / mean_first_passage_time(WELL, temperature, -1.0, 1.0, wall=-3.0)
+        errors.append(way().rate(temperature) / exact - 1)
+    assert [math.log2(a / b) for a, b in itertools.pairwise(errors)] == pytest.approx([1, 1], abs=0.15)
+
+
+def test_eyring_agrees_with_the_gap_in_two_dimensions():
+    ratios = []
+    for temperature, cells in ((0.08, 96), (0.04, 128)):
+        gap = FokkerPlanck(crossing, temperature, Grid(((-2.0, 2.0), (-1.6, 1.6)), cells)).spectral_gap()
+        ratios.append(gap / (2 * Saddle(crossing, (-1.0, 0.0), (0.0, 0.0)).rate(temperature)))
+    assert ratios == pytest.approx([1, 1], abs=0.25)
+    assert abs(ratios[1] - 1) < 0.7 * abs(ratios[0] - 1)
+
+
+def test_counted_paths_gap_passage_and_kramers_agree():
+    """Monte Carlo: 20,000 paths from core to core. The rate is 1/τ between the cores; T/ΔU parts it from the others."""
+    temperature, step, steps, every, paths = 0.06, 0.02, 2000, 5, 20_000
+    problem = Problem(Langevin(temperature), WELL)
+    rule, generator = EulerMaruyama(), torch.Generator().manual_seed(1)
+    scales, state, frames = rule.prepare(problem.system, step), {"position": torch.full((paths, 1), -1.0)}, []
+    for index in range(steps):
+        if index % every == 0:
+            frames.append(state["position"])
+        gradient = problem.gradient(state["position"])
+        state = rule.advance(scales, state, gradient, lambda: torch.randn(paths, 1, generator=generator))
+    times = torch.arange(len(frames)) * (step * every)
+    left, right = (lambda x: x[..., 0] < -0.8), (lambda x: x[..., 0] > 0.8)
+    found = count_escapes(times, torch.stack(frames), left, right, after=10.0)
+    assert found.error == pytest.approx(found.rate / math.sqrt(found.count))
+    assert found.error < 0.03 * found.rate
+    cores = mean_first_passage_time(WELL, temperature, -0.8, 0.8, wall=-3.0)
+    assert abs(found.rate - 1 / cores) < 4 * found.error
+    small = temperature / 0.25
+    gap = FokkerPlanck(WELL, temperature, Grid((-2.5, 2.5), 1000)).spectral_gap()
+    over = mean_first_passage_time(WELL, temperature, -1.0, 1.0, wall=-3.0)
+    for rate, share in ((gap / 2, 0.3), (1 / over, 0.3), (way().rate(temperature), 0.6)):
+        assert abs(found.rate - rate) < 4 * found.error + share * small * rate
+
+
+def test_intermediate_friction_agrees_with_the_kinetic_equation():
+    """Between the limits: half the gap of the density in (θ, η) is Kramers' rate with friction, within T/ΔU."""
+    coarse, fine = (
+        Kinetic(WELL, 1.0, 0.06, Grid(((-2.0, 2.0), (-1.4, 1.4)), cells), "central").spectral_gap() / 2
+        for cells in (60, 120)
+    )
+    limit = (4 * fine - coarse) / 3  # cells are of second order
+    assert limit == pytest.approx(way().rate(0.06, 1.0), rel=0.3 * 0.06 / 0.25)
+
+
+@pytest.mark.parametrize("back", [1.0, -1.0])
+def test_passage_of_a_harmonic_well_is_the_double_integral(back):
+    def outer(y):
+        inner, _ = integrate.quad(lambda z: math.exp(-z * z / 0.6), -3, y, epsabs=1e-14)
+        return math.exp(y * y / 0.6) * inner / 0.3
+
+    exact, _ = integrate.quad(outer, -0.5, 1.2, epsabs=1e-13)
+    found = mean_first_passage_time(Harmonic(), 0.3, -0.5 * back, 1.2 * back, wall=-3.0 * back)
+    assert found == pytest.approx(exact, rel=1e-9)
+
+
+def test_passage_solves_its_differential_equation():
+    """T τ'' - U' τ' = -1, differences of second order."""
+    h, x = 1e-3, 0.3
+    ahead, here, behind = (mean_first_passage_time(WELL, 0.2, x + d, 1.0, wall=-3.0) for d in (h, 0.0, -h))
+    slope = float(WELL.gradient(torch.tensor([x])))
+    assert 0.2 * (ahead - 2 * here + behind) / h**2 - slope * (ahead - behind) / (2 * h) == pytest.approx(-1, abs=2e-3)
+
+
+def test_a_passage_over_a_barrier_of_a_thousand_temperatures_is_a_number():
+    temperature = 0.25 / 600
+    found = mean_first_passage_time(WELL, temperature, -1.0, 1.0, wall=-2.0)
+    assert found == pytest.approx(1 / way().rate(temperature), rel=0.005)
+
+
+def test_a_crossing_that_turns_back_is_no_escape():
+    path = torch.tensor([-1.0, 0.3, -0.2, 0.4, -1.0, 0.1]).reshape(6, 1, 1)
+    found = count_escapes(range(6), path, lambda x: x[..., 0] < -0.5, lambda x: x[..., 0] > 0.5)
+    assert (found.count, found.time, found.rate, found.error) == (0, 5.0, 0.0, 0.2)
+
+
+def test_escape_rate_reads_the_problem():
+    assert escape_rate(Problem(Langevin(0.05), WELL), (-1.0,), (0.0,)) == way().rate(0.05)
+    assert escape_rate(Problem(Kramers(2.0, 0.05), WELL), (-1.0,), (0.0,)) == way().rate(0.05, 2.0)
+
+
+STATES = torch.zeros(3, 4, 1)
+
+
+def everywhere(x):
+    return x[..., 0] < 9
+
+
+def nowhere(x):
+    return x[..., 0] > 9
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda: Saddle(WELL, (0.0,), (0.0,)), InadmissibleValue, "is not a minimum: its least curvature is -1"),
+        (lambda: Saddle(WELL, (-1.0,), (1.0,)), InadmissibleValue, "has 0 negative curvatures"),
+        (lambda: Saddle(WELL, (-1.0, -1.0), (0.0, 0.0)), InadmissibleValue, "has 2 negative curvatures"),
+        (lambda: Saddle(WELL, (-0.9,), (0.0,)), InadmissibleValue, "has a gradient of size 0.171"),
+        (lambda: Saddle(lambda x: -WELL(x), (0.0,), (0.0,)), InadmissibleValue, "has 0 negative"),
+        (lambda: Saddle(WELL, ((-1.0,),), (0.0,)), InadmissibleValue, "not a point"),
+        (lambda: way().rate(0.0), InadmissibleValue, "temperature=0 is not positive"),
+        (lambda: way().rate(0.05, -1.0), InadmissibleValue, "friction=-1 is negative"),
+        (lambda: way().rate(0.05, 0.01), InadmissibleValue, "too weak.*exchange of energy"),
+        (lambda: escape_rate(Problem(DampedNewton(1.0), WELL), (-1.0,), (0.0,)), IncompatiblePair, "Pass Langevin"),
+        (lambda: escape_rate(Problem(Kramers(PerStep(0.1), 1.0), WELL), (-1.0,), (0.0,)), IncompatiblePair, "1/time"),
+        (lambda: mean_first_passage_time(WELL, 0.1, -1.0, 1.0, wall=0.0), InadmissibleValue, "not in this order"),
+        (lambda: mean_first_passage_time(WELL, 0.1, -1.0, -1.0, wall=-2.0), InadmissibleValue, "not in this order"),
+        (lambda: mean_first_passage_time(WELL, -0.1, -1.0, 1.0, wall=-2.0), InadmissibleValue, "temperature=-0.1"),
+        (
+            lambda: mean_first_passage_time(
+                lambda x: x.abs().sqrt().sum(-1) * 9, 1.0, -1.0, 1.0, wall=-2.1, tolerance=1e-15
+            ),
+            NotConverged,
+            "panels",
+        ),
+        (lambda: mean_first_passage_time(WELL, 1e-4, -1.0, 1.0, wall=-2.0), InadmissibleValue, "of e\\^2500"),
+        (lambda: count_escapes((0.0, 1.0), STATES, everywhere, nowhere), InadmissibleValue, r"\(n, paths, dim\)"),
+        (lambda: count_escapes((0.0, 2.0, 1.0), STATES, everywhere, nowhere), InadmissibleValue, "do not increase"),
+        (lambda: count_escapes(range(3), STATES, everywhere, everywhere), InadmissibleValue, "in both"),
+        (lambda: count_escapes(range(3), STATES, nowhere, everywhere), InadmissibleValue, "in the first core"),
+    ],
+)
+def test_what_is_no_escape_is_refused_in_one_sentence(make, error, said):
+    with pytest.raises(error, match=said):
+        make()
