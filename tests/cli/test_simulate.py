@@ -91,7 +91,7 @@ def test_every_scene_has_a_page_below_three_megabytes_and_arrays(made, name):
     ("arguments", "quantity"),
     [
         (["geometric-brownian", "--paths", 20000, "--step", 0.25, "--set", "volatility=1"], None),
-        (["double-well", "--paths", 4000, "--time", 20, "--step", 0.5], None),
+        (["double-well", "--paths", 4000, "--time", 20, "--step", 0.25], "mean of U at the end"),
         (["dirac-gan", "--set", "kind=linear", "--step", 0.5, "--integrator", "heun"], "largest change of r²"),
         (["jacobi", "--step", 1.0], "furthest apart at the end"),
     ],

@@ -130,11 +130,11 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
         for variable, value in series.variables.items():
             found[f"{place}variables/{variable}"] = value.cpu().numpy()
     end = trajectory.end
-    for variable, value in end.state.items():
-        if isinstance(value, torch.Tensor):
-            found[f"end/{variable}"] = value.cpu().numpy()
+    for variable, kept in end.state.items():
+        if isinstance(kept, torch.Tensor):
+            found[f"end/{variable}"] = kept.cpu().numpy()
         else:
-            found[f"number/{variable}"] = np.float64(value)
+            found[f"number/{variable}"] = np.float64(kept)
     found["end.time"] = np.float64(end.time)
     found["end.steps"] = np.int64(end.steps)
     found["end.key"] = np.uint64(end.key)

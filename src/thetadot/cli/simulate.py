@@ -273,7 +273,7 @@ def _shapes(journey: Journey) -> dict[str, Any]:
 
 def _bytes(journey: Journey) -> int:
     """At most so many are in the arrays of a simulation."""
-    state = sum(shape.numel() for shape in _shapes(journey).values()) * 8
+    state: int = sum(shape.numel() for shape in _shapes(journey).values()) * 8
     entries = sum(min(save.count or journey.total, journey.total) + 1 for save in journey.saves.values())
     return state * (journey.frames + 2) + entries * (1 << 16) + (1 << 20)
 

@@ -50,10 +50,15 @@ def make(settings: Settings) -> Setup:
     system = Jacobi(wells, settings.number("energy"))
     across = torch.linspace(-1.0, 1.0, settings.paths, dtype=torch.float64) * settings.number("width")
     place = torch.stack((torch.full_like(across, -3.0), across), -1)
-    start = system.start(place, torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand_as(place).contiguous())
+    begun = system.start(place, torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand_as(place).contiguous())
+    start = {name: tensor_of(begun, name) for name in begun}
+
+    known: dict[int, torch.Tensor] = {}
 
     def newton(trajectory: Trajectory) -> torch.Tensor:
         """Newton's ways (n, paths, 5) over the time that each geodesic's clock shows, in units of it."""
+        if id(trajectory) in known:
+            return known[id(trajectory)]
         clock = tensor_of(dict(trajectory["states"].variables), "clock")[-1][:, :1].double()
         position, velocity = tensor_of(start, "position"), tensor_of(start, "velocity")
         room = system.energy - wells(position).unsqueeze(-1)
@@ -64,7 +69,10 @@ def make(settings: Settings) -> Setup:
             return torch.cat((time * v, -time * wells.gradient(x), 0.0 * time), -1)
 
         whole = torch.cat((position, speed, clock), -1)
-        return simulate(ODE(field), RungeKutta(), whole, time=1.0, step=1.0 / _STEPS, save=_SHOWN).states
+        known[id(trajectory)] = simulate(
+            ODE(field), RungeKutta(), whole, time=1.0, step=1.0 / _STEPS, save=_SHOWN
+        ).states
+        return known[id(trajectory)]
 
     def rows(trajectory: Trajectory) -> list[Row]:
         series = trajectory["states"]

@@ -6,7 +6,7 @@ lθ̈ + λlθ̇ + [hω² cos ωt - g] θ = 0        (sin θ in place of θ with 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -114,9 +114,9 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
     plot.xaxis[0].axis_label = "drive q = 2h/l to the right, curvature a = -4g/(lω²) upward"
     y, x = np.meshgrid(array(curvatures), array(drives), indexing="ij")
     stable = chart.stable.numpy()
-    cell = {"width": float(drives[1] - drives[0]) * 1.02, "height": float(curvatures[1] - curvatures[0]) * 1.02}
-    good = plot.rect(x[stable].astype(np.float32), y[stable].astype(np.float32), line_alpha=0, fill_alpha=0.35,
-                     **cast("dict[str, float]", cell))  # fmt: skip
+    wide, high = (1.02 * float(side[1] - side[0]) for side in (drives, curvatures))
+    good = plot.rect(x[stable].astype(np.float32), y[stable].astype(np.float32), width=wide, height=high, line_alpha=0,
+                     fill_alpha=0.35)  # fmt: skip
     paint(good.glyph, fill_color="green")
     edge = np.linspace(0.0, box[0][1], 100)
     line(plot, edge, -(edge**2) / 2.0, "orange", dash="dashed")

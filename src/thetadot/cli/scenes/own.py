@@ -49,6 +49,8 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         raise InadmissibleValue(
             f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
         )
+    if getattr(rule, "adaptive", False):
+        raise InadmissibleValue(f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps.")
     for name in ("time", "step", "paths"):
         value = found.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
