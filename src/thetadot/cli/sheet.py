@@ -39,7 +39,7 @@ def words(row: Row) -> Words:
     digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
     agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
-    tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark else ""
+    tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark and row.tolerance > 1e-3 * row.error else ""
     return Words(
         row.quantity,
         plain(row.measured, digits) + error,
@@ -94,7 +94,7 @@ def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
     if "energy" in setup.shown and "energy" in trajectory.series:
         series = trajectory["energy"]
         whole = trajectory["states"].values.shape[-1]
-        found.append(energy(series.times, series.values, journey.settings.temperature, whole))
+        found.append(energy(series.times, series.values, getattr(journey.system, "temperature", None), whole))
     return found
 
 

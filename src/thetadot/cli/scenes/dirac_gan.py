@@ -117,7 +117,7 @@ def make(settings: Settings) -> Setup:
     def _both(trajectory: Trajectory) -> torch.Tensor:
         return trajectory["paths"].values.double()
 
-    return Setup(game, start, rows, pictures, names=("θ",) if dim == 1 else ("θ₁", "θ₂"))
+    return Setup(game, start, rows, pictures, names=("θ",) if dim == 1 else ("θ₁", "θ₂"), shown=())
 
 
 SCENE = Scene(

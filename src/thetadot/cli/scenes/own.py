@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.analysis import phase_portrait
 from thetadot.cli.pictures.landscape import in_plane, on_curve
+from thetadot.cli.pictures.phase import in_projection, phase
 from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import Integrator, name_of
@@ -121,12 +123,25 @@ def _setup(motion: Problem | System, initial: Any, settings: Settings, rule: Int
         return table
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
-        series = trajectory["states"]
-        if not isinstance(motion, Problem) or series.values.shape[-1] > 2:
-            return []
-        return [_landscape(motion, trajectory)]
+        dim = trajectory["states"].values.shape[-1]
+        if isinstance(motion, Problem):
+            return [_landscape(motion, trajectory)] if dim <= 2 else []
+        if dim == 2 and motion.variables == () and not noisy(motion):
+            return [_portrait(motion, trajectory)]
+        return [in_projection(trajectory["paths"].values, ("x1", "x2"))] if dim > 1 else []
 
     return Setup(motion, initial, rows, pictures, integrator=rule)
+
+
+def _portrait(motion: System, trajectory: Trajectory) -> Picture:
+    few = trajectory["paths"].values.double()
+    places = few.flatten(0, 1)
+    low, high = places.amin(0), places.amax(0)
+    air = (0.15 * (high - low)).clamp_min(1e-3)
+    box = [(float(a), float(b)) for a, b in zip(low - air, high + air, strict=True)]
+    portrait = phase_portrait(motion, box[0], box[1], points=61, names=("x1", "x2"))
+    return phase(portrait, few, heading="The motion in its plane",
+                 reading="Paths follow the arrows; where both dashed lines cross, the motion can rest.")  # fmt: skip
 
 
 def _landscape(motion: Problem, trajectory: Trajectory) -> Picture:

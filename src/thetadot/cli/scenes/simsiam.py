@@ -12,7 +12,7 @@ import torch
 
 from thetadot.analysis import phase_portrait
 from thetadot.cli.pictures.base import Key, Panel, array, axes, marks, picture
-from thetadot.cli.pictures.phase import phase, ways_between
+from thetadot.cli.pictures.phase import phase
 from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
 from thetadot.systems import SimSiam
 from thetadot.tensors import tensor_of
@@ -71,7 +71,7 @@ def make(settings: Settings) -> Setup:
             marks(plot, array(theta[:1500][some]), array(phi[:1500][some]), role, size=7, alpha=0.7)
         kind = {"stop": "with the stopped gradient", "full": "with the full gradient", "second": "with the rest alone"}
         return [
-            phase(portrait, ways_between(few[..., :1], few[..., 1:]), heading="Where encoder and predictor go",
+            phase(portrait, few, heading="Where encoder and predictor go",
                   reading="The whole line φ = 1 is at rest, and so is θ = 0, where the encoder has collapsed."),
             picture("basin", f"Which starts collapse, {kind[system.kept]}",
                     "Red starts lose their encoder, green ones keep it: it depends on the start, not on the trick alone.",
