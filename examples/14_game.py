@@ -13,7 +13,7 @@ start = {"position": torch.tensor([[1.0]]).double(), "critic": torch.tensor([[0.
 game, step, time = DiracGAN("min-max"), 0.1, 20.0
 
 
-def radius(motion, integrator):
+def radius(motion, integrator) -> float:
     """How far from the solution the game is at its end; it begins at 1."""
     end = simulate(motion, integrator, start, time=time, step=step).end.state
     return float((end["position"] ** 2 + end["critic"] ** 2).sum()) ** 0.5

@@ -285,7 +285,9 @@ def test_the_command_on_the_page_repeats_it(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     simulate("harmonic", "--paths", 30, "--set", "curvature=2.5", "--friction", 0.7, "--seed", 3, "--out", "a")
-    command = html.unescape(re.search(r"<code>(thetadot simulate .*?)</code>", (tmp_path / "a/report.html").read_text())[1])
+    command = html.unescape(
+        re.search(r"<code>(thetadot simulate .*?)</code>", (tmp_path / "a/report.html").read_text())[1]
+    )
     assert main([*shlex.split(command)[1:], "--out", "b"]) == 0
     same(tmp_path / "a", tmp_path / "b")
 

@@ -1,11 +1,10 @@
 """A browser draws a simulation's page: pictures, sliders, both modes, a phone's width."""
 
 import pytest
+from report import chromium
+from report.test_browser import DRAWN
 
 from thetadot.cli import main
-
-from ..report import chromium
-from ..report.test_browser import DRAWN
 
 pytestmark = pytest.mark.skipif(chromium.CHROMIUM is None, reason="no chromium")
 

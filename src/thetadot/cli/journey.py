@@ -80,8 +80,9 @@ class Journey:
         done = 0 if begun is None else begun.end.steps
         if begun is not None and done >= self.total:
             return begun
-        numbers = {name: save.steps(self.settings.time, self.settings.step, self.total)
-                   for name, save in self.saves.items()}  # fmt: skip
+        numbers = {
+            name: save.steps(self.settings.time, self.settings.step, self.total) for name, save in self.saves.items()
+        }
         step = self.settings.step
         left = {
             name: Save(save.what, times=tuple((k - done) * step for k in numbers[name] if k > done or done == 0))
@@ -90,11 +91,17 @@ class Journey:
         }
         try:
             found = simulate(
-                self.setup.motion, self.rule, self.setup.initial if begun is None else begun,
-                time=(self.total - done) * step, step=step,
-                paths=None if begun is not None else self._copies, key=self.settings.key, save=left,
-                compile="auto" if begun is None else engine == "compiled", progress=progress,
-            )  # fmt: skip
+                self.setup.motion,
+                self.rule,
+                self.setup.initial if begun is None else begun,
+                time=(self.total - done) * step,
+                step=step,
+                paths=None if begun is not None else self._copies,
+                key=self.settings.key,
+                save=left,
+                compile="auto" if begun is None else engine == "compiled",
+                progress=progress,
+            )
         except KeyboardInterrupt as interrupt:
             last = getattr(interrupt, "last", None)
             if isinstance(last, Trajectory):

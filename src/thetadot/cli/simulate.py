@@ -278,8 +278,9 @@ def _bytes(journey: Journey) -> int:
     return state * (journey.frames + 2) + entries * (1 << 16) + (1 << 20)
 
 
-def _run(scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Trajectory | None,
-         options: argparse.Namespace) -> int:  # fmt: skip
+def _run(
+    scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Trajectory | None, options: argparse.Namespace
+) -> int:
     from thetadot.cli.archive import PAGE
     from thetadot.report.files import place_text
 
@@ -291,7 +292,7 @@ def _run(scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Traj
         raise
     seconds = time.perf_counter() - started
     rows = journey.setup.rows(trajectory)
-    _write(asked, journey, folder, trajectory, rows, seconds)
+    _write(asked, folder, trajectory, rows, seconds)
     from thetadot.cli.sheet import page
 
     try:
@@ -305,25 +306,30 @@ def _run(scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Traj
 def _interrupted(asked: Asked, journey: Journey, folder: Path, last: Trajectory | None) -> None:
     if last is None:
         return
-    _write(asked, journey, folder, last, None, 0.0)
+    _write(asked, folder, last, None, 0.0)
     at = f"after {last.end.steps:,} of {journey.total:,} steps"
     print(
         f"\nthetadot: interrupted {at}; go on exactly here with: thetadot simulate --resume {folder}", file=sys.stderr
     )
 
 
-def _write(asked: Asked, journey: Journey, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None,
-           seconds: float) -> None:  # fmt: skip
+def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
     import torch
 
     import thetadot
     from thetadot.cli import archive
 
     record = archive.Simulation(
-        archive.SCHEMA, archive.VERSION, asked, rows is not None, trajectory.end.steps, trajectory.engine,
-        [_line(row) for row in rows or ()], round(seconds, 3),
+        archive.SCHEMA,
+        archive.VERSION,
+        asked,
+        rows is not None,
+        trajectory.end.steps,
+        trajectory.engine,
+        [_line(row) for row in rows or ()],
+        round(seconds, 3),
         {"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
-    )  # fmt: skip
+    )
     archive.write(folder, record, trajectory)
 
 
@@ -333,8 +339,16 @@ def _line(row: Row) -> Any:
     def finite(value: float | None) -> float | None:
         return value if value is not None and math.isfinite(value) else None
 
-    return Line(row.quantity, finite(row.measured), finite(row.expected), row.error, row.tolerance, row.agrees,
-                row.source, row.remark)  # fmt: skip
+    return Line(
+        row.quantity,
+        finite(row.measured),
+        finite(row.expected),
+        row.error,
+        row.tolerance,
+        row.agrees,
+        row.source,
+        row.remark,
+    )
 
 
 def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
@@ -352,14 +366,21 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from thetadot.cli.sheet import verdict, words
 
     out = console(sys.stdout)
-    table = Table(title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, step {asked.step:g}"),
-                  title_justify="left")  # fmt: skip
+    table = Table(
+        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, step {asked.step:g}"),
+        title_justify="left",
+    )
     for name in ("quantity", "measured", "expected", "agrees", "where that is from"):
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")
     styles = {"yes": "green", "no": "bold red", "–": "dim"}
     for row in map(words, rows):
-        table.add_row(escape(row.quantity), row.measured, row.expected, f"[{styles[row.agrees]}]{row.agrees}[/]",
-                      escape(row.source))  # fmt: skip
+        table.add_row(
+            escape(row.quantity),
+            row.measured,
+            row.expected,
+            f"[{styles[row.agrees]}]{row.agrees}[/]",
+            escape(row.source),
+        )
     out.print(table)
     out.print(escape(verdict(rows, complete=True)[0]))
     out.print(f"look at {escape(str(folder / 'report.html'))}")
@@ -370,8 +391,14 @@ def _list(*, as_json: bool) -> None:
     from thetadot.cli.scenes import SCENES
 
     if as_json:
-        print(json.dumps({name: {"says": scene.says, "set": {k: p.default for k, p in scene.parameters.items()}}
-                          for name, scene in SCENES.items()}))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    name: {"says": scene.says, "set": {k: p.default for k, p in scene.parameters.items()}}
+                    for name, scene in SCENES.items()
+                }
+            )
+        )
         return
     from rich.markup import escape
 

@@ -81,8 +81,14 @@ def _arrows(plot: figure, x: Array, y: Array, field: Array) -> None:
     unit: Any = np.where(length > 0, part / np.maximum(length, 1e-300), 0.0) * size * (0.6 / _ARROWS)
     at = np.stack(np.meshgrid(x[some], y[some]), -1)
     begin, end = (at - unit / 2).reshape(-1, 2), (at + unit / 2).reshape(-1, 2)
-    lines(plot, list(np.stack((begin[:, 0], end[:, 0]), -1)), list(np.stack((begin[:, 1], end[:, 1]), -1)),
-          "grey", width=1.0, alpha=0.55)  # fmt: skip
+    lines(
+        plot,
+        list(np.stack((begin[:, 0], end[:, 0]), -1)),
+        list(np.stack((begin[:, 1], end[:, 1]), -1)),
+        "grey",
+        width=1.0,
+        alpha=0.55,
+    )
     marks(plot, end[:, 0], end[:, 1], "grey", size=2.5, alpha=0.55)
 
 

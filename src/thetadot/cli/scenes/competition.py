@@ -37,19 +37,39 @@ def make(settings: Settings) -> Setup:
         stable = rests[(species.eigenvalues < 0).all(-1)]
         distance = torch.cdist(end / size, stable / size).min(-1).values
         table = [
-            Row("share of paths at a stable rest", float((distance < 0.01).double().mean()), 1.0,
-                "fixed points in closed form, to 1%", tolerance=0.05, remark="those on the separatrix take long"),
-        ]  # fmt: skip
+            Row(
+                "share of paths at a stable rest",
+                float((distance < 0.01).double().mean()),
+                1.0,
+                "fixed points in closed form, to 1%",
+                tolerance=0.05,
+                remark="those on the separatrix take long",
+            ),
+        ]
         found = find_fixed_points(species, torch.cat((start, rests + 1e-3 * size)))
         names = ("nothing", "the first alone", "the second alone", "both")
         for name, rest, values in zip(names, rests, species.eigenvalues, strict=False):
             near = min(found, key=lambda one, rest=rest: float((one.point - rest).norm()))  # type: ignore[misc]
-            table.append(Row(f"{name}: slowest eigenvalue", float(near.eigenvalues.real.max()), float(values.max()),
-                             f"closed form; {near.kind}", tolerance=1e-8))  # fmt: skip
+            table.append(
+                Row(
+                    f"{name}: slowest eigenvalue",
+                    float(near.eigenvalues.real.max()),
+                    float(values.max()),
+                    f"closed form; {near.kind}",
+                    tolerance=1e-8,
+                )
+            )
         if species.coexistence is not None and species.coexist:
             for index, exact in enumerate(species.coexistence):
-                table.append(Row(f"species {index + 1} at the end", float(end[:, index].mean()), exact,
-                                 "where both lines cross", tolerance=0.01 * exact))  # fmt: skip
+                table.append(
+                    Row(
+                        f"species {index + 1} at the end",
+                        float(end[:, index].mean()),
+                        exact,
+                        "where both lines cross",
+                        tolerance=0.01 * exact,
+                    )
+                )
         return table
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
@@ -57,9 +77,14 @@ def make(settings: Settings) -> Setup:
         box = [(-0.04 * float(n), 1.22 * float(n)) for n in size]
         portrait = phase_portrait(species, box[0], box[1], points=81, names=("species 1", "species 2"))
         return [
-            phase(portrait, few, heading="Who lives on",
-                  reading="Paths end in the green points; where there is a red line, the side on which they begin decides.")
-        ]  # fmt: skip
+            phase(
+                portrait,
+                few,
+                heading="Who lives on",
+                reading="Paths end in the green points; where there is a red line, the side on which they "
+                "begin decides.",
+            )
+        ]
 
     return Setup(species, start, rows, pictures, names=("species 1", "species 2"))
 

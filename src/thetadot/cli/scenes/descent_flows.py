@@ -43,14 +43,15 @@ def make(settings: Settings) -> Setup:
     near = wells.minima[1] + 0.25
     start = torch.linspace(near, first, settings.paths, dtype=torch.float64).flip(0)[:, None]
 
-    def compared(trajectory: Trajectory) -> dict[str, Trajectory]:
+    def compared() -> dict[str, Trajectory]:
         """The one path from the start, by every flow."""
         from thetadot.cli.scenes.integrators import integrator
 
         found = {}
         for name, kind in FLOWS.items():
-            found[name] = simulate(Problem(kind(), wells), integrator("euler"), start[:1], time=settings.time,
-                                   step=settings.step, save=400)  # fmt: skip
+            found[name] = simulate(
+                Problem(kind(), wells), integrator("euler"), start[:1], time=settings.time, step=settings.step, save=400
+            )
         return found
 
     def rows(trajectory: Trajectory) -> list[Row]:
@@ -78,35 +79,75 @@ def make(settings: Settings) -> Setup:
             lost = float(wells(series.values[at].double())[0])
             exact_loss = float(wells(start)[0]) * math.exp(-time)
             # Euler's step makes of e^{-γ} 1-γ + γ²/2 (gᵀHg/‖g‖⁴)(L-L*), of the size of the step
-            table.append(Row(f"L at time {time:.3g}, from the start", lost, exact_loss, "L₀ exp(-t), along one slope",
-                             tolerance=4.0 * settings.step * time * exact_loss + 1e-12,
-                             remark="the step's error"))  # fmt: skip
-        for name, other in compared(trajectory).items():
+            table.append(
+                Row(
+                    f"L at time {time:.3g}, from the start",
+                    lost,
+                    exact_loss,
+                    "L₀ exp(-t), along one slope",
+                    tolerance=4.0 * settings.step * time * exact_loss + 1e-12,
+                    remark="the step's error",
+                )
+            )
+        for name, other in compared().items():
             last = other.states[-1]
             lowest = float(wells(other.states.double()).min())
             table.append(Row(f"{name}: where it ends", float(last), None, f"lowest loss on the way {lowest:.3g}"))
         if flow == "gradient":
-            table.append(Row("furthest from the near minimum", float((end - wells.minima[1]).abs().max()), 0.0,
-                             "gradient flow stays in its valley", tolerance=1e-3))  # fmt: skip
+            table.append(
+                Row(
+                    "furthest from the near minimum",
+                    float((end - wells.minima[1]).abs().max()),
+                    0.0,
+                    "gradient flow stays in its valley",
+                    tolerance=1e-3,
+                )
+            )
         return table
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
         series = trajectory["states"]
         drawn = [on_curve(wells, series.times, series.values, (-0.7, max(first, 3.9) + 0.1), 7.0)]
-        others = compared(trajectory)
+        others = compared()
         drawn.append(
-            curves("ways", f"Four ways down from {first:g}",
-                   "The minimum at 0.41 is good and the one at 3 is not. Gradient flow stops at the first it meets; "
-                   "Polyak's runs through what is above its aim. In one coordinate sign and normalized flow are the same.", "x",
-                   [Curve(name, array(one.times), array(one.states[:, 0, 0]), _ROLES[name],
-                          width=3.0 if name == flow else 1.8) for name, one in others.items()])
-        )  # fmt: skip
+            curves(
+                "ways",
+                f"Four ways down from {first:g}",
+                "The minimum at 0.41 is good and the one at 3 is not. Gradient flow stops at the first it meets; "
+                "Polyak's runs through what is above its aim. In one coordinate sign and normalized flow are "
+                "the same.",
+                "x",
+                [
+                    Curve(
+                        name,
+                        array(one.times),
+                        array(one.states[:, 0, 0]),
+                        _ROLES[name],
+                        width=3.0 if name == flow else 1.8,
+                    )
+                    for name, one in others.items()
+                ],
+            )
+        )
         drawn.append(
-            curves("loss", "How fast the loss falls",
-                   "On this scale a straight line is an exponential: Polyak's, while there is a slope.", "L - L*",
-                   [Curve(name, array(one.times), array(wells(one.states.double())[:, 0]), _ROLES[name],
-                          width=3.0 if name == flow else 1.8) for name, one in others.items()], log=True)
-        )  # fmt: skip
+            curves(
+                "loss",
+                "How fast the loss falls",
+                "On this scale a straight line is an exponential: Polyak's, while there is a slope.",
+                "L - L*",
+                [
+                    Curve(
+                        name,
+                        array(one.times),
+                        array(wells(one.states.double())[:, 0]),
+                        _ROLES[name],
+                        width=3.0 if name == flow else 1.8,
+                    )
+                    for name, one in others.items()
+                ],
+                log=True,
+            )
+        )
         return drawn
 
     return Setup(problem, start, rows, pictures, names=("x",), shown=())

@@ -52,10 +52,12 @@ def make(settings: Settings) -> Setup:
         series = trajectory["states"]
         x = series.values[-1].double().flatten()
         frames = densities(series.times[[0, -1]])
-        table = [_rested("mean of x² at the end", x * x, float(law.covariance()), law, grid, frames)]
+        table = [_rested("mean of x² at the end", x * x, float(law.covariance()), grid, frames)]
         if frames is not None:
-            for name, values, weight in (("mean of x", x, grid.axes[0]), ("mean of U", well(x[:, None]),
-                                         well(grid.points))):  # fmt: skip
+            for name, values, weight in (
+                ("mean of x", x, grid.axes[0]),
+                ("mean of U", well(x[:, None]), well(grid.points)),
+            ):
                 expected = float(grid.integrate(frames[-1] * weight))
                 table.append(
                     mean_row(
@@ -64,10 +66,16 @@ def make(settings: Settings) -> Setup:
                         expected,
                         "Fokker-Planck equation at that time",
                         tolerance=_slack(settings.step, well, temperature),
-                    )  # fmt: skip
+                    )
                 )
-        table += _escapes(trajectory["sides"].times, trajectory["sides"].values, len(x), settings, well,
-                          None if equation is None else equation.spectral_gap() / 2.0)  # fmt: skip
+        table += _escapes(
+            trajectory["sides"].times,
+            trajectory["sides"].values,
+            len(x),
+            settings,
+            well,
+            None if equation is None else equation.spectral_gap() / 2.0,
+        )
         distance, chance = law.discrepancy(series.values[-1])
         table.append(Row("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
         return table
@@ -80,11 +88,14 @@ def make(settings: Settings) -> Setup:
         drawn = [
             on_curve(well, series.times, series.values, shown, 4.0 * well.barrier + 4.0 * temperature),
             histogram(
-                series.times, series.values[..., 0], shown, law=(x, array(law.density)),
+                series.times,
+                series.values[..., 0],
+                shown,
+                law=(x, array(law.density)),
                 evolving=None if frames is None else (x, array(frames)),
                 labels=("Gibbs' law, exp(-U/T)", "Fokker-Planck equation at this time"),
             ),
-        ]  # fmt: skip
+        ]
         t = sides.times
         rate = _kramers(well, temperature, settings.friction)
         lines = [Curve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
@@ -96,13 +107,16 @@ def make(settings: Settings) -> Setup:
         floor = 1.0 / math.sqrt(series.values.shape[1])
         drawn.append(
             curves(
-                "escape", "How fast the wells forget where the paths began",
-                "Share of paths on the left less that on the right: a straight line on this scale falls at twice the rate "
-                "of escape. It ends in noise, about "
+                "escape",
+                "How fast the wells forget where the paths began",
+                "Share of paths on the left less that on the right: a straight line on this scale falls at twice the "
+                "rate of escape. It ends in noise, about "
                 f"{floor:.2g}.",
-                "Left less right", [*lines], log=True,
+                "Left less right",
+                [*lines],
+                log=True,
             )
-        )  # fmt: skip
+        )
         return drawn
 
     start = torch.tensor([[-well.half_width]], dtype=torch.float64)
@@ -119,20 +133,27 @@ def _slack(step: float, well: DoubleWell, temperature: float) -> float:
     return temperature * min(step * curvature / 2.0, 0.05)
 
 
-def _rested(name: str, values: torch.Tensor, expected: float, law: Gibbs, grid: Grid,
-            frames: torch.Tensor | None) -> Row:  # fmt: skip
+def _rested(name: str, values: torch.Tensor, expected: float, grid: Grid, frames: torch.Tensor | None) -> Row:
     row = mean_row(name, values, expected, "Gibbs' law, by quadrature")
     if frames is None:
         return row
     missing = abs(float(grid.integrate(frames[-1] * grid.axes[0] ** 2)) - expected)
     far = missing > 1e-3 * abs(expected)
     # the bias of the step and what has not come to rest yet
-    return Row(name, row.measured, expected, row.source, row.error, missing + 0.01 * expected,
-               "not at rest yet" if far else "1% for the step")  # fmt: skip
+    return Row(
+        name,
+        row.measured,
+        expected,
+        row.source,
+        row.error,
+        missing + 0.01 * expected,
+        "not at rest yet" if far else "1% for the step",
+    )
 
 
-def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Settings, well: DoubleWell,
-             exact: float | None) -> list[Row]:  # fmt: skip
+def _escapes(
+    times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Settings, well: DoubleWell, exact: float | None
+) -> list[Row]:
     """The rate from the decay of the mean side between two times at which it is well above its noise."""
     left = -sides[:, 0].double()
     known = (left > max(0.05, 6.0 / math.sqrt(paths))) & (times > 0.1 * times[-1])
@@ -156,7 +177,7 @@ def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Set
                 error,
                 0.5 * settings.step * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
                 "1% for the faster parts, and the step",
-            )  # fmt: skip
+            )
         )
     formula = _kramers(well, settings.temperature or 0.0, settings.friction)
     if formula is not None:
@@ -170,7 +191,7 @@ def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Set
                 error,
                 share * formula,
                 f"its own error is a share of about T/b = {share:.2g}",
-            )  # fmt: skip
+            )
         )
     return table
 

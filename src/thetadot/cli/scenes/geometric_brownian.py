@@ -42,14 +42,43 @@ def make(settings: Settings) -> Setup:
         remark = "the step's error"
         return [
             mean_row("mean at the end", end, stock.mean(spot, time), "S₀ exp(μT)", steps * spot),
-            Row("log of the median over the start", middle, mean, "(μ-σ²/2)T: Itô's correction", math.sqrt(
-                math.pi * variance / 2.0 / count), steps, remark),
-            Row("mean of the logarithm", float(logs.mean()), mean, "(μ-σ²/2)T", math.sqrt(variance / count), steps, remark),
-            Row("its variance", float(logs.var()), variance, "σ²T", variance * math.sqrt(2.0 / count), steps * variance,
-                remark),
-            Row("discounted mean of a call", float(paid.mean()), price, "Black and Scholes",
-                float(paid.std()) / math.sqrt(count), steps * price, remark),
-        ]  # fmt: skip
+            Row(
+                "log of the median over the start",
+                middle,
+                mean,
+                "(μ-σ²/2)T: Itô's correction",
+                math.sqrt(math.pi * variance / 2.0 / count),
+                steps,
+                remark,
+            ),
+            Row(
+                "mean of the logarithm",
+                float(logs.mean()),
+                mean,
+                "(μ-σ²/2)T",
+                math.sqrt(variance / count),
+                steps,
+                remark,
+            ),
+            Row(
+                "its variance",
+                float(logs.var()),
+                variance,
+                "σ²T",
+                variance * math.sqrt(2.0 / count),
+                steps * variance,
+                remark,
+            ),
+            Row(
+                "discounted mean of a call",
+                float(paid.mean()),
+                price,
+                "Black and Scholes",
+                float(paid.std()) / math.sqrt(count),
+                steps * price,
+                remark,
+            ),
+        ]
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
         series, few, band = trajectory["states"], trajectory["paths"], trajectory["band"]
@@ -63,21 +92,35 @@ def make(settings: Settings) -> Setup:
         times = array(few.times)
         grown = spot * torch.exp(stock.growth * few.times)
         typical = spot * torch.exp((stock.growth - stock.correction) * few.times)
-        ways = [Curve("paths", times, array(few.values[:, path, 0]), "purple", width=0.9, alpha=0.5)
-                for path in range(min(few.values.shape[1], 24))]  # fmt: skip
+        ways = [
+            Curve("paths", times, array(few.values[:, path, 0]), "purple", width=0.9, alpha=0.5)
+            for path in range(min(few.values.shape[1], 24))
+        ]
         return [
-            curves("paths", "Mean and median part",
-                   "The mean is pulled up by few that grow very much; half of the paths stay below the median, which grows "
-                   "by σ²/2 less.", "S",
-                   [*ways,
+            curves(
+                "paths",
+                "Mean and median part",
+                "The mean is pulled up by few that grow very much; half of the paths stay below the median, which "
+                "grows by σ²/2 less.",
+                "S",
+                [
+                    *ways,
                     Curve("mean, S₀ exp(μt)", times, array(grown), "orange", width=2.5),
                     Curve("median, S₀ exp((μ-σ²/2)t)", times, array(typical), "blue", width=2.5),
                     Curve("mean of the paths", array(band.times), array(band.values[:, 0, 5]), "ink", "dashed"),
-                    Curve("median of the paths", array(band.times), array(band.values[:, 0, 2]), "green", "dashed")],
-                   height=360),
-            histogram(t, series.values[1:, :, 0], (0.0, high), evolving=(array(x), array(law)),
-                      labels=("", "log-normal law at this time"), name="S"),
-        ]  # fmt: skip
+                    Curve("median of the paths", array(band.times), array(band.values[:, 0, 2]), "green", "dashed"),
+                ],
+                height=360,
+            ),
+            histogram(
+                t,
+                series.values[1:, :, 0],
+                (0.0, high),
+                evolving=(array(x), array(law)),
+                labels=("", "log-normal law at this time"),
+                name="S",
+            ),
+        ]
 
     start = torch.tensor([[spot]], dtype=torch.float64)
     return Setup(stock, start, rows, pictures, names=("S",), shown=())

@@ -53,7 +53,7 @@ def make(settings: Settings) -> Setup:
                     error,
                     kept + 1e-12,
                     remark,
-                )  # fmt: skip
+                )
             )
             table.append(
                 Row(
@@ -64,7 +64,7 @@ def make(settings: Settings) -> Setup:
                     error,
                     kept + 1e-12 + abs(exact - temperature / curvature),
                     "the tolerance is the step's departure",
-                )  # fmt: skip
+                )
             )
         table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
         return table

@@ -60,7 +60,7 @@ def make(settings: Settings) -> Setup:
         if id(trajectory) in known:
             return known[id(trajectory)]
         clock = tensor_of(dict(trajectory["states"].variables), "clock")[-1][:, :1].double()
-        position, velocity = tensor_of(start, "position"), tensor_of(start, "velocity")
+        position, velocity = start["position"], start["velocity"]
         room = system.energy - wells(position).unsqueeze(-1)
         speed = velocity * room * math.sqrt(2.0)  # dx/dt = x' ds/dt
 
@@ -83,15 +83,30 @@ def make(settings: Settings) -> Setup:
         energy = 0.5 * (other[:, 2:4] ** 2).sum(-1) + wells(other[:, :2])
         clock = tensor_of(dict(series.variables), "clock")[-1]
         return [
-            Row("furthest apart at the end", float((end - other[:, :2]).norm(dim=-1).max()), 0.0,
-                "Newton's path, by the geodesic's own clock", tolerance=1e-3,
-                remark="where paths part fast, the step's error grows"),
-            Row("largest error of the unit length", float((length - 1.0).abs().max()), 0.0, "(E-U)|x'|² = 1",
-                tolerance=1e-4),
-            Row("largest change of Newton's energy", float((energy - system.energy).abs().max()), 0.0,
-                "½|ẋ|² + U = E", tolerance=1e-6),
+            Row(
+                "furthest apart at the end",
+                float((end - other[:, :2]).norm(dim=-1).max()),
+                0.0,
+                "Newton's path, by the geodesic's own clock",
+                tolerance=1e-3,
+                remark="where paths part fast, the step's error grows",
+            ),
+            Row(
+                "largest error of the unit length",
+                float((length - 1.0).abs().max()),
+                0.0,
+                "(E-U)|x'|² = 1",
+                tolerance=1e-4,
+            ),
+            Row(
+                "largest change of Newton's energy",
+                float((energy - system.energy).abs().max()),
+                0.0,
+                "½|ẋ|² + U = E",
+                tolerance=1e-6,
+            ),
             Row("mean time that passed", float(clock.mean())),
-        ]  # fmt: skip
+        ]
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
         geodesics, other = array(trajectory["paths"].values[:, :_FEW, :2]), array(newton(trajectory)[:, :_FEW])
@@ -104,13 +119,19 @@ def make(settings: Settings) -> Setup:
         lines(plot, list(other[..., 0].T), list(other[..., 1].T), "ink", width=1.4, alpha=1.0, dash="dashed")
         marks(plot, array(place[:_FEW, 0]), array(place[:_FEW, 1]), "ink", size=6)
         return [
-            picture("geodesics", "Straightest lines are Newton's paths",
-                    "Where the dashed line runs inside the broad one, geometry and mechanics agree: the hollow bends both as a lens "
-                    "bends light.",
-                    [Panel("The plane", "", plot)],
-                    [Key("line", "orange", "geodesics of Jacobi's metric"), Key("dashed", "ink", "Newton's paths"),
-                     Key("band", "blue", "the potential: the more colour, the lower")])
-        ]  # fmt: skip
+            picture(
+                "geodesics",
+                "Straightest lines are Newton's paths",
+                "Where the dashed line runs inside the broad one, geometry and mechanics agree: the hollow "
+                "bends both as a lens bends light.",
+                [Panel("The plane", "", plot)],
+                [
+                    Key("line", "orange", "geodesics of Jacobi's metric"),
+                    Key("dashed", "ink", "Newton's paths"),
+                    Key("band", "blue", "the potential: the more colour, the lower"),
+                ],
+            )
+        ]
 
     return Setup(system, start, rows, pictures, names=("x", "y"), shown=())
 

@@ -68,18 +68,40 @@ def make(settings: Settings) -> Setup:
         trace, determinant = float(columns.diagonal().sum()), float(torch.linalg.det(columns))
         ripple = 2.0 * (pendulum.height / pendulum.length) ** 2
         table = [
-            Row("trace of one period", trace, float(once.trace), "Floquet, Magnus' series",
+            Row(
+                "trace of one period",
+                trace,
+                float(once.trace),
+                "Floquet, Magnus' series",
                 tolerance=1e-4 + (0.0 if pendulum.linear else small**2),
-                remark="the step's error" if pendulum.linear else "sin θ is not θ"),
-            Row("volume after one period", determinant, math.exp(-pendulum.friction * pendulum.period),
-                "Liouville: e^(-λP)", tolerance=1e-4 + (0.0 if pendulum.linear else small**2)),
-            Row("largest factor of a period", float(once.multipliers.abs().max()), None,
-                "1 or below: it stands" if bool(once.stable) else "above 1: it falls"),
-        ]  # fmt: skip
+                remark="the step's error" if pendulum.linear else "sin θ is not θ",
+            ),
+            Row(
+                "volume after one period",
+                determinant,
+                math.exp(-pendulum.friction * pendulum.period),
+                "Liouville: e^(-λP)",
+                tolerance=1e-4 + (0.0 if pendulum.linear else small**2),
+            ),
+            Row(
+                "largest factor of a period",
+                float(once.multipliers.abs().max()),
+                None,
+                "1 or below: it stands" if bool(once.stable) else "above 1: it falls",
+            ),
+        ]
         if bool(once.stable) and pendulum.slow_square > 0 and pendulum.friction == 0:
             slow = float(once.exponents.imag.abs().max())
-            table.append(Row("slow frequency", slow, math.sqrt(pendulum.slow_square), "averaging, to leading order in h/l",
-                             tolerance=8.0 * max(ripple, 1e-4) * slow, remark="of order (h/l)²"))  # fmt: skip
+            table.append(
+                Row(
+                    "slow frequency",
+                    slow,
+                    math.sqrt(pendulum.slow_square),
+                    "averaging, to leading order in h/l",
+                    tolerance=8.0 * max(ripple, 1e-4) * slow,
+                    remark="of order (h/l)²",
+                )
+            )
         furthest = float(trajectory["states"].values.abs().max())
         table.append(Row("furthest from upright, in radians", furthest))
         return table
@@ -92,11 +114,17 @@ def make(settings: Settings) -> Setup:
             slow = small * (math.sqrt(pendulum.slow_square) * t).cos()
             drawn.append(Curve("averaged motion", array(t), array(slow), "orange", "dashed"))
         return [
-            curves("angle", "Does it stand?",
-                   "Upright is zero. Where shaking holds the pendulum up, it sways slowly about it, as the averaged motion "
-                   "says; where not, the line runs away.", "Angle from upright", drawn, unit="radian"),
+            curves(
+                "angle",
+                "Does it stand?",
+                "Upright is zero. Where shaking holds the pendulum up, it sways slowly about it, as the averaged "
+                "motion says; where not, the line runs away.",
+                "Angle from upright",
+                drawn,
+                unit="radian",
+            ),
             _chart(pendulum),
-        ]  # fmt: skip
+        ]
 
     start = {"position": position, "velocity": velocity}
     return Setup(pendulum, start, rows, pictures, {"periods": Save(both, times=at)}, ("θ",), shown=())
@@ -115,8 +143,14 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
     y, x = np.meshgrid(array(curvatures), array(drives), indexing="ij")
     stable = chart.stable.numpy()
     wide, high = (1.02 * float(side[1] - side[0]) for side in (drives, curvatures))
-    good = plot.rect(x[stable].astype(np.float32), y[stable].astype(np.float32), width=wide, height=high, line_alpha=0,
-                     fill_alpha=0.35)  # fmt: skip
+    good = plot.rect(
+        x[stable].astype(np.float32),
+        y[stable].astype(np.float32),
+        width=wide,
+        height=high,
+        line_alpha=0,
+        fill_alpha=0.35,
+    )
     paint(good.glyph, fill_color="green")
     edge = np.linspace(0.0, box[0][1], 100)
     line(plot, edge, -(edge**2) / 2.0, "orange", dash="dashed")
@@ -124,12 +158,15 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
     return picture(
         "chart",
         "For which drives it stands",
-        "Inside the green the motion stays bounded. Averaging gives the lower border for weak drives only; the upper one, "
-        "where shaking overthrows it again, it does not know.",
+        "Inside the green the motion stays bounded. Averaging gives the lower border for weak drives only; the upper "
+        "one, where shaking overthrows it again, it does not know.",
         [Panel("Mathieu's plane", "", plot)],
-        [Key("band", "green", "stable"), Key("dashed", "orange", "border by averaging, a = -q²/2"),
-         Key("diamond", "ink", "this pendulum")],
-    )  # fmt: skip
+        [
+            Key("band", "green", "stable"),
+            Key("dashed", "orange", "border by averaging, a = -q²/2"),
+            Key("diamond", "ink", "this pendulum"),
+        ],
+    )
 
 
 _PERIOD = 2.0 * math.pi / 500.0

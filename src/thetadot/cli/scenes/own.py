@@ -44,7 +44,8 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         raise InadmissibleValue(f"{spec} returned a {name_of(motion)}. Return {RETURNS}.")
     if not isinstance(motion, Problem | Driven):
         raise InadmissibleValue(
-            f"{spec} returned a {name_of(motion)} without a potential. Return Problem({name_of(motion)}(...), potential)."
+            f"{spec} returned a {name_of(motion)} without a potential. "
+            f"Return Problem({name_of(motion)}(...), potential)."
         )
     rule = found.get("integrator")
     if rule is not None and not isinstance(rule, Integrator):
@@ -52,15 +53,17 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
             f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
         )
     if getattr(rule, "adaptive", False):
-        raise InadmissibleValue(f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps.")
+        raise InadmissibleValue(
+            f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps."
+        )
     for name in ("time", "step", "paths"):
         value = found.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
             raise InadmissibleValue(f"{spec} returned {name}={value!r}. Return a number > 0.")
     initial = found.get("initial", torch.zeros(1, 1, dtype=torch.float64))
 
-    def make(settings: Settings) -> Setup:
-        return _setup(motion, initial, settings, rule)
+    def make(_: Settings) -> Setup:
+        return _setup(motion, initial, rule)
 
     return Scene(
         name=spec,
@@ -104,7 +107,7 @@ def _paths(initial: Any, motion: Problem | System) -> int:
     return 1000 if noisy(motion.system if isinstance(motion, Problem) else motion) else 1
 
 
-def _setup(motion: Problem | System, initial: Any, settings: Settings, rule: Integrator | None) -> Setup:
+def _setup(motion: Problem | System, initial: Any, rule: Integrator | None) -> Setup:
     def rows(trajectory: Trajectory) -> list[Row]:
         end = trajectory["states"].values[-1].double()
         table = []
@@ -117,9 +120,15 @@ def _setup(motion: Problem | System, initial: Any, settings: Settings, rule: Int
         if "energy" in trajectory.series:
             energy = trajectory["energy"].values.double().sum(-1)
             still = not noisy(motion.system) and not motion.friction and "velocity" in motion.system.variables  # type: ignore[union-attr]
-            table.append(Row("mean energy at the end", float(energy[-1]), float(energy[0]) if still else None,
-                             "the start: nothing is lost" if still else "",
-                             tolerance=1e-3 * max(abs(float(energy[0])), 1e-9)))  # fmt: skip
+            table.append(
+                Row(
+                    "mean energy at the end",
+                    float(energy[-1]),
+                    float(energy[0]) if still else None,
+                    "the start: nothing is lost" if still else "",
+                    tolerance=1e-3 * max(abs(float(energy[0])), 1e-9),
+                )
+            )
         return table
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
@@ -140,8 +149,12 @@ def _portrait(motion: System, trajectory: Trajectory) -> Picture:
     air = (0.15 * (high - low)).clamp_min(1e-3)
     box = [(float(a), float(b)) for a, b in zip(low - air, high + air, strict=True)]
     portrait = phase_portrait(motion, box[0], box[1], points=61, names=("x1", "x2"))
-    return phase(portrait, few, heading="The motion in its plane",
-                 reading="Paths follow the arrows; where both dashed lines cross, the motion can rest.")  # fmt: skip
+    return phase(
+        portrait,
+        few,
+        heading="The motion in its plane",
+        reading="Paths follow the arrows; where both dashed lines cross, the motion can rest.",
+    )
 
 
 def _landscape(motion: Problem, trajectory: Trajectory) -> Picture:

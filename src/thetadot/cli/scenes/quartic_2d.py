@@ -82,15 +82,26 @@ def make(settings: Settings) -> Setup:
         near = [_nearest(grid, plane, frame) for frame in (law.density[None] if frames is None else frames)]
         return [
             in_plane(
-                wells, (half, half), float(wells(torch.zeros(2).double())) + 3.0 * temperature, series.times, series.values, trails.values[..., :2],
-                (("minimum", "diamond", "green", torch.stack(minima)),
-                 ("saddle", "x", "red", torch.stack(saddles) if saddles else torch.empty(0, 2))),
+                wells,
+                (half, half),
+                float(wells(torch.zeros(2).double())) + 3.0 * temperature,
+                series.times,
+                series.values,
+                trails.values[..., :2],
+                (
+                    ("minimum", "diamond", "green", torch.stack(minima)),
+                    ("saddle", "x", "red", torch.stack(saddles) if saddles else torch.empty(0, 2)),
+                ),
             ),
             planes(
-                series.times, series.values, (half, half), array(torch.stack(near)),
-                "The Fokker-Planck equation" if frames is not None else "Gibbs' law, at rest", PLANE,
+                series.times,
+                series.values,
+                (half, half),
+                array(torch.stack(near)),
+                "The Fokker-Planck equation" if frames is not None else "Gibbs' law, at rest",
+                PLANE,
             ),
-        ]  # fmt: skip
+        ]
 
     return Setup(Problem(system, wells), start[None], rows, pictures, names=("x", "y"))
 

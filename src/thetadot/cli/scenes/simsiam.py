@@ -46,24 +46,46 @@ def make(settings: Settings) -> Setup:
         arrived = (distance < 0.02).double().mean()
         told = (theta.abs() < 0.1) == falls
         return [
-            Row("share of paths at their predicted end", float(arrived), 1.0, "closed form, to 0.02", tolerance=0.06,
-                remark="those near a border take long"),
-            Row("share whose collapse was foretold", float(told.double().mean()), 1.0, "by the start alone, closed form",
-                tolerance=0.06, remark="those near a border take long"),
-            Row("median distance from the predicted end", float(distance.median()), 0.0, "closed form", tolerance=_NEAR),
-            Row("largest change of the invariant", float(drift.max()), 0.0, "φ²-θ², (φ-1)²-θ² or φ+θ²/2",
-                tolerance=1e-4, remark="the integrator's own error"),
+            Row(
+                "share of paths at their predicted end",
+                float(arrived),
+                1.0,
+                "closed form, to 0.02",
+                tolerance=0.06,
+                remark="those near a border take long",
+            ),
+            Row(
+                "share whose collapse was foretold",
+                float(told.double().mean()),
+                1.0,
+                "by the start alone, closed form",
+                tolerance=0.06,
+                remark="those near a border take long",
+            ),
+            Row(
+                "median distance from the predicted end", float(distance.median()), 0.0, "closed form", tolerance=_NEAR
+            ),
+            Row(
+                "largest change of the invariant",
+                float(drift.max()),
+                0.0,
+                "φ²-θ², (φ-1)²-θ² or φ+θ²/2",
+                tolerance=1e-4,
+                remark="the integrator's own error",
+            ),
             Row("share that collapses", float(falls.double().mean()), None, "of these starts"),
-        ]  # fmt: skip
+        ]
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
         few = trajectory["paths"].values
         # its rests are two whole lines, which the nullclines show
         portrait = replace(
-            phase_portrait(system, (-reach, reach), (-reach + 0.3, reach + 0.7), points=61,
-                                  names=("encoder θ", "predictor φ")),
-            fixed_points=(), separatrices=(),
-        )  # fmt: skip
+            phase_portrait(
+                system, (-reach, reach), (-reach + 0.3, reach + 0.7), points=61, names=("encoder θ", "predictor φ")
+            ),
+            fixed_points=(),
+            separatrices=(),
+        )
         falls = system.collapses(start["position"], start["predictor"])[:, 0][:1500]
         plot = axes(420, (-reach * 1.05, reach * 1.05), (0.5 - reach * 1.05, 0.5 + reach * 1.05))
         plot.xaxis[0].axis_label = "encoder θ at the start to the right, predictor φ upward"
@@ -71,13 +93,20 @@ def make(settings: Settings) -> Setup:
             marks(plot, array(theta[:1500][some]), array(phi[:1500][some]), role, size=7, alpha=0.7)
         kind = {"stop": "with the stopped gradient", "full": "with the full gradient", "second": "with the rest alone"}
         return [
-            phase(portrait, few, heading="Where encoder and predictor go",
-                  reading="The whole line φ = 1 is at rest, and so is θ = 0, where the encoder has collapsed."),
-            picture("basin", f"Which starts collapse, {kind[system.kept]}",
-                    "Red starts lose their encoder, green ones keep it: it depends on the start, not on the trick alone.",
-                    [Panel("Plane of starts", "", plot)],
-                    [Key("dot", "red", "collapses"), Key("dot", "green", "lives on")]),
-        ]  # fmt: skip
+            phase(
+                portrait,
+                few,
+                heading="Where encoder and predictor go",
+                reading="The whole line φ = 1 is at rest, and so is θ = 0, where the encoder has collapsed.",
+            ),
+            picture(
+                "basin",
+                f"Which starts collapse, {kind[system.kept]}",
+                "Red starts lose their encoder, green ones keep it: it depends on the start, not on the trick alone.",
+                [Panel("Plane of starts", "", plot)],
+                [Key("dot", "red", "collapses"), Key("dot", "green", "lives on")],
+            ),
+        ]
 
     return Setup(system, start, rows, pictures, names=("θ",))
 

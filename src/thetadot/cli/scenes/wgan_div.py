@@ -39,13 +39,27 @@ def make(settings: Settings) -> Setup:
             # the averaged equation is exact as the friction of one orbit vanishes
             friction = game.weight * game.power * expected ** (game.power / 2.0 - 1.0)
             slack = (0.01 + min(0.5 * friction, 0.3)) * expected
-            table.append(Row(f"mean r² at time {time:.4g}", float(square[at].mean()), expected,
-                             "the equation averaged over an orbit", tolerance=slack,
-                             remark="first order in the friction of one orbit"))  # fmt: skip
+            table.append(
+                Row(
+                    f"mean r² at time {time:.4g}",
+                    float(square[at].mean()),
+                    expected,
+                    "the equation averaged over an orbit",
+                    tolerance=slack,
+                    remark="first order in the friction of one orbit",
+                )
+            )
         gap = torch.linspace(0.0, 5.0, 200_001, dtype=torch.float64)
         value = gap - game.weight * gap**game.power
-        table.append(Row("best value at a gap of 1", float(value.max()), game.value(1.0), "W = m w - k w^p at its best w",
-                         tolerance=1e-8))  # fmt: skip
+        table.append(
+            Row(
+                "best value at a gap of 1",
+                float(value.max()),
+                game.value(1.0),
+                "W = m w - k w^p at its best w",
+                tolerance=1e-8,
+            )
+        )
         return table
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
@@ -54,16 +68,29 @@ def make(settings: Settings) -> Setup:
         portrait = phase_portrait(game, (-far, far), (-far, far), points=61, names=("generator θ", "critic φ"))
         t, square = few.times, (few.values.double() ** 2).sum(-1)
         exact = torch.tensor([game.radius_square(float(time), radius**2) for time in t], dtype=torch.float64)
-        lines = [Curve("paths", array(t), array(square[:, path]), "purple", width=1.2, alpha=0.6)
-                 for path in range(min(square.shape[1], 12))]  # fmt: skip
+        lines = [
+            Curve("paths", array(t), array(square[:, path]), "purple", width=1.2, alpha=0.6)
+            for path in range(min(square.shape[1], 12))
+        ]
         lines.append(Curve("averaged over an orbit, in closed form", array(t), array(exact), "orange", "dashed", 2.5))
         return [
-            phase(portrait, few.values, heading="The game as motion in its plane",
-                  reading="The spirals tighten ever more slowly: the penalty's friction is gone where the critic is flat."),
-            curves("radius", "How slowly the game ends",
-                   "Both axes of a power law would be logarithmic; here a straight line would be exponential, and the "
-                   "bend upward is what p > 2 costs.", "r² = θ²+φ²", lines, log=True),
-        ]  # fmt: skip
+            phase(
+                portrait,
+                few.values,
+                heading="The game as motion in its plane",
+                reading="The spirals tighten ever more slowly: the penalty's friction is gone where the critic is "
+                "flat.",
+            ),
+            curves(
+                "radius",
+                "How slowly the game ends",
+                "Both axes of a power law would be logarithmic; here a straight line would be exponential, and the "
+                "bend upward is what p > 2 costs.",
+                "r² = θ²+φ²",
+                lines,
+                log=True,
+            ),
+        ]
 
     return Setup(game, start, rows, pictures, names=("θ",), shown=())
 
