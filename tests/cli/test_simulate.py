@@ -252,6 +252,12 @@ def test_what_is_set_is_handed_to_ones_own_function(tmp_path):
     assert asked["integrator"] == "BAOAB"
 
 
+def test_the_law_of_a_heated_motion_of_ones_own_is_drawn(tmp_path):
+    simulate(f"{FILE}:heated", "--time", 2, "--step", 0.1, "--paths", 200, "--out", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Gibbs&#39; law, exp(-U/T)" in page
+
+
 @pytest.mark.parametrize("function", ["noise", "gradient"])
 def test_a_motion_alone_has_defaults(tmp_path, function):
     simulate(f"{FILE}:{function}", "--time", 1, "--out", tmp_path / "run")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thetadot.cli import main
-from thetadot.simulation import ensemble, ledger
+from thetadot.simulation import ledger
 
 from . import motions
 from .test_bad_input import refused
@@ -83,8 +83,17 @@ def test_more_than_memory_is_told_before(capsys, tmp_path, monkeypatch):
         raise TooLarge(f"{what} takes {needed} bytes, and 1 is free. Save statistics.")
 
     monkeypatch.setattr(ledger, "require_room", full)
-    assert "takes" in refused(capsys, "simulate", "harmonic", "--paths", "100")
-    assert ensemble.simulate is not None
+    said = refused(capsys, "simulate", "harmonic", "--paths", "100")
+    assert said.endswith("and 1 is free. Pass fewer --paths, or a smaller --save.")
+
+
+def test_more_paths_than_memory_holds_are_not_begun(capsys, tmp_path, monkeypatch):
+    from thetadot.simulation import memory
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    for name in ("harmonic", "competition"):
+        assert "100,000,000 paths takes" in refused(capsys, "simulate", name, "--paths", "100000000")
 
 
 @pytest.fixture

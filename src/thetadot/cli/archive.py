@@ -85,7 +85,7 @@ def claim(folder: Path, *, overwrite: bool) -> None:
     try:
         taken = folder.is_dir() and any(folder.iterdir())
         ours = (folder / RECORD).is_file()
-        if not taken:
+        if not taken or (ours and overwrite):
             folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=folder)
             os.close(handle)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis import phase_portrait
+from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.landscape import in_plane, on_curve
+from thetadot.cli.pictures.law import histogram
 from thetadot.cli.pictures.phase import in_projection, phase
 from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
+from thetadot.density import Gibbs, Grid
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import Integrator, name_of
 from thetadot.systems import Kramers, Problem, System
@@ -134,12 +137,28 @@ def _setup(motion: Problem | System, initial: Any, rule: Integrator | None) -> S
     def pictures(trajectory: Trajectory) -> list[Picture]:
         dim = trajectory["states"].values.shape[-1]
         if isinstance(motion, Problem):
-            return [_landscape(motion, trajectory)] if dim <= 2 else []
+            return [*([_landscape(motion, trajectory)] if dim <= 2 else []), *_law(motion, trajectory)]
         if dim == 2 and motion.variables == () and not noisy(motion):
             return [_portrait(motion, trajectory)]
         return [in_projection(trajectory["paths"].values, ("x1", "x2"))] if dim > 1 else []
 
     return Setup(motion, initial, rows, pictures, integrator=rule)
+
+
+def _law(motion: Problem, trajectory: Trajectory) -> list[Picture]:
+    """The histogram against Gibbs' law, for a heated motion of one coordinate that its landscape holds."""
+    series = trajectory["states"]
+    if series.values.shape[-1] != 1 or not float(motion.temperature) > 0:
+        return []
+    low, high = float(series.values.min()), float(series.values.max())
+    air = 0.75 * (high - low) + 1e-9
+    shown = (low - 0.2 * air, high + 0.2 * air)
+    try:
+        law = Gibbs.of(motion, Grid((low - air, high + air), 400))
+    except InadmissibleValue:  # nothing holds it
+        return [histogram(series.times, series.values[..., 0], shown)]
+    at = (array(law.grid.axes[0]), array(law.density))
+    return [histogram(series.times, series.values[..., 0], shown, law=at, labels=("Gibbs' law, exp(-U/T)", ""))]
 
 
 def _portrait(motion: System, trajectory: Trajectory) -> Picture:
