@@ -83,22 +83,21 @@ def claim(folder: Path, *, overwrite: bool) -> None:
         RunFolderError: it holds a simulation and overwrite is not wanted, or something else, or cannot be written.
     """
     try:
-        if folder.is_dir() and any(folder.iterdir()):
-            ours = (folder / RECORD).is_file()
-            if not ours:
-                raise RunFolderError(f"{folder} is not empty and holds no simulation. Name another --out.")
-            if not overwrite:
-                raise RunFolderError(
-                    f"{folder} already holds a simulation. Replace it with --overwrite, or name another --out."
-                )
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder)
-        os.close(handle)
-        Path(name).unlink()
-    except RunFolderError:
-        raise
+        taken = folder.is_dir() and any(folder.iterdir())
+        ours = (folder / RECORD).is_file()
+        if not taken or (ours and overwrite):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=folder)
+            os.close(handle)
+            Path(name).unlink()
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from error
+    if taken and not ours:
+        raise RunFolderError(f"{folder} is not empty and holds no simulation. Name another --out.")
+    if taken and not overwrite:
+        raise RunFolderError(
+            f"{folder} already holds a simulation. Replace it with --overwrite, or name another --out."
+        )
 
 
 def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
@@ -130,11 +129,11 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
         for variable, value in series.variables.items():
             found[f"{place}variables/{variable}"] = value.cpu().numpy()
     end = trajectory.end
-    for variable, value in end.state.items():
-        if isinstance(value, torch.Tensor):
-            found[f"end/{variable}"] = value.cpu().numpy()
+    for variable, kept in end.state.items():
+        if isinstance(kept, torch.Tensor):
+            found[f"end/{variable}"] = kept.cpu().numpy()
         else:
-            found[f"number/{variable}"] = np.float64(value)
+            found[f"number/{variable}"] = np.float64(kept)
     found["end.time"] = np.float64(end.time)
     found["end.steps"] = np.int64(end.steps)
     found["end.key"] = np.uint64(end.key)
@@ -165,15 +164,13 @@ def read(folder: Path) -> Simulation:
     place = folder / RECORD
     try:
         size = place.stat().st_size
-        if size > _LONGEST:
-            raise DamagedFile(f"{place} has {size} bytes, more than a simulation's record. Name another folder.")
-        record = msgspec.json.decode(place.read_bytes(), type=Simulation)
+        record = msgspec.json.decode(place.read_bytes(), type=Simulation) if size <= _LONGEST else None
     except FileNotFoundError as error:
         raise DamagedFile(f"{folder} holds no simulation ({RECORD} is missing). Name one that --out made.") from error
-    except DamagedFile:
-        raise
     except (OSError, ValueError) as error:
         raise DamagedFile(f"{place} cannot be read ({error}). Simulate anew, with another --out.") from error
+    if record is None:
+        raise DamagedFile(f"{place} has {size} bytes, more than a simulation's record. Name another folder.")
     if record.schema != SCHEMA or record.version != VERSION:
         raise DamagedFile(
             f"{place} is {record.schema!r}, version {record.version}, not {SCHEMA} {VERSION}. Simulate anew."
@@ -197,15 +194,18 @@ def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, ex
     try:
         with zipfile.ZipFile(place) as packed:
             size = sum(info.file_size for info in packed.infolist())
-        if size > min(expected, _MOST):
-            raise DamagedFile(f"{place} unpacks to {size} bytes, more than this simulation saves. Simulate anew.")
-        with np.load(place, allow_pickle=False) as content:
-            found = {name: content[name] for name in content.files}
-        return _trajectory(found, record, like)
+        found: dict[str, Any] | None = None
+        if size <= min(expected, _MOST):
+            with np.load(place, allow_pickle=False) as content:
+                found = {name: content[name] for name in content.files}
+        read = None if found is None else _trajectory(found, record, like)
     except DamagedFile:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DamagedFile(f"{place} cannot be read ({error}). Simulate anew, with another --out.") from error
+    if read is None:
+        raise DamagedFile(f"{place} unpacks to {size} bytes, more than this simulation saves. Simulate anew.")
+    return read
 
 
 def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str, torch.Size]) -> Trajectory:

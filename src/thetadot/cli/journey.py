@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -80,8 +80,9 @@ class Journey:
         done = 0 if begun is None else begun.end.steps
         if begun is not None and done >= self.total:
             return begun
-        numbers = {name: save.steps(self.settings.time, self.settings.step, self.total)
-                   for name, save in self.saves.items()}  # fmt: skip
+        numbers = {
+            name: save.steps(self.settings.time, self.settings.step, self.total) for name, save in self.saves.items()
+        }
         step = self.settings.step
         left = {
             name: Save(save.what, times=tuple((k - done) * step for k in numbers[name] if k > done or done == 0))
@@ -90,11 +91,17 @@ class Journey:
         }
         try:
             found = simulate(
-                self.setup.motion, self.rule, self.setup.initial if begun is None else begun,
-                time=(self.total - done) * step, step=step,
-                paths=None if begun is not None else self._copies, key=self.settings.key, save=left,
-                compile="auto" if begun is None else engine == "compiled", progress=progress,
-            )  # fmt: skip
+                self.setup.motion,
+                self.rule,
+                self.setup.initial if begun is None else begun,
+                time=(self.total - done) * step,
+                step=step,
+                paths=None if begun is not None else self._copies,
+                key=self.settings.key,
+                save=left,
+                compile="auto" if begun is None else engine == "compiled",
+                progress=progress,
+            )
         except KeyboardInterrupt as interrupt:
             last = getattr(interrupt, "last", None)
             if isinstance(last, Trajectory):
@@ -124,14 +131,22 @@ class Journey:
         if before is None:
             return after
         series: dict[str, Series] = {}
+        saves = self.saves
         for name in dict.fromkeys((*before.series, *after.series)):
             parts = [each.series[name] for each in (before, after) if name in each.series and len(each[name].times)]
+            count = sum(len(part.times) for part in parts)
+            steps = saves[name].steps(self.settings.time, self.settings.step, self.total)[:count]
             series[name] = Series(
-                torch.cat([part.times for part in parts]),
+                torch.tensor([self._time(step) for step in steps], dtype=torch.float64),
                 torch.cat([part.values for part in parts]),
                 {each: torch.cat([part.variables[each] for part in parts]) for each in parts[0].variables},
             )
-        return Trajectory(series, after.end, after.engine, after.remark, after.counts)
+        end = replace(after.end, time=self._time(after.end.steps))
+        return Trajectory(series, end, after.engine, after.remark, after.counts)
+
+    def _time(self, step: int) -> float:
+        """Of a step, as an uninterrupted simulation counts it."""
+        return self.settings.time if step == self.total else step * self.settings.step
 
     def _few(self, _: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Position and then the other variables of the first paths: (few, dim·variables)."""

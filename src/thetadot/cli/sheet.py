@@ -39,7 +39,7 @@ def words(row: Row) -> Words:
     digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
     agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
-    tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark else ""
+    tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark and row.tolerance > 1e-3 * row.error else ""
     return Words(
         row.quantity,
         plain(row.measured, digits) + error,
@@ -61,11 +61,11 @@ def verdict(rows: Sequence[Row | Line], *, complete: bool) -> tuple[str, str]:
     if not wrong:
         many = "The one quantity that is" if len(judged) == 1 else f"All {len(judged)} quantities that are"
         return f"{many} known in closed form came out as they should.", "finished"
-    return (
-        f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: {', '.join(wrong)}. "
-        "Is the step small enough, and the time long enough?",
-        "diverged",
+    said = (
+        f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: "
+        f"{', '.join(wrong)}. Is the step small enough, and the time long enough?"
     )
+    return said, "diverged"
 
 
 def command(asked: Asked) -> str:
@@ -94,12 +94,20 @@ def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
     if "energy" in setup.shown and "energy" in trajectory.series:
         series = trajectory["energy"]
         whole = trajectory["states"].values.shape[-1]
-        found.append(energy(series.times, series.values, journey.settings.temperature, whole))
+        found.append(energy(series.times, series.values, getattr(journey.system, "temperature", None), whole))
     return found
 
 
-def page(scene: Scene, asked: Asked, journey: Journey, trajectory: Trajectory, rows: Sequence[Row], *,
-         seconds: float, complete: bool) -> str:  # fmt: skip
+def page(
+    scene: Scene,
+    asked: Asked,
+    journey: Journey,
+    trajectory: Trajectory,
+    rows: Sequence[Row],
+    *,
+    seconds: float,
+    complete: bool,
+) -> str:
     """The page as HTML text."""
     drawn = pictures(journey, trajectory)
     said, state = verdict(rows, complete=complete)
@@ -120,10 +128,21 @@ def page(scene: Scene, asked: Asked, journey: Journey, trajectory: Trajectory, r
     ]
     template = (files("thetadot.cli") / "simulation.html.jinja").read_text(encoding="utf-8")
     return compose(
-        template, drawn, title=scene.title, says=scene.says, verdict=said, state=state, tiles=tiles, facts=facts,
-        rows=[words(row) for row in rows], pictures=drawn, command=command(asked), errors=plain(ERRORS),
-        several=False, runs=(),
-    )  # fmt: skip
+        template,
+        drawn,
+        title=scene.title,
+        says=scene.says,
+        verdict=said,
+        state=state,
+        tiles=tiles,
+        facts=facts,
+        rows=[words(row) for row in rows],
+        pictures=drawn,
+        command=command(asked),
+        errors=plain(ERRORS),
+        several=False,
+        runs=(),
+    )
 
 
 def _rule(journey: Journey) -> str:

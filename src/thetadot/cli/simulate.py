@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thetadot.errors import InadmissibleValue, ThetadotError, require
+from thetadot.cli.asking import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
+from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from thetadot.cli.archive import Asked
     from thetadot.cli.journey import Journey
@@ -34,8 +35,6 @@ your own: file.py:function, where function(), called with what --set (and --temp
 
 The folder holds report.html, trajectory.npz (times, states, ...) and simulation.json (the table)."""
 
-FRAMES = 40
-_MOST_STEPS = 10**9
 _OPTIONS = ("paths", "time", "step", "temperature", "friction", "integrator", "seed", "save", "set")
 
 
@@ -72,168 +71,11 @@ def act(options: argparse.Namespace) -> int:
     from thetadot.cli import archive
     from thetadot.training.folder import fresh
 
-    scene, asked = _asked(options)
+    scene, asked = asked_of(options)
     folder = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
-    journey = _journey(scene, asked)
+    journey = journey_of(scene, asked)
     archive.claim(folder, overwrite=options.overwrite)
     return _run(scene, asked, journey, folder, None, options)
-
-
-def _asked(options: argparse.Namespace) -> tuple[Scene, Asked]:
-    """The scene, and every argument with its default."""
-    from thetadot.cli.archive import Asked
-
-    given = _given(options.set)
-    scene = _scene(options.name, given, options)
-    own = _is_own(options.name)
-    integrator = options.integrator or _rule_for(scene, options)
-    asked = Asked(
-        scene=options.name,
-        paths=options.paths if options.paths is not None else scene.paths,
-        time=options.time if options.time is not None else scene.time,
-        step=options.step if options.step is not None else scene.step,
-        integrator=integrator,
-        key=options.seed if options.seed is not None else 0,
-        frames=options.save if options.save is not None else FRAMES,
-        temperature=_heat(scene, options.temperature, own=own),
-        friction=_damping(scene, options.friction, own=own),
-        values=given if own else _values(scene, given),
-    )
-    _check(asked)
-    return scene, asked
-
-
-def _is_own(name: str) -> bool:
-    from thetadot.training.spec import is_file
-
-    return is_file(name)
-
-
-def _scene(name: str, given: Mapping[str, Any], options: Any) -> Scene:
-    from thetadot.cli.scenes import SCENES
-    from thetadot.cli.scenes.names import nearest
-
-    if name in SCENES:
-        return SCENES[name]
-    if not _is_own(name):
-        raise InadmissibleValue(
-            f"{name!r} is unknown{nearest(name, SCENES)} Pass one of {', '.join(SCENES)}; or file.py:function."
-        )
-    from thetadot.cli.scenes import own
-
-    heat = {key: getattr(options, key) for key in ("temperature", "friction") if getattr(options, key) is not None}
-    return own.scene(name, {**given, **heat})
-
-
-def _rule_for(scene: Scene, options: argparse.Namespace) -> str:
-    """The scene's integrator; a word where friction was asked of a scene that has none of its own."""
-    if scene.friction is None and scene.damped and options.friction is not None:
-        return "BAOAB"
-    return scene.integrator
-
-
-def _given(pairs: Sequence[str]) -> dict[str, float | int | str]:
-    """What ``--set`` gave, numbers as numbers."""
-    found: dict[str, float | int | str] = {}
-    for pair in pairs:
-        name, separator, text = pair.partition("=")
-        if not separator or not name.isidentifier():
-            raise InadmissibleValue(f"--set {pair!r} is not NAME=VALUE. Pass for instance --set barrier=0.5.")
-        if name in found:
-            raise InadmissibleValue(f"--set {name} was given twice. Pass it once.")
-        found[name] = _number(text)
-    return found
-
-
-def _number(text: str) -> float | int | str:
-    for kind in (int, float):
-        try:
-            return kind(text) if len(text) < 40 else text
-        except ValueError:
-            continue
-    return text
-
-
-def _values(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
-    """Every parameter of a scene, as given or by default."""
-    from thetadot.cli.scenes.names import nearest
-
-    strange = sorted(set(given) - set(scene.parameters))
-    if strange:
-        known = ", ".join(scene.parameters) or "none"
-        raise InadmissibleValue(
-            f"--set {strange[0]} is unknown to {scene.name}{nearest(strange[0], scene.parameters)} It has: {known}."
-        )
-    found: dict[str, float | int | str] = {}
-    for name, parameter in scene.parameters.items():
-        value = given.get(name, parameter.default)
-        is_word = isinstance(parameter.default, str)
-        if is_word:
-            value = str(value)
-        elif isinstance(value, str) or not math.isfinite(value):
-            raise InadmissibleValue(
-                f"--set {name}={value} is not a finite number. Pass for instance {parameter.default}."
-            )
-        found[name] = value
-    return found
-
-
-def _heat(scene: Scene, given: float | None, *, own: bool) -> float | None:
-    if given is None:
-        return scene.temperature
-    require(given >= 0 and math.isfinite(given), f"temperature={given:g}", "is negative or not finite", "Pass T >= 0.")
-    if not scene.heated and not own:
-        raise InadmissibleValue(f"temperature={given:g}: {scene.name} has no temperature. Leave --temperature out.")
-    return given
-
-
-def _damping(scene: Scene, given: float | None, *, own: bool) -> float | None:
-    if given is None:
-        return scene.friction
-    require(given >= 0 and math.isfinite(given), f"friction={given:g}", "is negative or not finite", "Pass λ >= 0.")
-    if not scene.damped and not own:
-        raise InadmissibleValue(f"friction={given:g}: {scene.name} has no friction. Leave --friction out.")
-    return given
-
-
-def _check(asked: Asked) -> None:
-    require(1 <= asked.paths <= 10**9, f"paths={asked.paths}", "is not between 1 and 10⁹", "Pass --paths 1000.")
-    require(1 <= asked.frames <= 10**5, f"save={asked.frames}", "is not between 1 and 100000", f"Pass --save {FRAMES}.")
-    require(0 <= asked.key < 2**63, f"seed={asked.key}", "is not between 0 and 2⁶³", "Pass --seed 0.")
-    for name, value in (("time", asked.time), ("step", asked.step)):
-        require(0 < value < math.inf, f"{name}={value:g}", "is not positive and finite", f"Pass --{name} > 0.")
-    total = round(asked.time / asked.step)
-    require(total <= _MOST_STEPS, f"{asked.time / asked.step:.3g} steps", "are more than 10⁹", "Pass a larger --step.")
-    whole = max(total, 1)
-    require(
-        total >= 1 and abs(asked.time / asked.step - total) <= 1e-6 * total,
-        f"time={asked.time:g} with step={asked.step:g}",
-        "is not a whole number of steps",
-        f"Pass --time {whole * asked.step:.6g}, or --step {asked.time / whole:.6g}.",
-    )
-
-
-def _journey(scene: Scene, asked: Asked) -> Journey:
-    from thetadot.cli.journey import Journey
-    from thetadot.cli.scenes import Settings
-    from thetadot.cli.scenes.integrators import integrator
-
-    settings = Settings(
-        asked.paths,
-        asked.time,
-        asked.step,
-        asked.integrator,
-        asked.temperature,
-        asked.friction,
-        asked.key,
-        asked.values,
-    )
-    chosen = integrator(asked.integrator) if asked.integrator else None
-    setup = scene.make(settings)
-    rule = chosen or setup.integrator
-    if rule is None:
-        raise InadmissibleValue("no integrator was named. Pass --integrator euler, or another.")
-    return Journey(setup, settings, rule, asked.frames)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -249,11 +91,11 @@ def _resume(options: argparse.Namespace) -> int:
     folder = Path(options.resume)
     record = archive.read(folder)
     asked = record.asked
-    scene = _scene(asked.scene, asked.values, SimpleNamespace(temperature=asked.temperature, friction=asked.friction))
-    _check(asked)
-    if not _is_own(asked.scene):
-        _values(scene, asked.values)
-    journey = _journey(scene, asked)
+    scene = scene_of(asked.scene, asked.values, SimpleNamespace(temperature=asked.temperature, friction=asked.friction))
+    check(asked)
+    if not is_own(asked.scene):
+        values_of(scene, asked.values)
+    journey = journey_of(scene, asked)
     begun = archive.load(folder, record, _shapes(journey), expected=_bytes(journey))
     if record.complete:
         print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
@@ -273,25 +115,27 @@ def _shapes(journey: Journey) -> dict[str, Any]:
 
 def _bytes(journey: Journey) -> int:
     """At most so many are in the arrays of a simulation."""
-    state = sum(shape.numel() for shape in _shapes(journey).values()) * 8
+    state: int = sum(shape.numel() for shape in _shapes(journey).values()) * 8
     entries = sum(min(save.count or journey.total, journey.total) + 1 for save in journey.saves.values())
     return state * (journey.frames + 2) + entries * (1 << 16) + (1 << 20)
 
 
-def _run(scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Trajectory | None,
-         options: argparse.Namespace) -> int:  # fmt: skip
+def _run(
+    scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Trajectory | None, options: argparse.Namespace
+) -> int:
     from thetadot.cli.archive import PAGE
     from thetadot.report.files import place_text
 
     started = time.perf_counter()
     try:
-        trajectory = journey.run(begun, begun.engine if begun is not None else "", progress=sys.stderr.isatty())
+        with spoken_of():
+            trajectory = journey.run(begun, begun.engine if begun is not None else "", progress=sys.stderr.isatty())
     except KeyboardInterrupt as interrupt:
         _interrupted(asked, journey, folder, getattr(interrupt, "last", None))
         raise
     seconds = time.perf_counter() - started
     rows = journey.setup.rows(trajectory)
-    _write(asked, journey, folder, trajectory, rows, seconds)
+    _write(asked, folder, trajectory, rows, seconds)
     from thetadot.cli.sheet import page
 
     try:
@@ -305,25 +149,30 @@ def _run(scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Traj
 def _interrupted(asked: Asked, journey: Journey, folder: Path, last: Trajectory | None) -> None:
     if last is None:
         return
-    _write(asked, journey, folder, last, None, 0.0)
+    _write(asked, folder, last, None, 0.0)
     at = f"after {last.end.steps:,} of {journey.total:,} steps"
     print(
         f"\nthetadot: interrupted {at}; go on exactly here with: thetadot simulate --resume {folder}", file=sys.stderr
     )
 
 
-def _write(asked: Asked, journey: Journey, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None,
-           seconds: float) -> None:  # fmt: skip
+def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
     import torch
 
     import thetadot
     from thetadot.cli import archive
 
     record = archive.Simulation(
-        archive.SCHEMA, archive.VERSION, asked, rows is not None, trajectory.end.steps, trajectory.engine,
-        [_line(row) for row in rows or ()], round(seconds, 3),
+        archive.SCHEMA,
+        archive.VERSION,
+        asked,
+        rows is not None,
+        trajectory.end.steps,
+        trajectory.engine,
+        [_line(row) for row in rows or ()],
+        round(seconds, 3),
         {"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
-    )  # fmt: skip
+    )
     archive.write(folder, record, trajectory)
 
 
@@ -333,8 +182,16 @@ def _line(row: Row) -> Any:
     def finite(value: float | None) -> float | None:
         return value if value is not None and math.isfinite(value) else None
 
-    return Line(row.quantity, finite(row.measured), finite(row.expected), row.error, row.tolerance, row.agrees,
-                row.source, row.remark)  # fmt: skip
+    return Line(
+        row.quantity,
+        finite(row.measured),
+        finite(row.expected),
+        row.error,
+        row.tolerance,
+        row.agrees,
+        row.source,
+        row.remark,
+    )
 
 
 def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
@@ -352,14 +209,21 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from thetadot.cli.sheet import verdict, words
 
     out = console(sys.stdout)
-    table = Table(title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, step {asked.step:g}"),
-                  title_justify="left")  # fmt: skip
+    table = Table(
+        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, step {asked.step:g}"),
+        title_justify="left",
+    )
     for name in ("quantity", "measured", "expected", "agrees", "where that is from"):
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")
     styles = {"yes": "green", "no": "bold red", "–": "dim"}
     for row in map(words, rows):
-        table.add_row(escape(row.quantity), row.measured, row.expected, f"[{styles[row.agrees]}]{row.agrees}[/]",
-                      escape(row.source))  # fmt: skip
+        table.add_row(
+            escape(row.quantity),
+            row.measured,
+            row.expected,
+            f"[{styles[row.agrees]}]{row.agrees}[/]",
+            escape(row.source),
+        )
     out.print(table)
     out.print(escape(verdict(rows, complete=True)[0]))
     out.print(f"look at {escape(str(folder / 'report.html'))}")
@@ -370,8 +234,14 @@ def _list(*, as_json: bool) -> None:
     from thetadot.cli.scenes import SCENES
 
     if as_json:
-        print(json.dumps({name: {"says": scene.says, "set": {k: p.default for k, p in scene.parameters.items()}}
-                          for name, scene in SCENES.items()}))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    name: {"says": scene.says, "set": {k: p.default for k, p in scene.parameters.items()}}
+                    for name, scene in SCENES.items()
+                }
+            )
+        )
         return
     from rich.markup import escape
 

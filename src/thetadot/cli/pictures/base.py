@@ -33,16 +33,25 @@ def _short(values: Array) -> Any:
     return np.asarray(values, dtype=np.float32)
 
 
-def line(plot: figure, x: Array, y: Array, role: str, *, width: float = 2.0, alpha: float = 1.0,
-         dash: str = "solid") -> Any:  # fmt: skip
+def line(
+    plot: figure, x: Array, y: Array, role: str, *, width: float = 2.0, alpha: float = 1.0, dash: str = "solid"
+) -> Any:
     """A line."""
     drawn = plot.line(_short(x), _short(y), line_width=width, line_alpha=alpha, line_dash=dash)
     paint(drawn.glyph, line_color=role)
     return drawn
 
 
-def lines(plot: figure, xs: Sequence[Array], ys: Sequence[Array], role: str, *, width: float = 1.0,
-          alpha: float = 0.5, dash: str = "solid") -> Any:  # fmt: skip
+def lines(
+    plot: figure,
+    xs: Sequence[Array],
+    ys: Sequence[Array],
+    role: str,
+    *,
+    width: float = 1.0,
+    alpha: float = 0.5,
+    dash: str = "solid",
+) -> Any:
     """Many lines of one colour."""
     drawn = plot.multi_line(
         [_short(x) for x in xs], [_short(y) for y in ys], line_width=width, line_alpha=alpha, line_dash=dash
@@ -51,8 +60,17 @@ def lines(plot: figure, xs: Sequence[Array], ys: Sequence[Array], role: str, *, 
     return drawn
 
 
-def marks(plot: figure, x: Array, y: Array, role: str, *, marker: str = "circle", size: float = 8.0,
-          filled: bool = True, alpha: float = 1.0) -> Any:  # fmt: skip
+def marks(
+    plot: figure,
+    x: Array,
+    y: Array,
+    role: str,
+    *,
+    marker: str = "circle",
+    size: float = 8.0,
+    filled: bool = True,
+    alpha: float = 1.0,
+) -> Any:
     """Marks."""
     drawn = plot.scatter(_short(x), _short(y), marker=marker, size=size, line_width=1.8, fill_alpha=alpha)
     paint(drawn.glyph, line_color=role, fill_color=role if filled else "card")
@@ -63,10 +81,14 @@ def told(plot: figure, drawn: Any, rows: Sequence[tuple[str, str]], *, along: bo
     """Tooltips."""
     plot.add_tools(
         HoverTool(
-            renderers=[drawn], tooltips=list(rows), mode="vline" if along else "mouse", line_policy="nearest",
-            point_policy="snap_to_data", attachment="horizontal",
+            renderers=[drawn],
+            tooltips=list(rows),
+            mode="vline" if along else "mouse",
+            line_policy="nearest",
+            point_policy="snap_to_data",
+            attachment="horizontal",
         )
-    )  # fmt: skip
+    )
 
 
 def picture(

@@ -26,9 +26,13 @@ _POINTS = 121
 
 
 def on_curve(
-    potential: Callable[[torch.Tensor], torch.Tensor], times: torch.Tensor, frames: torch.Tensor, shown: Limits,
-    top: float, name: str = "x",
-) -> Picture:  # fmt: skip
+    potential: Callable[[torch.Tensor], torch.Tensor],
+    times: torch.Tensor,
+    frames: torch.Tensor,
+    shown: Limits,
+    top: float,
+    name: str = "x",
+) -> Picture:
     """A potential of one coordinate, with the paths' places on it, frame by frame.
 
     Args:
@@ -52,16 +56,17 @@ def on_curve(
     return picture(
         "landscape",
         "Where the paths are on the landscape",
-        "Each dot is a path, at the height of the loss where it is; press Play, or drag, to see the ensemble spread and "
-        "cross what barriers there are.",
+        "Each dot is a path, at the height of the loss where it is; press Play, or drag, to see the ensemble spread "
+        "and cross what barriers there are.",
         [Panel("Loss along the coordinate", "", plot)],
         [Key("line", "grey", "the loss"), Key("dot", "blue", f"{places.shape[1]} of the paths")],
         frames=times.tolist(),
     )
 
 
-def contours(plot: figure, potential: Callable[[torch.Tensor], torch.Tensor], box: tuple[Limits, Limits],
-             top: float) -> None:  # fmt: skip
+def contours(
+    plot: figure, potential: Callable[[torch.Tensor], torch.Tensor], box: tuple[Limits, Limits], top: float
+) -> None:
     """Shade what lies below each of equally spaced levels: the lower the darker on white, the brighter on black."""
     x, y = (torch.linspace(*side, _POINTS, dtype=torch.float64) for side in box)
     rows, columns = torch.meshgrid(y, x, indexing="ij")
@@ -90,8 +95,9 @@ def outline(plot: figure, maker: Any, level: float, role: str, *, width: float, 
     found = maker.lines(level)
     if not found:
         return None
-    return lines(plot, [part[:, 0] for part in found], [part[:, 1] for part in found], role,
-                 width=width, alpha=1.0, dash=dash)  # fmt: skip
+    return lines(
+        plot, [part[:, 0] for part in found], [part[:, 1] for part in found], role, width=width, alpha=1.0, dash=dash
+    )
 
 
 def in_plane(
@@ -136,7 +142,8 @@ def in_plane(
     return picture(
         "landscape",
         "Where the paths go on the landscape",
-        "Thin lines are whole ways, dots the ensemble at one time; press Play, or drag, to see it spread over the wells.",
+        "Thin lines are whole ways, dots the ensemble at one time; press Play, or drag, to see it "
+        "spread over the wells.",
         [Panel("The plane", "", plot)],
         keys,
         frames=times.tolist(),

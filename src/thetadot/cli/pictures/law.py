@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from bokeh.models import ColumnDataSource
 
 from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, line, paint, picture, spread
 from thetadot.report.figures.frame import moving
 
 if TYPE_CHECKING:
+    import torch
+
     from thetadot.cli.pictures.base import Array
 
 BINS = 80
@@ -71,9 +72,13 @@ def histogram(
 
 
 def planes(
-    times: torch.Tensor, frames: torch.Tensor, box: tuple[tuple[float, float], tuple[float, float]],
-    law: Array, label: str, cells: int = 48,
-) -> Picture:  # fmt: skip
+    times: torch.Tensor,
+    frames: torch.Tensor,
+    box: tuple[tuple[float, float], tuple[float, float]],
+    law: Array,
+    label: str,
+    cells: int = 48,
+) -> Picture:
     """Densities over the plane: of the paths, frame by frame, beside the law (n or 1, rows, columns)."""
     (left, right), (low, high) = box
     edges = np.linspace(left, right, cells + 1), np.linspace(low, high, cells + 1)
@@ -89,8 +94,15 @@ def planes(
         still = {"x": x.ravel().astype(np.float32), "y": y.ravel().astype(np.float32)}
         flat = share.reshape(len(share), -1)
         source = moving({"a": flat}, still) if len(flat) > 1 else ColumnDataSource(still | {"a": flat[0]})
-        drawn = plot.rect("x", "y", width=(right - left) / cells, height=(high - low) / cells, source=source,
-                          fill_alpha="a", line_alpha=0)  # fmt: skip
+        drawn = plot.rect(
+            "x",
+            "y",
+            width=(right - left) / cells,
+            height=(high - low) / cells,
+            source=source,
+            fill_alpha="a",
+            line_alpha=0,
+        )
         paint(drawn.glyph, fill_color="blue")
         panels.append(Panel(title, "", plot))
     return picture(

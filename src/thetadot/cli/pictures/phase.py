@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import contourpy
 import numpy as np
 
-from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, lines, marks, picture
+from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, lines, marks, picture, spread
 from thetadot.cli.pictures.landscape import outline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from bokeh.plotting import figure
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from thetadot.cli.pictures.base import Array
 
 WAYS = 40
+FEWER = 12
 _ARROWS = 24  # a side
 
 KINDS = {
@@ -82,16 +81,34 @@ def _arrows(plot: figure, x: Array, y: Array, field: Array) -> None:
     unit: Any = np.where(length > 0, part / np.maximum(length, 1e-300), 0.0) * size * (0.6 / _ARROWS)
     at = np.stack(np.meshgrid(x[some], y[some]), -1)
     begin, end = (at - unit / 2).reshape(-1, 2), (at + unit / 2).reshape(-1, 2)
-    lines(plot, list(np.stack((begin[:, 0], end[:, 0]), -1)), list(np.stack((begin[:, 1], end[:, 1]), -1)),
-          "grey", width=1.0, alpha=0.55)  # fmt: skip
+    lines(
+        plot,
+        list(np.stack((begin[:, 0], end[:, 0]), -1)),
+        list(np.stack((begin[:, 1], end[:, 1]), -1)),
+        "grey",
+        width=1.0,
+        alpha=0.55,
+    )
     marks(plot, end[:, 0], end[:, 1], "grey", size=2.5, alpha=0.55)
 
 
-def ways_between(states: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Paths (n, paths, 1) of two variables as paths in their plane."""
-    import torch
-
-    return torch.cat((states, other), -1)
-
-
-__all__: Sequence[str] = ("phase", "ways_between")
+def in_projection(ways: torch.Tensor, names: tuple[str, str]) -> Picture:
+    """Paths (n, paths, dim) in the plane of their first two coordinates."""
+    paths = array(ways[:, :FEWER, :2])
+    flat = paths.reshape(-1, 2)
+    plot = axes(460, spread(flat[:, 0]), spread(flat[:, 1]))
+    plot.xaxis[0].axis_label = f"{names[0]} to the right, {names[1]} upward"
+    lines(plot, list(paths[..., 0].T), list(paths[..., 1].T), "purple", width=1.1, alpha=0.55)
+    marks(plot, paths[0, :, 0], paths[0, :, 1], "ink", size=7, filled=False)
+    marks(plot, paths[-1, :, 0], paths[-1, :, 1], "ink", marker="square", size=7)
+    return picture(
+        "ways",
+        "The motion in the plane of two coordinates",
+        "Each line is the way of one path, from its open circle to its square.",
+        [Panel("The plane", "", plot)],
+        [
+            Key("thin", "purple", f"{paths.shape[1]} paths"),
+            Key("ring", "ink", "where they begin"),
+            Key("square", "ink", "where they end"),
+        ],
+    )

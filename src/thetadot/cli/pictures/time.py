@@ -37,9 +37,19 @@ class Curve:
 
 
 def curves(
-    name: str, heading: str, reading: str, label: str, drawn: Sequence[Curve], *, unit: str = "", foot: str = "time",
-    log: bool = False, height: int = 300, says: str = "", level: float | None = None,
-) -> Picture:  # fmt: skip
+    name: str,
+    heading: str,
+    reading: str,
+    label: str,
+    drawn: Sequence[Curve],
+    *,
+    unit: str = "",
+    foot: str = "time",
+    log: bool = False,
+    height: int = 300,
+    says: str = "",
+    level: float | None = None,
+) -> Picture:
     """Lines over time, or over anything else; those that share a label share a line of the key."""
     plot = axes(
         height,
@@ -62,8 +72,9 @@ def curves(
     return picture(name, heading, reading, [Panel(label, unit, plot)], list(keys.values()), says=says)
 
 
-def fan(times: torch.Tensor, band: torch.Tensor, names: Sequence[str], paths: torch.Tensor,
-        path_times: torch.Tensor) -> Picture:  # fmt: skip
+def fan(
+    times: torch.Tensor, band: torch.Tensor, names: Sequence[str], paths: torch.Tensor, path_times: torch.Tensor
+) -> Picture:
     """How the ensemble spreads: median, half and nine tenths of the paths, and a few paths, a panel a coordinate.
 
     Args:

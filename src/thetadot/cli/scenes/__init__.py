@@ -15,7 +15,7 @@ from thetadot.cli.scenes import (
 )
 from thetadot.cli.scenes.base import ERRORS, Parameter, Row, Scene, Settings, Setup
 
-SCENES = {
+SCENES: dict[str, Scene] = {
     module.SCENE.name: module.SCENE
     for module in (
         double_well,

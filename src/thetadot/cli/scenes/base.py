@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Save, Trajectory
     from thetadot.systems import Problem, System
-    from thetadot.typing import State
 
 Value = float | int | str
 ERRORS = 4.0
@@ -105,7 +104,7 @@ class Setup:
     """
 
     motion: Problem | System
-    initial: torch.Tensor | State
+    initial: torch.Tensor | Mapping[str, torch.Tensor]
     rows: Callable[[Trajectory], list[Row]]
     pictures: Callable[[Trajectory], list[Picture]]
     save: Mapping[str, Save] = field(default_factory=dict)

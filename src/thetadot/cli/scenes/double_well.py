@@ -6,6 +6,8 @@ dx = -U' dt + √(2T) dW,  U = b ((x/a)² - 1)²;    mean of an odd function ~ e
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +31,19 @@ CELLS = 400
 _TIMES = 100
 
 
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A heated double well, its law, and the equation of its density where there is no inertia."""
+
+    settings: Settings
+    temperature: float
+    well: DoubleWell
+    edge: float
+    grid: Grid
+    law: Gibbs
+    equation: FokkerPlanck | None
+
+
 def make(settings: Settings) -> Setup:
     """All paths begin in the left well."""
     temperature = settings.temperature or 0.0
@@ -42,91 +57,123 @@ def make(settings: Settings) -> Setup:
     law = Gibbs(well, temperature, grid)
     overdamped = settings.friction is None
     equation = FokkerPlanck(well, temperature, grid) if overdamped else None
-
-    def densities(times: torch.Tensor) -> torch.Tensor | None:
-        if equation is None:
-            return None
-        return equation.propagate(grid.normal(-well.half_width, grid.spacing[0]), times.tolist())
-
-    def rows(trajectory: Trajectory) -> list[Row]:
-        series = trajectory["states"]
-        x = series.values[-1].double().flatten()
-        frames = densities(series.times[[0, -1]])
-        table = [_rested("mean of x² at the end", x * x, float(law.covariance()), law, grid, frames)]
-        if frames is not None:
-            for name, values, weight in (("mean of x", x, grid.axes[0]), ("mean of U", well(x[:, None]),
-                                         well(grid.points))):  # fmt: skip
-                expected = float(grid.integrate(frames[-1] * weight))
-                table.append(
-                    mean_row(
-                        f"{name} at the end",
-                        values,
-                        expected,
-                        "Fokker-Planck equation at that time",
-                        tolerance=settings.step * well.barrier / well.half_width,
-                    )  # fmt: skip
-                )
-        table += _escapes(trajectory["sides"].times, trajectory["sides"].values, len(x), settings, well,
-                          None if equation is None else equation.spectral_gap() / 2.0)  # fmt: skip
-        distance, chance = law.discrepancy(series.values[-1])
-        table.append(Row("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
-        return table
-
-    def pictures(trajectory: Trajectory) -> list[Picture]:
-        series, sides = trajectory["states"], trajectory["sides"]
-        frames = densities(series.times)
-        x = array(grid.axes[0])
-        shown = (-0.93 * edge, 0.93 * edge)
-        drawn = [
-            on_curve(well, series.times, series.values, shown, 4.0 * well.barrier + 4.0 * temperature),
-            histogram(
-                series.times, series.values[..., 0], shown, law=(x, array(law.density)),
-                evolving=None if frames is None else (x, array(frames)),
-                labels=("Gibbs' law, exp(-U/T)", "Fokker-Planck equation at this time"),
-            ),
-        ]  # fmt: skip
-        t = sides.times
-        rate = _kramers(well, temperature, settings.friction)
-        lines = [Curve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
-        if equation is not None:
-            gap = equation.spectral_gap()
-            lines.append(Curve("slowest decay of the equation", array(t), array((-gap * t).exp()), "orange", "dashed"))
-        if rate is not None:
-            lines.append(Curve("Kramers' formula", array(t), array((-2.0 * rate * t).exp()), "green", "dashed"))
-        floor = 1.0 / math.sqrt(series.values.shape[1])
-        drawn.append(
-            curves(
-                "escape", "How fast the wells forget where the paths began",
-                "Share of paths on the left less that on the right: a straight line on this scale falls at twice the rate "
-                "of escape. It ends in noise, about "
-                f"{floor:.2g}.",
-                "Left less right", [*lines], log=True,
-            )
-        )  # fmt: skip
-        return drawn
-
     start = torch.tensor([[-well.half_width]], dtype=torch.float64)
+    case = _Case(settings, temperature, well, edge, grid, law, equation)
+    return Setup(
+        problem, start, partial(_rows, case), partial(_pictures, case), {"sides": Save(_side, count=_TIMES)}, ("x",)
+    )
 
-    def side(_: float, variables: dict[str, torch.Tensor]) -> torch.Tensor:
-        return variables["position"].sign().mean().reshape(1)
 
-    return Setup(problem, start, rows, pictures, {"sides": Save(side, count=_TIMES)}, ("x",))
+def _densities(case: _Case, times: torch.Tensor) -> torch.Tensor | None:
+    if case.equation is None:
+        return None
+    return case.equation.propagate(case.grid.normal(-case.well.half_width, case.grid.spacing[0]), times.tolist())
 
 
-def _rested(name: str, values: torch.Tensor, expected: float, law: Gibbs, grid: Grid,
-            frames: torch.Tensor | None) -> Row:  # fmt: skip
+def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+    series = trajectory["states"]
+    x = series.values[-1].double().flatten()
+    frames = _densities(case, series.times[[0, -1]])
+    table = [_rested("mean of x² at the end", x * x, float(case.law.covariance()), case.grid, frames)]
+    if frames is not None:
+        for name, values, weight in (
+            ("mean of x", x, case.grid.axes[0]),
+            ("mean of U", case.well(x[:, None]), case.well(case.grid.points)),
+        ):
+            expected = float(case.grid.integrate(frames[-1] * weight))
+            table.append(
+                mean_row(
+                    f"{name} at the end",
+                    values,
+                    expected,
+                    "Fokker-Planck equation at that time",
+                    tolerance=_slack(case.settings.step, case.well, case.temperature),
+                )
+            )
+    table += _escapes(
+        trajectory["sides"].times,
+        trajectory["sides"].values,
+        len(x),
+        case.settings,
+        case.well,
+        None if case.equation is None else case.equation.spectral_gap() / 2.0,
+    )
+    distance, chance = case.law.discrepancy(series.values[-1])
+    table.append(Row("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
+    return table
+
+
+def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+    series, sides = trajectory["states"], trajectory["sides"]
+    frames = _densities(case, series.times)
+    x = array(case.grid.axes[0])
+    shown = (-0.93 * case.edge, 0.93 * case.edge)
+    drawn = [
+        on_curve(case.well, series.times, series.values, shown, 4.0 * case.well.barrier + 4.0 * case.temperature),
+        histogram(
+            series.times,
+            series.values[..., 0],
+            shown,
+            law=(x, array(case.law.density)),
+            evolving=None if frames is None else (x, array(frames)),
+            labels=("Gibbs' law, exp(-U/T)", "Fokker-Planck equation at this time"),
+        ),
+    ]
+    t = sides.times
+    rate = _kramers(case.well, case.temperature, case.settings.friction)
+    lines = [Curve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
+    if case.equation is not None:
+        gap = case.equation.spectral_gap()
+        lines.append(Curve("slowest decay of the equation", array(t), array((-gap * t).exp()), "orange", "dashed"))
+    if rate is not None:
+        lines.append(Curve("Kramers' formula", array(t), array((-2.0 * rate * t).exp()), "green", "dashed"))
+    floor = 1.0 / math.sqrt(series.values.shape[1])
+    drawn.append(
+        curves(
+            "escape",
+            "How fast the wells forget where the paths began",
+            "Share of paths on the left less that on the right: a straight line on this scale falls at twice the "
+            "rate of escape. It ends in noise, about "
+            f"{floor:.2g}.",
+            "Left less right",
+            [*lines],
+            log=True,
+        )
+    )
+    return drawn
+
+
+def _side(_: float, variables: dict[str, torch.Tensor]) -> torch.Tensor:
+    return variables["position"].sign().mean().reshape(1)
+
+
+def _slack(step: float, well: DoubleWell, temperature: float) -> float:
+    """What Euler's step does to means, of first order in it; a step that does more is too coarse."""
+    curvature = 8.0 * well.barrier / well.half_width**2
+    return temperature * min(step * curvature / 2.0, 0.05)
+
+
+def _rested(name: str, values: torch.Tensor, expected: float, grid: Grid, frames: torch.Tensor | None) -> Row:
     row = mean_row(name, values, expected, "Gibbs' law, by quadrature")
     if frames is None:
         return row
     missing = abs(float(grid.integrate(frames[-1] * grid.axes[0] ** 2)) - expected)
     far = missing > 1e-3 * abs(expected)
     # the bias of the step and what has not come to rest yet
-    return Row(name, row.measured, expected, row.source, row.error, missing + 0.01 * expected,
-               "not at rest yet" if far else "1% for the step")  # fmt: skip
+    return Row(
+        name,
+        row.measured,
+        expected,
+        row.source,
+        row.error,
+        missing + 0.01 * expected,
+        "not at rest yet" if far else "1% for the step",
+    )
 
 
-def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Settings, well: DoubleWell,
-             exact: float | None) -> list[Row]:  # fmt: skip
+def _escapes(
+    times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Settings, well: DoubleWell, exact: float | None
+) -> list[Row]:
     """The rate from the decay of the mean side between two times at which it is well above its noise."""
     left = -sides[:, 0].double()
     known = (left > max(0.05, 6.0 / math.sqrt(paths))) & (times > 0.1 * times[-1])
@@ -150,7 +197,7 @@ def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Set
                 error,
                 0.5 * settings.step * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
                 "1% for the faster parts, and the step",
-            )  # fmt: skip
+            )
         )
     formula = _kramers(well, settings.temperature or 0.0, settings.friction)
     if formula is not None:
@@ -164,7 +211,7 @@ def _escapes(times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Set
                 error,
                 share * formula,
                 f"its own error is a share of about T/b = {share:.2g}",
-            )  # fmt: skip
+            )
         )
     return table
 

@@ -6,6 +6,8 @@ variance of a stationary position: T/h of the equation; of a step, the discrete 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +22,21 @@ from thetadot.potentials import Harmonic
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
+    from thetadot.integrators import Integrator
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A well, and what is let go in it."""
+
+    settings: Settings
+    curvature: float
+    start: float
+    temperature: float
+    system: Kramers | Langevin
+    rule: Integrator
 
 
 def make(settings: Settings) -> Setup:
@@ -31,62 +46,66 @@ def make(settings: Settings) -> Setup:
     temperature = settings.temperature or 0.0
     system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
     rule = integrator(settings.integrator)
-
-    def rows(trajectory: Trajectory) -> list[Row]:
-        linear = linearize(system, rule, step=settings.step, curvature=curvature)
-        left = linear.spectral_radius() ** (2.0 * settings.time / settings.step)
-        end = trajectory["states"].values[-1].double().flatten()
-        square = float((end * end).mean())
-        error = float((end * end).std()) / math.sqrt(len(end)) if len(end) > 1 else 0.0
-        table = []
-        if linear.spectral_radius() < 1.0 - 1e-12:
-            exact = stationary_variance(system, rule, step=settings.step, curvature=curvature)
-            # a start at x keeps the share left of x², times what a resonance may make of it
-            kept = 4.0 * left * (start * start + temperature / curvature)
-            remark = "the tolerance is what is left of the start" if kept > 1e-9 else ""
-            table.append(
-                Row(
-                    "mean of x² at the end",
-                    square,
-                    exact,
-                    "the step's own law (discrete Lyapunov equation)",
-                    error,
-                    kept + 1e-12,
-                    remark,
-                )  # fmt: skip
-            )
-            table.append(
-                Row(
-                    "the same, of the equation",
-                    square,
-                    temperature / curvature,
-                    "T/h, from which the step departs",
-                    error,
-                    kept + 1e-12 + abs(exact - temperature / curvature),
-                    "the tolerance is the step's departure",
-                )  # fmt: skip
-            )
-        table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
-        return table
-
-    def pictures(trajectory: Trajectory) -> list[Picture]:
-        from thetadot.cli.pictures.landscape import on_curve
-
-        series = trajectory["states"]
-        wide = max(abs(start) * 1.1, 4.5 * math.sqrt(temperature / curvature), 1e-3)
-        x = torch.linspace(-wide, wide, 300, dtype=torch.float64)
-        law = None
-        if temperature > 0:
-            variance = temperature / curvature
-            law = (array(x), array((-x * x / (2 * variance)).exp() / math.sqrt(2 * math.pi * variance)))
-        top = curvature * wide * wide / 2.0
-        return [
-            on_curve(Harmonic(curvature), series.times, series.values, (-wide, wide), top),
-            histogram(series.times, series.values[..., 0], (-wide, wide), law=law, labels=("exp(-L/T)", "")),
-        ]
-
     initial = torch.tensor([[start]], dtype=torch.float64)
-    return Setup(Problem(system, Harmonic(curvature)), initial, rows, pictures, names=("x",))
+    case = _Case(settings, curvature, start, temperature, system, rule)
+    return Setup(
+        Problem(system, Harmonic(curvature)), initial, partial(_rows, case), partial(_pictures, case), names=("x",)
+    )
+
+
+def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+    linear = linearize(case.system, case.rule, step=case.settings.step, curvature=case.curvature)
+    left = linear.spectral_radius() ** (2.0 * case.settings.time / case.settings.step)
+    end = trajectory["states"].values[-1].double().flatten()
+    square = float((end * end).mean())
+    error = float((end * end).std()) / math.sqrt(len(end)) if len(end) > 1 else 0.0
+    table = []
+    if linear.spectral_radius() < 1.0 - 1e-12:
+        exact = stationary_variance(case.system, case.rule, step=case.settings.step, curvature=case.curvature)
+        # a start at x keeps the share left of x², times what a resonance may make of it
+        kept = 4.0 * left * (case.start * case.start + case.temperature / case.curvature)
+        remark = "the tolerance is what is left of the start" if kept > 1e-9 else ""
+        table.append(
+            Row(
+                "mean of x² at the end",
+                square,
+                exact,
+                "the step's own law (discrete Lyapunov equation)",
+                error,
+                kept + 1e-12,
+                remark,
+            )
+        )
+        table.append(
+            Row(
+                "the same, of the equation",
+                square,
+                case.temperature / case.curvature,
+                "T/h, from which the step departs",
+                error,
+                kept + 1e-12 + abs(exact - case.temperature / case.curvature),
+                "the tolerance is the step's departure",
+            )
+        )
+    table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
+    return table
+
+
+def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+    from thetadot.cli.pictures.landscape import on_curve
+
+    series = trajectory["states"]
+    wide = max(abs(case.start) * 1.1, 4.5 * math.sqrt(case.temperature / case.curvature), 1e-3)
+    x = torch.linspace(-wide, wide, 300, dtype=torch.float64)
+    law = None
+    if case.temperature > 0:
+        variance = case.temperature / case.curvature
+        law = (array(x), array((-x * x / (2 * variance)).exp() / math.sqrt(2 * math.pi * variance)))
+    top = case.curvature * wide * wide / 2.0
+    return [
+        on_curve(Harmonic(case.curvature), series.times, series.values, (-wide, wide), top),
+        histogram(series.times, series.values[..., 0], (-wide, wide), law=law, labels=("exp(-L/T)", "")),
+    ]
 
 
 SCENE = Scene(

@@ -23,6 +23,9 @@ PLAIN: dict[str, Callable[[], Integrator]] = {
         tableau.name.lower().replace("_", "-"): lambda tableau=tableau: integrators.RungeKutta(tableau)  # type: ignore[misc]
         for tableau in tableaus.TABLEAUS
     },
+    "heun": integrators.Heun,
+    "milstein": integrators.Milstein,
+    "sra1": integrators.SRA1,
 }
 
 

@@ -6,7 +6,9 @@ lθ̈ + λlθ̇ + [hω² cos ωt - g] θ = 0        (sin θ in place of θ with 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,10 +24,20 @@ from thetadot.systems import InvertedPendulum, mathieu_matrix
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from thetadot.analysis import Floquet
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Trajectory
 
 _CHART = 60
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A pendulum, its least angle, and what a period does."""
+
+    pendulum: InvertedPendulum
+    small: float
+    once: Floquet
 
 
 def make(settings: Settings) -> Setup:
@@ -57,49 +69,87 @@ def make(settings: Settings) -> Setup:
     at = tuple(
         whole * settings.step * n for n in range(periods + 1) if whole * n <= round(settings.time / settings.step)
     )
-
-    def both(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return torch.cat((variables["position"][:2], variables["velocity"][:2]), -1)
-
     once = floquet(pendulum.matrix, pendulum.period)
-
-    def rows(trajectory: Trajectory) -> list[Row]:
-        columns = trajectory["periods"].values[1].double() / small
-        trace, determinant = float(columns.diagonal().sum()), float(torch.linalg.det(columns))
-        ripple = 2.0 * (pendulum.height / pendulum.length) ** 2
-        table = [
-            Row("trace of one period", trace, float(once.trace), "Floquet, Magnus' series",
-                tolerance=1e-4 + (0.0 if pendulum.linear else small**2),
-                remark="the step's error" if pendulum.linear else "sin θ is not θ"),
-            Row("volume after one period", determinant, math.exp(-pendulum.friction * pendulum.period),
-                "Liouville: e^(-λP)", tolerance=1e-4 + (0.0 if pendulum.linear else small**2)),
-            Row("largest factor of a period", float(once.multipliers.abs().max()), None,
-                "1 or below: it stands" if bool(once.stable) else "above 1: it falls"),
-        ]  # fmt: skip
-        if bool(once.stable) and pendulum.slow_square > 0 and pendulum.friction == 0:
-            slow = float(once.exponents.imag.abs().max())
-            table.append(Row("slow frequency", slow, math.sqrt(pendulum.slow_square), "averaging, to leading order in h/l",
-                             tolerance=8.0 * max(ripple, 1e-4) * slow, remark="of order (h/l)²"))  # fmt: skip
-        furthest = float(trajectory["states"].values.abs().max())
-        table.append(Row("furthest from upright, in radians", furthest))
-        return table
-
-    def pictures(trajectory: Trajectory) -> list[Picture]:
-        few = trajectory["paths"]
-        t = few.times
-        drawn = [Curve("the pendulum", array(t), array(few.values[:, 0, 0]), "blue", width=1.6)]
-        if pendulum.slow_square > 0 and pendulum.friction == 0:
-            slow = small * (math.sqrt(pendulum.slow_square) * t).cos()
-            drawn.append(Curve("averaged motion", array(t), array(slow), "orange", "dashed"))
-        return [
-            curves("angle", "Does it stand?",
-                   "Upright is zero. Where shaking holds the pendulum up, it sways slowly about it, as the averaged motion "
-                   "says; where not, the line runs away.", "Angle from upright", drawn, unit="radian"),
-            _chart(pendulum),
-        ]  # fmt: skip
-
     start = {"position": position, "velocity": velocity}
-    return Setup(pendulum, start, rows, pictures, {"periods": Save(both, times=at)}, ("θ",), shown=())
+    case = _Case(pendulum, small, once)
+    return Setup(
+        pendulum,
+        start,
+        partial(_rows, case),
+        partial(_pictures, case),
+        {"periods": Save(_both, times=at)},
+        ("θ",),
+        shown=(),
+    )
+
+
+def _both(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat((variables["position"][:2], variables["velocity"][:2]), -1)
+
+
+def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+    columns = trajectory["periods"].values[1].double() / case.small
+    trace, determinant = float(columns.diagonal().sum()), float(torch.linalg.det(columns))
+    ripple = 2.0 * (case.pendulum.height / case.pendulum.length) ** 2
+    table = [
+        Row(
+            "trace of one period",
+            trace,
+            float(case.once.trace),
+            "Floquet, Magnus' series",
+            tolerance=1e-4 + (0.0 if case.pendulum.linear else case.small**2),
+            remark="the step's error" if case.pendulum.linear else "sin θ is not θ",
+        ),
+        Row(
+            "volume after one period",
+            determinant,
+            math.exp(-case.pendulum.friction * case.pendulum.period),
+            "Liouville: e^(-λP)",
+            tolerance=1e-4 + (0.0 if case.pendulum.linear else case.small**2),
+        ),
+        Row(
+            "largest factor of a period",
+            float(case.once.multipliers.abs().max()),
+            None,
+            "1 or below: it stands" if bool(case.once.stable) else "above 1: it falls",
+        ),
+    ]
+    if bool(case.once.stable) and case.pendulum.slow_square > 0 and case.pendulum.friction == 0:
+        slow = float(case.once.exponents.imag.abs().max())
+        table.append(
+            Row(
+                "slow frequency",
+                slow,
+                math.sqrt(case.pendulum.slow_square),
+                "averaging, to leading order in h/l",
+                tolerance=8.0 * max(ripple, 1e-4) * slow,
+                remark="of order (h/l)²",
+            )
+        )
+    furthest = float(trajectory["states"].values.abs().max())
+    table.append(Row("furthest from upright, in radians", furthest))
+    return table
+
+
+def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+    few = trajectory["paths"]
+    t = few.times
+    drawn = [Curve("the pendulum", array(t), array(few.values[:, 0, 0]), "blue", width=1.6)]
+    if case.pendulum.slow_square > 0 and case.pendulum.friction == 0:
+        slow = case.small * (math.sqrt(case.pendulum.slow_square) * t).cos()
+        drawn.append(Curve("averaged motion", array(t), array(slow), "orange", "dashed"))
+    return [
+        curves(
+            "angle",
+            "Does it stand?",
+            "Upright is zero. Where shaking holds the pendulum up, it sways slowly about it, as the averaged "
+            "motion says; where not, the line runs away.",
+            "Angle from upright",
+            drawn,
+            unit="radian",
+        ),
+        _chart(case.pendulum),
+    ]
 
 
 def _chart(pendulum: InvertedPendulum) -> Picture:
@@ -114,9 +164,15 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
     plot.xaxis[0].axis_label = "drive q = 2h/l to the right, curvature a = -4g/(lω²) upward"
     y, x = np.meshgrid(array(curvatures), array(drives), indexing="ij")
     stable = chart.stable.numpy()
-    cell = {"width": float(drives[1] - drives[0]) * 1.02, "height": float(curvatures[1] - curvatures[0]) * 1.02}
-    good = plot.rect(x[stable].astype(np.float32), y[stable].astype(np.float32), line_alpha=0, fill_alpha=0.35,
-                     **cast("dict[str, float]", cell))  # fmt: skip
+    wide, high = (1.02 * float(side[1] - side[0]) for side in (drives, curvatures))
+    good = plot.rect(
+        x[stable].astype(np.float32),
+        y[stable].astype(np.float32),
+        width=wide,
+        height=high,
+        line_alpha=0,
+        fill_alpha=0.35,
+    )
     paint(good.glyph, fill_color="green")
     edge = np.linspace(0.0, box[0][1], 100)
     line(plot, edge, -(edge**2) / 2.0, "orange", dash="dashed")
@@ -124,12 +180,15 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
     return picture(
         "chart",
         "For which drives it stands",
-        "Inside the green the motion stays bounded. Averaging gives the lower border for weak drives only; the upper one, "
-        "where shaking overthrows it again, it does not know.",
+        "Inside the green the motion stays bounded. Averaging gives the lower border for weak drives only; the upper "
+        "one, where shaking overthrows it again, it does not know.",
         [Panel("Mathieu's plane", "", plot)],
-        [Key("band", "green", "stable"), Key("dashed", "orange", "border by averaging, a = -q²/2"),
-         Key("diamond", "ink", "this pendulum")],
-    )  # fmt: skip
+        [
+            Key("band", "green", "stable"),
+            Key("dashed", "orange", "border by averaging, a = -q²/2"),
+            Key("diamond", "ink", "this pendulum"),
+        ],
+    )
 
 
 _PERIOD = 2.0 * math.pi / 500.0

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.analysis import phase_portrait
+from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.landscape import in_plane, on_curve
+from thetadot.cli.pictures.law import histogram
+from thetadot.cli.pictures.phase import in_projection, phase
 from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
+from thetadot.density import Gibbs, Grid
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import Integrator, name_of
 from thetadot.systems import Kramers, Problem, System
@@ -42,12 +47,17 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         raise InadmissibleValue(f"{spec} returned a {name_of(motion)}. Return {RETURNS}.")
     if not isinstance(motion, Problem | Driven):
         raise InadmissibleValue(
-            f"{spec} returned a {name_of(motion)} without a potential. Return Problem({name_of(motion)}(...), potential)."
+            f"{spec} returned a {name_of(motion)} without a potential. "
+            f"Return Problem({name_of(motion)}(...), potential)."
         )
     rule = found.get("integrator")
     if rule is not None and not isinstance(rule, Integrator):
         raise InadmissibleValue(
             f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
+        )
+    if getattr(rule, "adaptive", False):
+        raise InadmissibleValue(
+            f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps."
         )
     for name in ("time", "step", "paths"):
         value = found.get(name)
@@ -55,8 +65,8 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
             raise InadmissibleValue(f"{spec} returned {name}={value!r}. Return a number > 0.")
     initial = found.get("initial", torch.zeros(1, 1, dtype=torch.float64))
 
-    def make(settings: Settings) -> Setup:
-        return _setup(motion, initial, settings, rule)
+    def make(_: Settings) -> Setup:
+        return _setup(motion, initial, rule)
 
     return Scene(
         name=spec,
@@ -100,7 +110,7 @@ def _paths(initial: Any, motion: Problem | System) -> int:
     return 1000 if noisy(motion.system if isinstance(motion, Problem) else motion) else 1
 
 
-def _setup(motion: Problem | System, initial: Any, settings: Settings, rule: Integrator | None) -> Setup:
+def _setup(motion: Problem | System, initial: Any, rule: Integrator | None) -> Setup:
     def rows(trajectory: Trajectory) -> list[Row]:
         end = trajectory["states"].values[-1].double()
         table = []
@@ -113,18 +123,57 @@ def _setup(motion: Problem | System, initial: Any, settings: Settings, rule: Int
         if "energy" in trajectory.series:
             energy = trajectory["energy"].values.double().sum(-1)
             still = not noisy(motion.system) and not motion.friction and "velocity" in motion.system.variables  # type: ignore[union-attr]
-            table.append(Row("mean energy at the end", float(energy[-1]), float(energy[0]) if still else None,
-                             "the start: nothing is lost" if still else "",
-                             tolerance=1e-3 * max(abs(float(energy[0])), 1e-9)))  # fmt: skip
+            table.append(
+                Row(
+                    "mean energy at the end",
+                    float(energy[-1]),
+                    float(energy[0]) if still else None,
+                    "the start: nothing is lost" if still else "",
+                    tolerance=1e-3 * max(abs(float(energy[0])), 1e-9),
+                )
+            )
         return table
 
     def pictures(trajectory: Trajectory) -> list[Picture]:
-        series = trajectory["states"]
-        if not isinstance(motion, Problem) or series.values.shape[-1] > 2:
-            return []
-        return [_landscape(motion, trajectory)]
+        dim = trajectory["states"].values.shape[-1]
+        if isinstance(motion, Problem):
+            return [*([_landscape(motion, trajectory)] if dim <= 2 else []), *_law(motion, trajectory)]
+        if dim == 2 and motion.variables == () and not noisy(motion):
+            return [_portrait(motion, trajectory)]
+        return [in_projection(trajectory["paths"].values, ("x1", "x2"))] if dim > 1 else []
 
     return Setup(motion, initial, rows, pictures, integrator=rule)
+
+
+def _law(motion: Problem, trajectory: Trajectory) -> list[Picture]:
+    """The histogram against Gibbs' law, for a heated motion of one coordinate that its landscape holds."""
+    series = trajectory["states"]
+    if series.values.shape[-1] != 1 or not float(motion.temperature) > 0:
+        return []
+    low, high = float(series.values.min()), float(series.values.max())
+    air = 0.75 * (high - low) + 1e-9
+    shown = (low - 0.2 * air, high + 0.2 * air)
+    try:
+        law = Gibbs.of(motion, Grid((low - air, high + air), 400))
+    except InadmissibleValue:  # nothing holds it
+        return [histogram(series.times, series.values[..., 0], shown)]
+    at = (array(law.grid.axes[0]), array(law.density))
+    return [histogram(series.times, series.values[..., 0], shown, law=at, labels=("Gibbs' law, exp(-U/T)", ""))]
+
+
+def _portrait(motion: System, trajectory: Trajectory) -> Picture:
+    few = trajectory["paths"].values.double()
+    places = few.flatten(0, 1)
+    low, high = places.amin(0), places.amax(0)
+    air = (0.15 * (high - low)).clamp_min(1e-3)
+    box = [(float(a), float(b)) for a, b in zip(low - air, high + air, strict=True)]
+    portrait = phase_portrait(motion, box[0], box[1], points=61, names=("x1", "x2"))
+    return phase(
+        portrait,
+        few,
+        heading="The motion in its plane",
+        reading="Paths follow the arrows; where both dashed lines cross, the motion can rest.",
+    )
 
 
 def _landscape(motion: Problem, trajectory: Trajectory) -> Picture:

@@ -5,6 +5,8 @@ dx = -∇U dt + √(2T) dW,    U = (x²-1)²/4 + (y²-1)²/4 + c xy + a x
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +29,20 @@ CELLS = 96
 PLANE = 48
 
 
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Heated wells, their law, and the equation of the density where there is no inertia."""
+
+    settings: Settings
+    temperature: float
+    wells: Quartic2d
+    edge: float
+    grid: Grid
+    law: Gibbs
+    equation: FokkerPlanck | None
+    start: torch.Tensor
+
+
 def make(settings: Settings) -> Setup:
     """All paths begin at one point."""
     temperature = settings.temperature or 0.0
@@ -38,61 +54,77 @@ def make(settings: Settings) -> Setup:
     law = Gibbs(wells, temperature, grid)
     equation = FokkerPlanck(wells, temperature, grid) if settings.friction is None else None
     start = torch.tensor([settings.number("x"), settings.number("y")], dtype=torch.float64)
+    case = _Case(settings, temperature, wells, edge, grid, law, equation, start)
+    return Setup(Problem(system, wells), start[None], partial(_rows, case), partial(_pictures, case), names=("x", "y"))
 
-    def densities(times: torch.Tensor) -> torch.Tensor | None:
-        if equation is None:
-            return None
-        return equation.propagate(grid.normal(start.tolist(), grid.spacing[0]), times.tolist())
 
-    def rows(trajectory: Trajectory) -> list[Row]:
-        series = trajectory["states"]
-        at = series.values[-1].double()
-        frames = densities(series.times[[0, -1]])
-        law_now = law.density if frames is None else frames[-1]
-        source = "Gibbs' law" if frames is None else "Fokker-Planck equation at that time"
-        table = [
-            mean_row(f"mean of {name}", values, float(grid.integrate(law_now * weight)), source, 2.0 * settings.step**2)
-            for name, values, weight in (
-                ("x²", at[:, 0] ** 2, grid.points[..., 0] ** 2),
-                ("y²", at[:, 1] ** 2, grid.points[..., 1] ** 2),
-                ("U", wells(at), wells(grid.points)),
-            )
-        ]
-        for name, sx, sy in (
-            ("left below", -1, -1),
-            ("right above", 1, 1),
-            ("left above", -1, 1),
-            ("right below", 1, -1),
-        ):
-            inside = (grid.points[..., 0] * sx > 0) & (grid.points[..., 1] * sy > 0)
-            hits = (at[:, 0] * sx > 0) & (at[:, 1] * sy > 0)
-            table.append(share_row(f"share of paths {name}", hits, float(grid.integrate(law_now * inside)), source))
-        distance = float(grid.integrate((law_now - law.density).abs()))
-        table.append(Row("distance from rest", distance, None, "∫|p - exp(-U/T)/Z| of the Fokker-Planck equation"))
-        return table if frames is not None else table[:-1]
+def _densities(case: _Case, times: torch.Tensor) -> torch.Tensor | None:
+    if case.equation is None:
+        return None
+    return case.equation.propagate(case.grid.normal(case.start.tolist(), case.grid.spacing[0]), times.tolist())
 
-    def pictures(trajectory: Trajectory) -> list[Picture]:
-        series, trails = trajectory["states"], trajectory["paths"]
-        frames = densities(series.times)
-        half = (-0.82 * edge, 0.82 * edge)
-        found = find_fixed_points(lambda x: -gradient_of(wells)(x), grid.points[::8, ::8].reshape(-1, 2))
-        minima = [one.point for one in found if one.stable]
-        saddles = [one.point for one in found if one.kind == "saddle"]
-        plane = Grid((half, half), PLANE)
-        near = [_nearest(grid, plane, frame) for frame in (law.density[None] if frames is None else frames)]
-        return [
-            in_plane(
-                wells, (half, half), float(wells(torch.zeros(2).double())) + 3.0 * temperature, series.times, series.values, trails.values[..., :2],
-                (("minimum", "diamond", "green", torch.stack(minima)),
-                 ("saddle", "x", "red", torch.stack(saddles) if saddles else torch.empty(0, 2))),
+
+def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+    series = trajectory["states"]
+    at = series.values[-1].double()
+    frames = _densities(case, series.times[[0, -1]])
+    law_now = case.law.density if frames is None else frames[-1]
+    source = "Gibbs' law" if frames is None else "Fokker-Planck equation at that time"
+    table = [
+        mean_row(
+            f"mean of {name}", values, float(case.grid.integrate(law_now * weight)), source, 2.0 * case.settings.step**2
+        )
+        for name, values, weight in (
+            ("x²", at[:, 0] ** 2, case.grid.points[..., 0] ** 2),
+            ("y²", at[:, 1] ** 2, case.grid.points[..., 1] ** 2),
+            ("U", case.wells(at), case.wells(case.grid.points)),
+        )
+    ]
+    for name, sx, sy in (
+        ("left below", -1, -1),
+        ("right above", 1, 1),
+        ("left above", -1, 1),
+        ("right below", 1, -1),
+    ):
+        inside = (case.grid.points[..., 0] * sx > 0) & (case.grid.points[..., 1] * sy > 0)
+        hits = (at[:, 0] * sx > 0) & (at[:, 1] * sy > 0)
+        table.append(share_row(f"share of paths {name}", hits, float(case.grid.integrate(law_now * inside)), source))
+    distance = float(case.grid.integrate((law_now - case.law.density).abs()))
+    table.append(Row("distance from rest", distance, None, "∫|p - exp(-U/T)/Z| of the Fokker-Planck equation"))
+    return table if frames is not None else table[:-1]
+
+
+def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+    series, trails = trajectory["states"], trajectory["paths"]
+    frames = _densities(case, series.times)
+    half = (-0.82 * case.edge, 0.82 * case.edge)
+    found = find_fixed_points(lambda x: -gradient_of(case.wells)(x), case.grid.points[::8, ::8].reshape(-1, 2))
+    minima = [one.point for one in found if one.stable]
+    saddles = [one.point for one in found if one.kind == "saddle"]
+    plane = Grid((half, half), PLANE)
+    near = [_nearest(case.grid, plane, frame) for frame in (case.law.density[None] if frames is None else frames)]
+    return [
+        in_plane(
+            case.wells,
+            (half, half),
+            float(case.wells(torch.zeros(2).double())) + 3.0 * case.temperature,
+            series.times,
+            series.values,
+            trails.values[..., :2],
+            (
+                ("minimum", "diamond", "green", torch.stack(minima)),
+                ("saddle", "x", "red", torch.stack(saddles) if saddles else torch.empty(0, 2)),
             ),
-            planes(
-                series.times, series.values, (half, half), array(torch.stack(near)),
-                "The Fokker-Planck equation" if frames is not None else "Gibbs' law, at rest", PLANE,
-            ),
-        ]  # fmt: skip
-
-    return Setup(Problem(system, wells), start[None], rows, pictures, names=("x", "y"))
+        ),
+        planes(
+            series.times,
+            series.values,
+            (half, half),
+            array(torch.stack(near)),
+            "The Fokker-Planck equation" if frames is not None else "Gibbs' law, at rest",
+            PLANE,
+        ),
+    ]
 
 
 def _nearest(grid: Grid, plane: Grid, density: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,202 @@
+"""What a simulation is asked: a scene, every argument with its default, and what is not admissible."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from thetadot.errors import InadmissibleValue, TooLarge, require
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from thetadot.cli.archive import Asked
+    from thetadot.cli.journey import Journey
+    from thetadot.cli.scenes import Scene
+
+FRAMES = 40
+"""Times at which all paths are saved."""
+_MOST_STEPS = 10**9
+_LEAST = 128  # bytes that a path takes at least: its variables, several times
+
+
+def asked_of(options: argparse.Namespace) -> tuple[Scene, Asked]:
+    """The scene, and every argument with its default."""
+    from thetadot.cli.archive import Asked
+
+    given = _given(options.set)
+    scene = scene_of(options.name, given, options)
+    own = is_own(options.name)
+    integrator = options.integrator or _rule_for(scene, options)
+    asked = Asked(
+        scene=options.name,
+        paths=options.paths if options.paths is not None else scene.paths,
+        time=options.time if options.time is not None else scene.time,
+        step=options.step if options.step is not None else scene.step,
+        integrator=integrator,
+        key=options.seed if options.seed is not None else 0,
+        frames=options.save if options.save is not None else FRAMES,
+        temperature=_heat(scene, options.temperature, own=own),
+        friction=_damping(scene, options.friction, own=own),
+        values=given if own else values_of(scene, given),
+    )
+    check(asked)
+    return scene, asked
+
+
+def is_own(name: str) -> bool:
+    """Whether it is a file's function."""
+    from thetadot.training.spec import is_file
+
+    return is_file(name)
+
+
+def scene_of(name: str, given: Mapping[str, Any], options: Any) -> Scene:
+    """The scene of a name.
+
+    Raises:
+        InadmissibleValue: no such name.
+        TaskError: no such file, or a function that fails.
+    """
+    from thetadot.cli.scenes import SCENES
+    from thetadot.cli.scenes.names import nearest
+
+    if name in SCENES:
+        return SCENES[name]
+    if not is_own(name):
+        raise InadmissibleValue(
+            f"{name!r} is unknown{nearest(name, SCENES)} Pass one of {', '.join(SCENES)}; or file.py:function."
+        )
+    from thetadot.cli.scenes import own
+
+    heat = {key: getattr(options, key) for key in ("temperature", "friction") if getattr(options, key) is not None}
+    return own.scene(name, {**given, **heat})
+
+
+def _rule_for(scene: Scene, options: argparse.Namespace) -> str:
+    """The scene's integrator; a word where friction was asked of a scene that has none of its own."""
+    if scene.friction is None and scene.damped and options.friction is not None:
+        return "BAOAB"
+    return scene.integrator
+
+
+def _given(pairs: Sequence[str]) -> dict[str, float | int | str]:
+    """What ``--set`` gave, numbers as numbers."""
+    found: dict[str, float | int | str] = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator or not name.isidentifier():
+            raise InadmissibleValue(f"--set {pair!r} is not NAME=VALUE. Pass for instance --set barrier=0.5.")
+        if name in found:
+            raise InadmissibleValue(f"--set {name} was given twice. Pass it once.")
+        found[name] = _number(text)
+    return found
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text) if len(text) < 40 else text
+        except ValueError:
+            continue
+    return text
+
+
+def values_of(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
+    """Every parameter of a scene, as given or by default."""
+    from thetadot.cli.scenes.names import nearest
+
+    strange = sorted(set(given) - set(scene.parameters))
+    if strange:
+        known = ", ".join(scene.parameters) or "none"
+        raise InadmissibleValue(
+            f"--set {strange[0]} is unknown to {scene.name}{nearest(strange[0], scene.parameters)} It has: {known}."
+        )
+    found: dict[str, float | int | str] = {}
+    for name, parameter in scene.parameters.items():
+        value = given.get(name, parameter.default)
+        is_word = isinstance(parameter.default, str)
+        if is_word:
+            value = str(value)
+        elif isinstance(value, str) or not math.isfinite(value):
+            raise InadmissibleValue(
+                f"--set {name}={value} is not a finite number. Pass for instance {parameter.default}."
+            )
+        found[name] = value
+    return found
+
+
+def _heat(scene: Scene, given: float | None, *, own: bool) -> float | None:
+    if given is None:
+        return scene.temperature
+    require(given >= 0 and math.isfinite(given), f"temperature={given:g}", "is negative or not finite", "Pass T >= 0.")
+    if not scene.heated and not own:
+        raise InadmissibleValue(f"temperature={given:g}: {scene.name} has no temperature. Leave --temperature out.")
+    return given
+
+
+def _damping(scene: Scene, given: float | None, *, own: bool) -> float | None:
+    if given is None:
+        return scene.friction
+    require(given >= 0 and math.isfinite(given), f"friction={given:g}", "is negative or not finite", "Pass λ >= 0.")
+    if not scene.damped and not own:
+        raise InadmissibleValue(f"friction={given:g}: {scene.name} has no friction. Leave --friction out.")
+    return given
+
+
+@contextmanager
+def spoken_of() -> Iterator[None]:
+    """Tell what does not fit into memory in the command's own words."""
+    try:
+        yield
+    except TooLarge as error:
+        said = str(error).split(". Save statistics")[0]
+        raise TooLarge(f"{said}. Pass fewer --paths, or a smaller --save.") from error
+
+
+def check(asked: Asked) -> None:
+    """Raise InadmissibleValue for a number out of range."""
+    from thetadot.simulation.memory import require_room
+
+    require(1 <= asked.paths <= 10**9, f"paths={asked.paths}", "is not between 1 and 10⁹", "Pass --paths 1000.")
+    with spoken_of():
+        require_room(_LEAST * asked.paths, f"an ensemble of {asked.paths:,} paths")
+    require(1 <= asked.frames <= 10**5, f"save={asked.frames}", "is not between 1 and 100000", f"Pass --save {FRAMES}.")
+    require(0 <= asked.key < 2**63, f"seed={asked.key}", "is not between 0 and 2⁶³", "Pass --seed 0.")
+    for name, value in (("time", asked.time), ("step", asked.step)):
+        require(0 < value < math.inf, f"{name}={value:g}", "is not positive and finite", f"Pass --{name} > 0.")
+    total = round(asked.time / asked.step)
+    require(total <= _MOST_STEPS, f"{asked.time / asked.step:.3g} steps", "are more than 10⁹", "Pass a larger --step.")
+    whole = max(total, 1)
+    require(
+        total >= 1 and abs(asked.time / asked.step - total) <= 1e-6 * total,
+        f"time={asked.time:g} with step={asked.step:g}",
+        "is not a whole number of steps",
+        f"Pass --time {whole * asked.step:.6g}, or --step {asked.time / whole:.6g}.",
+    )
+
+
+def journey_of(scene: Scene, asked: Asked) -> Journey:
+    """The scene set up."""
+    from thetadot.cli.journey import Journey
+    from thetadot.cli.scenes import Settings
+    from thetadot.cli.scenes.integrators import integrator
+
+    settings = Settings(
+        asked.paths,
+        asked.time,
+        asked.step,
+        asked.integrator,
+        asked.temperature,
+        asked.friction,
+        asked.key,
+        asked.values,
+    )
+    chosen = integrator(asked.integrator) if asked.integrator else None
+    setup = scene.make(settings)
+    rule = chosen or setup.integrator
+    if rule is None:
+        raise InadmissibleValue("no integrator was named. Pass --integrator euler, or another.")
+    return Journey(setup, settings, rule, asked.frames)

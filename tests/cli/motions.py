@@ -1,0 +1,65 @@
+"""Motions of a user's own, right and wrong."""
+
+import torch
+
+from thetadot.integrators import RungeKutta, Splitting
+from thetadot.potentials import DoubleWell, Harmonic
+from thetadot.systems import ODE, SDE, DampedNewton, GradientFlow, Kramers, Langevin, Problem
+
+
+def decay():
+    return ODE(lambda x: -x), RungeKutta(), torch.tensor([[1.0], [2.0]], dtype=torch.float64), 1.0, 0.1
+
+
+def noise():
+    return SDE(lambda x: -x, 0.5)
+
+
+def ball(friction: float = 0.0):
+    motion = Problem(DampedNewton(friction), Harmonic(1.0))
+    start = {"position": torch.tensor([[1.0, 0.0]]).double(), "velocity": torch.tensor([[0.0, 1.0]]).double()}
+    return {"motion": motion, "initial": start, "time": 2.0, "step": 0.05, "integrator": Splitting("BAB")}
+
+
+def heated(temperature: float = 0.3, friction: float = 1.0, barrier: float = 0.25):
+    return Problem(Kramers(friction, temperature), DoubleWell(barrier))
+
+
+def explodes():
+    return ODE(lambda x: x * x), None, torch.tensor([[2.0]], dtype=torch.float64), 5.0, 0.1
+
+
+def number():
+    return 3.0
+
+
+def no_potential():
+    return Langevin(0.1)
+
+
+def strange_key():
+    return {"motion": ODE(lambda x: -x), "speed": 3}
+
+
+def no_motion():
+    return {"time": 1.0}
+
+
+def wrong_time():
+    return {"motion": ODE(lambda x: -x), "time": -1.0}
+
+
+def wrong_integrator():
+    return ODE(lambda x: -x), "rk4"
+
+
+def raises():
+    raise KeyError("missing")
+
+
+def gradient():
+    return Problem(GradientFlow(), Harmonic(2.0)), None, torch.tensor([3.0], dtype=torch.float64), 1.0, 0.01
+
+
+def huge():
+    return SDE(lambda x: -x, 0.5), None, torch.zeros(1, 1000, dtype=torch.float64), 1.0, 0.01, 1_000_000

@@ -1,0 +1,321 @@
+"""``thetadot simulate``: its rows against closed forms, its files, and how it goes on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from thetadot.cli import archive, main
+from thetadot.cli.journey import FEW, OFTEN
+from thetadot.cli.scenes import SCENES, Row
+from thetadot.cli.scenes.integrators import PLAIN, integrator
+
+from . import motions
+
+FILE = motions.__file__
+
+SMALL = {
+    "double-well": ["--paths", "2000", "--time", "12", "--step", "0.02"],
+    "quartic-2d": ["--paths", "1500", "--time", "4", "--step", "0.02"],
+    "harmonic": ["--paths", "2000"],
+    "dirac-gan": ["--time", "10"],
+    "wgan-div": ["--time", "40"],
+    "simsiam": ["--paths", "100", "--time", "150", "--step", "0.05"],
+    "competition": ["--paths", "20"],
+    "mathieu": ["--paths", "2", "--time", str(64 * 2 * math.pi / 500), "--step", str(2 * math.pi / 500 / 32)],
+    "geometric-brownian": ["--paths", "4000", "--step", "0.02"],
+    "jacobi": ["--paths", "5", "--step", "0.02"],
+    "descent-flows": ["--paths", "4", "--time", "3"],
+}
+
+
+def simulate(*arguments):
+    assert main(["simulate", *map(str, arguments)]) == 0
+
+
+def record(folder):
+    return json.loads((folder / "simulation.json").read_text("utf-8"))
+
+
+def rows(folder):
+    return {row["quantity"]: row for row in record(folder)["rows"]}
+
+
+def test_every_scene_has_a_small_version():
+    assert set(SMALL) == set(SCENES)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Each scene, simulated once."""
+    place, done = tmp_path_factory.mktemp("scenes"), {}
+
+    def make(name):
+        if name not in done:
+            done[name] = place / name
+            simulate(name, *SMALL[name], "--out", done[name])
+        return done[name]
+
+    return make
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_row_of_every_scene_agrees_with_its_closed_form(made, name):
+    found = rows(made(name))
+    judged = {quantity: row["agrees"] for quantity, row in found.items() if row["agrees"] is not None}
+    assert len(judged) >= 2
+    assert all(judged.values()), found
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_scene_has_a_page_below_three_megabytes_and_arrays(made, name):
+    folder = made(name)
+    page = (folder / "report.html").read_text("utf-8")
+    assert len(page.encode()) < 3e6
+    assert page.count('<figure class="card picture"') >= 1
+    assert "https://" not in page.split('<script type="application/json"')[0]
+    with np.load(folder / "trajectory.npz", allow_pickle=False) as arrays:
+        assert arrays["times"].shape == arrays["states"].shape[:1]
+        assert arrays["states"].ndim == 3
+        assert arrays["states"].shape[1] == record(folder)["asked"]["paths"]
+        assert len(arrays["paths/times"]) <= OFTEN + 1
+        assert arrays["paths/values"].shape[1] <= FEW
+
+
+# rows are not vacuous: a wrong step or a wrong number is seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "quantity"),
+    [
+        (["geometric-brownian", "--paths", 20000, "--step", 0.25, "--set", "volatility=1"], None),
+        (["double-well", "--paths", 4000, "--time", 20, "--step", 0.25], "mean of U at the end"),
+        (["dirac-gan", "--set", "kind=linear", "--step", 0.5, "--integrator", "heun"], "largest change of r²"),
+        (["jacobi", "--step", 1.0], "furthest apart at the end"),
+    ],
+)
+def test_a_step_that_is_too_coarse_is_seen_in_the_table(tmp_path, arguments, quantity):
+    simulate(*arguments, "--out", tmp_path / "run")
+    wrong = [name for name, row in rows(tmp_path / "run").items() if row["agrees"] is False]
+    assert wrong
+    assert quantity is None or quantity in wrong
+    assert "came out otherwise" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_a_row_agrees_within_four_errors_and_its_tolerance():
+    assert Row("x", 1.39, 1.0, error=0.1).agrees
+    assert not Row("x", 1.41, 1.0, error=0.1).agrees
+    assert Row("x", 1.41, 1.0, error=0.1, tolerance=0.02).agrees
+    assert Row("x", math.nan, 1.0, error=0.1).agrees is False
+    assert Row("x", 1.0).agrees is None
+
+
+# closed forms beside the defaults
+
+
+def test_euler_steps_of_the_linear_game_grow_as_one_plus_the_square_of_the_step(tmp_path):
+    simulate("dirac-gan", "--set", "kind=linear", "--integrator", "euler", "--time", 5, "--out", tmp_path / "run")
+    row = rows(tmp_path / "run")["growth of r²"]
+    assert row["expected"] == pytest.approx((1 + 0.05**2) ** 100)
+    assert row["measured"] == pytest.approx(row["expected"], rel=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["non-saturating", "min-max", "linear"])
+def test_angular_momentum_is_conserved_in_the_plane_whatever_the_game(tmp_path, kind):
+    simulate("dirac-gan", "--set", f"kind={kind}", "--set", "dim=2", "--time", 10, "--out", tmp_path / "run")
+    assert rows(tmp_path / "run")["largest error of J"]["agrees"]
+
+
+@pytest.mark.parametrize("kept", ["stop", "full", "second"])
+def test_simsiam_ends_where_it_is_foretold(tmp_path, kept):
+    simulate("simsiam", "--set", f"kept={kept}", *SMALL["simsiam"], "--out", tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert all(row["agrees"] is not False for row in found.values()), found
+
+
+def test_rivals_that_harm_each_other_end_alone(tmp_path):
+    simulate("competition", "--set", "harm1=1e-3", "--set", "harm2=2e-3", "--time", 600, "--out", tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert all(row["agrees"] is not False for row in found.values()), found
+    assert found["both: slowest eigenvalue"]["expected"] > 0  # a saddle
+
+
+def test_friction_makes_the_double_well_kramers(tmp_path):
+    simulate("double-well", "--friction", 1, "--step", 0.1, "--time", 40, "--paths", 4000, "--out", tmp_path / "run")
+    found = record(tmp_path / "run")
+    assert found["asked"]["integrator"] == "BAOAB"
+    assert all(row["agrees"] is not False for row in found["rows"]), found["rows"]
+    assert any("Kramers" in row["source"] for row in found["rows"])
+
+
+def test_a_harmonic_step_has_its_own_law(tmp_path):
+    """Euler-Maruyama: T/(h(1-γh/2)), which is a third above T/h here, and the table says both."""
+    arguments = ("--friction", 0, "--integrator", "leapfrog")
+    assert main(["simulate", "harmonic", *map(str, arguments), "--out", str(tmp_path / "free")]) == 0
+    assert "mean of x² at the end" not in rows(tmp_path / "free")  # without friction nothing comes to rest
+    simulate("harmonic", "--integrator", "leapfrog", "--step", 1.0, "--paths", 20000, "--out", tmp_path / "run")
+    row = rows(tmp_path / "run")["mean of x² at the end"]
+    assert row["expected"] == pytest.approx(0.5 / (1 - 0.25))  # T/(h(1-γ²h/4))
+    assert row["agrees"]
+
+
+# the same key, the same paths; interrupted or not
+
+
+def arrays(folder):
+    with np.load(folder / "trajectory.npz", allow_pickle=False) as content:
+        return {name: content[name] for name in content.files}
+
+
+def same(one, other):
+    one, other = arrays(one), arrays(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert np.array_equal(one[name], other[name]), name
+
+
+def test_same_seed_same_arrays_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        simulate("harmonic", "--paths", 50, "--seed", seed, "--out", tmp_path / name)
+    same(tmp_path / "a", tmp_path / "b")
+    assert not np.array_equal(arrays(tmp_path / "a")["states"], arrays(tmp_path / "c")["states"])
+
+
+ONES = [
+    ("harmonic", ["--paths", 40, "--time", 20, "--step", 0.5]),
+    ("double-well", ["--paths", 300, "--time", 2]),
+    ("mathieu", SMALL["mathieu"]),
+    ("dirac-gan", ["--time", 5]),
+    (f"{FILE}:heated", ["--paths", 30, "--time", 2]),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), ONES)
+@pytest.mark.parametrize("when", [1, 13])
+def test_what_was_interrupted_goes_on_exactly(tmp_path, monkeypatch, capsys, name, arguments, when):
+    from thetadot.simulation import run
+
+    simulate(name, *arguments, "--out", tmp_path / "whole")
+    march, calls = run.Run._march, []
+
+    def interrupted(self, steps):
+        calls.append(steps)
+        if len(calls) > when:
+            raise KeyboardInterrupt
+        march(self, steps)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run.Run, "_march", interrupted)
+        assert main(["simulate", name, *map(str, arguments), "--out", str(tmp_path / "cut")]) == 130
+    assert f"--resume {tmp_path / 'cut'}" in capsys.readouterr().err
+    assert not record(tmp_path / "cut")["complete"]
+    assert 0 < record(tmp_path / "cut")["steps"] < record(tmp_path / "whole")["steps"]
+    simulate("--resume", tmp_path / "cut")
+    same(tmp_path / "whole", tmp_path / "cut")
+    first, second = record(tmp_path / "whole"), record(tmp_path / "cut")
+    assert first["rows"] == second["rows"]
+    assert second["complete"]
+
+
+def test_a_complete_simulation_is_drawn_anew(tmp_path, capsys):
+    simulate("harmonic", "--paths", 20, "--out", tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    simulate("--resume", tmp_path / "run")
+    assert "is complete" in capsys.readouterr().err
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+# one's own
+
+
+def test_a_field_of_ones_own_is_solved(tmp_path):
+    simulate(f"{FILE}:decay", "--out", tmp_path / "run")
+    found = arrays(tmp_path / "run")
+    assert found["states"][-1].ravel() == pytest.approx([math.exp(-1), 2 * math.exp(-1)], rel=1e-6)
+    assert record(tmp_path / "run")["asked"]["integrator"] == ""
+
+
+def test_a_ball_of_ones_own_keeps_its_energy(tmp_path):
+    simulate(f"{FILE}:ball", "--out", tmp_path / "run")
+    row = rows(tmp_path / "run")["mean energy at the end"]
+    assert row["expected"] == pytest.approx(1.0, rel=1e-3)
+    assert row["agrees"]
+
+
+def test_what_is_set_is_handed_to_ones_own_function(tmp_path):
+    simulate(f"{FILE}:heated", "--temperature", 0.7, "--set", "barrier=2", "--time", 1, "--out", tmp_path / "run")
+    asked = record(tmp_path / "run")["asked"]
+    assert asked["temperature"] == 0.7
+    assert asked["values"] == {"barrier": 2}
+    assert asked["integrator"] == "BAOAB"
+
+
+def test_the_law_of_a_heated_motion_of_ones_own_is_drawn(tmp_path):
+    simulate(f"{FILE}:heated", "--time", 2, "--step", 0.1, "--paths", 200, "--out", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Gibbs&#39; law, exp(-U/T)" in page
+
+
+@pytest.mark.parametrize("function", ["noise", "gradient"])
+def test_a_motion_alone_has_defaults(tmp_path, function):
+    simulate(f"{FILE}:{function}", "--time", 1, "--out", tmp_path / "run")
+    assert record(tmp_path / "run")["complete"]
+
+
+# what is printed
+
+
+def test_the_list_names_every_scene_and_what_it_is_set_by(capsys):
+    assert main(["simulate", "--list"]) == 0
+    said = capsys.readouterr().out
+    for name, scene in SCENES.items():
+        assert f"\n{name}  " in f"\n{said}"
+        assert all(f"--set {parameter}=" in said for parameter in scene.parameters)
+    assert main(["simulate", "--list", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(SCENES)
+
+
+def test_json_is_one_object(tmp_path, capsys):
+    simulate("harmonic", "--paths", 20, "--json", "--out", tmp_path / "run")
+    said = json.loads(capsys.readouterr().out)
+    assert said["asked"]["paths"] == 20
+    assert [row["quantity"] for row in said["rows"]] == list(rows(tmp_path / "run"))
+
+
+def test_the_command_on_the_page_repeats_it(tmp_path, monkeypatch):
+    import html
+    import re
+    import shlex
+
+    monkeypatch.chdir(tmp_path)
+    simulate("harmonic", "--paths", 30, "--set", "curvature=2.5", "--friction", 0.7, "--seed", 3, "--out", "a")
+    command = html.unescape(
+        re.search(r"<code>(thetadot simulate .*?)</code>", (tmp_path / "a/report.html").read_text())[1]
+    )
+    assert main([*shlex.split(command)[1:], "--out", "b"]) == 0
+    same(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "BAOAB", "OBABO"])
+def test_every_integrator_has_a_name(name):
+    assert integrator(name).stages >= 1
+
+
+def test_a_plane_has_no_network_and_escapes_names(tmp_path):
+    file = tmp_path / "<script>alert(1).py"
+    file.write_text((tmp_path / FILE).read_text("utf-8"), "utf-8")
+    simulate(f"{file}:decay", "--out", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "<script>alert" not in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_arrays_hold_the_end_from_which_the_motion_goes_on(tmp_path):
+    simulate("harmonic", "--paths", 20, "--out", tmp_path / "run")
+    found = archive.read(tmp_path / "run")
+    shape = torch.Size((20, 1))
+    end = archive.load(tmp_path / "run", found, {"position": shape, "velocity": shape}, expected=1 << 30).end
+    assert end.steps == found.steps
+    assert set(end.state) == {"position", "velocity"}
