@@ -18,6 +18,7 @@ import socket
 import warnings
 from collections import deque
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -178,7 +179,7 @@ class Spread:
         blocks = -(-paths // PATHS)
         shards = min(blocks, _SHARDS * self.workers)
         places = [min(blocks * i // shards * PATHS, paths) for i in range(shards + 1)]
-        return zip(places, places[1:], strict=False)
+        return pairwise(places)
 
     def _fetch(self, task: Any, start: int, stop: int) -> Any:
         """What a shard became; what a user's function raised is raised as it was."""
@@ -201,7 +202,13 @@ _engines: dict[str, Any] = {}
 
 
 def _march_shard(
-    digest: str, job: bytes, shard: dict[str, tuple[Any, torch.dtype]], shared: State, first: int, before: int, steps: int
+    digest: str,
+    job: bytes,
+    shard: dict[str, tuple[Any, torch.dtype]],
+    shared: State,
+    first: int,
+    before: int,
+    steps: int,
 ) -> tuple[dict[str, Any], State]:
     """In a worker: march paths that are numbered from ``first``."""
     if digest not in _engines:
@@ -209,10 +216,12 @@ def _march_shard(
         while len(_engines) >= _JOBS:
             del _engines[next(iter(_engines))]
         _engines[digest] = _built(job)
+    engine = _engines[digest].beginning(first)
     state: State = dict(shared)
     for name, (array, kind) in shard.items():
-        state[name] = _tensor(array, kind)
-    after = _engines[digest].beginning(first).march(state, before, steps)
+        value = _tensor(array, kind)
+        state[name] = value.clone() if engine.name == "plain" else value  # the user's own operations may write to it
+    after = engine.march(state, before, steps)
     arrays = {name: _bytes(cast("Tensor", after[name])) for name in shard}
     return arrays, {name: value for name, value in after.items() if name not in shard}
 
@@ -236,23 +245,32 @@ def _require_apart(motion: Motion, like: Tensor) -> None:
     except Interacting as error:
         raise _together(str(error).rstrip(".")) from error
     except CannotCompile:
-        pass
-    else:
-        return
-    spread = torch.linspace(0.9, 1.1, 4, dtype=like.dtype).unsqueeze(-1)
-    position = torch.where(like[:1] == 0, spread - 1, like[:1] * spread)
-    try:
-        begun = motion.begin({POSITION: position})
-        all_at_once = _rows(motion.advance(begun, lambda: torch.ones_like(position)))
-        for row in range(4):
-            own = {name: value[row : row + 1] if _by_path(value) else value for name, value in begun.items()}
-            alone = _rows(motion.advance(cast("State", own), lambda: torch.ones_like(position[:1])))
-            for name, value in all_at_once.items():
-                error = 16 * torch.finfo(value.dtype).eps * float(value.nan_to_num().abs().max())
-                if not torch.allclose(value[row : row + 1], alone[name], rtol=0, atol=error, equal_nan=True):
-                    raise _together("paths see each other")  # noqa: TRY301
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise _together(f"it cannot be taken by other than all paths ({str(error).splitlines()[0]})") from error
+        spread = torch.linspace(0.9, 1.1, 4, dtype=like.dtype).unsqueeze(-1)
+        position = torch.where(like[:1] == 0, spread - 1, like[:1] * spread)
+        try:
+            begun = motion.begin({POSITION: position})
+            together = _stepped(motion, begun)
+            alone = [_stepped(motion, _row(begun, i)) for i in range(len(position))]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise _together(f"it cannot be taken by other than all paths ({str(error).splitlines()[0]})") from error
+        if not all(_equal(value, torch.cat([one[name] for one in alone])) for name, value in together.items()):
+            raise _together("paths see each other") from None
+
+
+def _stepped(motion: Motion, state: State) -> dict[str, Tensor]:
+    """Variables by path after a step, all noise being 1."""
+    after = motion.advance(state, lambda: torch.ones_like(tensor_of(state, POSITION)))
+    return {name: tensor_of(after, name) for name, value in after.items() if _by_path(value)}
+
+
+def _row(state: State, i: int) -> State:
+    return {name: tensor_of(state, name)[i : i + 1] if _by_path(value) else value for name, value in state.items()}
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """To rounding, which may depend on the number of rows."""
+    error = 16 * torch.finfo(a.dtype).eps * float(a.nan_to_num().abs().max())
+    return torch.allclose(a, b, rtol=0, atol=error, equal_nan=True)
 
 
 def _together(why: str) -> IncompatiblePair:
@@ -264,17 +282,13 @@ def _by_path(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.ndim == 2
 
 
-def _rows(state: State) -> dict[str, Tensor]:
-    return {name: cast("Tensor", value) for name, value in state.items() if _by_path(value)}
-
-
 def _bytes(value: Tensor | float) -> Any:
     """The same memory as an array (paths, bytes), which crosses without a copy whatever the dtype."""
     return cast("Tensor", value).detach().contiguous().view(torch.uint8).numpy()
 
 
 def _tensor(array: Any, kind: torch.dtype) -> Tensor:
-    """The same memory as a tensor again; engines write to copies of it only, and it is write-protected."""
+    """The same memory as a tensor again, write-protected."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).view(kind)
