@@ -26,7 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from thetadot.fusion import operations
-from thetadot.fusion.program import NUMBER, CannotCompile, Program, trace
+from thetadot.fusion.program import NUMBER, CannotCompile, Interacting, Program, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,8 @@ def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, 
         numbers: names of inputs that are the same for all paths; float64.
 
     Raises:
-        CannotCompile: it branches on a value, uses an operation that has no kernel, or its paths see each other.
+        Interacting: its paths see each other.
+        CannotCompile: it branches on a value, or uses an operation that has no kernel.
 
     Example:
         >>> found = components(lambda x: {"y": 3.0 * x["x"].sum(-1, keepdim=True)}, {"x": torch.float32}, 2, ())
@@ -80,7 +81,7 @@ def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, 
     graph, names = _graph(function, arrays, dim, numbers)
     first, second = (_Scalars(graph, names, arrays, dim, numbers, path).program() for path in range(_PATHS))
     if _text(first) != _text(second):
-        raise CannotCompile("paths are not treated alike: the function holds something of their number.")
+        raise Interacting("paths are not treated alike: the function holds something of their number.")
     return first
 
 
@@ -172,7 +173,7 @@ class _Scalars:
         used = {node for step in program.nodes for node in step.all_input_nodes}
         used |= {value for value in program.outputs.values() if isinstance(value, fx.Node)}
         if any(name.startswith(_FOREIGN) and node in used for name, node in program.inputs.items()):
-            raise CannotCompile("paths see each other.")
+            raise Interacting("paths see each other.")
         program = _without(program, used)
         return Components(program, {n: v for v, n in self.names_of.items() if n in program.inputs})
 

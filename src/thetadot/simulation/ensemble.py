@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     Initial = Tensor | Mapping[str, Tensor] | Trajectory
 
 _OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
-_MARCH = 1 << 28  # path-steps between two looks at whether all is finite: a fraction of a second
 _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 
