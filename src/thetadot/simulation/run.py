@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from thetadot.errors import Diverged
 from thetadot.simulation.engines import Plain, Randomness
 from thetadot.simulation.trajectory import End, Trajectory
@@ -93,7 +95,8 @@ class Run:
             else:
                 steps = half
         bad = self.runner.march(self.state, self.begun.before + self.done, 1)
-        row = int((~tensor_of(bad, POSITION).isfinite().all(-1)).nonzero()[0])
+        finite = torch.stack([tensor_of(bad, name).isfinite().all(-1) for name in self.motion.tensors]).all(0)
+        row = int((~finite).nonzero()[0])
         error = Diverged(
             f"path {row} is not finite after step {self.begun.before + self.done + 1} (time "
             f"{self.clock(self.done + 1):g}); the step before it stood at "
