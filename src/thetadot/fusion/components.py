@@ -104,8 +104,9 @@ def _graph(
         examples += [torch.empty((), dtype=torch.float64) for _ in numbers]
         try:
             with _quietly():
-                pure = torch.func.functionalize(flat)  # who fills a tensor in place is followed too
-                traced = make_fx(pure, decomposition_table=_decompositions(), tracing_mode="fake")(*examples)
+                traced = _traced(flat, examples)
+                if any(node.op == "call_function" and _writes(node) for node in traced.graph.nodes):
+                    traced = _traced(torch.func.functionalize(flat), examples)
         except CannotCompile:
             raise
         except Exception as error:  # whatever a user's function throws at tensors without memory
@@ -116,6 +117,15 @@ def _graph(
     if len(traced.graph.nodes) > _MOST_NODES:
         raise CannotCompile(f"it has more than {_MOST_NODES} operations.")
     return traced, names
+
+
+def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> fx.GraphModule:
+    return make_fx(function, decomposition_table=_decompositions(), tracing_mode="fake")(*examples)
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether it changes a tensor in place."""
+    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
 
 
 @contextmanager
@@ -248,7 +258,10 @@ class _Scalars:
         symbols = [self._number(v, given) if isinstance(v, float) else v for v in values]
         if function is torch.where and not numeric[0] and all(numeric[1:]):
             symbols[1] = symbols[0].to(self.dtype) * self._number(0.0, given) + symbols[1]  # one for each path
-        found = function(*symbols)
+        if function is _truth:
+            found = torch.where(symbols[0], *(self._number(x, given) for x in (1.0, 0.0))) if numeric[0] else symbols[0].to(self.dtype)
+        else:
+            found = function(*symbols)
         if all(numeric):
             self.numeric.add(id(found))
         return found
@@ -295,10 +308,12 @@ class _Scalars:
         """Truth values that are computed with, as 0 and 1."""
         if not isinstance(argument, fx.Node) or _dtype_of(argument) != torch.bool:
             return value
-        return each(self._as_number, value)
+        return each(_truth, value)
 
-    def _as_number(self, truth: Any) -> Any:
-        return truth.to(self.dtype)
+
+def _truth(value: Any) -> Any:
+    """0 or 1; a number already where it is known."""
+    return value
 
 
 _NEUTRAL = {operator.mul: 1.0, operator.truediv: 1.0, operator.add: 0.0, operator.sub: 0.0}

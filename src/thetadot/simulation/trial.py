@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from thetadot.simulation.engines import Randomness
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
 
     Traced = TypeVar("Traced", Compiled, InPlace)
 
@@ -31,7 +30,7 @@ _SHARE = 1e-2  # of its change; both far above what another order of operations 
 
 
 def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tensor) -> Traced:
-    """The engine, if its first step is that of torch's own operations.
+    """The engine, if a step of it is that of torch's own operations.
 
     Args:
         engine: traced.
@@ -45,7 +44,7 @@ def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tenso
     plain = Plain(motion, replace(randomness, counters=isinstance(engine, Compiled)))
     some = like[:_PATHS].detach()
     beside = some * (1.0 + 1e-3) + 1e-3  # where a choice hung on the last digit, it does so no more
-    if any(_agree(motion, plain, engine, motion.begin({POSITION: points})) for points in (some, beside)):
+    if any(_agree(motion, plain, engine, points) for points in (some, beside)):
         return engine
     raise CannotCompile(
         "its kernel does not do what the function does when it is called: it may hold the number of paths, or something "
@@ -53,8 +52,10 @@ def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tenso
     )
 
 
-def _agree(motion: Motion, plain: Plain, engine: Compiled | InPlace, state: State) -> bool:
-    wanted, found = plain.march(state, 0, 1), engine.march(state, 0, 1)
+def _agree(motion: Motion, plain: Plain, engine: Compiled | InPlace, points: Tensor) -> bool:
+    """The second step: in the first, empty memories may be a case of their own."""
+    state = plain.march(motion.begin({POSITION: points}), 0, 1)
+    wanted, found = plain.march(state, 1, 1), engine.march(state, 1, 1)
     return all(_near(*(tensor_of(own, name) for own in (state, wanted, found))) for name in motion.tensors)
 
 
