@@ -25,7 +25,7 @@ from thetadot.simulation.adaptive import simulate_adaptively
 from thetadot.simulation.choice import Builder, choose
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.ledger import Ledger
-from thetadot.simulation.motion import Motion, detached, posed
+from thetadot.simulation.motion import Motion, clocked, detached, posed
 from thetadot.simulation.noise import Noise, by_counter
 from thetadot.simulation.run import Begun, Run, bar
 from thetadot.simulation.saving import schedules
@@ -157,7 +157,7 @@ def _begin_at(motion: Motion, start: _Start) -> tuple[State, float, int]:
     """The state of a motion that is not staggered, the time and the key."""
     _require_known(motion, start)
     given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
-    return (start.variables if start.kept else motion.begin(given)), start.time, start.key
+    return (clocked(start.variables) if start.kept else motion.begin(given)), start.time, start.key
 
 
 def _require_known(motion: Motion, start: _Start) -> None:
@@ -252,7 +252,8 @@ def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
             "ended: pass its `final`, or a mapping with its last variables."
         )
     if start.kept:
-        return Begun(start.variables, start.variables, start.steps, 0, start.key)
+        state = clocked(start.variables)
+        return Begun(state, state, start.steps, 0, start.key)
     given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
     state = motion.begin(given)
     draws = iter(range(1 << 30))

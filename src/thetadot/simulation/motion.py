@@ -81,9 +81,7 @@ class Motion:
             own = state[name]
             wide = isinstance(own, torch.Tensor) and name not in self.system.scalars
             state[name] = value.to(own).expand(position.shape) if wide else value  # type: ignore[arg-type]
-        if TIME in state:  # a tensor, so that a field may ask torch for its cosine
-            state[TIME] = torch.as_tensor(state[TIME], dtype=torch.float64)
-        return state
+        return clocked(state)
 
     def require_shapes(self, state: State) -> None:
         """Raise InadmissibleValue where a drift, a noise or a loss would be broadcast to something else."""
@@ -137,6 +135,11 @@ class Motion:
         if self.potential is None:
             raise IncompatiblePair(f"{name_of(self.system)} moves by the loss. Pass Problem(system, potential).")
         return self.potential(position)
+
+
+def clocked(state: State) -> State:
+    """With its time as a tensor, so that a field may ask torch for its cosine."""
+    return {**state, TIME: torch.as_tensor(state[TIME], dtype=torch.float64)} if TIME in state else state
 
 
 def detached(state: State) -> State:
