@@ -46,6 +46,7 @@ def _plain(x: object) -> bool:
         and x.dtype in (torch.float32, torch.float64)
         and not (x.requires_grad and torch.is_grad_enabled())
         and not x.is_neg()
+        and not torch._is_functional_tensor(x)  # noqa: SLF001 - it has no public name
         and unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
     )
 

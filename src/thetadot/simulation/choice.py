@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.fusion.program import CannotCompile
 from thetadot.simulation.engines import Compiled, InPlace, Plain
+from thetadot.simulation.trial import believed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,13 +64,13 @@ def choose(
     said = ""
     if compile is True or (compile == "auto" and work >= PAYS):
         try:
-            return Compiled(motion, randomness, like), ""
+            return believed(Compiled(motion, randomness, like), motion, randomness, like), ""
         except CannotCompile as error:
             said = str(error)
             if compile is True:
                 raise IncompatiblePair(f"the step cannot be compiled: {said} Or pass compile=False.") from error
     try:
-        return InPlace(motion, randomness, like), said
+        return believed(InPlace(motion, randomness, like), motion, randomness, like), said
     except CannotCompile as error:
         return Plain(motion, randomness), said or str(error)
 

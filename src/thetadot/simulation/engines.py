@@ -206,6 +206,8 @@ class Compiled(_Numbered):
     def __init__(self, motion: Motion, randomness: Randomness, like: Tensor) -> None:
         if like.device.type != "cpu":
             raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
+        if like.dtype not in (torch.float32, torch.float64):
+            raise CannotCompile(f"kernels of ensembles are for float32 and float64, and the paths are {like.dtype}.")
         self._motion, self._randomness = motion, randomness
         traced = traced_step(motion, like, torch.float32)
         arrays = dict.fromkeys(_component_names(motion, like), like.dtype)

@@ -106,7 +106,7 @@ class Run:
 
     def _trajectory(self) -> Trajectory:
         steps = self.begun.before + self.done
-        end = End(self.state, self.clock(self.done), steps, self.begun.key)
+        end = End(self.state, self.clock(self.done), steps, self.begun.key, self.motion.rule)
         return Trajectory(self.ledger.series(), end, self.runner.name, self.remark)
 
 
