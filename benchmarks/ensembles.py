@@ -361,6 +361,51 @@ def streamed(sizes=(10**5, 10**6, 10**7)):
             print(f"{paths:<12,}{steps:<8}{(time.perf_counter() - begun) / paths / steps * 1e9:.2f}")
 
 
+def spread(rounds, sizes=(10**6, 10**7), steps=1000, cores=2):
+    """What a cluster costs on one machine: workers of one core each against threads of one process, interleaved."""
+    import torch
+
+    from thetadot import simulate
+    from thetadot.errors import ThetadotError
+    from thetadot.integrations.ray import RayEnsemble
+    from thetadot.integrators import EulerMaruyama
+    from thetadot.potentials import DoubleWell
+    from thetadot.simulation.noise import PATHS as BLOCK
+    from thetadot.systems import Langevin, Problem
+
+    torch.set_num_threads(cores)
+    problem = Problem(Langevin(SIGMA**2 / 2), DoubleWell())
+
+    def run(paths, steps, engine):
+        start = torch.zeros(paths, 1)
+        begun = time.perf_counter()
+        end = simulate(
+            problem, EulerMaruyama(), start, time=steps * STEP, step=STEP, compile=True, key=1, engine=engine
+        ).final
+        return time.perf_counter() - begun, end
+
+    run(64, 1, None)
+    try:
+        with RayEnsemble(workers=cores) as engine:
+            begun = time.perf_counter()
+            run(cores * BLOCK, 1, engine)
+            print(f"\nRay, {cores} workers: started and first paths marched in {time.perf_counter() - begun:.1f} s")
+            print(f"{'paths':>12}{'s, threads':>12}{'s, Ray':>9}{'Ray / threads':>15}  equal (medians of {rounds})")
+            for paths in sizes:
+                taken = {None: [], engine: []}
+                ends = {}
+                for _ in range(rounds):
+                    for own, times in taken.items():
+                        seconds, ends[own] = run(paths, steps, own)
+                        times.append(seconds)
+                ratio = statistics.median(b / a for a, b in zip(taken[None], taken[engine], strict=True))
+                one, many = (statistics.median(times) for times in taken.values())
+                same = torch.equal(ends[None], ends[engine])
+                print(f"{paths:>12,}{one:>12.2f}{many:>9.2f}{ratio:>15.2f}  {same}", flush=True)
+    except ThetadotError as error:
+        print(f"\nRay: {error}")
+
+
 def _moment(_, state):
     return state["position"].square().mean()
 
@@ -368,7 +413,7 @@ def _moment(_, state):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["double-well", "kramers", "compile", "streamed"])
+    parser.add_argument("--only", choices=["double-well", "kramers", "compile", "streamed", "ray"])
     options = parser.parse_args()
     if options.only in (None, "double-well"):
         compare("Double well, Euler-Maruyama, float32", DOUBLE_WELL, options.rounds)
@@ -378,6 +423,8 @@ def main():
         break_even()
     if options.only in (None, "streamed"):
         streamed()
+    if options.only in (None, "ray"):
+        spread(options.rounds)
 
 
 if __name__ == "__main__":

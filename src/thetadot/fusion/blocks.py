@@ -240,7 +240,7 @@ class _Rewriter:
                     values[node] = graph.call_function(function, (_mapped(node.args[0], values),))
                 else:
                     args = tuple(_mapped(arg, values) for arg in node.args)
-                    target = _quotient if node.target is operator.truediv else node.target
+                    target = _OF_NUMBERS.get(node.target, node.target)
                     values[node] = graph.call_function(cast("Callable[..., Any]", target), args)
         inner = []
         for value, negate in self.inner:
@@ -258,7 +258,7 @@ class _Rewriter:
         for place, (node, target, args, keywords) in enumerate(self.steps):
             operands = [numbers[a.place] if isinstance(a, _Number) else held.get(a, a) for a in args]
             function: Any = target if keywords else _OUT.get(target)
-            if function is None:
+            if function is None or self.program.kinds[node] == torch.bool:  # truth values lie in no buffer
                 held[node] = _general(graph, node, operands)
                 continue
             out = memory.place_for(node, place, args)
@@ -344,17 +344,45 @@ def _quotient(a: Any, b: Any) -> Any:
     return a / b
 
 
-def _scalar_function(name: str) -> Callable[[float], float]:
-    from thetadot import tensors  # noqa: PLC0415
+def _chosen(condition: Any, yes: Any, no: Any) -> Any:
+    return yes if condition else no
 
-    return getattr(tensors, name, None) or getattr(math, name)  # type: ignore[no-any-return]
+
+def _of_tensors(function: Callable[..., Tensor]) -> Callable[..., float]:
+    return lambda *numbers: float(function(*(torch.tensor(x, dtype=torch.float64) for x in numbers)))
+
+
+_OF_NUMBERS: dict[Any, Callable[..., Any]] = {
+    operator.truediv: _quotient,
+    torch.where: _chosen,
+    **{function: _of_tensors(function) for function in (torch.pow, torch.fmod, torch.atan2)},
+}
+
+
+def _scalar_function(name: str) -> Callable[[float], float]:
+    """A function of a number that gives what torch gives, where it is infinite or none too."""
+    exact = getattr(math, name) if name in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh") else None
+    general = _of_tensors(getattr(torch, name))
+
+    def function(x: float) -> float:
+        try:
+            return exact(x) if exact is not None else general(x)
+        except (OverflowError, ValueError):
+            return general(x)
+
+    return function
 
 
 def _general(graph: fx.Graph, node: Node, operands: list[Any]) -> Node:
     """An operation without a place to write to."""
     if node.op == "call_method":
         return graph.call_method(str(node.target), tuple(operands))
-    return graph.call_function(node.target, tuple(operands))
+    return graph.call_function(_where if node.target is torch.where else node.target, tuple(operands))
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Tensor:
+    """torch's, whose condition may be a number."""
+    return torch.where(torch.as_tensor(condition, dtype=torch.bool), yes, no)
 
 
 def _number_first(graph: fx.Graph, target: Any, operands: list[Any], out: Node) -> None:

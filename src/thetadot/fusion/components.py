@@ -13,7 +13,9 @@ its own components alone.
 
 from __future__ import annotations
 
+import logging
 import operator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from thetadot.fusion import operations
-from thetadot.fusion.program import NUMBER, CannotCompile, Program, trace
+from thetadot.fusion.operations import boxed
+from thetadot.fusion.program import NUMBER, CannotCompile, Interacting, Program, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -70,7 +73,8 @@ def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, 
         numbers: names of inputs that are the same for all paths; float64.
 
     Raises:
-        CannotCompile: it branches on a value, uses an operation that has no kernel, or its paths see each other.
+        Interacting: its paths see each other.
+        CannotCompile: it branches on a value, or uses an operation that has no kernel.
 
     Example:
         >>> found = components(lambda x: {"y": 3.0 * x["x"].sum(-1, keepdim=True)}, {"x": torch.float32}, 2, ())
@@ -80,7 +84,7 @@ def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, 
     graph, names = _graph(function, arrays, dim, numbers)
     first, second = (_Scalars(graph, names, arrays, dim, numbers, path).program() for path in range(_PATHS))
     if _text(first) != _text(second):
-        raise CannotCompile("paths are not treated alike: the function holds something of their number.")
+        raise Interacting("paths are not treated alike: the function holds something of their number.")
     return first
 
 
@@ -100,7 +104,10 @@ def _graph(
         examples = [torch.empty(_PATHS, dim, dtype=dtype) for dtype in arrays.values()]
         examples += [torch.empty((), dtype=torch.float64) for _ in numbers]
         try:
-            traced = make_fx(flat, decomposition_table=_decompositions(), tracing_mode="fake")(*examples)
+            with _quietly():
+                traced = _traced(flat, examples)
+                if any(node.op == "call_function" and _writes(node) for node in traced.graph.nodes):
+                    traced = _traced(torch.func.functionalize(flat), examples)
         except CannotCompile:
             raise
         except Exception as error:  # whatever a user's function throws at tensors without memory
@@ -113,6 +120,26 @@ def _graph(
     return traced, names
 
 
+def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> fx.GraphModule:
+    return make_fx(function, decomposition_table=_decompositions(), tracing_mode="fake")(*examples)
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether it changes a tensor in place."""
+    return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """torch logs what a function throws, which is told to the caller anyway."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
 @cache
 def _decompositions() -> Any:
     """Compound operations whose parts :mod:`operations` has."""
@@ -122,7 +149,8 @@ def _decompositions() -> Any:
         "silu silu_backward gelu gelu_backward elu elu_backward leaky_relu leaky_relu_backward log_sigmoid_forward "
         "log_sigmoid_backward mse_loss mse_loss_backward huber_loss huber_loss_backward smooth_l1_loss "
         "smooth_l1_loss_backward addmm addmv dot linalg_vector_norm xlogy logaddexp lerp addcmul addcdiv sinc "
-        "threshold_backward hardtanh hardtanh_backward sigmoid_backward tanh_backward frac"
+        "threshold_backward hardtanh hardtanh_backward sigmoid_backward tanh_backward frac hypot mish mish_backward "
+        "native_layer_norm linalg_cross heaviside"
     )
     return get_decompositions([getattr(aten, name) for name in names.split()])
 
@@ -162,6 +190,8 @@ class _Scalars:
         )
         self.names_of: dict[float, str] = {}
         self.known: dict[Any, Any] = {}
+        self.numeric: set[int] = set()  # symbols that are the same for all paths
+        self.dtype = next(iter(arrays.values()))
 
     def program(self) -> Components:
         kinds: dict[str, Kind] = {
@@ -172,7 +202,7 @@ class _Scalars:
         used = {node for step in program.nodes for node in step.all_input_nodes}
         used |= {value for value in program.outputs.values() if isinstance(value, fx.Node)}
         if any(name.startswith(_FOREIGN) and node in used for name, node in program.inputs.items()):
-            raise CannotCompile("paths see each other.")
+            raise Interacting("paths see each other.")
         program = _without(program, used)
         return Components(program, {n: v for v, n in self.names_of.items() if n in program.inputs})
 
@@ -181,6 +211,7 @@ class _Scalars:
         values: dict[fx.Node, Any] = {}
         for node, name in zip(placeholders, (*self.arrays, *self.numbers), strict=True):
             values[node] = boxed(given[name]) if name in self.numbers else self._rows(given, name)
+        self.numeric = {id(given[name]) for name in self.numbers}
         for node in self.graph.graph.nodes:
             if node.op == "get_attr":
                 values[node] = self._held(getattr(self.graph, node.target))
@@ -214,14 +245,27 @@ class _Scalars:
             if key in self.known:  # computed before
                 result[place] = self.known[key]
                 continue
-            if all(isinstance(value, float) for value in values):
-                result[place] = float(function(*(torch.tensor(value, dtype=torch.float64) for value in values)))
-            elif (kept := _neutral(function, values)) is not None:
+            if (kept := _neutral(function, values)) is not None:
                 result[place] = kept
+            elif all(isinstance(value, float) for value in values):
+                result[place] = float(function(*(torch.tensor(value, dtype=torch.float64) for value in values)))
             else:
-                result[place] = function(*(self._number(v, given) if isinstance(v, float) else v for v in values))
+                result[place] = self._computed(function, values, given)
             self.known[key] = result[place]
         return result
+
+    def _computed(self, function: Callable[..., Any], values: list[Any], given: Any) -> Any:
+        numeric = [isinstance(value, float) or id(value) in self.numeric for value in values]
+        symbols = [self._number(v, given) if isinstance(v, float) else v for v in values]
+        if function is torch.where and not numeric[0] and all(numeric[1:]):
+            symbols[1] = symbols[0].to(self.dtype) * self._number(0.0, given) + symbols[1]  # one for each path
+        if function is _truth:
+            found = torch.where(symbols[0], *(self._number(x, given) for x in (1.0, 0.0))) if numeric[0] else symbols[0].to(self.dtype)
+        else:
+            found = function(*symbols)
+        if all(numeric):
+            self.numeric.add(id(found))
+        return found
 
     @staticmethod
     def _held(tensor: Tensor) -> Any:
@@ -245,6 +289,8 @@ class _Scalars:
 
     def _call(self, node: fx.Node, args: Any, keywords: dict[str, Any], given: Mapping[str, Any]) -> Any:
         name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
+        if name in operations.MADE:
+            return self._held(node.target(*args, **keywords))
         rule = operations.RULES.get(name)
         if rule is None:
             raise CannotCompile(f"it uses {name}, which has no kernel.")
@@ -252,7 +298,23 @@ class _Scalars:
         def each(function: Callable[..., Any], *operands: Any) -> Any:
             return self._each(function, [boxed(float(x)) if isinstance(x, float | int) else x for x in operands], given)
 
-        return rule(each, tuple(_shape_of(node)), *args, **keywords)
+        if name not in operations.OF_TRUTHS and (_dtype_of(node) != torch.bool or name in operations.COMPARISONS):
+            args = [self._counted(a, x, each) for a, x in zip(node.args, args, strict=True)]
+        try:
+            return rule(each, tuple(_shape_of(node)), *args, **keywords)
+        except (TypeError, ValueError, IndexError) as error:
+            raise CannotCompile(f"it uses {name} in a way that has no kernel ({error}).") from error
+
+    def _counted(self, argument: Any, value: Any, each: Callable[..., Any]) -> Any:
+        """Truth values that are computed with, as 0 and 1."""
+        if not isinstance(argument, fx.Node) or _dtype_of(argument) != torch.bool:
+            return value
+        return each(_truth, value)
+
+
+def _truth(value: Any) -> Any:
+    """0 or 1; a number already where it is known."""
+    return value
 
 
 _NEUTRAL = {operator.mul: 1.0, operator.truediv: 1.0, operator.add: 0.0, operator.sub: 0.0}
@@ -276,6 +338,10 @@ def _shape_of(node: fx.Node) -> tuple[int, ...]:
     return tuple(getattr(value, "shape", ()))
 
 
+def _dtype_of(node: fx.Node) -> torch.dtype | None:
+    return getattr(node.meta.get("val", node.meta.get("tensor_meta")), "dtype", None)
+
+
 def _without(program: Program, used: set[Any]) -> Program:
     """The program without inputs that nothing uses, apart from the arrays."""
     inputs = {
@@ -285,9 +351,3 @@ def _without(program: Program, used: set[Any]) -> Program:
     }
     return Program(program.nodes, program.kinds, inputs, program.outputs)
 
-
-def boxed(value: Any) -> Any:
-    """An array of shape () that holds ``value``, which numpy must not look into."""
-    box = np.empty((), dtype=object)
-    box[()] = value
-    return box

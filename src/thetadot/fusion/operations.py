@@ -22,12 +22,20 @@ if TYPE_CHECKING:
     Rule = Callable[..., Any]
 
 
+def boxed(value: Any) -> Any:
+    """An array of shape () that holds ``value``, which numpy must not look into."""
+    box = np.empty((), dtype=object)
+    box[()] = value
+    return box
+
+
 def _larger(a: Any, b: Any) -> Any:
-    return torch.where(a < b, b, a)
+    """max(a, b); not a number where one is none."""
+    return torch.where(a >= b, a, torch.where(a == a, b, a))  # noqa: PLR0124 - only nan is not itself
 
 
 def _smaller(a: Any, b: Any) -> Any:
-    return torch.where(a > b, b, a)
+    return torch.where(a <= b, a, torch.where(a == a, b, a))  # noqa: PLR0124
 
 
 def _elementary(function: Callable[..., Any]) -> Rule:
@@ -55,16 +63,64 @@ def _mul(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     return each(operator.mul, a, b)
 
 
+def _quotient(each: Each, shape: Any, a: Any, b: Any, rounding_mode: str | None = None) -> Any:  # noqa: ARG001
+    if rounding_mode is None:
+        return each(operator.truediv, a, b)
+    if rounding_mode == "trunc":
+        return each(_trunc, each(operator.truediv, a, b))
+    whole = each(operator.truediv, each(operator.sub, a, _remainder(each, shape, a, b)), b)
+    return each(_floor, each(operator.add, whole, 0.5))  # a whole number already, but for its rounding
+
+
+def _floor(x: Any) -> Any:
+    return x.floor()
+
+
+def _trunc(x: Any) -> Any:
+    return x.trunc()
+
+
+def _remainder(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+    """Of the divisor's sign."""
+    rest = each(torch.fmod, a, b)
+    other = each(operator.ne, each(operator.lt, rest, 0.0), each(operator.lt, b, 0.0))
+    return each(torch.where, each(operator.ne, rest, 0.0), each(torch.where, other, each(operator.add, rest, b), rest), rest)
+
+
 def _power(each: Each, shape: Any, x: Any, exponent: Any) -> Any:
     if not isinstance(exponent, float | int):
-        raise CannotCompile("it raises to a power that is not a number.")
-    if exponent == int(exponent) and 0 < exponent <= 16:
-        return reduce(lambda a, _: each(operator.mul, a, x), range(int(exponent) - 1), x)
+        return each(torch.pow, x, exponent)
     if exponent == 0.5:
         return each(lambda a: a.sqrt(), x)
-    if exponent == int(exponent) and exponent < 0:
+    if not float(exponent).is_integer() or abs(exponent) > _MOST_FACTORS:
+        return each(torch.pow, x, exponent)
+    if exponent < 0:
         return each(operator.truediv, 1.0, _power(each, shape, x, -exponent))
-    return each(lambda a, e: (a.log() * e).exp(), x, exponent)
+    if exponent == 0:
+        return _filled(x.shape, 1.0)
+    return reduce(lambda a, _: each(operator.mul, a, x), range(int(exponent) - 1), x)
+
+
+def _log1p(each: Each, shape: Any, x: Any) -> Any:  # noqa: ARG001
+    """log(1+x), its rounding error divided out: log(u) x/(u-1) with u = 1+x."""
+    u = each(operator.add, x, 1.0)
+    lost = each(operator.sub, u, 1.0)
+    share = each(torch.where, each(operator.gt, x, 2.0), 1.0, each(operator.truediv, x, lost))
+    return each(torch.where, each(operator.eq, lost, 0.0), x, each(operator.mul, each(lambda a: a.log(), u), share))
+
+
+def _variance(each: Each, shape: Any, x: Any, dim: Any = None, correction: float | None = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+    mean = _mean(each, shape, x, dim, keepdim=True)
+    away = each(operator.sub, x, mean)
+    total = _sum(each, shape, each(operator.mul, away, away), dim, keepdim)
+    return each(operator.mul, total, 1.0 / (x.size // mean.size - (1 if correction is None else correction)))
+
+
+def _cumulated(each: Each, shape: Any, x: Any, dim: int, **_: Any) -> Any:  # noqa: ARG001
+    rows = list(np.moveaxis(x, dim, 0)[:, ...])
+    for i in range(1, len(rows)):
+        rows[i] = each(operator.add, rows[i - 1], rows[i])
+    return np.stack(rows, dim)
 
 
 def _reduced(function: Callable[..., Any], each: Each, x: Any, dim: Any, keepdim: bool) -> Any:  # noqa: FBT001
@@ -95,6 +151,10 @@ def _clamp(each: Each, shape: Any, x: Any, low: Any = None, high: Any = None, **
     return x if high is None else each(lambda a, b: torch.where(a > b, b, a), x, high)
 
 
+def _where(each: Each, shape: Any, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG001
+    return each(torch.where, condition, yes, no)
+
+
 def _filled(shape: tuple[int, ...], value: float) -> Any:
     return np.full(shape, float(value), dtype=object)
 
@@ -111,8 +171,38 @@ def _slice(each: Each, shape: Any, x: Any, dim: int = 0, start: Any = None, end:
     return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
 
 
+def _places(indices: Any, rank: int) -> tuple[Any, ...]:
+    """Indices that stand in the function, as numpy takes them."""
+    found: list[Any] = []
+    for own in indices:
+        if own is None:
+            found.append(slice(None))
+        elif all(isinstance(place, float) for place in own.flat):
+            found.append(own.astype(np.int64))
+        else:
+            raise CannotCompile("it indexes by a tensor.")
+    return (*found, *[slice(None)] * (rank - len(found)))
+
+
 def _index(each: Each, shape: Any, x: Any, indices: Any) -> Any:  # noqa: ARG001
-    raise CannotCompile("it indexes by a tensor.")
+    found = x[_places(indices, x.ndim)]
+    if found.shape != shape:
+        raise CannotCompile("it indexes by a mask.")
+    return found
+
+
+def _index_select(each: Each, shape: Any, x: Any, dim: int, index: Any) -> Any:
+    return _index(each, shape, x, [None] * (dim % x.ndim) + [index])
+
+
+def _index_put(each: Each, shape: Any, x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:  # noqa: ARG001, FBT001, FBT002
+    """Values at indices; added one after the other where an index comes twice."""
+    result = x.copy()
+    numbers = np.arange(x.size).reshape(x.shape)[_places(indices, x.ndim)]
+    flat = result.reshape(-1)
+    for place, value in zip(numbers.flat, np.broadcast_to(values, numbers.shape).flat, strict=True):
+        flat[place] = each(operator.add, boxed(flat[place]), boxed(value)).item() if accumulate else value
+    return flat.reshape(x.shape)
 
 
 def _slice_backward(each: Each, shape: Any, x: Any, sizes: Any, dim: int, start: Any, end: Any, step: int) -> Any:  # noqa: ARG001
@@ -127,15 +217,59 @@ def _select_backward(each: Each, shape: Any, x: Any, sizes: Any, dim: int, index
     return result
 
 
+def _slice_scatter(
+    each: Each,
+    shape: Any,  # noqa: ARG001
+    x: Any,
+    part: Any,
+    dim: int = 0,
+    start: Any = None,
+    end: Any = None,
+    step: int = 1,
+) -> Any:
+    return _slice_backward_into(x, part, (slice(None),) * (dim % x.ndim) + (slice(start, end, step),))
+
+
+def _select_scatter(each: Each, shape: Any, x: Any, part: Any, dim: int, index: int) -> Any:  # noqa: ARG001
+    return _slice_backward_into(x, part, (slice(None),) * (dim % x.ndim) + (index,))
+
+
+def _slice_backward_into(x: Any, part: Any, place: Any) -> Any:
+    result = x.copy()
+    result[place] = part
+    return result
+
+
+def _copied(each: Each, shape: Any, x: Any, source: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
+    return np.broadcast_to(source, shape)
+
+
+def _padded(each: Each, shape: Any, x: Any, pad: Any, value: float = 0.0) -> Any:  # noqa: ARG001
+    """By a number; a negative width cuts."""
+    for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), start=1):
+        moved = np.moveaxis(x, -axis, 0)
+        moved = moved[max(-before, 0) : len(moved) - max(-after, 0)]
+        edges = [_filled((max(width, 0), *moved.shape[1:]), value) for width in (before, after)]
+        x = np.moveaxis(np.concatenate([edges[0], moved, edges[1]]), 0, -axis)
+    return x
+
+
 def _same(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
     return x
 
 
 def _converted(each: Each, shape: Any, x: Any, dtype: torch.dtype | None = None, **_: Any) -> Any:  # noqa: ARG001
-    return x if dtype is None else each(lambda a: a.to(dtype), x)
+    """Whole numbers are kept as floating ones."""
+    if dtype is None:
+        return x
+    if dtype == torch.bool:
+        return each(operator.ne, x, 0.0)
+    return each(lambda a: a.to(dtype), x) if dtype.is_floating_point else each(_trunc, x)
 
 
-def _reshaped(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
+def _reshaped(each: Each, shape: Any, x: Any, *to: Any, **__: Any) -> Any:  # noqa: ARG001
+    if any(isinstance(part, torch.dtype) for part in to):
+        raise CannotCompile("it reads the bits of one dtype as another's.")
     return x.reshape(shape)
 
 
@@ -143,19 +277,32 @@ def _unit(value: float) -> Rule:
     return lambda each, shape, *_, **__: _filled(shape, value)  # noqa: ARG005
 
 
+_MOST_FACTORS = 16
+
+METHODS = (
+    "sqrt exp log sin cos tan tanh abs sign floor ceil trunc round erf erfc expm1 exp2 log2 log10 sinh cosh asin acos "
+    "atan asinh acosh atanh"
+).split()
+"""Elementary functions of one number."""
+
 RULES: dict[str, Rule] = {
     "add": _scaled(1),
     "sub": _scaled(-1),
     "rsub": lambda each, shape, a, b, alpha=1: _scaled(-1)(each, shape, b, a, alpha),
     "mul": _mul,
-    "div": _elementary(operator.truediv),
+    "div": _quotient,
+    "floor_divide": lambda each, shape, a, b: _quotient(each, shape, a, b, "floor"),
+    "remainder": _remainder,
+    "fmod": _elementary(torch.fmod),
     "neg": _elementary(operator.neg),
     "pow": _power,
     "square": lambda each, shape, x: each(operator.mul, x, x),  # noqa: ARG005
     "reciprocal": lambda each, shape, x: each(operator.truediv, 1.0, x),  # noqa: ARG005
     "rsqrt": lambda each, shape, x: each(lambda a, b: b / a.sqrt(), x, 1.0),  # noqa: ARG005
-    **{name: _method(name) for name in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "abs", "sign", "floor")},
-    "log1p": lambda each, shape, x: each(lambda a, b: (a + b).log(), x, 1.0),  # noqa: ARG005
+    **{name: _method(name) for name in METHODS},
+    "log1p": _log1p,
+    "atan2": _elementary(torch.atan2),
+    "isnan": _elementary(lambda x: x != x),  # noqa: PLR0124 - only nan is not itself
     "sigmoid": lambda each, shape, x: each(lambda a, b: b / ((-a).exp() + b), x, 1.0),  # noqa: ARG005
     "sgn": _method("sign"),
     "relu": lambda each, shape, x: _clamp(each, shape, x, low=0.0),
@@ -164,9 +311,13 @@ RULES: dict[str, Rule] = {
     "clamp_max": lambda each, shape, x, high: _clamp(each, shape, x, None, high),
     "minimum": _elementary(_smaller),
     "maximum": _elementary(_larger),
-    "where": _elementary(torch.where),
+    "where": _where,
     "masked_fill": lambda each, shape, x, mask, value: each(torch.where, mask, value, x),  # noqa: ARG005
     "logical_not": _elementary(lambda a: a == 0),
+    "bitwise_not": _elementary(lambda a: a == 0),
+    **{f"{kind}_and": _elementary(lambda a, b: torch.where(a, b, a)) for kind in ("logical", "bitwise")},
+    **{f"{kind}_or": _elementary(lambda a, b: torch.where(a, a, b)) for kind in ("logical", "bitwise")},
+    **{f"{kind}_xor": _elementary(operator.ne) for kind in ("logical", "bitwise")},
     "lt": _elementary(operator.lt),
     "le": _elementary(operator.le),
     "gt": _elementary(operator.gt),
@@ -178,21 +329,35 @@ RULES: dict[str, Rule] = {
     "amin": lambda each, shape, x, dim=None, keepdim=False: _reduced(_smaller, each, x, dim, keepdim),  # noqa: ARG005
     "mean": _mean,
     "prod": _product,
+    "var": _variance,
+    "std": lambda each, shape, *args, **keywords: each(lambda a: a.sqrt(), _variance(each, shape, *args, **keywords)),
+    "cumsum": _cumulated,
     "mm": _mm,
     "mv": _mm,
     "dot": _mm,
+    "bmm": lambda each, shape, a, b: np.stack([_mm(each, shape, x, y) for x, y in zip(a, b, strict=True)]),
     "stack": lambda each, shape, tensors, dim=0: np.stack(tensors, dim),  # noqa: ARG005
     "cat": lambda each, shape, tensors, dim=0: np.concatenate(tensors, dim),  # noqa: ARG005
     "unbind": lambda each, shape, x, dim=0: tuple(np.moveaxis(x, dim, 0)),  # noqa: ARG005
     "split": lambda each, shape, x, size, dim=0: tuple(  # noqa: ARG005
         np.array_split(x, range(size, x.shape[dim], size), axis=dim)
     ),
+    "split_with_sizes": lambda each, shape, x, sizes, dim=0: tuple(  # noqa: ARG005
+        np.split(x, np.cumsum(sizes)[:-1], axis=dim)
+    ),
     "getitem": lambda each, shape, x, place: x[place],  # noqa: ARG005
-    "select": lambda each, shape, x, dim, place: np.take(x, place, dim),  # noqa: ARG005
+    "select": lambda each, shape, x, dim, place: np.moveaxis(x, dim, 0)[place, ...],  # noqa: ARG005
     "select_backward": _select_backward,
+    "select_scatter": _select_scatter,
     "slice": _slice,
     "slice_backward": _slice_backward,
+    "slice_scatter": _slice_scatter,
+    "copy": _copied,
     "index": _index,
+    "index_select": _index_select,
+    "index_put": _index_put,
+    "_unsafe_index_put": _index_put,
+    "_index_put_impl": _index_put,
     "unsqueeze": _reshaped,
     "squeeze": _reshaped,
     "view": _reshaped,
@@ -203,12 +368,21 @@ RULES: dict[str, Rule] = {
     "transpose": lambda each, shape, x, a, b: np.swapaxes(x, a, b),  # noqa: ARG005
     "permute": lambda each, shape, x, dims: np.transpose(x, dims),  # noqa: ARG005
     "flip": lambda each, shape, x, dims: np.flip(x, tuple(dims)),  # noqa: ARG005
-    "roll": lambda each, shape, x, shifts, dims: np.roll(x, tuple(shifts), tuple(dims)),  # noqa: ARG005
+    "roll": lambda each, shape, x, shifts, dims=(): (  # noqa: ARG005
+        np.roll(x, tuple(shifts), tuple(dims)) if dims else np.roll(x, shifts[0])
+    ),
+    "repeat": lambda each, shape, x, times: np.tile(x, tuple(times)),  # noqa: ARG005
+    "constant_pad_nd": _padded,
     "ones_like": _unit(1.0),
     "zeros_like": _unit(0.0),
     "ones": _unit(1.0),
     "zeros": _unit(0.0),
     "new_zeros": _unit(0.0),
+    "new_ones": _unit(1.0),
+    "empty_like": _unit(0.0),
+    "empty": _unit(0.0),
+    "new_empty": _unit(0.0),
+    "new_full": lambda each, shape, x, size, value, **_: _filled(shape, value),  # noqa: ARG005
     "full": lambda each, shape, size, value, **_: _filled(shape, value),  # noqa: ARG005
     "full_like": lambda each, shape, x, value, **_: _filled(shape, value),  # noqa: ARG005
     "eye": lambda each, shape, *_, **__: np.eye(*shape).astype(object),  # noqa: ARG005
@@ -221,3 +395,13 @@ RULES: dict[str, Rule] = {
     "_to_copy": _converted,
 }
 """By the name of torch's operation."""
+
+MADE = frozenset({"arange", "linspace", "logspace"})
+"""What torch makes of numbers alone."""
+
+COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+
+OF_TRUTHS = frozenset(
+    {"where", "masked_fill", "_to_copy", *(f"{kind}_{what}" for kind in ("logical", "bitwise") for what in ("and", "or", "xor", "not"))}
+)
+"""Operations that take truth values for what they are."""

@@ -27,6 +27,10 @@ class CannotCompile(ThetadotError):  # noqa: N818
     """A function that is not made of elementary operations, or a compiler that is not there."""
 
 
+class Interacting(CannotCompile):
+    """A function whose paths see each other, or that holds something of their number."""
+
+
 @dataclass(frozen=True)
 class Array:
     """An input of one value per element.

@@ -44,13 +44,22 @@ _INFIX = {
     operator.eq: "==",
     operator.ne: "!=",
 }
-_METHODS = {name: f"std::{name}" for name in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "abs", "floor")}
+_METHODS = {
+    name: f"std::{name}"
+    for name in (
+        "sqrt exp log sin cos tan tanh abs floor ceil trunc erf erfc expm1 exp2 log2 log10 sinh cosh asin acos atan "
+        "asinh acosh atanh"
+    ).split()
+} | {"round": "std::nearbyint"}
 _FUNCTIONS = {
     operator.neg: "-",
     torch.minimum: "least",
     torch.maximum: "greatest",
     torch.sign: "sign",
     torch.sqrt: "std::sqrt",
+    torch.pow: "std::pow",
+    torch.fmod: "std::fmod",
+    torch.atan2: "std::atan2",
 }
 
 PREAMBLE = r"""

@@ -1,1 +1,4 @@
-"""Watching where users already are: Lightning, transformers, accelerate, TensorBoard. One host, one file."""
+"""Where users already are: watching in Lightning, transformers, accelerate, TensorBoard; ensembles over Ray.
+
+One host, one file.
+"""

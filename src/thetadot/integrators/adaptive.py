@@ -305,7 +305,9 @@ class Controlling:
         position = tensor_of(state, POSITION)
         force = position if self.gradient is None else self.gradient(position)  # a drift of its own uses none
         rates = slopes(self.system, state, force, 1.0)
-        return {name: rate if isinstance(rate, torch.Tensor) else rate * self.one for name, rate in rates.items()}
+        return {
+            name: rate.detach() if isinstance(rate, torch.Tensor) else rate * self.one for name, rate in rates.items()
+        }
 
     def _norm(self, away: State, new: State) -> Tensor:
         """Root mean square over all that moves, in units of the tolerance, (paths, 1)."""

@@ -159,6 +159,9 @@ def require_noiseless(integrator: object, system: System) -> System:
             f"{name_of(integrator)} draws no noise, and {name_of(system)} has a temperature. "
             "Use EulerMaruyama, Leapfrog or a splitting word such as Splitting('BAOAB'), or a system without "
             "temperature."
+            if hasattr(system, "temperature")
+            else f"{name_of(integrator)} draws no noise, and {name_of(system)} has some. Use EulerMaruyama, Heun or "
+            "Milstein, or a system without noise."
         )
     return system
 

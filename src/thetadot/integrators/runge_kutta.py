@@ -50,7 +50,7 @@ def combined(start: State, along: Sequence[State], coefficients: Sequence[Scalar
     """
     new = dict(start)
     for slope, coefficient in zip(along, coefficients, strict=True):
-        if isinstance(coefficient, float | int) and coefficient == 0:
+        if isinstance(coefficient, (float, int)) and coefficient == 0:
             continue
         for name, value in slope.items():
             new[name] = new[name] + coefficient * value

@@ -94,7 +94,7 @@ class Splitting(Direct):
         """Scalars of every letter, by stage."""
         mechanical = require_mechanical(self, system)
         damping = over(mechanical.friction, step)
-        if "O" not in self.word and not (isinstance(damping, float | int) and damping == 0):
+        if "O" not in self.word and not (isinstance(damping, (float, int)) and damping == 0):
             raise IncompatiblePair(
                 f"{name_of(self)}({self.word!r}) has no O, the letter of friction, and {name_of(system)} has friction. "
                 "Put an O into the word, or pass friction=0."

@@ -40,7 +40,7 @@ def parse(word: str) -> tuple[Piece, ...]:
         ['B1/2', 'A1/2', 'O1', 'A1/2', 'B1/2']
     """
     strange = sorted(set(word) - set(LETTERS))
-    if strange or not {"A", "B"} <= set(word):
+    if strange or "A" not in word or "B" not in word:
         said = f"has the letter {strange[0]!r}" if strange else "lacks an A or a B"
         raise InadmissibleValue(f"word={word!r} {said}. Pass letters A, B and O, with an A and a B, such as 'BAOAB'.")
     return tuple(Piece(letter, Fraction(1, word.count(letter))) for letter in word)

@@ -104,8 +104,9 @@ def _compiled(move: Move, names: frozenset[str]) -> Callable[..., dict[str, Any]
 
         new = move(scales, settings, {POSITION: parameter, **state}, gradient, draw, bits)
         parameter.copy_(tensor_of(new, POSITION))
-        for name in state.keys() & new.keys() - names:
-            tensor_of(state, name).copy_(tensor_of(new, name))
+        for name in state:
+            if name in new and name not in names:
+                tensor_of(state, name).copy_(tensor_of(new, name))
         return {name: new[name] for name in names}
 
     # torch.compile counts recompilations by code object: each rule gets one of its own

@@ -135,7 +135,7 @@ class Stepping:
         scales = flow.integrator.prepare(system, step)
         decay, memory = group["weight_decay"], group["averaging"]
         settings = Settings(decay, 1.0 - group["lr"] * decay, 0.0 if memory is None else memory)
-        none = isinstance(decay, float | int) and decay == 0
+        none = isinstance(decay, (float, int)) and decay == 0
 
         def sweep(p: Tensor) -> Sweep:
             move = Move(

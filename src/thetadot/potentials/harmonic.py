@@ -43,6 +43,6 @@ class Harmonic:
 
     def gradient(self, position: Tensor) -> Tensor:
         """H x."""
-        if isinstance(self.curvature, float | int):
+        if isinstance(self.curvature, (float, int)):
             return self.curvature * position
         return position * position.new_tensor(self.curvature)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.fusion.program import CannotCompile
 from thetadot.simulation.engines import Compiled, InPlace, Plain
+from thetadot.simulation.trial import believed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,10 +23,17 @@ than a kernel needs to be compiled and to march. Timed in benchmarks/ensembles.p
 
 
 class Builder(Protocol):
-    """Another machine's engine."""
+    """Another machine's engines."""
 
-    def build(self, motion: Motion, randomness: Randomness, like: Tensor, compile: Compile) -> Engine:  # noqa: A002
-        """The engine of one job."""
+    def build(
+        self,
+        motion: Motion,
+        randomness: Randomness,
+        like: Tensor,
+        compile: Compile,  # noqa: A002
+        work: float,
+    ) -> tuple[Engine, str]:
+        """The engine of one job, and why it is not a faster one; of the arguments of :func:`choose`."""
 
 
 def choose(
@@ -52,16 +60,27 @@ def choose(
     if compile not in ("auto", True, False):
         raise InadmissibleValue(f"compile={compile!r} is unknown. Pass 'auto', True or False.")
     if engine is not None:
-        return engine.build(motion, randomness, like, compile), ""
+        return engine.build(motion, randomness, like, compile, work)
     said = ""
     if compile is True or (compile == "auto" and work >= PAYS):
         try:
-            return Compiled(motion, randomness, like), ""
+            return believed(Compiled(motion, randomness, like), motion, randomness, like), ""
         except CannotCompile as error:
             said = str(error)
             if compile is True:
                 raise IncompatiblePair(f"the step cannot be compiled: {said} Or pass compile=False.") from error
     try:
-        return InPlace(motion, randomness, like), said
+        return believed(InPlace(motion, randomness, like), motion, randomness, like), said
     except CannotCompile as error:
         return Plain(motion, randomness), said or str(error)
+
+
+def called(name: str, motion: Motion, randomness: Randomness, like: Tensor) -> Plain | InPlace | Compiled:
+    """The engine of that name: what :func:`choose` took for a job, built again where a part of it is marched.
+
+    Raises:
+        CannotCompile: it was built on another machine, and cannot be here.
+    """
+    if name == Plain.name:
+        return Plain(motion, randomness)
+    return (Compiled if name == Compiled.name else InPlace)(motion, randomness, like)

@@ -10,8 +10,9 @@ An engine loads a state, marches it, and reads it back; a state that was loaded 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import torch
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from thetadot.simulation.motion import Motion
     from thetadot.typing import State
 
+MARCH = 1 << 28
+"""Components × steps between two looks at whether all is finite: a fraction of a second."""
+
 
 @dataclass(frozen=True)
 class Randomness:
@@ -43,15 +47,37 @@ class Randomness:
 
 
 class Engine(Protocol):
-    """Something that marches."""
+    """Something that marches.
+
+    Attributes:
+        name: what it is called.
+        counters: whether its noise is that of counters.
+        most: components × steps of one march.
+    """
 
     name: str
+    counters: bool
+    most: int
 
     def march(self, state: State, before: int, steps: int) -> State:
-        """The state ``steps`` later, ``before`` steps having been taken."""
+        """The state ``steps`` later, ``before`` steps having been taken: a function of these alone."""
 
 
-class Plain:
+class _Numbered:
+    """An engine of paths that have numbers."""
+
+    counters = False
+    most = MARCH
+    _randomness: Randomness
+
+    def beginning(self, first: int) -> Self:
+        """The same for paths that are numbered from ``first``, a multiple of :data:`PATHS`."""
+        other = copy(self)
+        other._randomness = replace(self._randomness, first=first)  # noqa: SLF001
+        return other
+
+
+class Plain(_Numbered):
     """torch's operations, all paths at once."""
 
     name = "plain"
@@ -59,6 +85,12 @@ class Plain:
     def __init__(self, motion: Motion, randomness: Randomness) -> None:
         self._motion, self._randomness = motion, randomness
         self._sources: list[BlockNoise] = []
+
+    def beginning(self, first: int) -> Self:
+        """The same for paths that are numbered from ``first``, with generators of its own."""
+        other = super().beginning(first)
+        other._sources = []  # noqa: SLF001
+        return other
 
     def march(self, state: State, before: int, steps: int) -> State:
         """Step by step."""
@@ -101,7 +133,7 @@ class Plain:
             source.seek(step, block[:, 0])
 
 
-class InPlace:
+class InPlace(_Numbered):
     """Block by block, without a compiler.
 
     Raises:
@@ -161,7 +193,7 @@ class InPlace:
         return numbers
 
 
-class Compiled:
+class Compiled(_Numbered):
     """One pass over memory for all steps.
 
     Raises:
@@ -169,10 +201,13 @@ class Compiled:
     """
 
     name = "compiled"
+    counters = True
 
     def __init__(self, motion: Motion, randomness: Randomness, like: Tensor) -> None:
         if like.device.type != "cpu":
             raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
+        if like.dtype not in (torch.float32, torch.float64):
+            raise CannotCompile(f"kernels of ensembles are for float32 and float64, and the paths are {like.dtype}.")
         self._motion, self._randomness = motion, randomness
         traced = traced_step(motion, like, torch.float32)
         arrays = dict.fromkeys(_component_names(motion, like), like.dtype)

@@ -10,21 +10,23 @@ law in two ways (:mod:`thetadot.simulation.noise`): paths of "plain" and "in pla
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
+from thetadot.integrators.base import name_of
 from thetadot.random import derive
 from thetadot.simulation.adaptive import simulate_adaptively
 from thetadot.simulation.choice import Builder, choose
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.ledger import Ledger
-from thetadot.simulation.motion import Motion, posed
-from thetadot.simulation.noise import by_counter
+from thetadot.simulation.motion import Motion, clocked, detached, posed
+from thetadot.simulation.noise import Noise, by_counter
 from thetadot.simulation.run import Begun, Run, bar
 from thetadot.simulation.saving import schedules
 from thetadot.simulation.trajectory import Trajectory
@@ -33,10 +35,9 @@ from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from thetadot.integrators.base import Integrator
-    from thetadot.simulation.noise import Noise
     from thetadot.simulation.saving import Saving
     from thetadot.systems.base import System
     from thetadot.typing import State
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     Initial = Tensor | Mapping[str, Tensor] | Trajectory
 
 _OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
-_MARCH = 1 << 28  # path-steps between two looks at whether all is finite: a fraction of a second
 _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 
@@ -103,14 +103,18 @@ def simulate(
     """
     if loss is not None:
         system = _with_loss(system, loss)
+    if noise not in get_args(Noise):
+        raise InadmissibleValue(f"noise={noise!r} is unknown. Pass {' or '.join(map(repr, get_args(Noise)))}.")
     start = _start(initial, paths, key)
     require(0 < time < float("inf"), f"time={time:g}", "is not positive and finite", "Pass time > 0.")
     if isinstance(integrator, Embedded):
         require(step is None, f"step={step}", "is given to an integrator that finds its own", "Leave it out.")
         require(engine is None and compile is not True, "compile or engine", "cannot adapt steps", "Leave them out.")
         motion = posed(system, cast("Integrator", integrator), math.nan)
+        begun_at = _begin_at(motion, start)
+        motion.require_shapes(begun_at[0])
         with bar(time, shown=progress) as advance:
-            return simulate_adaptively(motion, integrator, _begin_at(motion, start), time, schedules(save), advance)
+            return simulate_adaptively(motion, integrator, begun_at, time, schedules(save), advance)
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
     require(0 < step < float("inf"), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
@@ -118,6 +122,7 @@ def simulate(
     motion = posed(system, integrator, step)
     motion.scales  # noqa: B018 - refused here rather than on the way
     begun = _begin(motion, start, noise)
+    motion.require_shapes(begun.state)
     like = tensor_of(begun.state, POSITION)
     randomness = Randomness(begun.key, noise)
     runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total)
@@ -144,17 +149,23 @@ class _Start:
     steps: int
     key: int
     kept: bool
+    rule: str = ""
 
 
 def _begin_at(motion: Motion, start: _Start) -> tuple[State, float, int]:
     """The state of a motion that is not staggered, the time and the key."""
     _require_known(motion, start)
     given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
-    return (start.variables if start.kept else motion.begin(given)), start.time, start.key
+    return (clocked(start.variables) if start.kept else motion.begin(given)), start.time, start.key
 
 
 def _require_known(motion: Motion, start: _Start) -> None:
     known = set(motion.tensors) | set(motion.numbers)
+    if start.kept and (missing := sorted(known - set(start.variables))):
+        raise InadmissibleValue(
+            f"the trajectory that is gone on with has no {missing[0]!r}, which {type(motion.system).__name__} moves. "
+            "Begin anew where it ended: pass its `final`."
+        )
     strange = sorted(set(start.variables) - known)
     if strange:
         raise InadmissibleValue(
@@ -171,17 +182,23 @@ def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Pr
 
 def _start(initial: Initial, paths: int | None, key: int | None) -> _Start:
     """Check what came, and give every variable the shape (paths, dim)."""
+    if key is not None and not isinstance(key, int):
+        raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
     if isinstance(initial, Trajectory):
         end = initial.end
         require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
-        return _Start(end.state, end.time, end.steps, end.key if key is None else key, kept=True)
+        return _Start(end.state, end.time, end.steps, end.key if key is None else key, kept=True, rule=end.rule)
+    if not isinstance(initial, Tensor | Mapping):
+        raise InadmissibleValue(
+            f"initial is a {type(initial).__name__}. Pass a tensor (paths, dim), a mapping of such, or a trajectory."
+        )
     given = dict(initial) if not isinstance(initial, Tensor) else {POSITION: initial}
     if not isinstance(given.get(POSITION), Tensor):
         raise InadmissibleValue("initial has no tensor 'position'. Pass a tensor (paths, dim), or a mapping with one.")
     shaped: State = {name: _shaped(name, value, paths) for name, value in given.items()}
     position = tensor_of(shaped, POSITION)
     for name, value in shaped.items():
-        if isinstance(value, Tensor) and value.ndim == 2 and value.shape != position.shape:
+        if isinstance(value, Tensor) and value.ndim == 2 and value.shape not in (position.shape, (1, *position.shape[1:])):
             raise InadmissibleValue(
                 f"initial[{name!r}] has shape {tuple(value.shape)}, and the position {tuple(position.shape)}. "
                 "Give both the same."
@@ -227,8 +244,15 @@ def _whole_steps(time: float, step: float) -> int:
 def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
     """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
     _require_known(motion, start)
+    if start.kept and start.rule != motion.rule:
+        raise InadmissibleValue(
+            f"the trajectory that is gone on with was stepped by {start.rule or 'a rule that staggers nothing'}, and is to "
+            f"be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin anew where it "
+            "ended: pass its `final`, or a mapping with its last variables."
+        )
     if start.kept:
-        return Begun(start.variables, start.variables, start.steps, 0, start.key)
+        state = clocked(start.variables)
+        return Begun(state, state, start.steps, 0, start.key)
     given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
     state = motion.begin(given)
     draws = iter(range(1 << 30))
@@ -237,4 +261,5 @@ def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
         return by_counter(given[POSITION], derive(start.key, _OPENING), 0, next(draws), 0, noise)
 
     opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
+    opened = detached(opened)
     return Begun(opened, state if steps else opened, 0, steps, start.key)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.errors import IncompatiblePair
-from thetadot.integrators.base import initial_state, name_of
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.integrators.adaptive import Embedded
+from thetadot.integrators.base import Direct, Integrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
-from thetadot.systems.base import POSITION, Beginning
+from thetadot.systems.base import POSITION, Beginning, Multiplicative, System
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.integrators.base import Integrator
-    from thetadot.systems.base import System
     from thetadot.typing import Draw, Force, Scalar, State
 
 
@@ -50,6 +49,12 @@ class Motion:
         return self.integrator.prepare(self.system, self.step)
 
     @property
+    def rule(self) -> str:
+        """What a state can be gone on with by alone: the integrator and its step, where it keeps a state staggered."""
+        staggered = type(self.integrator).open is not Direct.open
+        return f"{self.integrator} with step={self.step:g}" if staggered else ""
+
+    @property
     def tensors(self) -> tuple[str, ...]:
         """Variables that every path has for itself."""
         return (POSITION, *(name for name in self.system.variables if name not in self.system.scalars))
@@ -62,7 +67,7 @@ class Motion:
     def advance(self, state: State, draw: Draw) -> State:
         """The state after one step."""
         measure = self._measure if self.system.measures else None
-        return whole_step(self.integrator, self.scales, state, self.force, draw, measure)
+        return detached(whole_step(self.integrator, self.scales, state, self.force, draw, measure))
 
     def force(self, position: Tensor) -> Tensor:
         """∇L; the position itself where the system does not ask for it."""
@@ -72,10 +77,43 @@ class Motion:
         """Every variable at the start: as given, else as the system begins it; then as the rule keeps it."""
         position = initial[POSITION]
         state = _path_by_path(self.system, self.integrator, position)
-        state |= initial
-        if TIME in state:  # a tensor, so that a field may ask torch for its cosine
-            state[TIME] = torch.as_tensor(state[TIME], dtype=torch.float64)
-        return state
+        for name, value in initial.items():
+            own = state[name]
+            wide = isinstance(own, torch.Tensor) and name not in self.system.scalars
+            state[name] = value.to(own).expand(position.shape) if wide else value  # type: ignore[arg-type]
+        return clocked(state)
+
+    def require_shapes(self, state: State) -> None:
+        """Raise InadmissibleValue where a drift, a noise or a loss would be broadcast to something else."""
+        position = tensor_of(state, POSITION)
+        paths = tuple(position.shape[:1])
+        if self.potential is not None:
+            found = self.potential(position)
+            require(
+                isinstance(found, torch.Tensor) and tuple(found.shape) == paths,
+                f"the potential gave {_shape(found)} for positions {tuple(position.shape)}, which",
+                f"is not one value a path, {paths}",
+                "Sum over the last axis alone, as in (x * x).sum(-1).",
+            )
+        given = {"gradient": self.force(position)} if self.gradient is not None else self._fields(state)
+        for said, value in given.items():
+            fits = not isinstance(value, torch.Tensor) or _fits(value, position)
+            require(
+                fits,
+                f"the {said} of {name_of(self.system)} gave {_shape(value)} for positions {tuple(position.shape)}, which",
+                "does not broadcast to them",
+                "Return (paths, dim), as with keepdim=True or torch.stack([...], -1).",
+            )
+
+    def _fields(self, state: State) -> dict[str, Any]:
+        """Drift and noise of a system that has its own."""
+        system, position = self.system, tensor_of(state, POSITION)
+        found: dict[str, Any] = {}
+        for name in self.tensors:
+            found[f"drift of {name}"] = system.increment(name, state, position, 1.0)
+            if isinstance(system, Multiplicative) and system.amplitude(name, 1.0) is not None:
+                found[f"noise on {name}"] = system.diffusion(name, state)
+        return found
 
     def read(self, state: State) -> dict[str, Tensor]:
         """The tensors of a state, the position being θ itself."""
@@ -99,12 +137,40 @@ class Motion:
         return self.potential(position)
 
 
+def clocked(state: State) -> State:
+    """With its time as a tensor, so that a field may ask torch for its cosine."""
+    return {**state, TIME: torch.as_tensor(state[TIME], dtype=torch.float64)} if TIME in state else state
+
+
+def detached(state: State) -> State:
+    """Without what autograd would record of a function's parameters, step after step."""
+    return {name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in state.items()}
+
+
+def _shape(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+
+
+def _fits(value: Tensor, position: Tensor) -> bool:
+    try:
+        return torch.broadcast_shapes(value.shape, position.shape) == position.shape
+    except RuntimeError:
+        return False
+
+
 def posed(system: System | Problem, integrator: Integrator, step: float) -> Motion:
     """The motion of a system or problem; a step that is not a number for an integrator that finds its own.
 
     Raises:
         IncompatiblePair: the system moves by a gradient and there is no potential.
     """
+    for said, given, wanted in (("system", system, Problem | System), ("integrator", integrator, Integrator | Embedded)):
+        if isinstance(given, type) or not isinstance(given, wanted):
+            got = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
+            raise InadmissibleValue(
+                f"{said}={got} is none. Pass {'a Problem or a system' if said == 'system' else 'an integrator'}, such as "
+                f"{'Problem(Langevin(0.1), potential), ODE(f) or SDE(f, g)' if said == 'system' else 'EulerMaruyama()'}."
+            )
     if isinstance(system, Problem):
         return Motion(system.system, integrator, step, system.gradient, system.potential)
     if not isinstance(system, Driven):

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from thetadot.simulation.motion import Motion
     from thetadot.typing import State
 
-_MARCH = 1 << 28  # path-steps between two looks at whether all is finite: a fraction of a second
-
 
 @dataclass(frozen=True)
 class Begun:
@@ -54,7 +52,7 @@ class Run:
         self.randomness, self.clock, self.remark = randomness, clock, remark
         self.state, self.done = begun.state, begun.opened
         like = tensor_of(begun.state, POSITION)
-        self.most = max(1, _MARCH // like.numel())
+        self.most = max(1, runner.most // like.numel())
 
     def through(self, total: int, advance: Callable[[int], None]) -> Trajectory:
         """March to the end, stopping wherever something is saved."""
@@ -76,7 +74,7 @@ class Run:
 
     def _first(self) -> None:
         """Numbers that are 0 at the start may be a case of their own, which a traced step does not know."""
-        own = Randomness(self.begun.key, self.randomness.noise, counters=self.runner.name == "compiled")
+        own = Randomness(self.begun.key, self.randomness.noise, counters=self.runner.counters)
         self.state, self.done = Plain(self.motion, own).march(self.state, 0, 1), 1
 
     def _march(self, steps: int) -> None:
@@ -108,7 +106,7 @@ class Run:
 
     def _trajectory(self) -> Trajectory:
         steps = self.begun.before + self.done
-        end = End(self.state, self.clock(self.done), steps, self.begun.key)
+        end = End(self.state, self.clock(self.done), steps, self.begun.key, self.motion.rule)
         return Trajectory(self.ledger.series(), end, self.runner.name, self.remark)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from torch import Tensor
 
@@ -105,8 +106,8 @@ def _one(save: Saving) -> Save:
         return save
     if isinstance(save, bool | str):
         raise InadmissibleValue(f"save={save!r} is no schedule. Pass a count, times, a function, or a Save.")
-    if isinstance(save, int):
-        return Save(count=save)
+    if isinstance(save, Integral):
+        return Save(count=int(save))
     if callable(save):
         return Save(save, count=_STATISTICS)
     return Save(times=tuple(save))

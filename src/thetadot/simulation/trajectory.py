@@ -42,12 +42,14 @@ class End:
         time: that has passed.
         steps: that were taken.
         key: of the noise.
+        rule: that alone can go on, where variables are kept at other times than the position; else empty.
     """
 
     state: State
     time: float
     steps: int
     key: int
+    rule: str = ""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Amos:
         admissible("square_rate", self.square_rate)
         if self.kind not in ("constant", "decaying"):
             raise InadmissibleValue(f"kind={self.kind!r} is unknown. Pass 'constant' or 'decaying'.")
-        if isinstance(self.q, float | int):
+        if isinstance(self.q, (float, int)):
             require(0 < self.q < math.inf, f"q={self.q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
 
     def begin(self, name: str, position: Tensor) -> Tensor | float:

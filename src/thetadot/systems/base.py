@@ -51,7 +51,7 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     An infinite rate per step is admissible: it forgets everything at once.
     """
     value = rate.value if isinstance(rate, PerStep) else rate
-    if isinstance(value, float | int):
+    if isinstance(value, (float, int)):
         finite = value < math.inf or isinstance(rate, PerStep)
         require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
 
@@ -73,7 +73,7 @@ def heat(temperature: Scalar, clock: Scalar) -> Scalar | None:
         >>> heat(2.0, 0.25), heat(0.0, 0.25)
         (1.0, None)
     """
-    if isinstance(temperature, float | int) and temperature == 0:
+    if isinstance(temperature, (float, int)) and temperature == 0:
         return None
     return sqrt(2.0 * temperature * clock)
 

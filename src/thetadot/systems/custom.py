@@ -57,7 +57,8 @@ class ODE(Driven):
     """ẋ = f(x) or f(t, x).
 
     Args:
-        f: field, of x (paths, dim) or of t and x, returns (paths, dim). t is a number, or (paths, 1) where every path
+        f: field, of x (paths, dim) or of t and x, returns (paths, dim) or what broadcasts to it; no other tensor is
+            changed in place. t is a number, or (paths, 1) where every path
             has a time of its own.
 
     Raises:
@@ -91,8 +92,10 @@ class ODE(Driven):
         return 1.0 if name == TIME else self._field(self.f, state)
 
     def _field(self, function: Callable[..., Tensor], state: State) -> Tensor:
+        """In the position's dtype, whatever constants the function holds."""
         position = tensor_of(state, POSITION)
-        return function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
+        found = function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
+        return found.to(position.dtype) if isinstance(found, torch.Tensor) else found
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,8 @@ def _arguments(function: Callable[..., object], name: str) -> int:
     """How many positional arguments it must be given: 1 or 2; 1 where Python cannot tell."""
     if not callable(function):
         raise InadmissibleValue(f"{name}={function!r} is not a function. Pass a function of x, or of t and x.")
-    try:
-        parameters = inspect.signature(function).parameters.values()
+    try:  # of a module, the signature is that of forward
+        parameters = inspect.signature(getattr(function, "forward", function)).parameters.values()
     except (TypeError, ValueError):
         return 1
     needed = [

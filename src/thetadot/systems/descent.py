@@ -107,9 +107,9 @@ class PolyakFlow:
     measures: ClassVar[tuple[str, ...]] = ("loss", "gradient_square")
 
     def __post_init__(self) -> None:
-        if isinstance(self.floor, float | int):
+        if isinstance(self.floor, (float, int)):
             require(math.isfinite(self.floor), f"floor={self.floor:g}", "is not finite", "Pass the least loss, or 0.")
-        if isinstance(self.bound, float | int):
+        if isinstance(self.bound, (float, int)):
             require(self.bound > 0, f"bound={self.bound:g}", "is not positive", "Pass bound > 0, or math.inf.")
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from thetadot.errors import IncompatiblePair
+from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.potentials import gradient_of
 from thetadot.systems.custom import Driven
 
@@ -28,6 +28,7 @@ class Problem:
         potential: L of positions (..., dim), one value a path: a potential of :mod:`thetadot.potentials` or any loss.
 
     Raises:
+        InadmissibleValue: the first is no system, or the second no function.
         IncompatiblePair: the system has a drift of its own.
 
     Example:
@@ -43,6 +44,11 @@ class Problem:
     potential: Callable[[Tensor], Tensor]
 
     def __post_init__(self) -> None:
+        if not hasattr(self.system, "increment") or isinstance(self.system, type) or not callable(self.potential):
+            raise InadmissibleValue(
+                f"Problem({self.system!r}, {self.potential!r}) is none of a system and a potential. Pass first what moves, "
+                "such as Langevin(0.1), then the potential, a function of (..., dim)."
+            )
         if isinstance(self.system, Driven):
             raise IncompatiblePair(
                 f"{type(self.system).__name__} has a drift of its own, and a potential would not be used. "
