@@ -204,7 +204,7 @@ def _escapes(
         share = (settings.temperature or 0.0) / well.barrier
         table.append(
             Row(
-                "the same",
+                "escapes per time, once more",
                 rate,
                 formula,
                 "Kramers' formula, for T well below the barrier",
