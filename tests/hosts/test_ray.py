@@ -178,7 +178,7 @@ def test_a_cluster_of_others_is_joined_and_left(cluster):
         from thetadot.simulation import simulate
         from thetadot.systems import SDE
 
-        with RayEnsemble() as engine:
+        with RayEnsemble(workers=1) as engine:
             run = simulate(SDE(lambda x: -x, 1.0), EulerMaruyama(), torch.zeros(1), paths=70_000, time=0.5, step=0.1,
                            key=2, engine=engine)
         print(run.engine, hashlib.sha256(run.final.numpy()).hexdigest())

@@ -13,7 +13,9 @@ its own components alone.
 
 from __future__ import annotations
 
+import logging
 import operator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,7 @@ from thetadot.fusion import operations
 from thetadot.fusion.program import NUMBER, CannotCompile, Interacting, Program, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -97,7 +99,7 @@ def _graph(
         names[:] = outputs
         return tuple(outputs.values())
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), _unlogged("torch._subclasses.fake_tensor"):
         examples = [torch.empty(_PATHS, dim, dtype=dtype) for dtype in arrays.values()]
         examples += [torch.empty((), dtype=torch.float64) for _ in numbers]
         try:
@@ -112,6 +114,17 @@ def _graph(
     if len(traced.graph.nodes) > _MOST_NODES:
         raise CannotCompile(f"it has more than {_MOST_NODES} operations.")
     return traced, names
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """What cannot be traced is an answer here, and torch logs it as an error with its stack."""
+    log = logging.getLogger(name)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 @cache
