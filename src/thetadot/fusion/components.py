@@ -100,14 +100,13 @@ def _graph(
         names[:] = outputs
         return tuple(outputs.values())
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), _quietly():
         examples = [torch.empty(_PATHS, dim, dtype=dtype) for dtype in arrays.values()]
         examples += [torch.empty((), dtype=torch.float64) for _ in numbers]
         try:
-            with _quietly():
-                traced = _traced(flat, examples)
-                if any(node.op == "call_function" and _writes(node) for node in traced.graph.nodes):
-                    traced = _traced(torch.func.functionalize(flat), examples)
+            traced = _traced(flat, examples)
+            if any(node.op == "call_function" and _writes(node) for node in traced.graph.nodes):
+                traced = _traced(torch.func.functionalize(flat), examples)
         except CannotCompile:
             raise
         except Exception as error:  # whatever a user's function throws at tensors without memory
