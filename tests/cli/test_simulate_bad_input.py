@@ -50,7 +50,7 @@ FILE = motions.__file__
         (["jacobi", "--set", "energy=-2"], "Pass a higher energy"),
         (["mathieu", "--step", "0.001", "--time", "1"], "does not cut a period"),
         (["mathieu", "--paths", "1"], "are too few"),
-        (["harmonic", "--step", "3", "--time", "3000"], "Pass --step 0.75, or less"),
+        (["harmonic", "--step", "3", "--time", "3000", "--paths", "20"], "Pass --step 0.75, or less"),
         ([f"{FILE}:absent"], "has no function 'absent'"),
         (["absent.py:function"], "there is no file"),
         ([f"{FILE}:number"], "returned a float"),
