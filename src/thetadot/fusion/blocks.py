@@ -188,7 +188,8 @@ class _Rewriter:
         minus = node.target is operator.sub
         if (scaled := self._scaled(b)) is not None:
             s, x = scaled
-            if not minus and x.target is operator.sub and x.args[1] is a and self.uses[x] == 1:
+            away = x.target is operator.sub and x.args[1] is a and self.uses[x] == 1
+            if not minus and away and self._is_array(x.args[0]):
                 return torch.lerp, (a, x.args[0]), {"weight": self._number(s)}, [b, x]
             return torch.add, (a, x), {"alpha": self._number(s, negate=minus)}, [b]
         quotient = self._is_array(b) and b.target is operator.truediv and self.uses[b] == 1
