@@ -105,7 +105,7 @@ SIGNATURES = {
     "axes by tuple": lambda x: x.unsqueeze(1).expand(-1, 2, -1).sum((1, 2))[:, None] * x,
     "deviation": lambda x: x * x.std(-1, keepdim=True) + x.var(-1, keepdim=True, correction=0),
     "alpha": lambda x: torch.add(x, x * x, alpha=0.5) + torch.sub(x, x, alpha=3) + torch.rsub(x, 1.0, alpha=2),
-    "bounds by component": lambda x: torch.clamp(x, torch.tensor([-1.0, 0.0, 1.0], dtype=F64), 1.5),
+    "bounds by component": lambda x: torch.clamp(x, *torch.tensor([[-1.0, 0.0, 1.0], [1.0, 0.5, 2.0]], dtype=F64)),
     "one bound": lambda x: x.clamp(max=0.5) + x.clamp(min=-0.5),
     "cumulated": lambda x: x.cumsum(-1),
     "filled in place": filled,
@@ -125,6 +125,7 @@ SIGNATURES = {
     "split by sizes": lambda x: torch.cat(x.split([1, 2], -1)[::-1], -1),
     "repeated": lambda x: x[:, :1].repeat(1, 3) + torch.nn.functional.pad(x[:, 1:], (1, 0), value=2.0),
     "the largest where there is none": lambda x: torch.maximum(x, torch.log(x)) + torch.log(x).amin(-1, keepdim=True),
+    "a product and itself": lambda x: (2.0 * x) + (2.0 * x),
     "a drift to a number": lambda x: 0.3 * (1.0 - x),
     "a network's loss": torch.func.grad(
         lambda x: torch.nn.functional.binary_cross_entropy_with_logits(

@@ -160,8 +160,9 @@ class _Rewriter:
             raise CannotCompile("one value goes to two places, or an input to another's place.")
         self.uses: dict[Node, int] = {}
         for node in program.nodes:
-            for operand in node.all_input_nodes:
-                self.uses[operand] = self.uses.get(operand, 0) + 1
+            for operand in node.args:  # a sum of one value with itself uses it twice
+                if isinstance(operand, fx.Node):
+                    self.uses[operand] = self.uses.get(operand, 0) + 1
         for value in self.outputs.values():
             self.uses[value] = self.uses.get(value, 0) + 1
         self.inner: list[Any] = []  # numbers that a block needs, in order
