@@ -92,3 +92,9 @@ def test_a_number_of_the_time_is_computed_once_for_all_paths():
 def test_what_is_no_program_is_refused(field, said):
     with pytest.raises(CannotCompile, match=said):
         components(field_step(field), {"x": torch.float32}, 2, ())
+
+
+def test_what_cannot_be_traced_is_told_once_and_not_logged_by_torch(caplog):
+    with pytest.raises(CannotCompile, match="cannot be traced"):
+        components(lambda x: {"y": x["x"] * torch.ones(5, 2)}, {"x": torch.float32}, 2, ())
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

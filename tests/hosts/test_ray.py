@@ -1,5 +1,6 @@
 """Ensembles over Ray: the numbers of one process, whoever dies."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from thetadot.errors import Diverged, InadmissibleValue, IncompatiblePair, ThetadotError
@@ -19,8 +21,6 @@ from thetadot.simulation import Save, simulate
 from thetadot.simulation.noise import PATHS
 from thetadot.systems import ODE, SDE, AdaptiveFlow, Kramers, Langevin, Problem
 from thetadot.systems.base import PerStep
-
-ray = pytest.importorskip("ray")
 
 WELL = Problem(Langevin(0.245), DoubleWell())
 PHASE = Problem(Kramers(0.5, 0.2), DoubleWell())
@@ -168,6 +168,32 @@ def test_a_cluster_that_was_there_before_stays(cluster):
     with RayEnsemble() as second:
         simulate(WELL, EulerMaruyama(), start(), time=0.1, step=0.1, engine=second)
     assert ray.is_initialized()
+
+
+def test_a_cluster_of_others_is_joined_and_left(cluster):
+    script = """
+        import hashlib, torch
+        from thetadot.integrations.ray import RayEnsemble
+        from thetadot.integrators import EulerMaruyama
+        from thetadot.simulation import simulate
+        from thetadot.systems import SDE
+
+        with RayEnsemble(workers=1) as engine:
+            run = simulate(SDE(lambda x: -x, 1.0), EulerMaruyama(), torch.zeros(1), paths=70_000, time=0.5, step=0.1,
+                           key=2, engine=engine)
+        print(run.engine, hashlib.sha256(run.final.numpy()).hexdigest())
+    """
+    there = {
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # it is on the loopback interface
+    }
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, env=os.environ | there, capture_output=True, text=True, timeout=100, check=False)
+    system = SDE(lambda x: -x, 1.0)
+    one = simulate(system, EulerMaruyama(), torch.zeros(1), paths=70_000, time=0.5, step=0.1, key=2)
+    assert done.stdout.split("\n")[0] == f"ray, in place {hashlib.sha256(one.final.numpy()).hexdigest()}", done.stderr
+    assert ray.is_initialized()
+    assert len(ray.nodes()) == 1
 
 
 def descendants(pid):

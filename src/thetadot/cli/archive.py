@@ -136,6 +136,7 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
             found[f"number/{variable}"] = np.float64(kept)
     found["end.time"] = np.float64(end.time)
     found["end.steps"] = np.int64(end.steps)
+    found["end.rule"] = np.str_(end.rule)
     found["end.key"] = np.uint64(end.key)
     return found
 
@@ -242,4 +243,5 @@ def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str,
         if times.ndim != 1 or any(len(value) != len(times) for value in (values, *variables.values())):
             raise DamagedFile(f"{ARRAYS}: the series {name!r} has not one entry a time. Simulate anew.")
         series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
-    return Trajectory(series, End(state, float(found["end.time"]), steps, key), record.engine)
+    end = End(state, float(found["end.time"]), steps, key, str(found["end.rule"]))
+    return Trajectory(series, end, record.engine)

@@ -160,8 +160,9 @@ class _Rewriter:
             raise CannotCompile("one value goes to two places, or an input to another's place.")
         self.uses: dict[Node, int] = {}
         for node in program.nodes:
-            for operand in node.all_input_nodes:
-                self.uses[operand] = self.uses.get(operand, 0) + 1
+            for operand in node.args:  # a sum of one value with itself uses it twice
+                if isinstance(operand, fx.Node):
+                    self.uses[operand] = self.uses.get(operand, 0) + 1
         for value in self.outputs.values():
             self.uses[value] = self.uses.get(value, 0) + 1
         self.inner: list[Any] = []  # numbers that a block needs, in order
@@ -188,7 +189,8 @@ class _Rewriter:
         minus = node.target is operator.sub
         if (scaled := self._scaled(b)) is not None:
             s, x = scaled
-            if not minus and x.target is operator.sub and x.args[1] is a and self.uses[x] == 1:
+            away = x.target is operator.sub and x.args[1] is a and self.uses[x] == 1
+            if not minus and away and self._is_array(x.args[0]):
                 return torch.lerp, (a, x.args[0]), {"weight": self._number(s)}, [b, x]
             return torch.add, (a, x), {"alpha": self._number(s, negate=minus)}, [b]
         quotient = self._is_array(b) and b.target is operator.truediv and self.uses[b] == 1

@@ -100,14 +100,13 @@ def _graph(
         names[:] = outputs
         return tuple(outputs.values())
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), _quietly():
         examples = [torch.empty(_PATHS, dim, dtype=dtype) for dtype in arrays.values()]
         examples += [torch.empty((), dtype=torch.float64) for _ in numbers]
         try:
-            with _quietly():
-                traced = _traced(flat, examples)
-                if any(node.op == "call_function" and _writes(node) for node in traced.graph.nodes):
-                    traced = _traced(torch.func.functionalize(flat), examples)
+            traced = _traced(flat, examples)
+            if any(node.op == "call_function" and _writes(node) for node in traced.graph.nodes):
+                traced = _traced(torch.func.functionalize(traced), examples)
         except CannotCompile:
             raise
         except Exception as error:  # whatever a user's function throws at tensors without memory
@@ -127,6 +126,15 @@ def _traced(function: Callable[..., Any], examples: Sequence[Tensor]) -> fx.Grap
 def _writes(node: fx.Node) -> bool:
     """Whether it changes a tensor in place."""
     return bool(getattr(getattr(node.target, "_schema", None), "is_mutable", False))
+
+
+def _on_its_own(node: fx.Node) -> bool:
+    """Whether what is written to is nobody else's: then it is as good as a new tensor."""
+    target = node.args[0]
+    if not isinstance(target, fx.Node) or len(target.users) != 1 or target.op != "call_function":
+        return False
+    returns = getattr(getattr(target.target, "_schema", None), "returns", ())
+    return all(given.alias_info is None or given.alias_info.is_write for given in returns)
 
 
 @contextmanager
@@ -291,6 +299,8 @@ class _Scalars:
         name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
         if name in operations.MADE:
             return self._held(node.target(*args, **keywords))
+        if name.endswith("_") and _on_its_own(node):
+            name = name.removesuffix("_")
         rule = operations.RULES.get(name)
         if rule is None:
             raise CannotCompile(f"it uses {name}, which has no kernel.")

@@ -7,6 +7,7 @@ arrays of symbols and of numbers.
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,14 @@ def _quotient(each: Each, shape: Any, a: Any, b: Any, rounding_mode: str | None 
     return each(_floor, each(operator.add, whole, 0.5))  # a whole number already, but for its rounding
 
 
+def _sqrt(x: Any) -> Any:
+    return x.sqrt()
+
+
+def _log(x: Any) -> Any:
+    return x.log()
+
+
 def _floor(x: Any) -> Any:
     return x.floor()
 
@@ -91,7 +100,7 @@ def _power(each: Each, shape: Any, x: Any, exponent: Any) -> Any:
     if not isinstance(exponent, float | int):
         return each(torch.pow, x, exponent)
     if exponent == 0.5:
-        return each(lambda a: a.sqrt(), x)
+        return each(_sqrt, x)
     if not float(exponent).is_integer() or abs(exponent) > _MOST_FACTORS:
         return each(torch.pow, x, exponent)
     if exponent < 0:
@@ -106,7 +115,7 @@ def _log1p(each: Each, shape: Any, x: Any) -> Any:  # noqa: ARG001
     u = each(operator.add, x, 1.0)
     lost = each(operator.sub, u, 1.0)
     share = each(torch.where, each(operator.gt, x, 2.0), 1.0, each(operator.truediv, x, lost))
-    return each(torch.where, each(operator.eq, lost, 0.0), x, each(operator.mul, each(lambda a: a.log(), u), share))
+    return each(torch.where, each(operator.eq, lost, 0.0), x, each(operator.mul, each(_log, u), share))
 
 
 def _variance(each: Each, shape: Any, x: Any, dim: Any = None, correction: float | None = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
@@ -147,8 +156,16 @@ def _product(each: Each, shape: Any, x: Any, dim: Any = None, keepdim: bool = Fa
 
 def _clamp(each: Each, shape: Any, x: Any, low: Any = None, high: Any = None, **_: Any) -> Any:  # noqa: ARG001
     if low is not None:
-        x = each(lambda a, b: torch.where(a < b, b, a), x, low)
-    return x if high is None else each(lambda a, b: torch.where(a > b, b, a), x, high)
+        x = each(_raised, x, low)
+    return x if high is None else each(_lowered, x, high)
+
+
+def _raised(a: Any, low: Any) -> Any:
+    return torch.where(a < low, low, a)
+
+
+def _lowered(a: Any, high: Any) -> Any:
+    return torch.where(a > high, high, a)
 
 
 def _where(each: Each, shape: Any, condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG001
@@ -264,7 +281,17 @@ def _converted(each: Each, shape: Any, x: Any, dtype: torch.dtype | None = None,
         return x
     if dtype == torch.bool:
         return each(operator.ne, x, 0.0)
-    return each(lambda a: a.to(dtype), x) if dtype.is_floating_point else each(_trunc, x)
+    return each(_Conversion(dtype), x) if dtype.is_floating_point else each(_trunc, x)
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """To a dtype; equal to others to the same, so that it is computed once."""
+
+    dtype: torch.dtype
+
+    def __call__(self, x: Any) -> Any:
+        return x.to(self.dtype)
 
 
 def _reshaped(each: Each, shape: Any, x: Any, *to: Any, **__: Any) -> Any:  # noqa: ARG001
@@ -330,7 +357,7 @@ RULES: dict[str, Rule] = {
     "mean": _mean,
     "prod": _product,
     "var": _variance,
-    "std": lambda each, shape, *args, **keywords: each(lambda a: a.sqrt(), _variance(each, shape, *args, **keywords)),
+    "std": lambda each, shape, *args, **keywords: each(_sqrt, _variance(each, shape, *args, **keywords)),
     "cumsum": _cumulated,
     "mm": _mm,
     "mv": _mm,
@@ -353,6 +380,7 @@ RULES: dict[str, Rule] = {
     "slice_backward": _slice_backward,
     "slice_scatter": _slice_scatter,
     "copy": _copied,
+    "fill": lambda each, shape, x, value: np.broadcast_to(boxed(float(value)) if isinstance(value, float | int) else value, shape),
     "index": _index,
     "index_select": _index_select,
     "index_put": _index_put,

@@ -189,7 +189,7 @@ class Spread:
         except errors.RayTaskError as error:
             if isinstance(error.cause, Exception):
                 raise error.cause from error
-            raise ThetadotError(f"a worker failed: {_last_line(error)}. Try compile=False without engine=.") from error
+            raise ThetadotError(f"a worker failed: {_last_line(error)}. Leave engine= out to see where.") from error
         except errors.RayError as error:
             raise ThetadotError(
                 f"paths {start} to {stop - 1} were lost with their worker {_LIVES} times ({type(error).__name__}). "
