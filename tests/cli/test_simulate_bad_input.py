@@ -153,6 +153,14 @@ def test_arrays_that_unpack_to_too_much_are_not_unpacked(capsys, run):
     assert "more than this simulation saves" in refused(capsys, "simulate", "--resume", run)
 
 
+def test_a_rule_that_is_not_ours_is_told_without_its_control_characters(capsys, run):
+    repacked(run / "trajectory.npz", end_rule=np.str_("\x1b[2J" + "x" * 10**5))
+    said = refused(capsys, "simulate", "--resume", run)
+    assert "was stepped by" in said
+    assert "\x1b" not in said
+    assert len(said) < 1500
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"\x93NUMPY"])
 def test_arrays_that_are_none(capsys, run, content):
     (run / "trajectory.npz").write_bytes(content)

@@ -22,6 +22,7 @@ import torch
 
 from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.report.files import place_text
+from thetadot.report.names import clean
 from thetadot.simulation import End, Series, Trajectory
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"
 SCHEMA = "thetadot.simulation"
 VERSION = 1
 _LONGEST = 1 << 20  # bytes of a record
+_RULE = 500  # characters of a rule's name
 _MOST = 1 << 34  # bytes of arrays, unpacked
 
 
@@ -243,5 +245,5 @@ def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str,
         if times.ndim != 1 or any(len(value) != len(times) for value in (values, *variables.values())):
             raise DamagedFile(f"{ARRAYS}: the series {name!r} has not one entry a time. Simulate anew.")
         series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
-    end = End(state, float(found["end.time"]), steps, key, str(found["end.rule"]))
+    end = End(state, float(found["end.time"]), steps, key, clean(str(found["end.rule"]), _RULE))
     return Trajectory(series, end, record.engine)
