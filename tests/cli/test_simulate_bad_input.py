@@ -154,7 +154,7 @@ def test_arrays_that_unpack_to_too_much_are_not_unpacked(capsys, run):
 
 
 def test_a_rule_that_is_not_ours_is_told_without_its_control_characters(capsys, run):
-    repacked(run / "trajectory.npz", end_rule=np.str_("\x1b[2J" + "x" * 10**5))
+    repacked(run / "trajectory.npz", end_rule=np.str_("\x1b[2J" + "x" * 10**5), end_steps=np.int64(10))
     said = refused(capsys, "simulate", "--resume", run)
     assert "was stepped by" in said
     assert "\x1b" not in said
