@@ -10,6 +10,7 @@ An engine loads a state, marches it, and reads it back; a state that was loaded 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
@@ -25,7 +26,7 @@ from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -163,7 +164,7 @@ class InPlace(_Numbered):
             return self._block(parts, dict(numbers), before, steps, start)
 
         if threads > 1:
-            with ThreadPoolExecutor(threads) as pool:
+            with _each_alone(), ThreadPoolExecutor(threads) as pool:
                 handed = list(pool.map(one, starts))
         else:
             handed = [one(start) for start in starts]
@@ -257,6 +258,17 @@ def _draws(motion: Motion, like: Tensor) -> int:
 
     motion.advance(motion.begin({POSITION: one}), draw)
     return count
+
+
+@contextmanager
+def _each_alone() -> Iterator[None]:
+    """Blocks have a thread each; torch must not cut their operations again, which costs more than they take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _component_names(motion: Motion, like: Tensor) -> list[str]:
