@@ -119,7 +119,7 @@ SIGNATURES = {
     "cross": lambda x: torch.linalg.cross(x, WEIGHTS[:1].expand_as(x), dim=-1),
     "made inside": lambda x: x * torch.arange(3) + torch.linspace(0, 1, 3, dtype=F64),
     "whole constants": lambda x: x * torch.tensor([1, 2, 3]) + torch.tensor(3) / 2,
-    "special functions": lambda x: torch.erf(x) + torch.atan(x) + torch.sinh(x) + torch.expm1(x) + torch.atan2(x, x * x),
+    "special functions": lambda x: torch.erf(x) + torch.atan(x) + torch.sinh(x) + x.expm1() + torch.atan2(x, x * x),
     "log1p of little": lambda x: torch.log1p(1e-9 * x) * 1e9 + torch.log1p(x.abs() * 1e9),
     "activations": lambda x: torch.nn.functional.gelu(x) + torch.nn.functional.elu(x) + torch.nn.functional.mish(x),
     "split by sizes": lambda x: torch.cat(x.split([1, 2], -1)[::-1], -1),
@@ -135,12 +135,16 @@ SIGNATURES = {
 }
 
 
+def refused(error, *reasons):
+    assert any(reason in str(error) for reason in reasons)
+
+
 @pytest.mark.parametrize("function", SIGNATURES.values(), ids=SIGNATURES)
 def test_every_signature_is_torchs(function):
     try:
         same(function, F64, MACHINES)
     except CannotCompile as error:  # in place, no value may go to two places: such steps are marched plainly
-        assert "two places" in str(error) or "converts" in str(error)
+        refused(error, "two places", "converts")
         same(function, F64, MACHINES[1:])
 
 
@@ -161,7 +165,7 @@ UNARY = {
     "roll": lambda x: x.roll(1, -1),
     "flip": lambda x: x.flip(-1),
     "sum": lambda x: x.sum(-1, keepdim=True),
-    "mean": lambda x: x.mean(1, True),
+    "mean": lambda x: x.mean(1, True),  # noqa: FBT003
     "largest": lambda x: x.amax(-1, keepdim=True),
     "softmax": lambda x: torch.softmax(x, -1),
     "first": lambda x: x[..., :1],
@@ -212,7 +216,7 @@ def test_compositions_in_torchs_own_operations_are_torchs(tree):
     try:
         same(lambda x: value(tree, x), F64, [by_blocks], exact_choice=False)
     except CannotCompile as error:
-        assert "two places" in str(error)
+        refused(error, "two places")
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")

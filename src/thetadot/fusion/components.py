@@ -18,7 +18,7 @@ import operator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ def _on_its_own(node: fx.Node) -> bool:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """torch logs what a function throws, which is told to the caller anyway."""
+    """Mute what torch logs of a function that throws, which is told to the caller anyway."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before, log.disabled = log.disabled, True
     try:
@@ -268,7 +268,8 @@ class _Scalars:
         if function is torch.where and not numeric[0] and all(numeric[1:]):
             symbols[1] = symbols[0].to(self.dtype) * self._number(0.0, given) + symbols[1]  # one for each path
         if function is _truth:
-            found = torch.where(symbols[0], *(self._number(x, given) for x in (1.0, 0.0))) if numeric[0] else symbols[0].to(self.dtype)
+            one, zero = (self._number(x, given) for x in (1.0, 0.0))
+            found = torch.where(symbols[0], one, zero) if numeric[0] else symbols[0].to(self.dtype)
         else:
             found = function(*symbols)
         if all(numeric):
@@ -298,7 +299,7 @@ class _Scalars:
     def _call(self, node: fx.Node, args: Any, keywords: dict[str, Any], given: Mapping[str, Any]) -> Any:
         name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
         if name in operations.MADE:
-            return self._held(node.target(*args, **keywords))
+            return self._held(cast("Callable[..., Tensor]", node.target)(*args, **keywords))
         if name.endswith("_") and _on_its_own(node):
             name = name.removesuffix("_")
         rule = operations.RULES.get(name)
@@ -360,4 +361,3 @@ def _without(program: Program, used: set[Any]) -> Program:
         if node in used or not name.startswith((_FOREIGN, "constant"))
     }
     return Program(program.nodes, program.kinds, inputs, program.outputs)
-

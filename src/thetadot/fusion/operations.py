@@ -64,7 +64,7 @@ def _mul(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     return each(operator.mul, a, b)
 
 
-def _quotient(each: Each, shape: Any, a: Any, b: Any, rounding_mode: str | None = None) -> Any:  # noqa: ARG001
+def _quotient(each: Each, shape: Any, a: Any, b: Any, rounding_mode: str | None = None) -> Any:
     if rounding_mode is None:
         return each(operator.truediv, a, b)
     if rounding_mode == "trunc":
@@ -93,7 +93,8 @@ def _remainder(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     """Of the divisor's sign."""
     rest = each(torch.fmod, a, b)
     other = each(operator.ne, each(operator.lt, rest, 0.0), each(operator.lt, b, 0.0))
-    return each(torch.where, each(operator.ne, rest, 0.0), each(torch.where, other, each(operator.add, rest, b), rest), rest)
+    moved = each(torch.where, other, each(operator.add, rest, b), rest)
+    return each(torch.where, each(operator.ne, rest, 0.0), moved, rest)
 
 
 def _power(each: Each, shape: Any, x: Any, exponent: Any) -> Any:
@@ -118,7 +119,14 @@ def _log1p(each: Each, shape: Any, x: Any) -> Any:  # noqa: ARG001
     return each(torch.where, each(operator.eq, lost, 0.0), x, each(operator.mul, each(_log, u), share))
 
 
-def _variance(each: Each, shape: Any, x: Any, dim: Any = None, correction: float | None = 1, keepdim: bool = False) -> Any:  # noqa: FBT001, FBT002
+def _variance(
+    each: Each,
+    shape: Any,
+    x: Any,
+    dim: Any = None,
+    correction: float | None = 1,
+    keepdim: bool = False,  # noqa: FBT001, FBT002 - torch's
+) -> Any:
     mean = _mean(each, shape, x, dim, keepdim=True)
     away = each(operator.sub, x, mean)
     total = _sum(each, shape, each(operator.mul, away, away), dim, keepdim)
@@ -235,7 +243,7 @@ def _select_backward(each: Each, shape: Any, x: Any, sizes: Any, dim: int, index
 
 
 def _slice_scatter(
-    each: Each,
+    each: Each,  # noqa: ARG001
     shape: Any,  # noqa: ARG001
     x: Any,
     part: Any,
@@ -300,16 +308,23 @@ def _reshaped(each: Each, shape: Any, x: Any, *to: Any, **__: Any) -> Any:  # no
     return x.reshape(shape)
 
 
+def _boxed_number(value: Any) -> Any:
+    return boxed(float(value)) if isinstance(value, float | int) else value
+
+
 def _unit(value: float) -> Rule:
     return lambda each, shape, *_, **__: _filled(shape, value)  # noqa: ARG005
 
 
 _MOST_FACTORS = 16
 
+# fmt: off
 METHODS = (
-    "sqrt exp log sin cos tan tanh abs sign floor ceil trunc round erf erfc expm1 exp2 log2 log10 sinh cosh asin acos "
-    "atan asinh acosh atanh"
-).split()
+    "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "abs", "sign", "floor", "ceil", "trunc", "round", "erf",
+    "erfc", "expm1", "exp2", "log2", "log10", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh",
+    "atanh",
+)
+# fmt: on
 """Elementary functions of one number."""
 
 RULES: dict[str, Rule] = {
@@ -380,7 +395,7 @@ RULES: dict[str, Rule] = {
     "slice_backward": _slice_backward,
     "slice_scatter": _slice_scatter,
     "copy": _copied,
-    "fill": lambda each, shape, x, value: np.broadcast_to(boxed(float(value)) if isinstance(value, float | int) else value, shape),
+    "fill": lambda each, shape, x, value: np.broadcast_to(_boxed_number(value), shape),  # noqa: ARG005
     "index": _index,
     "index_select": _index_select,
     "index_put": _index_put,
@@ -430,6 +445,7 @@ MADE = frozenset({"arange", "linspace", "logspace"})
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 
 OF_TRUTHS = frozenset(
-    {"where", "masked_fill", "_to_copy", *(f"{kind}_{what}" for kind in ("logical", "bitwise") for what in ("and", "or", "xor", "not"))}
+    {"where", "masked_fill", "_to_copy"}
+    | {f"{kind}_{what}" for kind in ("logical", "bitwise") for what in ("and", "or", "xor", "not")}
 )
 """Operations that take truth values for what they are."""

@@ -44,13 +44,13 @@ _INFIX = {
     operator.eq: "==",
     operator.ne: "!=",
 }
-_METHODS = {
-    name: f"std::{name}"
-    for name in (
-        "sqrt exp log sin cos tan tanh abs floor ceil trunc erf erfc expm1 exp2 log2 log10 sinh cosh asin acos atan "
-        "asinh acosh atanh"
-    ).split()
-} | {"round": "std::nearbyint"}
+# fmt: off
+_ELEMENTARY = (
+    "sqrt", "exp", "log", "sin", "cos", "tan", "tanh", "abs", "floor", "ceil", "trunc", "erf", "erfc", "expm1",
+    "exp2", "log2", "log10", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh",
+)
+# fmt: on
+_METHODS = {name: f"std::{name}" for name in _ELEMENTARY} | {"round": "std::nearbyint"}
 _FUNCTIONS = {
     operator.neg: "-",
     torch.minimum: "least",

@@ -198,7 +198,8 @@ def _start(initial: Initial, paths: int | None, key: int | None) -> _Start:
     shaped: State = {name: _shaped(name, value, paths) for name, value in given.items()}
     position = tensor_of(shaped, POSITION)
     for name, value in shaped.items():
-        if isinstance(value, Tensor) and value.ndim == 2 and value.shape not in (position.shape, (1, *position.shape[1:])):
+        admissible = (position.shape, (1, *position.shape[1:]))
+        if isinstance(value, Tensor) and value.ndim == 2 and value.shape not in admissible:
             raise InadmissibleValue(
                 f"initial[{name!r}] has shape {tuple(value.shape)}, and the position {tuple(position.shape)}. "
                 "Give both the same."
@@ -246,8 +247,8 @@ def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
     _require_known(motion, start)
     if start.kept and start.rule != motion.rule:
         raise InadmissibleValue(
-            f"the trajectory that is gone on with was stepped by {start.rule or 'a rule that staggers nothing'}, and is to "
-            f"be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin anew where it "
+            f"the trajectory to go on with was stepped by {start.rule or 'a rule that staggers nothing'}, and is to be "
+            f"by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin anew where it "
             "ended: pass its `final`, or a mapping with its last variables."
         )
     if start.kept:

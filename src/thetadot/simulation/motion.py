@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
@@ -51,7 +52,8 @@ class Motion:
     @property
     def rule(self) -> str:
         """What a state can be gone on with by alone: the integrator and its step, where it keeps a state staggered."""
-        staggered = type(self.integrator).open is not Direct.open
+        own: object = type(self.integrator).open
+        staggered = own is not Direct.open
         return f"{self.integrator} with step={self.step:g}" if staggered else ""
 
     @property
@@ -100,8 +102,8 @@ class Motion:
             fits = not isinstance(value, torch.Tensor) or _fits(value, position)
             require(
                 fits,
-                f"the {said} of {name_of(self.system)} gave {_shape(value)} for positions {tuple(position.shape)}, which",
-                "does not broadcast to them",
+                f"the {said} of {name_of(self.system)} gave {_shape(value)} for positions {tuple(position.shape)},",
+                "which does not broadcast to them",
                 "Return (paths, dim), as with keepdim=True or torch.stack([...], -1).",
             )
 
@@ -153,9 +155,15 @@ def _shape(value: object) -> str:
 
 def _fits(value: Tensor, position: Tensor) -> bool:
     try:
-        return torch.broadcast_shapes(value.shape, position.shape) == position.shape
-    except RuntimeError:
+        return np.broadcast_shapes(value.shape, position.shape) == tuple(position.shape)
+    except ValueError:
         return False
+
+
+def _require(said: str, given: object, wanted: Any, what: str, example: str) -> None:
+    if isinstance(given, type) or not isinstance(given, wanted):
+        got = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
+        raise InadmissibleValue(f"{said}={got} is none. Pass {what}, such as {example}.")
 
 
 def posed(system: System | Problem, integrator: Integrator, step: float) -> Motion:
@@ -164,13 +172,8 @@ def posed(system: System | Problem, integrator: Integrator, step: float) -> Moti
     Raises:
         IncompatiblePair: the system moves by a gradient and there is no potential.
     """
-    for said, given, wanted in (("system", system, Problem | System), ("integrator", integrator, Integrator | Embedded)):
-        if isinstance(given, type) or not isinstance(given, wanted):
-            got = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
-            raise InadmissibleValue(
-                f"{said}={got} is none. Pass {'a Problem or a system' if said == 'system' else 'an integrator'}, such as "
-                f"{'Problem(Langevin(0.1), potential), ODE(f) or SDE(f, g)' if said == 'system' else 'EulerMaruyama()'}."
-            )
+    _require("system", system, Problem | System, "a Problem or a system", "Problem(Langevin(0.1), potential) or ODE(f)")
+    _require("integrator", integrator, Integrator | Embedded, "an integrator", "EulerMaruyama()")
     if isinstance(system, Problem):
         return Motion(system.system, integrator, step, system.gradient, system.potential)
     if not isinstance(system, Driven):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
+from typing import cast
 
 from torch import Tensor
 
@@ -110,4 +111,4 @@ def _one(save: Saving) -> Save:
         return Save(count=int(save))
     if callable(save):
         return Save(save, count=_STATISTICS)
-    return Save(times=tuple(save))
+    return Save(times=tuple(cast("Sequence[float]", save)))

@@ -47,8 +47,8 @@ def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tenso
     if any(_agree(motion, plain, engine, points) for points in (some, beside)):
         return engine
     raise CannotCompile(
-        "its kernel does not do what the function does when it is called: it may hold the number of paths, or something "
-        "that changes between calls."
+        "its kernel does not do what the function does when it is called: it may hold the number of paths, or "
+        "something that changes between calls."
     )
 
 

@@ -46,8 +46,8 @@ class Problem:
     def __post_init__(self) -> None:
         if not hasattr(self.system, "increment") or isinstance(self.system, type) or not callable(self.potential):
             raise InadmissibleValue(
-                f"Problem({self.system!r}, {self.potential!r}) is none of a system and a potential. Pass first what moves, "
-                "such as Langevin(0.1), then the potential, a function of (..., dim)."
+                f"Problem({self.system!r}, {self.potential!r}) is none of a system and a potential. Pass first what "
+                "moves, such as Langevin(0.1), then the potential, a function of (..., dim)."
             )
         if isinstance(self.system, Driven):
             raise IncompatiblePair(
