@@ -20,9 +20,9 @@ def lorenz(rho=28.0) -> tuple:
 def washboard(temperature=0.4, friction=0.5) -> dict:
     """A problem: what moves, and in which landscape; --temperature and --friction reach these arguments."""
     motion = Problem(Kramers(friction, temperature), lambda x: (x.cos() - 0.3 * x).sum(-1))
-    return {"motion": motion, "initial": torch.tensor([3.0]).double(), "paths": 2000, "time": 20.0, "step": 0.1}
+    return {"system": motion, "initial": torch.tensor([3.0]).double(), "paths": 2000, "time": 20.0, "step": 0.1}
 
 
 def cell() -> dict:
     """An SDE whose noise grows with the state."""
-    return {"motion": SDE(lambda x: x * (1.0 - x), lambda x: 0.2 * x), "initial": torch.tensor([0.2]).double()}
+    return {"system": SDE(lambda x: x * (1.0 - x), lambda x: 0.2 * x), "initial": torch.tensor([0.2]).double()}

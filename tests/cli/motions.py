@@ -18,7 +18,7 @@ def noise():
 def ball(friction: float = 0.0):
     motion = Problem(DampedNewton(friction), Harmonic(1.0))
     start = {"position": torch.tensor([[1.0, 0.0]]).double(), "velocity": torch.tensor([[0.0, 1.0]]).double()}
-    return {"motion": motion, "initial": start, "time": 2.0, "step": 0.05, "integrator": Splitting("BAB")}
+    return {"system": motion, "initial": start, "time": 2.0, "step": 0.05, "integrator": Splitting("BAB")}
 
 
 def heated(temperature: float = 0.3, friction: float = 1.0, barrier: float = 0.25):
@@ -38,7 +38,7 @@ def no_potential():
 
 
 def strange_key():
-    return {"motion": ODE(lambda x: -x), "speed": 3}
+    return {"system": ODE(lambda x: -x), "speed": 3}
 
 
 def no_motion():
@@ -46,7 +46,7 @@ def no_motion():
 
 
 def wrong_time():
-    return {"motion": ODE(lambda x: -x), "time": -1.0}
+    return {"system": ODE(lambda x: -x), "time": -1.0}
 
 
 def wrong_integrator():
@@ -63,3 +63,8 @@ def gradient():
 
 def huge():
     return SDE(lambda x: -x, 0.5), None, torch.zeros(1, 1000, dtype=torch.float64), 1.0, 0.01, 1_000_000
+
+
+def needs_three():
+    """Its starts are left out, and it takes three coordinates."""
+    return ODE(lambda x: torch.stack([x[:, 1], x[:, 2], -x[:, 0]], -1))

@@ -108,6 +108,7 @@ def test_a_row_agrees_within_four_errors_and_its_tolerance():
     assert Row("x", 1.39, 1.0, error=0.1).agrees
     assert not Row("x", 1.41, 1.0, error=0.1).agrees
     assert Row("x", 1.41, 1.0, error=0.1, tolerance=0.02).agrees
+    assert not Row("x", 1e200, 1.0, error=math.inf).agrees
     assert Row("x", math.nan, 1.0, error=0.1).agrees is False
     assert Row("x", 1.0).agrees is None
 

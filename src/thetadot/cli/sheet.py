@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.cli.pictures.time import energy, fan
 from thetadot.cli.scenes.base import ERRORS
 from thetadot.report.numerals import count, plain
@@ -109,7 +111,8 @@ def page(
     complete: bool,
 ) -> str:
     """The page as HTML text."""
-    drawn = pictures(journey, trajectory)
+    with np.errstate(over="ignore"):  # pictures are of float32, and paths may have run beyond it
+        drawn = pictures(journey, trajectory)
     said, state = verdict(rows, complete=complete)
     motion = type(journey.system).__name__
     tiles = [

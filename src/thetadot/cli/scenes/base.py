@@ -55,7 +55,8 @@ class Row:
             return None
         if self.measured == self.expected:
             return True
-        return abs(self.measured - self.expected) <= ERRORS * self.error + self.tolerance
+        within = ERRORS * self.error + self.tolerance
+        return math.isfinite(within) and abs(self.measured - self.expected) <= within
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from thetadot.cli.pictures.law import histogram
 from thetadot.cli.pictures.phase import in_projection, phase
 from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
 from thetadot.density import Gibbs, Grid
-from thetadot.errors import InadmissibleValue
+from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
+from thetadot.integrators import EulerMaruyama, RungeKutta
 from thetadot.integrators.base import Integrator, name_of
+from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System
 from thetadot.systems.base import POSITION, noisy
 from thetadot.systems.custom import Driven
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from thetadot.simulation import Trajectory
 
 RETURNS = "a Problem, an ODE, an SDE or another system with a drift of its own"
-KEYS = ("motion", "integrator", "initial", "time", "step", "paths")
+KEYS = ("system", "integrator", "initial", "time", "step", "paths")
 
 
 def scene(spec: str, given: Mapping[str, Any]) -> Scene:
@@ -42,7 +44,7 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         InadmissibleValue: it returns something else than a motion.
     """
     found = _parts(from_file(spec, what="simulation")(**given))
-    motion = found["motion"]
+    motion = found["system"]
     if not isinstance(motion, Problem | System) or isinstance(motion, type):
         raise InadmissibleValue(f"{spec} returned a {name_of(motion)}. Return {RETURNS}.")
     if not isinstance(motion, Problem | Driven):
@@ -64,6 +66,7 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
             raise InadmissibleValue(f"{spec} returned {name}={value!r}. Return a number > 0.")
     initial = found.get("initial", torch.zeros(1, 1, dtype=torch.float64))
+    _try(spec, motion, initial, given="initial" in found)
 
     def make(_: Settings) -> Setup:
         return _setup(motion, initial, rule)
@@ -80,19 +83,48 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
     )
 
 
+def _try(spec: str, motion: Problem | System, initial: Any, *, given: bool) -> None:
+    """Ask the user's functions once, where a sentence can still be said of them."""
+    position = initial.get(POSITION) if isinstance(initial, Mapping) else initial
+    if not isinstance(position, torch.Tensor):
+        return  # told of by simulate
+    begun = posed(motion, RungeKutta(), 1.0) if not noisy(_system(motion)) else posed(motion, EulerMaruyama(), 1.0)
+    point = position.reshape(-1, position.shape[-1])[:1]
+    others = {k: v for k, v in initial.items() if k != POSITION} if isinstance(initial, Mapping) else {}
+    try:
+        state = begun.begin({POSITION: point, **{name: value[..., :1, :] for name, value in others.items()}})
+        begun.advance(state, lambda: torch.zeros_like(point))
+    except ThetadotError:
+        raise
+    except Exception as error:
+        what = (
+            "Let the functions take"
+            if given
+            else "Return 'initial' too, a tensor (dim,) or (paths, dim), and let them take"
+        )
+        raise TaskError(
+            f"{spec} cannot be evaluated at positions {tuple(point.shape)}: {type(error).__name__}: {error}. "
+            f"{what} the functions take positions (paths, dim)."
+        ) from error
+
+
+def _system(motion: Problem | System) -> System:
+    return motion.system if isinstance(motion, Problem) else motion
+
+
 def _parts(returned: object) -> dict[str, Any]:
-    """What came back, by name: a motion alone, (motion, integrator, initial, time, step), or a mapping."""
+    """What came back, by name: a system alone, (system, integrator, initial, time, step), or a mapping."""
     if isinstance(returned, Mapping):
         strange = sorted(set(map(str, returned)) - set(KEYS))
-        if strange or "motion" not in returned:
-            what = f"has {strange[0]!r}" if strange else "lacks 'motion'"
+        if strange or "system" not in returned:
+            what = f"has {strange[0]!r}" if strange else "lacks 'system'"
             raise InadmissibleValue(f"the mapping that was returned {what}. Its keys are {', '.join(KEYS)}.")
         return dict(returned)
     if isinstance(returned, tuple):
         if not 1 <= len(returned) <= len(KEYS):
             raise InadmissibleValue(f"a tuple of {len(returned)} was returned. Return ({', '.join(KEYS)}), or fewer.")
         return {name: value for name, value in zip(KEYS, returned, strict=False) if value is not None}
-    return {"motion": returned}
+    return {"system": returned}
 
 
 def _default(motion: Problem | System) -> str:
