@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from scipy.integrate import solve_ivp
+from shared.ball import FRICTION, START, double_well, place
 
 from thetadot.analysis import measured_order, trajectory
 from thetadot.errors import InadmissibleValue, IncompatiblePair, NotConverged
@@ -13,24 +13,13 @@ from thetadot.integrators import Euler, ImplicitMidpoint, Leapfrog, SemiImplicit
 from thetadot.systems import DampedNewton, GradientFlow, Kramers
 from thetadot.translation import to_lr_momentum
 
-FRICTION, TIME = 0.5, 2.0
+TIME = 2.0
 COUNTS = (50, 100, 200, 400, 800)
-START = torch.tensor([2.0], dtype=torch.float64)
-
-
-def double_well(x):
-    """∇L of L = (x²-1)²/4."""
-    return x * (x * x - 1)
 
 
 @pytest.fixture(scope="module")
 def reference():
-    def motion(_, state):
-        x, v = state
-        return v, -FRICTION * v - double_well(x)
-
-    solution = solve_ivp(motion, (0, TIME), (2.0, 0.0), method="DOP853", rtol=1e-13, atol=1e-14)
-    return torch.tensor([solution.y[0, -1]], dtype=torch.float64)
+    return place(TIME)
 
 
 def errors(reference, *, at_rest):

@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 
 import pytest
 import torch
-from scipy.integrate import solve_ivp
+from shared.ball import FRICTION, START, double_well, place
 
 from thetadot.analysis import linearize, measured_order, spectral_radius, trajectory
 from thetadot.errors import InadmissibleValue, IncompatiblePair
@@ -112,21 +112,12 @@ def test_the_order_conditions_hold_exactly_up_to_the_declared_order_and_no_furth
         assert order_by_conditions(tableau, tableau.embedded) == tableau.embedded_order
 
 
-FRICTION, TIME = 0.5, 1.0
-START = torch.tensor([2.0], dtype=torch.float64)
-
-
-def double_well(x):
-    return x * (x * x - 1)
+TIME = 1.0
 
 
 @pytest.fixture(scope="module")
 def reference():
-    def motion(_, state):
-        return state[1], -FRICTION * state[1] - double_well(state[0])
-
-    solution = solve_ivp(motion, (0, TIME), (2.0, 0.0), method="DOP853", rtol=1e-13, atol=1e-14)
-    return torch.tensor([solution.y[0, -1]], dtype=torch.float64)
+    return place(TIME)
 
 
 @by_name
@@ -244,9 +235,9 @@ def test_an_optimizer_of_several_stages_walks_the_trajectory(system, compiled):
         loss.backward()
         return loss
 
-    for place in trajectory(system, rule, double_well, START, step=0.1, steps=20)[1:]:
+    for spot in trajectory(system, rule, double_well, START, step=0.1, steps=20)[1:]:
         flow.step(closure)
-        assert torch.allclose(p, place, rtol=0, atol=1e-13)
+        assert torch.allclose(p, spot, rtol=0, atol=1e-13)
 
 
 def test_a_friction_per_step_is_stepped_too_at_step_zero():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.integrate import solve_ivp
+from shared.ball import FRICTION, START, double_well, place
 
 from thetadot.analysis import measured_order, trajectory
 from thetadot.errors import InadmissibleValue, IncompatiblePair
@@ -83,21 +83,12 @@ def test_gain_and_drift_are_what_the_rule_does(word, momentum):
     assert rule.momentum(rule.damping(momentum)) == pytest.approx(momentum, abs=1e-15)
 
 
-FRICTION, TIME = 0.5, 2.0
-START = torch.tensor([2.0], dtype=torch.float64)
-
-
-def double_well(x):
-    return x * (x * x - 1)
+TIME = 2.0
 
 
 @pytest.fixture(scope="module")
 def reference():
-    def motion(_, state):
-        return state[1], -FRICTION * state[1] - double_well(state[0])
-
-    solution = solve_ivp(motion, (0, TIME), (2.0, 0.0), method="DOP853", rtol=1e-13, atol=1e-14)
-    return torch.tensor([solution.y[0, -1]], dtype=torch.float64)
+    return place(TIME)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.errors import IncompatiblePair
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, shaken_by
-from thetadot.integrators.runge_kutta import moving
+from thetadot.integrators.runge_kutta import moving, slope_and_noise
 from thetadot.systems.base import Multiplicative
 from thetadot.tensors import tensor_of
 
@@ -64,8 +64,7 @@ class SRA1(Direct):
 
     def between(self, system: System) -> tuple[str, ...]:
         """What the state carries from stage to stage."""
-        shaking = [name for name in moving(system) if system.amplitude(name, 1.0) is not None]
-        return (*(f"slope0_{name}" for name in moving(system)), *(f"noise_{name}" for name in shaking))
+        return slope_and_noise(system)
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
         """To ¾ of the step and, from there, to its end."""

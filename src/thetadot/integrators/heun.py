@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.integrators.base import Direct, NoiseOrder, require_calculus, shaken_by
-from thetadot.integrators.runge_kutta import moving
+from thetadot.integrators.runge_kutta import moving, slope_and_noise
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class Heun(Direct):
 
     def between(self, system: System) -> tuple[str, ...]:
         """What the state carries from stage to stage."""
-        shaking = [name for name in moving(system) if system.amplitude(name, 1.0) is not None]
-        return (*(f"slope0_{name}" for name in moving(system)), *(f"noise_{name}" for name in shaking))
+        return slope_and_noise(system)
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
         """To the far end and, from there, back by half of the difference."""

@@ -41,6 +41,12 @@ def slopes(system: System, state: State, gradient: Tensor, step: Scalar) -> Stat
     return {name: system.increment(name, state, gradient, step) for name in moving(system)}
 
 
+def slope_and_noise(system: System) -> tuple[str, ...]:
+    """What a rule of two stages under noise hands from the first to the second: slopes, and noise where it acts."""
+    shaking = [name for name in moving(system) if system.amplitude(name, 1.0) is not None]
+    return (*(_slope(0, name) for name in moving(system)), *(f"noise_{name}" for name in shaking))
+
+
 def combined(start: State, along: Sequence[State], coefficients: Sequence[Scalar]) -> State:
     """Start + Σ coefficient · slope, of every variable that the slopes have; terms of coefficient 0 are left out.
 
