@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 TASK ?= digits
 ARGS ?=
 
-.PHONY: run test check lint types imports examples benchmark clean
+.PHONY: run test slow check lint types imports examples benchmark clean
 
 run: $(VENV)/.installed
 	$(BIN)/thetadot run $(TASK) $(ARGS)
 
 test: $(VENV)/.developing
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m 'not slow'
+
+slow: $(VENV)/.developing
+	$(BIN)/python -m pytest --numprocesses auto --dist load -m slow
 
 check: lint types imports examples
 

@@ -170,6 +170,7 @@ def test_a_cluster_that_was_there_before_stays(cluster):
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_a_cluster_of_others_is_joined_and_left(cluster):
     script = """
         import hashlib, torch
@@ -231,6 +232,7 @@ def test_servers_are_bound_to_the_loopback_interface(cluster):
     assert set(bound) <= {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 def test_an_interrupt_leaves_no_process_behind():
     script = """

@@ -46,6 +46,7 @@ def content(path):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:torch.distributed")
 def test_a_run_whose_ranks_die_ends_where_an_undisturbed_one_ends(tmp_path):
     folder, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"

@@ -184,6 +184,7 @@ def test_paper_gets_every_picture_within_its_width(quiet, tmp_path, alone):
     assert re.match(rb"%PDF-", quiet.pdf())
 
 
+@pytest.mark.slow
 def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, tmp_path):
     runs = several(tmp_path, ("slow", HOSTILE_FOLDER))
     with Server(Watch([record.path for record in runs])) as server:

@@ -109,6 +109,7 @@ def test_the_page_is_small(make, whole):
     assert len(page) - CORE < 500_000
 
 
+@pytest.mark.slow
 def test_a_long_run_does_not_blow_the_page_up(make):
     motion = conftest.motions()[100]
     many = [msgspec.structs.replace(motion, step=i, loss=1.0 + i * 7919 % 1009) for i in range(30_000)]
