@@ -109,3 +109,21 @@ def test_starts_of_another_shape_are_refused():
     for starts in (torch.zeros(3), torch.zeros(0, 2)):
         with pytest.raises(InadmissibleValue, match=r"are not \(m, n\) with m >= 1"):
             find_fixed_points(lambda x: x, starts)
+
+
+def test_lorenz_fixed_points_are_found_in_either_dtype():
+    """0 and (±√72, ±√72, 27)."""
+
+    def lorenz(x):
+        a, b, c = x.unbind(-1)
+        return torch.stack([10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c], -1)
+
+    starts = torch.cartesian_prod(*3 * [torch.linspace(-15.0, 15.0, 4, dtype=torch.float64)])
+    root = math.sqrt(72)
+    wanted = torch.tensor([[-root, -root, 27.0], [0.0, 0.0, 0.0], [root, root, 27.0]], dtype=torch.float64)
+    for dtype, error in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        found = find_fixed_points(lorenz, starts.to(dtype))
+        assert len(found) == 3
+        points = torch.stack([each.point for each in found])
+        points = points[points[:, 0].argsort()]
+        assert torch.allclose(points, wanted.to(dtype), atol=error, rtol=0)

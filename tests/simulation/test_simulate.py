@@ -314,3 +314,119 @@ def test_an_adaptive_method_takes_no_step_and_no_noise():
         simulate(ODE(lambda x: -x), DormandPrince(), torch.ones(1, 1), time=1.0, step=0.1)
     with pytest.raises(IncompatiblePair, match="temperature"):
         simulate(WELL, DormandPrince(), torch.ones(1, 1), time=1.0)
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        (ODE(lambda x: -x[:, 0]), r"drift of position of ODE gave shape \(6,\) for positions \(6, 1\)"),
+        (SDE(lambda x: -x, lambda x: x[:, 0]), r"noise on position of SDE gave shape \(6,\)"),
+        (Problem(Langevin(0.1), lambda x: (x * x).mean()), r"gave shape \(\) .* not one value a path, \(6,\)"),
+        (Problem(Langevin(0.1), lambda x: x * x), r"gave shape \(6, 1\)"),
+    ],
+    ids=["drift", "noise", "mean over paths", "not summed"],
+)
+def test_what_would_be_broadcast_to_something_else_is_refused(system, said):
+    with pytest.raises(InadmissibleValue, match=said):
+        simulate(system, EulerMaruyama(), torch.ones(6, 1), time=1.0, step=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"noise": "gaussian"}, "'normal' or 'rademacher'"),
+        ({"key": 1.5}, "no whole number"),
+        ({"initial": [1.0]}, "initial is a list"),
+        ({"integrator": Euler}, "the class Euler"),
+        ({"system": lambda x: -x}, r"ODE\(f\)"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(given, said):
+    given = {"system": ODE(lambda x: -x), "integrator": Euler(), "initial": torch.ones(3, 1)} | given
+    with pytest.raises(InadmissibleValue, match=said):
+        simulate(**given, time=1.0, step=0.5)
+
+
+def test_a_problem_of_a_potential_and_a_system_is_refused():
+    with pytest.raises(InadmissibleValue, match="Pass first what moves"):
+        Problem(DoubleWell(), Langevin(0.1))
+
+
+@pytest.mark.parametrize("integrator", [Euler(), DormandPrince()])
+def test_constants_of_another_dtype_leave_the_paths_theirs(integrator):
+    wide = torch.tensor([2.0, 3.0], dtype=torch.float64)
+    step = {} if isinstance(integrator, DormandPrince) else {"step": 0.5}
+    done = simulate(ODE(lambda x: -x * wide), integrator, torch.ones(3, 2), time=1.0, **step)
+    assert done.final.dtype == torch.float32
+
+
+@pytest.mark.parametrize("compile_", [False, *([True] if compiler() else [])])
+def test_a_velocity_is_taken_in_the_positions_dtype_and_shape(compile_):
+    problem, start = Problem(Kramers(1.0, 0.2), DoubleWell()), torch.ones(4, 1)
+    run = {"time": 1.0, "step": 0.25, "compile": compile_}
+    wanted = simulate(problem, Splitting("BAOAB"), {"position": start, "velocity": torch.full((4, 1), 0.5)}, **run)
+    for velocity in (torch.full((4, 1), 0.5, dtype=torch.float64), torch.tensor(0.5), torch.full((1, 1), 0.5)):
+        found = simulate(problem, Splitting("BAOAB"), {"position": start, "velocity": velocity}, **run)
+        assert found.final.dtype == torch.float32
+        assert torch.equal(found.final, wanted.final)
+
+
+def test_a_trajectory_is_gone_on_with_by_its_own_rule_and_system():
+    problem, start = Problem(Kramers(1.0, 0.2), DoubleWell()), torch.ones(4, 1)
+    half = simulate(problem, Splitting("ABOBA"), start, time=1.0, step=0.25)
+    with pytest.raises(InadmissibleValue, match="velocities are of other times"):
+        simulate(problem, Splitting("BAOAB"), half, time=1.0, step=0.25)
+    damped = Problem(DampedNewton(1.0), DoubleWell())
+    staggered = simulate(damped, Leapfrog(), start, time=1.0, step=0.25)
+    with pytest.raises(InadmissibleValue, match="velocities are of other times"):
+        simulate(damped, DormandPrince(), staggered, time=1.0)
+    fall = simulate(Problem(GradientFlow(), DoubleWell()), Euler(), start, time=1.0, step=0.25)
+    with pytest.raises(InadmissibleValue, match="has no 'velocity', which Kramers moves"):
+        simulate(problem, Splitting("BAOAB"), fall, time=1.0, step=0.25)
+
+
+def test_a_function_that_holds_the_number_of_paths_is_called_as_it_is():
+    start = torch.ones(5, 1)
+    done = simulate(ODE(lambda x: x / len(x)), Euler(), start, time=0.5, step=0.5)
+    assert done.engine == "plain"
+    assert torch.allclose(done.final, start * 1.1)
+
+
+def test_a_function_that_changes_between_calls_is_called_every_time():
+    drawn = iter(range(1, 100))
+    done = simulate(ODE(lambda x: 0.0 * x + float(next(drawn))), Euler(), torch.zeros(3, 1), time=1.0, step=0.25)
+    assert done.engine == "plain"
+    assert "changes between calls" in done.remark
+
+
+def test_nothing_is_recorded_of_a_networks_parameters():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2))
+    for integrator, step in ((Euler(), {"step": 0.25}), (DormandPrince(), {})):
+        done = simulate(ODE(network), integrator, torch.ones(3, 2), time=1.0, **step)
+        assert not done.final.requires_grad
+        assert not done.end.state["position"].requires_grad
+
+
+def test_a_velocity_that_diverges_alone_is_told():
+    problem = Problem(Kramers(1.0, 0.0), lambda x: (x**4).sum(-1) * 1e30)
+    with pytest.raises(Diverged, match="path 0"):
+        simulate(problem, Splitting("AOB"), torch.full((3, 1), 1e4), time=1.0, step=0.5)
+
+
+@pytest.mark.parametrize("field", [
+    lambda t, x: x * torch.abs(torch.sin(t)),
+    lambda t, x: x * torch.where(t < 0.55, t, -t),
+    lambda t, x: x * (t < 0.55),
+    lambda t, x: torch.where((t < 0.55) & (x > 0.2), x, -x),
+    lambda t, x: x * torch.sign(torch.cos(7 * t)) + torch.floor(3.3 * t),
+    lambda t, x: x * torch.exp(-1000 * torch.exp(10 * t)) + (t + 0.05) % 0.3,
+], ids=["size", "choice", "truth", "both", "sign", "remainder"])  # fmt: skip
+def test_functions_of_time_are_those_of_a_plain_loop(field):
+    start = torch.linspace(0.1, 1.0, 5, dtype=torch.float64)[:, None]
+    x, time = start, torch.zeros((), dtype=torch.float64)
+    for _ in range(10):
+        x, time = x + 0.1 * field(time, x), time + 0.1
+    for compile_ in (False, *([True] if compiler() else [])):
+        done = simulate(ODE(field), Euler(), start, time=1.0, step=0.1, compile=compile_)
+        assert done.engine != "plain"
+        assert torch.allclose(done.final, x, rtol=1e-12)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["stable node", "stable focus", "unstable node", "unstable focus", "saddle", "centre", "degenerate"]
 
 _FLAT = 1e-9
+_ROUNDINGS = 64.0  # of the largest |f|, below which no field is computed
 _HALVINGS = 30
 
 
@@ -69,7 +70,8 @@ def find_fixed_points(
     Args:
         motion: a system with a drift of its own, a Problem, or a field of points (m, n).
         starts: (m, n), best in float64.
-        tolerance: |f| below which a point is one, in units of the largest |f| at the starts.
+        tolerance: |f| below which a point is one, in units of the largest |f| at the starts; at least what their
+            dtype resolves.
         separation: distance below which two are one, in units of the largest |x| among starts.
         iterations: of Newton.
         time: where the field depends on it.
@@ -86,6 +88,7 @@ def find_fixed_points(
     if starts.ndim != 2 or starts.shape[0] == 0:
         raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
     field = field_of(motion, time=time)
+    tolerance = max(tolerance, _ROUNDINGS * torch.finfo(starts.dtype).eps)
     scale = float(field(starts).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
     size = float(starts.abs().max())
     ends = _newton(field, starts, tolerance * scale, iterations)

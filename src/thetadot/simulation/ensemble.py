@@ -166,6 +166,12 @@ def _require_known(motion: Motion, start: _Start) -> None:
             f"the trajectory that is gone on with has no {missing[0]!r}, which {type(motion.system).__name__} moves. "
             "Begin anew where it ended: pass its `final`."
         )
+    if start.kept and start.rule != motion.rule:
+        raise InadmissibleValue(
+            f"the trajectory to go on with was stepped by {start.rule or 'a rule that staggers nothing'}, and is to be "
+            f"by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin anew where it "
+            "ended: pass its `final`, or a mapping with its last variables."
+        )
     strange = sorted(set(start.variables) - known)
     if strange:
         raise InadmissibleValue(
@@ -245,12 +251,6 @@ def _whole_steps(time: float, step: float) -> int:
 def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
     """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
     _require_known(motion, start)
-    if start.kept and start.rule != motion.rule:
-        raise InadmissibleValue(
-            f"the trajectory to go on with was stepped by {start.rule or 'a rule that staggers nothing'}, and is to be "
-            f"by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin anew where it "
-            "ended: pass its `final`, or a mapping with its last variables."
-        )
     if start.kept:
         state = clocked(start.variables)
         return Begun(state, state, start.steps, 0, start.key)

@@ -52,7 +52,7 @@ class Motion:
     @property
     def rule(self) -> str:
         """What a state can be gone on with by alone: the integrator and its step, where it keeps a state staggered."""
-        own: object = type(self.integrator).open
+        own: object = getattr(type(self.integrator), "open", Direct.open)  # one that finds its steps has none
         staggered = own is not Direct.open
         return f"{self.integrator} with step={self.step:g}" if staggered else ""
 
