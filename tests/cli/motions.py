@@ -2,7 +2,7 @@
 
 import torch
 
-from thetadot.integrators import RungeKutta, Splitting
+from thetadot.integrators import DormandPrince, RungeKutta, Splitting
 from thetadot.potentials import DoubleWell, Harmonic
 from thetadot.systems import ODE, SDE, DampedNewton, GradientFlow, Kramers, Langevin, Problem
 
@@ -68,3 +68,8 @@ def huge():
 def needs_three():
     """Its starts are left out, and it takes three coordinates."""
     return ODE(lambda x: torch.stack([x[:, 1], x[:, 2], -x[:, 0]], -1))
+
+
+def finds_its_own_steps():
+    """An adaptive method."""
+    return ODE(lambda x: -x), DormandPrince()

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from thetadot.analysis import linearize
-from thetadot.density import carry, divergence, log_volume
+from thetadot.analysis import divergence, linearize
+from thetadot.density import carry, log_volume
 from thetadot.errors import InadmissibleValue, NotConverged
 from thetadot.integrators import Leapfrog, LookAhead
 from thetadot.potentials import DoubleWell

@@ -182,12 +182,13 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
     return lambda points: space.pack(advance(points, numbers))
 
 
-def jacobian(function: Field, points: Tensor) -> Tensor:
+def jacobian(function: Field, points: Tensor, *, differentiable: bool = False) -> Tensor:
     """∂f/∂x at points (..., n) by autograd, row by row: (..., n, n).
 
     Args:
         function: of points, each row of its own.
         points: where.
+        differentiable: whether autograd is to go through it, to what the points were made of.
 
     Example:
         >>> jacobian(lambda x: x * x, torch.tensor([[1.0, 2.0]]))
@@ -195,15 +196,19 @@ def jacobian(function: Field, points: Tensor) -> Tensor:
                  [0., 4.]]])
     """
     with torch.enable_grad():
-        points = points.detach().requires_grad_()
+        kept = differentiable and points.requires_grad
+        if not kept:
+            points = points.detach().requires_grad_()
         values = function(points)
         if not values.requires_grad:
             return points.new_zeros(*values.shape, points.shape[-1])
         rows = [
-            torch.autograd.grad(values[..., i].sum(), points, retain_graph=True, materialize_grads=True)[0]
+            torch.autograd.grad(
+                values[..., i].sum(), points, retain_graph=True, create_graph=kept, materialize_grads=True
+            )[0]
             for i in range(values.shape[-1])
         ]
-    return torch.stack(rows, -2).detach()
+    return torch.stack(rows, -2) if kept else torch.stack(rows, -2).detach()
 
 
 def local_spectral_radius(motion: System | Problem, integrator: Integrator, point: Tensor, *, step: float) -> float:

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from thetadot.systems.problem import Problem
 
 
-def divergence(motion: Motion, points: Tensor, *, time: float = 0.0) -> Tensor:
+def divergence(motion: Motion, points: Tensor, *, time: float = 0.0, differentiable: bool = False) -> Tensor:
     """∇·f at points (..., n): (...).
 
     Args:
         motion: a system with a drift of its own, a Problem, or a field of points.
         points: where.
         time: where the field depends on it.
+        differentiable: as for :func:`jacobian`.
 
     Example:
         >>> from thetadot.potentials import DoubleWell
@@ -44,7 +45,8 @@ def divergence(motion: Motion, points: Tensor, *, time: float = 0.0) -> Tensor:
         >>> divergence(Problem(DampedNewton(0.5), DoubleWell()), torch.tensor([[1.0, 2.0, 0.3, 0.1]]))  # -λ·dim
         tensor([-1.])
     """
-    return jacobian(field_of(motion, time=time), points).diagonal(dim1=-2, dim2=-1).sum(-1)
+    found = jacobian(field_of(motion, time=time), points, differentiable=differentiable)
+    return found.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
 def log_volume(motion: System | Problem, integrator: Integrator, points: Tensor, *, step: float, steps: int) -> Tensor:

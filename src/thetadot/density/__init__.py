@@ -1,7 +1,7 @@
 """The law of the state: where a motion settles, how its density gets there, how rarely it leaves a well."""
 
 from thetadot.density.action import action, most_probable_path
-from thetadot.density.continuity import carry, divergence, log_volume
+from thetadot.density.continuity import carry, log_volume
 from thetadot.density.escape import Escapes, Saddle, count_escapes, escape_rate, mean_first_passage_time
 from thetadot.density.fokker_planck import FokkerPlanck
 from thetadot.density.gibbs import Gibbs
@@ -23,7 +23,6 @@ __all__ = [
     "action",
     "carry",
     "count_escapes",
-    "divergence",
     "escape_rate",
     "gaussian_divergence",
     "jko_gaussian",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from scipy.optimize import minimize
 
-from thetadot.density.continuity import divergence
+from thetadot.analysis import divergence
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, NotConverged, require
 
@@ -62,7 +62,7 @@ def action(
     middle = (path[1:] + path[:-1]) / 2.0
     excess = path.diff(dim=0) / step - drift(middle)
     total = step * (excess * excess).sum() / (4.0 * temperature)
-    return total + step * divergence(drift, middle).sum() / 2.0 if volume else total
+    return total + step * divergence(drift, middle, differentiable=True).sum() / 2.0 if volume else total
 
 
 def most_probable_path(

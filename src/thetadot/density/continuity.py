@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from scipy.integrate import solve_ivp
 
+from thetadot.analysis import divergence
 from thetadot.errors import InadmissibleValue, NotConverged, require
 
 if TYPE_CHECKING:
@@ -22,18 +23,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from torch import Tensor
-
-
-def divergence(field: Callable[[Tensor], Tensor], position: Tensor) -> Tensor:
-    """∇·f at positions (n, d): (n,).
-
-    Example:
-        >>> divergence(lambda x: x**2, torch.tensor([[1.0, 2.0]]))
-        tensor([6.])
-    """
-    jacobian = torch.func.vmap(torch.func.jacrev(lambda x: field(x[None])[0]))(position)
-    trace: Tensor = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return trace
 
 
 def carry(

@@ -9,6 +9,7 @@ it, is one more variable, with drift 1.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 TIME = "time"
 
 
-class Driven:
+class Driven(ABC):
     """What systems share whose drift is their own and not a loss's: say ``drift``, and the increment follows.
 
     Their ``gradient`` argument is not used.
@@ -39,9 +40,9 @@ class Driven:
     scalars: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     def drift(self, name: str, state: State) -> Tensor | Scalar:
         """Time derivative of variable ``name``."""
-        raise NotImplementedError
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
         """Drift times step."""

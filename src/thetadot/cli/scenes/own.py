@@ -17,6 +17,7 @@ from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
 from thetadot.density import Gibbs, Grid
 from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
 from thetadot.integrators import EulerMaruyama, RungeKutta
+from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
 from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System
@@ -53,13 +54,13 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
             f"Return Problem({name_of(motion)}(...), potential)."
         )
     rule = found.get("integrator")
+    if isinstance(rule, Embedded):
+        raise InadmissibleValue(
+            f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps."
+        )
     if rule is not None and not isinstance(rule, Integrator):
         raise InadmissibleValue(
             f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
-        )
-    if getattr(rule, "adaptive", False):
-        raise InadmissibleValue(
-            f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps."
         )
     for name in ("time", "step", "paths"):
         value = found.get(name)
