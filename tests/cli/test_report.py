@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -131,6 +132,15 @@ def test_serving_says_where_and_ends_with_an_interrupt(tmp_path):
     assert process.returncode == 0
     assert err == ""
     assert "Traceback" not in out
+
+
+def test_an_interrupt_right_after_the_address_ends_it_as_well(tmp_path, monkeypatch):
+    class Hasty(io.StringIO):
+        def flush(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdout", Hasty())
+    assert main(["report", str(record(tmp_path / "a")), "--serve"]) == 0
 
 
 def test_the_command_needs_no_torch(tmp_path):

@@ -85,14 +85,14 @@ def _serve(options: argparse.Namespace) -> int:
     watch: Any = Watch(options.runs, options.title)
     watch.page()  # what cannot be read or drawn is said here, not in the browser
     host = options.host or LOOPBACK
-    with Server(watch, host, options.port or 0) as server:
-        if host not in (LOOPBACK, "::1", "localhost"):
-            _warn([f"whoever can reach {host} can read these runs"])
-        print(f"{server.address}   (Ctrl-C ends)", flush=True)
-        try:
+    try:  # around all of it: whoever reads the address may interrupt at once
+        with Server(watch, host, options.port or 0) as server:
+            if host not in (LOOPBACK, "::1", "localhost"):
+                _warn([f"whoever can reach {host} can read these runs"])
+            print(f"{server.address}   (Ctrl-C ends)", flush=True)
             server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            print()
+    except KeyboardInterrupt:
+        print()
     return 0
 
 
