@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from thetadot.fusion.compiler import compiler
-from thetadot.integrators import Euler, EulerMaruyama, Leapfrog, RungeKutta, SemiImplicitEuler, Splitting
+from thetadot.integrators import SRA1, Euler, EulerMaruyama, Heun, Leapfrog, RungeKutta, SemiImplicitEuler, Splitting
 from thetadot.potentials import DoubleWell
 from thetadot.simulation.engines import Compiled, InPlace, Plain, Randomness
 from thetadot.simulation.motion import posed
@@ -27,6 +27,10 @@ def pendulum(t, x):
     return torch.stack([x[:, 1], -torch.sin(x[:, 0]) + 0.3 * torch.cos(t)], -1)
 
 
+def mixing(x):
+    return torch.stack([x, torch.sin(x.flip(-1)), 0.3 + 0 * x], -1)
+
+
 MOTIONS = {
     "Langevin": (Problem(Langevin(0.2), DoubleWell()), EulerMaruyama()),
     "Kramers, word": (Problem(Kramers(1.0, 0.5), DoubleWell()), Splitting("BAOAB")),
@@ -40,6 +44,16 @@ MOTIONS = {
     "Polyak": (Problem(PolyakFlow(), DoubleWell()), Euler()),
     "time": (ODE(pendulum), RungeKutta()),
     "multiplicative": (SDE(lambda x: 0.1 * x, lambda x: 0.4 * x), EulerMaruyama()),
+    "three sources": (SDE(lambda x: 0.1 * x, mixing, sources=3), EulerMaruyama()),
+    "one source, Heun": (
+        SDE(lambda x: 0 * x, lambda x: torch.stack([-x[:, 1:], x[:, :1]], 1), "stratonovich", sources=1),
+        Heun(),
+    ),
+    "correlated": (SDE(lambda x: -x, torch.tensor([[1.0, 0.0, 0.3], [0.5, 0.2, 0.0]])), SRA1()),
+    "one source, in Itô's sense": (
+        SDE(lambda x: 0 * x, lambda x: torch.sin(x)[..., None], "stratonovich", sources=1).in_ito(),
+        EulerMaruyama(),
+    ),
 }
 
 

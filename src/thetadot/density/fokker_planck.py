@@ -86,8 +86,8 @@ class FokkerPlanck(Evolution):
         """
         if isinstance(motion, Problem) and isinstance(motion.system, Langevin):
             return cls(motion.potential, motion.temperature, grid, scheme=scheme)
-        if isinstance(motion, SDE) and motion.additive and not motion.variables:
-            return cls(None, float(motion.g) ** 2 / 2.0, grid, motion.f, scheme)  # type: ignore[arg-type]
+        if isinstance(motion, SDE) and isinstance(motion.g, float | int) and not motion.variables:
+            return cls(None, float(motion.g) ** 2 / 2.0, grid, motion.f, scheme)
         raise IncompatiblePair(
             f"{motion} is not overdamped with a constant temperature. Pass Problem(Langevin(T), potential), "
             "SDE(f, g) with a number g, or use Kinetic for Kramers."

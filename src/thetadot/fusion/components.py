@@ -18,6 +18,7 @@ import operator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from thetadot.fusion.program import Kind
 
     Function = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor | float]]
+    Arrays = Mapping[str, tuple[torch.dtype, int]]
 
 _PATHS = 2
 _MOST_NODES = 20_000
@@ -63,14 +65,21 @@ def component(name: str, place: int) -> str:
     return f"{name}_{place}"
 
 
-def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, numbers: tuple[str, ...]) -> Components:
+def components(
+    function: Function,
+    arrays: Mapping[str, torch.dtype],
+    dim: int,
+    numbers: tuple[str, ...],
+    widths: Mapping[str, int] = MappingProxyType({}),
+) -> Components:
     """Trace ``function``.
 
     Args:
         function: pure, of tensors by name: arrays (paths, dim) and numbers (); returns both kinds by name.
         arrays: name and dtype of each array.
-        dim: components of every array.
+        dim: components of every array, returned ones too.
         numbers: names of inputs that are the same for all paths; float64.
+        widths: components of those arrays that have another number of them.
 
     Raises:
         Interacting: its paths see each other.
@@ -81,16 +90,15 @@ def components(function: Function, arrays: Mapping[str, torch.dtype], dim: int, 
         >>> [node.target.__name__ for node in found.program.nodes], found.constants
         (['add', 'mul'], {'constant0': 3.0})
     """
-    graph, names = _graph(function, arrays, dim, numbers)
-    first, second = (_Scalars(graph, names, arrays, dim, numbers, path).program() for path in range(_PATHS))
+    given = {name: (dtype, widths.get(name, dim)) for name, dtype in arrays.items()}
+    graph, names = _graph(function, given, numbers)
+    first, second = (_Scalars(graph, names, given, dim, numbers, path).program() for path in range(_PATHS))
     if _text(first) != _text(second):
         raise Interacting("paths are not treated alike: the function holds something of their number.")
     return first
 
 
-def _graph(
-    function: Function, arrays: Mapping[str, torch.dtype], dim: int, numbers: tuple[str, ...]
-) -> tuple[fx.GraphModule, list[str]]:
+def _graph(function: Function, arrays: Arrays, numbers: tuple[str, ...]) -> tuple[fx.GraphModule, list[str]]:
     """The operations of ``function``, and the names of what it returns."""
     inputs = (*arrays, *numbers)
     names: list[str] = []
@@ -101,7 +109,7 @@ def _graph(
         return tuple(outputs.values())
 
     with FakeTensorMode(allow_non_fake_inputs=True), _quietly():
-        examples = [torch.empty(_PATHS, dim, dtype=dtype) for dtype in arrays.values()]
+        examples = [torch.empty(_PATHS, width, dtype=dtype) for dtype, width in arrays.values()]
         examples += [torch.empty((), dtype=torch.float64) for _ in numbers]
         try:
             traced = _traced(flat, examples)
@@ -183,7 +191,7 @@ class _Scalars:
         self,
         graph: fx.GraphModule,
         names: list[str],
-        arrays: Mapping[str, torch.dtype],
+        arrays: Arrays,
         dim: int,
         numbers: tuple[str, ...],
         path: int,
@@ -199,11 +207,11 @@ class _Scalars:
         self.names_of: dict[float, str] = {}
         self.known: dict[Any, Any] = {}
         self.numeric: set[int] = set()  # symbols that are the same for all paths
-        self.dtype = next(iter(arrays.values()))
+        self.dtype, _ = next(iter(arrays.values()))
 
     def program(self) -> Components:
         kinds: dict[str, Kind] = {
-            component(name, i): dtype for name, dtype in self.arrays.items() for i in range(self.dim)
+            component(name, i): dtype for name, (dtype, width) in self.arrays.items() for i in range(width)
         }
         kinds |= dict.fromkeys(self.numbers, NUMBER)
         program = trace(self._run, kinds)
@@ -231,9 +239,10 @@ class _Scalars:
         raise CannotCompile("it returns nothing.")
 
     def _rows(self, given: Mapping[str, Any], name: str) -> Any:
-        rows = np.empty((_PATHS, self.dim), dtype=object)
+        _, width = self.arrays[name]
+        rows = np.empty((_PATHS, width), dtype=object)
         for path in range(_PATHS):
-            for i in range(self.dim):
+            for i in range(width):
                 own = component(name, i)
                 rows[path, i] = given[own] if path == self.path else given[f"{_FOREIGN}_{own}"]
         return rows

@@ -17,10 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.errors import IncompatiblePair
-from thetadot.integrators.base import Direct, NoiseOrder, name_of, shaken_by
+from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving, slope_and_noise
-from thetadot.systems.base import Multiplicative
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
@@ -55,11 +53,7 @@ class SRA1(Direct):
 
     def prepare(self, system: System, step: Scalar) -> Prepared:
         """System, step, and the noise's amplitude on each variable."""
-        if isinstance(system, Multiplicative) and not getattr(system, "additive", False):
-            raise IncompatiblePair(
-                f"{name_of(self)} is for additive noise, and the noise of this {name_of(system)} depends on the state. "
-                "Use Milstein or Heun, or pass a number for g."
-            )
+        require_noise(self, system)
         return system, step, tuple(system.amplitude(name, step) for name in moving(system))
 
     def between(self, system: System) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.systems.base import POSITION, Beginning, System, noisy, shaken
+from thetadot.systems.base import POSITION, Beginning, System, noise_kind, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
@@ -91,10 +91,14 @@ class Direct:
     Attributes:
         additive_order: under noise that does not depend on the state; None where the rule draws none.
         diagonal_order: where the noise of x_i depends on x_i, in the calculus that the rule is for; None where refused.
+        general_order: where a matrix that depends on x mixes several sources; None where refused.
+        calculus: in whose sense it reads a noise that depends on the state.
     """
 
     additive_order: ClassVar[NoiseOrder | None] = None
     diagonal_order: ClassVar[NoiseOrder | None] = None
+    general_order: ClassVar[NoiseOrder | None] = None
+    calculus: ClassVar[Calculus | None] = None
     evaluation: ClassVar[Evaluation] = "position"
     carried: ClassVar[tuple[str, ...]] = ()
 
@@ -166,14 +170,29 @@ def require_noiseless(integrator: object, system: System) -> System:
     return system
 
 
-def require_calculus(integrator: object, system: System, calculus: Calculus) -> System:
-    """The system, if its noise is additive or of this calculus."""
-    own = getattr(system, "calculus", calculus)
-    if own != calculus and not getattr(system, "additive", False):
+_ACTS = {
+    "additive": "does not depend on the state",
+    "diagonal": "depends on the state",
+    "general": "mixes several sources by a matrix of the state",
+}
+
+
+def require_noise(integrator: Direct, system: System) -> System:
+    """The system, if the rule has an order under its kind of noise, and reads it in the system's calculus."""
+    kind = noise_kind(system)
+    if getattr(integrator, f"{kind}_order") is None:
+        widest = "diagonal" if integrator.diagonal_order else "additive"
+        others = "EulerMaruyama, Milstein or Heun" if kind == "diagonal" else "EulerMaruyama or Heun"
         raise IncompatiblePair(
-            f"{name_of(integrator)} converges to the {calculus} solution, and this {name_of(system)} is meant in the "
-            f"sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or give it with the drift "
-            f"that belongs to {calculus}, as in_{calculus}() of an SDE does."
+            f"{name_of(integrator)} is for {widest} noise, and the noise of this {name_of(system)} {_ACTS[kind]}. "
+            f"Use {others}."
+        )
+    own = getattr(system, "calculus", None)
+    if kind != "additive" and own != integrator.calculus:
+        raise IncompatiblePair(
+            f"{name_of(integrator)} converges to the {integrator.calculus} solution, and this {name_of(system)} is "
+            f"meant in the sense of {own}. Use {'EulerMaruyama or Milstein' if own == 'ito' else 'Heun'}, or give it "
+            f"with the drift that belongs to {integrator.calculus}, as in_{integrator.calculus}() of an SDE does."
         )
     return system
 

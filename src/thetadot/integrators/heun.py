@@ -2,8 +2,9 @@ r"""Heun's method for stochastic equations; Stratonovich's where the noise depen
 
     x̃ = x + γ f(x) + g(x) ΔW,    x' = x + ½γ (f(x) + f(x̃)) + ½ (g(x) + g(x̃)) ΔW
 
-Two gradients. For diagonal noise strong order 1, weak order 1; for additive noise, where both calculi agree, strong
-order 1 and weak order 2. Without noise it is the tableau HEUN.
+Two gradients. For diagonal noise strong order 1, weak order 1; for several sources that are mixed strong order ½ (1
+where they commute), weak order 1; for additive noise, where both calculi agree, strong order 1 and weak order 2.
+Without noise it is the tableau HEUN.
 
 Source:
     Rümelin (1982); Kloeden, Platen, "Numerical Solution of Stochastic Differential Equations" (1992), 14.2 and 15.1.
@@ -14,14 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.integrators.base import Direct, NoiseOrder, require_calculus, shaken_by
+from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving, slope_and_noise
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.systems.base import System
+    from thetadot.systems.base import Calculus, System
     from thetadot.typing import Draw, Scalar, State
 
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...]]
@@ -46,10 +47,12 @@ class Heun(Direct):
     stages: ClassVar[int] = 2
     additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=2)
     diagonal_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
+    general_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=0.5, weak=1)
+    calculus: ClassVar[Calculus | None] = "stratonovich"
 
     def prepare(self, system: System, step: Scalar) -> Prepared:
         """System, step, and the noise's amplitude on each variable."""
-        require_calculus(self, system, "stratonovich")
+        require_noise(self, system)
         return system, step, tuple(system.amplitude(name, step) for name in moving(system))
 
     def between(self, system: System) -> tuple[str, ...]:

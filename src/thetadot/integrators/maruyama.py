@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.integrators.base import Direct, NoiseOrder, require_calculus
+from thetadot.integrators.base import Direct, NoiseOrder, require_noise
 from thetadot.systems.base import POSITION, shaken
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.systems.base import System
+    from thetadot.systems.base import Calculus, System
     from thetadot.typing import Draw, Scalar, State
 
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...]]
@@ -39,10 +39,12 @@ class EulerMaruyama(Direct):
     stages: ClassVar[int] = 1
     additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
     diagonal_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=0.5, weak=1)
+    general_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=0.5, weak=1)
+    calculus: ClassVar[Calculus | None] = "ito"
 
     def prepare(self, system: System, step: Scalar) -> Prepared:
         """System, step, and the noise's amplitude on each variable."""
-        require_calculus(self, system, "ito")
+        require_noise(self, system)
         return system, step, tuple(system.amplitude(name, step) for name in (POSITION, *system.variables))
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from thetadot.integrators.base import Direct, NoiseOrder, require_calculus, shaken_by
+from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving
-from thetadot.systems.base import Multiplicative
+from thetadot.systems.base import noise_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.systems.base import System
+    from thetadot.systems.base import Calculus, System
     from thetadot.typing import Draw, Scalar, State
 
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...], bool]
@@ -47,11 +47,12 @@ class Milstein(Direct):
     stages: ClassVar[int] = 1
     additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
     diagonal_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
+    calculus: ClassVar[Calculus | None] = "ito"
 
     def prepare(self, system: System, step: Scalar) -> Prepared:
         """System, step, the noise's amplitude on each variable, and whether it depends on the state."""
-        require_calculus(self, system, "ito")
-        dependent = isinstance(system, Multiplicative) and not getattr(system, "additive", False)
+        require_noise(self, system)
+        dependent = noise_kind(system) != "additive"
         return system, step, tuple(system.amplitude(name, step) for name in moving(system)), dependent
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002

@@ -102,10 +102,11 @@ class Plain(_Numbered):
 
     def _draw(self, position: Tensor, step: int) -> Any:
         own = self._randomness
+        like = self._motion.noise_like(position)
         if own.counters:
             place = iter(range(1 << 30))
-            return lambda: by_counter(position, own.key, step, next(place), own.first, own.noise)
-        blocks = [position[i : i + PATHS] for i in range(0, len(position), PATHS)]
+            return lambda: by_counter(like, own.key, step, next(place), own.first, own.noise)
+        blocks = [like[i : i + PATHS] for i in range(0, len(like), PATHS)]
         begun = False
 
         def draw() -> Tensor:
@@ -125,9 +126,9 @@ class Plain(_Numbered):
     def _seek(self, position: Tensor, blocks: list[Tensor], step: int) -> None:
         own = self._randomness
         if not self._sources:
-            count = _draws(self._motion, position)
+            count = _draws(self._motion, position) * blocks[0].shape[1]
             self._sources = [
-                BlockNoise(own.key, own.first + i * PATHS, count * position.shape[1], own.noise, position.device)
+                BlockNoise(own.key, own.first + i * PATHS, count, own.noise, position.device)
                 for i in range(len(blocks))
             ]
         for source, block in zip(self._sources, blocks, strict=True):
@@ -239,7 +240,8 @@ def traced_step(motion: Motion, like: Tensor, noise: torch.dtype) -> Components:
         after = motion.advance(state, lambda: given[f"draw{next(draws)}"].to(like.dtype))
         return {name: after[name] for name in state}
 
-    found = components(step, arrays, like.shape[-1], motion.numbers)
+    widths = {name: motion.noise_like(like).shape[-1] for name in arrays if name not in motion.tensors}
+    found = components(step, arrays, like.shape[-1], motion.numbers, widths)
     missing = [name for name in motion.numbers if name not in found.program.outputs]
     if missing:
         raise CannotCompile(f"{missing[0]} is a number that differs from path to path.")
@@ -254,7 +256,7 @@ def _draws(motion: Motion, like: Tensor) -> int:
     def draw() -> Tensor:
         nonlocal count
         count += 1
-        return torch.zeros_like(one)
+        return torch.zeros_like(motion.noise_like(one))
 
     motion.advance(motion.begin({POSITION: one}), draw)
     return count

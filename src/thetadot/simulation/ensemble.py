@@ -2,9 +2,9 @@ r"""An ensemble of trajectories of any system, by any integrator.
 
     x_{n+1} = Φ_γ(x_n, ξ_n),    ξ_n a function of (key, n, path, component)
 
-Same key, same paths: whatever is simulated beside, saved, interrupted, or spread over threads. Engines draw the same
-law in two ways (:mod:`thetadot.simulation.noise`): paths of "plain" and "in place" agree to rounding, those of
-"compiled" are others.
+Same key, same paths: however they are saved, interrupted, or spread over threads. Engines draw the same law in two ways
+(:mod:`thetadot.simulation.noise`): paths of "plain" and "in place" agree to rounding, those of "compiled" are others,
+and the same for any number of paths beside them.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
     draws = iter(range(1 << 30))
 
     def draw() -> Tensor:
-        return by_counter(given[POSITION], derive(start.key, _OPENING), 0, next(draws), 0, noise)
+        return by_counter(motion.noise_like(given[POSITION]), derive(start.key, _OPENING), 0, next(draws), 0, noise)
 
     opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
     opened = detached(opened)

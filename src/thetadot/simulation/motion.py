@@ -13,7 +13,7 @@ from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Direct, Integrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
-from thetadot.systems.base import POSITION, Beginning, Multiplicative, System
+from thetadot.systems.base import POSITION, Beginning, Multiplicative, System, sources
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.typing import Draw, Force, Scalar, State
+
+_NOISE = "noise"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class Motion:
         """Those that are the same for all."""
         return (*self.system.scalars, *self.integrator.carried)
 
+    def noise_like(self, position: Tensor) -> Tensor:
+        """Of the shape of a draw of noise: (paths, dim), or (paths, sources). Takes no memory."""
+        return position.new_empty(()).expand(len(position), sources(self.system) or position.shape[-1])
+
     def advance(self, state: State, draw: Draw) -> State:
         """The state after one step."""
         measure = self._measure if self.system.measures else None
@@ -97,24 +103,29 @@ class Motion:
                 f"is not one value a path, {paths}",
                 "Sum over the last axis alone, as in (x * x).sum(-1).",
             )
-        given = {"gradient": self.force(position)} if self.gradient is not None else self._fields(state)
-        for said, value in given.items():
-            fits = not isinstance(value, torch.Tensor) or _fits(value, position)
+        for said, value in self._fields(state).items():
+            mixing = sources(self.system) if said.startswith(_NOISE) else None
+            shape = tuple(position.shape) if mixing is None else (*position.shape, mixing)
+            fits = _fits(value, shape) if isinstance(value, torch.Tensor) else mixing is None
             require(
                 fits,
                 f"the {said} of {name_of(self.system)} gave {_shape(value)} for positions {tuple(position.shape)},",
-                "which does not broadcast to them",
-                "Return (paths, dim), as with keepdim=True or torch.stack([...], -1).",
+                "which does not broadcast to them" if mixing is None else f"and not {shape}",
+                "Return (paths, dim), as with keepdim=True or torch.stack([...], -1)."
+                if mixing is None
+                else "Return (paths, dim, sources).",
             )
 
     def _fields(self, state: State) -> dict[str, Any]:
-        """Drift and noise of a system that has its own."""
+        """The gradient; drift and noise of a system that has its own."""
         system, position = self.system, tensor_of(state, POSITION)
+        if self.gradient is not None:
+            return {"gradient": self.force(position)}
         found: dict[str, Any] = {}
         for name in self.tensors:
             found[f"drift of {name}"] = system.increment(name, state, position, 1.0)
             if isinstance(system, Multiplicative) and system.amplitude(name, 1.0) is not None:
-                found[f"noise on {name}"] = system.diffusion(name, state)
+                found[f"{_NOISE} on {name}"] = system.diffusion(name, state)
         return found
 
     def read(self, state: State) -> dict[str, Tensor]:
@@ -153,9 +164,9 @@ def _shape(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
 
 
-def _fits(value: Tensor, position: Tensor) -> bool:
+def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
     try:
-        return np.broadcast_shapes(value.shape, position.shape) == tuple(position.shape)
+        return np.broadcast_shapes(value.shape, shape) == shape
     except ValueError:
         return False
 

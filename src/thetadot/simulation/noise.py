@@ -5,8 +5,8 @@ Two laws alike, two ways to get them:
     counters     element p of derive(key, step, draw, component): what kernels draw; slow in torch's own operations
     generators   one of torch's per fixed block of paths and stride of steps, as fast as torch gets normal numbers
 
-Both are functions of (key, step, path) alone: nothing depends on how many steps are marched at a time, on threads, or
-on which paths are simulated beside.
+Nothing depends on how many steps are marched at a time, or on threads. Counters are functions of (key, step, path)
+alone; a generator's numbers also depend on how many paths share the block, so that other blocks make no difference.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class BlockNoise:
         return out.random_(0, 2, generator=self._generator).mul_(2.0).sub_(1.0)
 
 
-def by_counter(position: Tensor, key: int, step: int, draw: int, first: int, noise: Noise) -> Tensor:
-    """Draw ``draw`` of a step, (paths, dim), as kernels draw it."""
+def by_counter(like: Tensor, key: int, step: int, draw: int, first: int, noise: Noise) -> Tensor:
+    """Draw ``draw`` of a step, of the shape of ``like``, as kernels draw it."""
     columns = []
-    for place in range(position.shape[-1]):
+    for place in range(like.shape[-1]):
         own = derive(key, step, draw, place)
-        column = position[:, place]
+        column = like[:, place]
         if noise == "normal":
             columns.append(normal(column, own, index=first))
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
 from thetadot.errors import require
 from thetadot.tensors import sqrt
@@ -43,6 +43,9 @@ Rate = float | PerStep
 
 Calculus = Literal["ito", "stratonovich"]
 """What a noise that depends on the state means."""
+
+NoiseKind = Literal["additive", "diagonal", "general"]
+"""It does not depend on the state; that of x_i depends on x_i; a matrix of the state mixes several sources."""
 
 
 def admissible(name: str, rate: Rate | Tensor) -> None:
@@ -93,12 +96,35 @@ def shaken(
         name: of the variable.
         state: where the noise is taken, if it depends on the state.
         amplitude: ``system.amplitude(name, step)``.
-        noise: gives a standard normal tensor; called only where noise acts.
+        noise: gives a standard normal tensor, one component a source; called only where noise acts.
     """
     if amplitude is None:
         return None
     kick = amplitude * noise()
-    return system.diffusion(name, state) * kick if isinstance(system, Multiplicative) else kick
+    if not isinstance(system, Multiplicative):
+        return kick
+    factor = system.diffusion(name, state)
+    if sources(system) is None:
+        return factor * kick
+    return (cast("Tensor", factor) * kick.unsqueeze(-2)).sum(-1)
+
+
+def sources(system: System) -> int | None:
+    """How many Brownian motions a system mixes; None where every element has one of its own (diagonal noise)."""
+    return getattr(system, "sources", None)
+
+
+def noise_kind(system: System) -> NoiseKind:
+    """What a rule must know of a system's noise to converge.
+
+    Example:
+        >>> from thetadot.systems import SDE, Langevin
+        >>> noise_kind(Langevin(1.0)), noise_kind(SDE(lambda x: -x, lambda x: x))
+        ('additive', 'diagonal')
+    """
+    if not isinstance(system, Multiplicative) or getattr(system, "additive", False):
+        return "additive"
+    return "diagonal" if sources(system) is None else "general"
 
 
 @runtime_checkable
@@ -136,6 +162,9 @@ class System(Protocol):
 class Multiplicative(System, Protocol):
     """A system whose noise depends on where it is: the amplitude of a variable's noise is multiplied by g(x).
 
+    A system that has ``sources``, a number m, mixes m Brownian motions: g is a matrix (..., dim, m). One that is
+    ``additive`` has a g that does not depend on x.
+
     Attributes:
         calculus: what g(x) dW means: "ito" (g taken at the start of a step) or "stratonovich" (at its middle).
     """
@@ -145,7 +174,7 @@ class Multiplicative(System, Protocol):
         """Itô or Stratonovich."""
 
     def diffusion(self, name: str, state: State) -> Tensor | float:
-        """G of variable ``name``, one factor an element (diagonal noise)."""
+        """G of variable ``name``: one factor an element (diagonal noise), or a matrix (..., dim, sources)."""
 
 
 @runtime_checkable

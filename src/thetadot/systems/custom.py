@@ -2,16 +2,17 @@ r"""A user's own motion: any field, with or without noise.
 
     ODE:  ẋ = f(x)  or  f(t, x)                SDE:  dx = f dt + g dW   (Itô),   dx = f dt + g ∘ dW   (Stratonovich)
 
-The state is a tensor (paths, dim); W has one independent component an element (diagonal noise). Time, where f asks for
-it, is one more variable, with drift 1.
+The state is a tensor (paths, dim); W has one independent component an element (diagonal noise), or ``sources`` of them
+that a matrix g mixes. Time, where f asks for it, is one more variable, with drift 1.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 
@@ -92,7 +93,7 @@ class ODE(Driven):
         """f; 1 for time."""
         return 1.0 if name == TIME else self._field(self.f, state)
 
-    def _field(self, function: Callable[..., Tensor], state: State) -> Tensor:
+    def _field(self, function: Callable[..., Tensor | float], state: State) -> Tensor | float:
         """In the position's dtype, whatever constants the function holds."""
         position = tensor_of(state, POSITION)
         found = function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
@@ -101,25 +102,32 @@ class ODE(Driven):
 
 @dataclass(frozen=True)
 class SDE(ODE):
-    """dx = f dt + g dW with diagonal noise.
+    """dx = f dt + g dW.
 
     Args:
         f: drift, of x (paths, dim) or of t and x.
-        g: diffusion, of the same arguments, returns (paths, dim) or what broadcasts to it; or a number >= 0.
-            g_i may depend on x_i and t; :class:`~thetadot.integrators.Milstein` needs that.
+        g: diffusion: a number >= 0; a tensor, (dim,) or (dim, m); or a function of the same arguments as f that returns
+            (paths, dim), or (paths, dim, sources), or what broadcasts to it. Without sources g_i may depend on x_i
+            and t alone; :class:`~thetadot.integrators.Milstein` and the change of calculus need that.
         calculus: "ito" or "stratonovich"; the same where g does not depend on x.
+        sources: Brownian motions that g mixes, dx_i = f_i dt + Σ_j g_ij dW_j; None: component i has W_i for itself.
+            Known of a tensor.
 
     Raises:
-        InadmissibleValue: f and g take different arguments, or a calculus that is neither.
+        InadmissibleValue: f and g take different arguments, a calculus that is neither, or a g that is none of these.
 
     Example:
         >>> growth = SDE(lambda x: 0.1 * x, lambda x: 0.4 * x)
         >>> growth.diffusion("position", {"position": torch.ones(1, 1)})
         tensor([[0.4000]])
+        >>> turning = SDE(lambda x: 0 * x, lambda x: torch.stack([-x[:, 1:], x[:, :1]], 1), "stratonovich", sources=1)
+        >>> turning.in_ito().f(torch.tensor([[1.0, 2.0]]))  # x = R(W) x(0), so that E x = e^(-t/2) x(0)
+        tensor([[-0.5000, -1.0000]])
     """
 
-    g: Callable[..., Tensor | float] | float
+    g: Callable[..., Tensor | float] | Tensor | float
     calculus: Calculus = "ito"
+    sources: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,24 +136,29 @@ class SDE(ODE):
         if callable(self.g):
             if (_arguments(self.g, "g") == 2) != bool(self.variables):
                 raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")
-        elif not self.g >= 0:
-            raise InadmissibleValue(f"g={self.g} is not a number >= 0. Pass g >= 0, or a function.")
+            if self.sources is not None and (not isinstance(self.sources, int) or self.sources < 1):
+                raise InadmissibleValue(f"sources={self.sources!r} is not a count >= 1. Pass one, or None.")
+        else:
+            object.__setattr__(self, "sources", _sources_of(self.g, self.sources))
 
     @property
     def additive(self) -> bool:
-        """Whether g is a number, so that both calculi agree."""
+        """Whether g is constant, so that both calculi agree."""
         return not callable(self.g)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:
         """√γ, which g multiplies."""
-        return None if name == TIME or self.g == 0 else sqrt(step)
+        still = isinstance(self.g, float | int) and self.g == 0
+        return None if name == TIME or still else sqrt(step)
 
     def diffusion(self, name: str, state: State) -> Tensor | float:  # noqa: ARG002 - only the position has noise
         """The factor g."""
-        return self._field(self.g, state) if callable(self.g) else self.g  # type: ignore[arg-type]
+        if callable(self.g):
+            return self._field(self.g, state)
+        return self.g.to(tensor_of(state, POSITION)) if isinstance(self.g, torch.Tensor) else self.g
 
     def in_ito(self) -> SDE:
-        """The same motion in Itô's sense: drift f + ½ g g' of a Stratonovich equation.
+        """The same motion in Itô's sense: drift f_i + ½ Σ_jk g_kj ∂_k g_ij of a Stratonovich equation.
 
         Example:
             >>> middle = SDE(lambda x: 0 * x, lambda x: 2 * x, calculus="stratonovich")
@@ -155,28 +168,61 @@ class SDE(ODE):
         return self._read_as("ito", 0.5)
 
     def in_stratonovich(self) -> SDE:
-        """The same motion in Stratonovich's sense: drift f - ½ g g' of an Itô equation."""
+        """The same motion in Stratonovich's sense: that much less of an Itô equation."""
         return self._read_as("stratonovich", -0.5)
 
     def _read_as(self, calculus: Calculus, share: float) -> SDE:
-        """With the drift that belongs to the other calculus; g' by automatic differentiation, as g_i depends on x_i."""
+        """With the drift that belongs to the other calculus: how each source's g changes along itself."""
         if calculus == self.calculus:
             return self
         if not callable(self.g):
             return replace(self, calculus=calculus)
-        f, g = self.f, self.g
+        f, g, count = self.f, self.g, self.sources
 
         def corrected(position: Tensor, *time: Any) -> Tensor:
-            def diffusion(x: Tensor) -> Tensor:
-                return torch.as_tensor(g(*time, x)).to(x).expand_as(x)
+            def columns(x: Tensor) -> tuple[Tensor, ...]:
+                value = torch.as_tensor(g(*time, x)).to(x)
+                return (value.expand_as(x),) if count is None else value.expand(*x.shape, count).unbind(-1)
 
-            value, pull = torch.func.vjp(diffusion, position)  # type: ignore[misc]
-            (slope,) = pull(torch.ones_like(value))
-            moved: Tensor = f(*time, position) + share * value * slope
+            moved: Tensor = f(*time, position)
+            for j, own in enumerate(columns(position)):
+                moved = moved + share * _along(lambda x, j=j: columns(x)[j], position, own)  # type: ignore[misc]
             return moved
 
         drift: Callable[..., Tensor] = (lambda t, x: corrected(x, t)) if self.variables else corrected
         return replace(self, f=drift, calculus=calculus)
+
+
+def _along(function: Callable[[Tensor], Tensor], position: Tensor, direction: Tensor) -> Tensor:
+    """The derivative of a function along a direction: the transpose of its pullback, which is linear.
+
+    Forward mode would do it in one pass, but loads a deprecated part of torch.
+    """
+    value, pull = torch.func.vjp(function, position)  # type: ignore[misc]
+    _, push = torch.func.vjp(lambda weights: pull(weights)[0], torch.zeros_like(value))  # type: ignore[misc]
+    (change,) = push(direction)
+    return cast("Tensor", change)
+
+
+def _sources_of(g: Any, given: int | None) -> int | None:
+    """How many sources a constant g mixes."""
+    if isinstance(g, torch.Tensor):
+        if g.ndim not in (1, 2) or not g.is_floating_point() or not bool(g.isfinite().all()):
+            raise InadmissibleValue(
+                f"g is a tensor of shape {tuple(g.shape)}, {g.dtype}. "
+                "Pass finite floating-point numbers (dim,) or (dim, sources)."
+            )
+        found = g.shape[1] if g.ndim == 2 else None
+    elif isinstance(g, float | int) and 0 <= g < math.inf:
+        found = None
+    else:
+        raise InadmissibleValue(f"g={g!r} is not a number >= 0. Pass g >= 0, a tensor, or a function.")
+    if given not in (None, found):
+        raise InadmissibleValue(
+            f"sources={given!r} does not go with this g, which has {found or 'none'}. Leave it out, or pass a tensor "
+            "(dim, sources) or a function."
+        )
+    return found
 
 
 def _arguments(function: Callable[..., object], name: str) -> int:
