@@ -86,7 +86,8 @@ def simulate(
         progress: a bar on stderr.
 
     Returns:
-        What was saved: ``times`` (n,), ``states`` (n, paths, dim), in the dtype and on the device of ``initial``.
+        What was saved: ``times`` (n,), ``states`` (n, paths, dim), in the dtype and on the device of ``initial``. No
+        gradient flows through a simulation.
 
     Raises:
         InadmissibleValue: a number or shape out of range.
