@@ -128,7 +128,7 @@ def test_serving_says_where_and_ends_with_an_interrupt(tmp_path):
     assert process.stdout is not None
     assert re.match(r"http://127\.0\.0\.1:\d+/ ", process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert err == ""
     assert "Traceback" not in out

@@ -15,7 +15,7 @@ def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     worker = pathlib.Path(__file__).parent / "worker.py"
     command, environment = [sys.executable, str(worker), str(folder)], os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     said = {}
     for count in (4, 2):
         files = [folder / f"{count}-{rank}.json" for rank in range(count)]

@@ -17,7 +17,7 @@ def launch(folder, dies=""):
     victim = pathlib.Path(__file__).parent / "victim.py"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "DIES": dies}
     done = subprocess.run(
-        [*TORCHRUN, str(victim), str(folder)], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*TORCHRUN, str(victim), str(folder)], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     return done.returncode, done.stdout + done.stderr
 

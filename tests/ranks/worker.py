@@ -32,7 +32,7 @@ def stand(rank, ranks, folder):
         init_method=f"file://{folder}/meeting-{ranks}",
         rank=rank,
         world_size=ranks,
-        timeout=dt.timedelta(seconds=30),
+        timeout=dt.timedelta(seconds=180),
     )
     found = {}
     for name, check in checks(ranks).items():

@@ -27,7 +27,7 @@ class Tab:
 
     def __init__(self, address: str) -> None:
         place = urlsplit(address)
-        self._socket = socket.create_connection((place.hostname, place.port), timeout=60)
+        self._socket = socket.create_connection((place.hostname, place.port), timeout=120)
         self._socket.sendall(
             f"GET {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
@@ -142,17 +142,17 @@ def browser(profile: Path) -> Iterator[Tab]:
             if tab is not None:
                 tab.close()
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=120)
 
 
 def _address(profile: Path, process: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + 40
+    until = time.monotonic() + 120
     said = profile / "DevToolsActivePort"
     while not said.exists() or "\n" not in said.read_text():
         assert process.poll() is None, "the browser ended"
         assert time.monotonic() < until, "the browser does not begin"
         time.sleep(0.05)
     port = int(said.read_text().split("\n", 1)[0])
-    with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=20) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=120) as answer:
         pages = json.load(answer)
     return str(next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page"))

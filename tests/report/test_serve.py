@@ -36,7 +36,7 @@ def server(folder):
 
 
 def ask(server, path="/", method="GET", **headers):
-    connection = HTTPConnection(LOOPBACK, server.server_port, timeout=20)
+    connection = HTTPConnection(LOOPBACK, server.server_port, timeout=120)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
@@ -137,7 +137,7 @@ def test_a_client_that_says_nothing_or_nonsense_stops_nobody(server):
     silent = socket.create_connection((LOOPBACK, server.server_port))
     with socket.create_connection((LOOPBACK, server.server_port)) as rude:
         rude.sendall(b"\x00\xff nonsense\r\n\r\n")
-        rude.settimeout(10)
+        rude.settimeout(120)
         assert b"400" in rude.recv(4096)
     assert ask(server, "/state.json")[0].status == 200
     silent.close()
