@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
-from thetadot.integrators.words import Piece, force_first, parse, reversible, stages, turn
+from thetadot.integrators.words import Piece, drifted, force_first, parse, reversible, stages, tells, turn
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import exp, log, sqrt, tensor_of
 
@@ -69,7 +69,7 @@ class Splitting(Direct):
     @cached_property
     def _ahead(self) -> float:
         """The share of A by which the position is ahead of a whole number of words."""
-        return float(sum(piece.share for piece in self._opening if piece.letter == "A") % 1)
+        return float(drifted(self._opening) % 1)
 
     @cached_property
     def _stages(self) -> tuple[tuple[Piece, ...], ...]:
@@ -145,10 +145,15 @@ class Splitting(Direct):
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
         """The letters of the word as it is written, up to the place where the cycle begins."""
+        if not tells(self._opening):
+            raise IncompatiblePair(
+                f"{name_of(self)}({self.word!r}) drifts across the end of the word, and something else acts before a "
+                "force is met: positions between words are lost. Use another word, such as 'BAOAB'."
+            )
         cut = stages(self._opening)
         for scaled in self._scaled(cut, require_mechanical(self, system), step):
             state = {**state, **self._letters(scaled, state, gradient(tensor_of(state, POSITION)), draw)}
-        return state, int(sum(piece.share for piece in self._opening if piece.letter == "A"))
+        return state, int(drifted(self._opening))
 
     def momentum(self, damping: Scalar) -> Scalar:
         """β = e^{-λγ}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -48,6 +49,11 @@ class Save:
             raise InadmissibleValue("a Save has count or times, one of them. Pass count=100, or times=(0.5, 1.0).")
         if self.count is not None:
             require(self.count >= 1, f"count={self.count}", "is below 1", "Pass the number of times beside the start.")
+        if self.what is not None and not _takes_two(self.what):
+            raise InadmissibleValue(
+                f"{self.what!r} is no statistic. Pass a function of two arguments, the time and the variables by name, "
+                'such as lambda t, variables: variables["position"].mean().'
+            )
 
     def at(self, time: float) -> tuple[float, ...]:
         """The times of a simulation that lasts ``time``."""
@@ -82,6 +88,18 @@ class Save:
             )
             found.append(number)
         return tuple(found)
+
+
+def _takes_two(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(0.0, {})
+    except TypeError:
+        return False
+    except ValueError:  # of a builtin, which Python cannot tell
+        return True
+    return True
 
 
 Saving = Save | Statistic | int | Sequence[float] | None
