@@ -26,7 +26,7 @@ from thetadot.report.names import clean
 from thetadot.simulation import End, Series, Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"
 SCHEMA = "thetadot.simulation"
@@ -103,12 +103,13 @@ def claim(folder: Path, *, overwrite: bool) -> None:
 
 
 def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
-    """Write the record and the arrays.
+    """Write the record and the arrays; a page of others is taken away.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
     try:
+        (folder / PAGE).unlink(missing_ok=True)
         text = msgspec.json.format(msgspec.json.encode(record), indent=1).decode()
         place_text(folder / RECORD, text + "\n")
         _write_arrays(folder / ARRAYS, arrays(trajectory))
@@ -181,13 +182,21 @@ def read(folder: Path) -> Simulation:
     return record
 
 
-def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, expected: int) -> Trajectory:
+def load(
+    folder: Path,
+    record: Simulation,
+    like: Mapping[str, torch.Size],
+    places: Mapping[str, Sequence[float]],
+    *,
+    expected: int,
+) -> Trajectory:
     """What was saved, to go on from.
 
     Args:
         folder: of the simulation.
         record: its record.
         like: shapes of the variables that every path has for itself, by name.
+        places: times at which each schedule saves, from start to end.
         expected: bytes that the arrays of the whole simulation take at most.
 
     Raises:
@@ -201,7 +210,7 @@ def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, ex
         if size <= min(expected, _MOST):
             with np.load(place, allow_pickle=False) as content:
                 found = {name: content[name] for name in content.files}
-        read = None if found is None else _trajectory(found, record, like)
+        read = None if found is None else _trajectory(found, record, like, places)
     except DamagedFile:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -211,7 +220,12 @@ def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, ex
     return read
 
 
-def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str, torch.Size]) -> Trajectory:
+def _trajectory(
+    found: Mapping[str, Any],
+    record: Simulation,
+    like: Mapping[str, torch.Size],
+    places: Mapping[str, Sequence[float]],
+) -> Trajectory:
     state: dict[str, Any] = {}
     for name, value in found.items():
         kind, _, variable = name.partition("/")
@@ -226,11 +240,12 @@ def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str,
     missing = sorted(set(like) - set(state))
     if missing:
         raise DamagedFile(f"{ARRAYS} lacks the end of {missing[0]!r}. Simulate anew.")
-    steps, key = int(found["end.steps"]), int(found["end.key"])
-    total = round(record.asked.time / record.asked.step)
-    if not 0 <= steps <= total or key != record.asked.key & (2**64 - 1):
+    time, steps, key = float(found["end.time"]), int(found["end.steps"]), int(found["end.key"])
+    within = 0 <= time <= record.asked.time and steps == round(time / record.asked.step)
+    if not within or key != record.asked.key & (2**64 - 1):
         raise DamagedFile(
-            f"{ARRAYS} ends at step {steps} with key {key}, which is not this simulation's. Simulate anew."
+            f"{ARRAYS} ends at time {time:g}, step {steps}, with key {key}, which is not this simulation's. "
+            "Simulate anew."
         )
     series: dict[str, Series] = {}
     names = {"states"} | {name.rpartition("/")[0] for name in found if name.endswith("/values")}
@@ -244,6 +259,8 @@ def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str,
         }
         if times.ndim != 1 or any(len(value) != len(times) for value in (values, *variables.values())):
             raise DamagedFile(f"{ARRAYS}: the series {name!r} has not one entry a time. Simulate anew.")
+        if tuple(times) != tuple(places.get(name, ()))[: len(times)]:
+            raise DamagedFile(f"{ARRAYS}: the series {name!r} is of other times than this simulation's. Simulate anew.")
         series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
-    end = End(state, float(found["end.time"]), steps, key, clean(str(found["end.rule"]), _RULE))
+    end = End(state, time, steps, key, clean(str(found["end.rule"]), _RULE))
     return Trajectory(series, end, record.engine)

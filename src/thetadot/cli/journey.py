@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.cli.clock import Counted
 from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
 from thetadot.simulation import Save, Series, Trajectory, simulate
 from thetadot.systems import Problem
@@ -44,9 +45,14 @@ class Journey:
     frames: int
 
     @property
-    def total(self) -> int:
-        """Steps."""
-        return round(self.settings.time / self.settings.step)
+    def clock(self) -> Counted:
+        """Its times."""
+        return Counted(self.settings.time, self.settings.step)
+
+    @property
+    def places(self) -> dict[str, tuple[float, ...]]:
+        """Times at which each schedule saves."""
+        return {name: self.clock.times(save) for name, save in self.saves.items()}
 
     @property
     def system(self) -> System:
@@ -77,28 +83,21 @@ class Journey:
         Raises:
             ThetadotError: a path ran off to infinity, and which step may help.
         """
-        done = 0 if begun is None else begun.end.steps
-        if begun is not None and done >= self.total:
-            return begun
-        numbers = {
-            name: save.steps(self.settings.time, self.settings.step, self.total) for name, save in self.saves.items()
-        }
-        step = self.settings.step
-        left = {
-            name: Save(save.what, times=tuple((k - done) * step for k in numbers[name] if k > done or done == 0))
-            for name, save in self.saves.items()
-            if done == 0 or numbers[name][-1] > done
-        }
+        passed = 0.0 if begun is None else begun.end.time
+        left = self._left(begun)
+        if begun is not None and passed >= self.settings.time:
+            # what an interrupt took in the last moment cannot be saved any more, only simulated anew
+            return self.run(None, "", progress=progress) if left else begun
         try:
             found = simulate(
                 self.setup.motion,
                 self.rule,
                 self.setup.initial if begun is None else begun,
-                time=(self.total - done) * step,
-                step=step,
+                time=self.settings.time - passed,
+                step=self.settings.step,
                 paths=None if begun is not None else self._copies,
                 key=self.settings.key,
-                save=left,
+                save={name: Save(self.saves[name].what, times=[t - passed for t in at]) for name, at in left.items()},
                 compile="auto" if begun is None else engine == "compiled",
                 progress=progress,
             )
@@ -109,7 +108,7 @@ class Journey:
             raise
         except Diverged as error:
             said = str(error).split(". Pass a smaller step")[0]
-            raise ThetadotError(f"{said}. Pass --step {step / 4:g}, or less.") from error
+            raise ThetadotError(f"{said}. {self.clock.advice}") from error
         return self._joined(begun, found)
 
     @property
@@ -127,26 +126,24 @@ class Journey:
             )
         return self.settings.paths
 
+    def _left(self, begun: Trajectory | None) -> dict[str, tuple[float, ...]]:
+        """Times at which schedules have still to save: of each, those that it has not."""
+        had = {} if begun is None else {name: len(series.times) for name, series in begun.series.items()}
+        left = {name: at[had.get(name, 0) :] for name, at in self.places.items()}
+        return {name: at for name, at in left.items() if at}
+
     def _joined(self, before: Trajectory | None, after: Trajectory) -> Trajectory:
-        if before is None:
-            return after
+        """Both parts as one, at the times of an uninterrupted simulation."""
         series: dict[str, Series] = {}
-        saves = self.saves
-        for name in dict.fromkeys((*before.series, *after.series)):
-            parts = [each.series[name] for each in (before, after) if name in each.series and len(each[name].times)]
-            count = sum(len(part.times) for part in parts)
-            steps = saves[name].steps(self.settings.time, self.settings.step, self.total)[:count]
+        for name, at in self.places.items():
+            found = [each.series[name] for each in (before, after) if each is not None and name in each.series]
+            parts = [part for part in found if len(part.times)] or found[:1]
             series[name] = Series(
-                torch.tensor([self._time(step) for step in steps], dtype=torch.float64),
+                torch.tensor(at[: sum(len(part.times) for part in parts)], dtype=torch.float64),
                 torch.cat([part.values for part in parts]),
                 {each: torch.cat([part.variables[each] for part in parts]) for each in parts[0].variables},
             )
-        end = replace(after.end, time=self._time(after.end.steps))
-        return Trajectory(series, end, after.engine, after.remark, after.counts)
-
-    def _time(self, step: int) -> float:
-        """Of a step, as an uninterrupted simulation counts it."""
-        return self.settings.time if step == self.total else step * self.settings.step
+        return replace(after, series=series, end=replace(after.end, time=self.clock.nearest(after.end.time)))
 
     def _few(self, _: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Position and then the other variables of the first paths: (few, dim·variables)."""

@@ -149,7 +149,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
             phase(
                 portrait,
                 both,
-                heading="The play.game as motion in its plane",
+                heading="The game as motion in its plane",
                 reading="Circles go round the solution for ever; spirals inward end there, spirals outward never.",
             )
         )
@@ -159,7 +159,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
     drawn.append(
         curves(
             "radius",
-            "Does the play.game come to an end?",
+            "Does the game come to an end?",
             "Each line is a path: level means it goes round for ever, falling that it converges.",
             "r² = |θ|²+|φ|²",
             [
