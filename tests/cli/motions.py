@@ -90,3 +90,7 @@ def slow(marker: str, delay: float = 0.0):
         return -x
 
     return ODE(drift), Euler(), torch.ones(1, 1, dtype=torch.float64), 100.0, 0.01
+
+
+def step_of_its_own_and_another():
+    return {"system": ODE(lambda x: -x), "integrator": DormandPrince(), "step": 0.1}

@@ -20,10 +20,12 @@ import msgspec
 import numpy as np
 import torch
 
+from thetadot.cli.clock import clock
 from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.report.files import place_text
 from thetadot.report.names import clean
 from thetadot.simulation import End, Series, Trajectory
+from thetadot.simulation.adaptive import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,13 +44,14 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scene: str
     paths: int
     time: float
-    step: float
+    step: float | None  # None: found by the integrator
     integrator: str
     key: int
     frames: int
     temperature: float | None = None
     friction: float | None = None
     values: dict[str, float | int | str] = {}
+    tolerance: float | None = None  # relative, of an integrator that finds its steps
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -137,6 +140,8 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
             found[f"end/{variable}"] = kept.cpu().numpy()
         else:
             found[f"number/{variable}"] = np.float64(kept)
+    for name, kept in end.memory.items():
+        found[f"memory/{name}"] = kept.cpu().numpy()
     found["end.time"] = np.float64(end.time)
     found["end.steps"] = np.int64(end.steps)
     found["end.rule"] = np.str_(end.rule)
@@ -226,22 +231,9 @@ def _trajectory(
     like: Mapping[str, torch.Size],
     places: Mapping[str, Sequence[float]],
 ) -> Trajectory:
-    state: dict[str, Any] = {}
-    for name, value in found.items():
-        kind, _, variable = name.partition("/")
-        if kind not in ("end", "number"):
-            continue
-        allowed = [tuple(like[variable])] if variable in like else [(), (record.asked.paths, 1)]
-        if value.dtype not in (np.float32, np.float64) or not np.isfinite(value).all():
-            raise DamagedFile(f"{ARRAYS}: {name} is not of finite floating-point numbers. Simulate anew.")
-        if tuple(value.shape) not in allowed:
-            raise DamagedFile(f"{ARRAYS}: {name} has shape {value.shape}, not {allowed[0]}. Simulate anew.")
-        state[variable] = float(value) if kind == "number" else torch.from_numpy(np.array(value))
-    missing = sorted(set(like) - set(state))
-    if missing:
-        raise DamagedFile(f"{ARRAYS} lacks the end of {missing[0]!r}. Simulate anew.")
+    state = _end(found, like, record.asked.paths)
     time, steps, key = float(found["end.time"]), int(found["end.steps"]), int(found["end.key"])
-    within = 0 <= time <= record.asked.time and steps == round(time / record.asked.step)
+    within = 0 <= time <= record.asked.time and steps == clock(record.asked.time, record.asked.step).steps(time)
     if not within or key != record.asked.key & (2**64 - 1):
         raise DamagedFile(
             f"{ARRAYS} ends at time {time:g}, step {steps}, with key {key}, which is not this simulation's. "
@@ -262,5 +254,38 @@ def _trajectory(
         if tuple(times) != tuple(places.get(name, ()))[: len(times)]:
             raise DamagedFile(f"{ARRAYS}: the series {name!r} is of other times than this simulation's. Simulate anew.")
         series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
-    end = End(state, time, steps, key, clean(str(found["end.rule"]), _RULE))
-    return Trajectory(series, end, record.engine)
+    memory = {
+        name.removeprefix("memory/"): _remembered(name, value, record.asked.paths)
+        for name, value in found.items()
+        if name.startswith("memory/")
+    }
+    end = End(state, time, steps, key, clean(str(found["end.rule"]), _RULE), memory)
+    return Trajectory(series, end, record.engine, counts=counted(memory))
+
+
+def _end(found: Mapping[str, Any], like: Mapping[str, torch.Size], paths: int) -> dict[str, Any]:
+    """The variables where the simulation stands."""
+    state: dict[str, Any] = {}
+    for name, value in found.items():
+        kind, _, variable = name.partition("/")
+        if kind not in ("end", "number"):
+            continue
+        allowed = [tuple(like[variable])] if variable in like else [(), (paths, 1)]
+        if value.dtype not in (np.float32, np.float64) or not np.isfinite(value).all():
+            raise DamagedFile(f"{ARRAYS}: {name} is not of finite floating-point numbers. Simulate anew.")
+        if tuple(value.shape) not in allowed:
+            raise DamagedFile(f"{ARRAYS}: {name} has shape {value.shape}, not {allowed[0]}. Simulate anew.")
+        state[variable] = float(value) if kind == "number" else torch.from_numpy(np.array(value))
+    missing = sorted(set(like) - set(state))
+    if missing:
+        raise DamagedFile(f"{ARRAYS} lacks the end of {missing[0]!r}. Simulate anew.")
+    return state
+
+
+def _remembered(name: str, value: Any, paths: int) -> torch.Tensor:
+    """What an adaptive method keeps of each path."""
+    kinds = {"memory/accepted": (np.int64,), "memory/rejected": (np.int64,), "memory/held_back": (np.bool_,)}
+    fits = value.shape == (paths, 1) and value.dtype in kinds.get(name, (np.float32, np.float64))
+    if not fits or np.isnan(value).any():
+        raise DamagedFile(f"{ARRAYS}: {name} is not one number a path. Simulate anew.")
+    return torch.from_numpy(np.array(value))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.cli.clock import Counted
+from thetadot.cli.clock import clock
+from thetadot.cli.scenes.base import Row
 from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
 from thetadot.simulation import Save, Series, Trajectory, simulate
 from thetadot.systems import Problem
@@ -16,8 +18,10 @@ from thetadot.systems.base import POSITION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from thetadot.cli.clock import Clock
     from thetadot.cli.scenes import Settings, Setup
     from thetadot.integrators import Integrator
+    from thetadot.integrators.adaptive import Embedded
     from thetadot.systems import System
 
 FEW = 64
@@ -41,13 +45,13 @@ class Journey:
 
     setup: Setup
     settings: Settings
-    rule: Integrator
+    rule: Integrator | Embedded
     frames: int
 
     @property
-    def clock(self) -> Counted:
+    def clock(self) -> Clock:
         """Its times."""
-        return Counted(self.settings.time, self.settings.step)
+        return clock(self.settings.time, self.settings.step)
 
     @property
     def places(self) -> dict[str, tuple[float, ...]]:
@@ -107,9 +111,26 @@ class Journey:
                 interrupt.last = self._joined(begun, last)  # type: ignore[attr-defined]
             raise
         except Diverged as error:
-            said = str(error).split(". Pass a smaller step")[0]
+            said = re.split(r"\. (?:Pass|Ask) ", str(error))[0]
             raise ThetadotError(f"{said}. {self.clock.advice}") from error
         return self._joined(begun, found)
+
+    def rows(self, trajectory: Trajectory) -> list[Row]:
+        """The table: the scene's own lines, and what a method that finds its steps counted of them."""
+        counts = trajectory.counts
+        found = list(self.setup.rows(trajectory))
+        if not counts:
+            return found
+        stops = len({time for at in self.places.values() for time in at if time > 0})
+        said = {"accepted": f"mean of the paths; {stops} end at times that are saved", "rejected": "mean of the paths"}
+        found += [
+            Row(f"steps {name} by a path", float(counts[name].double().mean()), None, said[name]) for name in said
+        ]
+        short, long = float(counts["shortest"].min()), float(counts["longest"].max())
+        if long > 0:
+            source = "of those that no saved time cut short"
+            found += [Row("shortest step", short, None, source), Row("longest step", long, None, source)]
+        return found
 
     @property
     def _copies(self) -> int | None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from thetadot.cli.pictures.time import energy, fan
 from thetadot.cli.scenes.base import ERRORS
+from thetadot.integrators.adaptive import Embedded
+from thetadot.integrators.base import name_of
 from thetadot.report.numerals import count, plain
 from thetadot.report.shell import compose
 
@@ -72,7 +74,7 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
         return f"{many} known in closed form came out as they should.", "finished"
     said = (
         f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: "
-        f"{', '.join(wrong)}. Is the step small enough, and the time long enough?"
+        f"{', '.join(wrong)}. Is the step or the tolerance small enough, and the time long enough?"
     )
     return said, "diverged"
 
@@ -80,7 +82,7 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
 def command(asked: Asked) -> str:
     """What repeats it."""
     parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
-    for name in ("paths", "time", "step", "temperature", "friction"):
+    for name in ("paths", "time", "step", "tolerance", "temperature", "friction"):
         value = getattr(asked, name)
         if value is not None:
             parts += [f"--{name}", f"{value:.12g}"]
@@ -134,7 +136,7 @@ def page(
     motion = type(journey.system).__name__
     tiles = [
         (plain(asked.paths), "paths", f"of {count(trajectory['states'].values.shape[-1], 'coordinate')}"),
-        (plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"),
+        _steps(asked, trajectory),
         (plain(trajectory.end.time), "time", "simulated" if resume is None else f"of {plain(asked.time)}"),
         *([(plain(asked.temperature), "temperature T", "")] if asked.temperature is not None else []),
         *([(plain(asked.friction), "friction λ", "")] if asked.friction is not None else []),
@@ -166,7 +168,15 @@ def page(
     )
 
 
+def _steps(asked: Asked, trajectory: Trajectory) -> tuple[str, str, str]:
+    if asked.step is not None:
+        return plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"
+    return plain(float(trajectory.counts["accepted"].double().mean())), "steps of a path", "by their error"
+
+
 def _rule(journey: Journey) -> str:
     rule = journey.rule
+    if isinstance(rule, Embedded):
+        return f"{name_of(rule)}, relative tolerance {plain(rule.rtol)}, absolute {plain(rule.atol)}"
     inner = getattr(rule, "word", None) or getattr(rule, "tableau", None)
     return type(rule).__name__ + (f" {inner}" if inner else "")

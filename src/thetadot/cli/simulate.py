@@ -36,7 +36,7 @@ your own: file.py:function, where function(), called with what --set (and --temp
 
 The folder holds report.html, trajectory.npz (times, states, ...) and simulation.json (the table)."""
 
-_OPTIONS = ("paths", "time", "step", "temperature", "friction", "integrator", "seed", "save", "set")
+_OPTIONS = ("paths", "time", "step", "tolerance", "temperature", "friction", "integrator", "seed", "save", "set")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +44,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a named system (--list) or file.py:function")
     parser.add_argument("--list", action="store_true", help="what there is to simulate, and what --set changes")
     parser.add_argument("--paths", type=int, metavar="N", help="how many paths")
-    parser.add_argument("--time", type=float, metavar="T", help="how long, a whole number of steps")
+    parser.add_argument("--time", type=float, metavar="T", help="how long; a whole number of steps, if they are fixed")
     parser.add_argument("--step", type=float, metavar="H", help="time step")
+    parser.add_argument(
+        "--tolerance", type=float, metavar="R", help="relative, of a method that finds its own steps (absolute: R/1000)"
+    )
     parser.add_argument("--temperature", type=float, metavar="T", help="heat, in units of the loss")
     parser.add_argument("--friction", type=float, metavar="L", help="of a motion with inertia, in 1/time")
-    parser.add_argument("--integrator", metavar="NAME", help="euler, rk4, leapfrog, ..., or a word such as BAOAB")
+    parser.add_argument("--integrator", metavar="NAME", help="rk4, dormand-prince, ..., or a word such as BAOAB")
     parser.add_argument("--seed", "--key", type=int, metavar="S", help="of all noise (default: 0)")
     parser.add_argument("--save", type=int, metavar="N", help=f"times at which all paths are saved (default: {FRAMES})")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
@@ -129,7 +132,7 @@ def _run(
     try:
         with spoken_of():
             trajectory = journey.run(begun, begun.engine if begun is not None else "", progress=sys.stderr.isatty())
-        rows = journey.setup.rows(trajectory)
+        rows = journey.rows(trajectory)
     except KeyboardInterrupt as interrupt:
         last = trajectory if trajectory is not None else getattr(interrupt, "last", None)
         _interrupted(scene, asked, journey, folder, last, time.perf_counter() - started)
@@ -233,9 +236,9 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from thetadot.cli.sheet import verdict, words
 
     out = console(sys.stdout)
+    fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
     table = Table(
-        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, step {asked.step:g}"),
-        title_justify="left",
+        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, {fine}"), title_justify="left"
     )
     for name in ("quantity", "measured", "expected", "agrees", "where that is from"):
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")
@@ -256,6 +259,7 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
 def _list(*, as_json: bool) -> None:
     from thetadot.cli.display import console
     from thetadot.cli.scenes import SCENES
+    from thetadot.cli.scenes.integrators import ADAPTIVE, PLAIN
 
     if as_json:
         print(
@@ -277,3 +281,5 @@ def _list(*, as_json: bool) -> None:
         out.print(f"    {scene.paths:,} paths, time {scene.time:g}, step {scene.step:g}, {scene.integrator}{more}")
         for key, parameter in scene.parameters.items():
             out.print(f"    --set [cyan]{key}[/cyan]={escape(str(parameter.default))}  {escape(parameter.meaning)}")
+    out.print(f"[bold]integrators[/bold]  {', '.join(PLAIN)}, or a splitting word such as BAOAB;")
+    out.print(f"    {', '.join(ADAPTIVE)}, which find their own steps: without noise, --tolerance instead of --step")

@@ -87,7 +87,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
                     values,
                     expected,
                     "Fokker-Planck equation at that time",
-                    tolerance=_slack(case.settings.step, case.well, case.temperature),
+                    tolerance=_slack(case.settings.step or 0.0, case.well, case.temperature),
                 )
             )
     table += _escapes(
@@ -195,7 +195,7 @@ def _escapes(
                 exact,
                 "half the spectral gap of the Fokker-Planck equation",
                 error,
-                0.5 * settings.step * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
+                0.5 * (settings.step or 0.0) * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
                 "1% for the faster parts, and the step",
             )
         )

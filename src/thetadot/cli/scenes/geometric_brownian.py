@@ -49,7 +49,7 @@ def make(settings: Settings) -> Setup:
 
 def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     end = trajectory["states"].values[-1].double().flatten()
-    time, step = trajectory.end.time, case.settings.step
+    time, step = trajectory.end.time, case.settings.step or 0.0
     mean, variance = case.stock.log_law(time)
     logs = (end.clamp_min(1e-300) / case.spot).log()
     steps = step * (abs(case.stock.growth) + case.stock.volatility**2) * (1.0 + math.sqrt(variance))
