@@ -17,6 +17,7 @@ from thetadot.cli.journey import FEW, OFTEN
 from thetadot.cli.scenes import SCENES, Row, harmonic
 from thetadot.cli.scenes.integrators import PLAIN, integrator
 from thetadot.simulation import run
+from thetadot.systems import Kramers, Problem
 
 from . import motions
 
@@ -149,12 +150,40 @@ def test_rivals_that_harm_each_other_end_alone(tmp_path):
     assert found["both: slowest eigenvalue"]["expected"] > 0  # a saddle
 
 
-def test_friction_makes_the_double_well_kramers(tmp_path):
-    simulate("double-well", "--friction", 1, "--step", 0.1, "--time", 40, "--paths", 4000, "--out", tmp_path / "run")
+@pytest.mark.parametrize("friction", [0.1, 1, 8])
+def test_friction_makes_the_double_well_kramers(tmp_path, friction):
+    """Weak, middling and strong: the kinetic equation tells of all three what the paths do."""
+    simulate("double-well", "--friction", friction, "--step", 0.1, "--time", 25, "--paths", 20000, "--seed", 1,
+             "--out", tmp_path / "run")  # fmt: skip
     found = record(tmp_path / "run")
     assert found["asked"]["integrator"] == "BAOAB"
     assert all(row["agrees"] is not False for row in found["rows"]), found["rows"]
-    assert any("Kramers" in row["source"] for row in found["rows"])
+    by = [row["quantity"] for row in found["rows"] if row["source"].startswith("kinetic equation")]
+    assert by == ["mean of x at the end", "mean of U at the end", "share of paths on the left", "escapes per time"]
+    assert "kinetic equation at this time" in page(tmp_path / "run")
+
+
+def test_the_kinetic_equation_sees_another_friction(tmp_path, monkeypatch):
+    """Rows are not vacuous: with half the friction they would say no."""
+    from thetadot.cli.scenes import double_well
+
+    made = double_well.laws
+
+    def wrong(problem, *arguments):
+        halved = Kramers(problem.system.friction / 2, problem.system.temperature)
+        return made(Problem(halved, problem.potential), *arguments)
+
+    monkeypatch.setattr(double_well, "laws", wrong)
+    simulate("double-well", "--friction", 1, "--step", 0.1, "--time", 25, "--paths", 20000, "--out", tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert [found[name]["agrees"] for name in ("mean of x at the end", "escapes per time")] == [False, False]
+
+
+@pytest.mark.parametrize("arguments", [("--friction", 0), ("--friction", 300), ("--friction", 1, "--time", 400)])
+def test_where_the_kinetic_equation_is_too_much_gibbs_law_is_left(tmp_path, arguments):
+    simulate("double-well", *arguments, "--step", 0.1, "--paths", 20, "--out", tmp_path / "run")
+    assert not any("kinetic" in row["source"] for row in record(tmp_path / "run")["rows"])
+    assert "Gibbs&#39; law" in page(tmp_path / "run")
 
 
 def test_a_harmonic_step_has_its_own_law(tmp_path):
