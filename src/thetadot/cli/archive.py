@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from thetadot.cli.clock import clock
+from thetadot.cli.files import ARRAYS, PAGE, RECORD
 from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.report.files import place_text
 from thetadot.report.names import clean
@@ -30,7 +31,6 @@ from thetadot.simulation.adaptive import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"
 SCHEMA = "thetadot.simulation"
 VERSION = 1
 _LONGEST = 1 << 20  # bytes of a record

@@ -171,7 +171,7 @@ def _draw(
     seconds: float,
 ) -> None:
     """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
-    from thetadot.cli.archive import PAGE
+    from thetadot.cli.files import PAGE
     from thetadot.cli.sheet import page
     from thetadot.report.files import place_text
 
