@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
@@ -151,13 +151,14 @@ class _Start:
     key: int
     kept: bool
     rule: str = ""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def _begin_at(motion: Motion, start: _Start) -> tuple[State, float, int]:
-    """The state of a motion that is not staggered, the time and the key."""
+def _begin_at(motion: Motion, start: _Start) -> tuple[State, float, int, Mapping[str, Tensor]]:
+    """The state of a motion that is not staggered, the time, the key and what a method remembers of its steps."""
     _require_known(motion, start)
     given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
-    return (clocked(start.variables) if start.kept else motion.begin(given)), start.time, start.key
+    return (clocked(start.variables) if start.kept else motion.begin(given)), start.time, start.key, start.memory
 
 
 def _require_known(motion: Motion, start: _Start) -> None:
@@ -194,7 +195,8 @@ def _start(initial: Initial, paths: int | None, key: int | None) -> _Start:
     if isinstance(initial, Trajectory):
         end = initial.end
         require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
-        return _Start(end.state, end.time, end.steps, end.key if key is None else key, kept=True, rule=end.rule)
+        chosen = end.key if key is None else key
+        return _Start(end.state, end.time, end.steps, chosen, kept=True, rule=end.rule, memory=end.memory)
     if not isinstance(initial, Tensor | Mapping):
         raise InadmissibleValue(
             f"initial is a {type(initial).__name__}. Pass a tensor (paths, dim), a mapping of such, or a trajectory."

@@ -29,25 +29,27 @@ class _Page:
         self.variables: dict[str, list[Tensor]] = {}
 
     def note(self, time: float, variables: Mapping[str, Tensor]) -> None:
-        self.times.append(time)
         if self.save.what is None:
             self.values.append(variables[POSITION].clone())
             for name, value in variables.items():
                 if name != POSITION:
                     self.variables.setdefault(name, []).append(value.clone())
-            return
-        found = self.save.what(time, dict(variables))
-        if not isinstance(found, torch.Tensor):
-            raise InadmissibleValue(
-                f"save={self.name!r} gave a {type(found).__name__}. Let the function return a tensor."
-            )
-        self.values.append(found.detach().clone())
+        else:
+            found = self.save.what(time, dict(variables))
+            if not isinstance(found, torch.Tensor):
+                raise InadmissibleValue(
+                    f"save={self.name!r} gave a {type(found).__name__}. Let the function return a tensor."
+                )
+            self.values.append(found.detach().clone())
+        self.times.append(time)  # last: an entry that was interrupted has none
 
     def series(self, like: Tensor) -> Series:
         times = torch.tensor(self.times, dtype=torch.float64)
-        if not self.values:
+        if not self.times:
             return Series(times, like.new_empty(0))
-        return Series(times, torch.stack(self.values), {n: torch.stack(v) for n, v in self.variables.items()})
+        whole = len(self.times)
+        others = {name: torch.stack(values[:whole]) for name, values in self.variables.items()}
+        return Series(times, torch.stack(self.values[:whole]), others)
 
 
 class Ledger:

@@ -58,7 +58,7 @@ class Save:
     def at(self, time: float) -> tuple[float, ...]:
         """The times of a simulation that lasts ``time``."""
         if self.count is not None:
-            return tuple(time * i / self.count for i in range(self.count + 1))
+            return (*(time * i / self.count for i in range(self.count)), time)
         given = tuple(float(t) for t in self.times or ())
         increasing = all(a < b for a, b in pairwise(given))
         require(
