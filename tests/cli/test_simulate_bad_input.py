@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thetadot.cli import main
-from thetadot.simulation import ledger
+from thetadot.simulation import initial
 
 from . import motions
 from .test_bad_input import refused
@@ -83,7 +83,7 @@ def test_more_than_memory_is_told_before(capsys, tmp_path, monkeypatch):
 
         raise TooLarge(f"{what} takes {needed} bytes, and 1 is free. Save statistics.")
 
-    monkeypatch.setattr(ledger, "require_room", full)
+    monkeypatch.setattr(initial, "require_room", full)
     said = refused(capsys, "simulate", "harmonic", "--paths", "100")
     assert said.endswith("and 1 is free. Pass fewer --paths, or a smaller --save.")
 

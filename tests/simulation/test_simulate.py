@@ -367,7 +367,7 @@ def test_what_would_be_broadcast_to_something_else_is_refused(system, said):
     [
         ({"noise": "gaussian"}, "'normal' or 'rademacher'"),
         ({"key": 1.5}, "no whole number"),
-        ({"initial": [1.0]}, "initial is a list"),
+        ({"initial": "x"}, r"initial\['position'\] is a str"),
         ({"integrator": Euler}, "the class Euler"),
         ({"system": lambda x: -x}, r"ODE\(f\)"),
     ],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue
-from thetadot.simulation.memory import require_room
 from thetadot.simulation.trajectory import Series
 from thetadot.systems.base import POSITION
 
@@ -59,9 +58,6 @@ class Ledger:
         saves: by name.
         places: of each, the places (numbers of steps, or times) at which it saves, and the times that they are.
         first: variables at the start, which is place 0; saved where a schedule begins there.
-
-    Raises:
-        TooLarge: the states that would be saved do not fit into memory.
     """
 
     def __init__(
@@ -69,10 +65,6 @@ class Ledger:
     ) -> None:
         self._like = first[POSITION]
         self._pages = [_Page(name, save, places[name]) for name, save in saves.items()]
-        state = sum(value.numel() * value.element_size() for value in first.values())
-        kept = sum(len(page.places) for page in self._pages if page.save.what is None)
-        # saved, and stacked at the end; the state itself is there three times while it is marched
-        require_room((2 * kept + 3) * state, f"saving {kept} times {len(self._like)} paths")
         self.save(0, first)
 
     def stops(self) -> list[float]:

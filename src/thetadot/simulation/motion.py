@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Direct, Integrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
@@ -111,7 +111,7 @@ class Motion:
                 "would be 0 everywhere",
                 "Let it use torch's operations, without detach, numpy or no_grad, or give it a method gradient.",
             )
-        for said, value in self._fields(state).items():
+        for said, value in self._asked(state).items():
             mixing = sources(self.system) if said.startswith(_NOISE) else None
             shape = tuple(position.shape) if mixing is None else (*position.shape, mixing)
             fits = _fits(value, shape) if isinstance(value, torch.Tensor) else mixing is None
@@ -124,6 +124,21 @@ class Motion:
                 if mixing is None
                 else "Return (paths, dim, sources).",
             )
+
+    def _asked(self, state: State) -> dict[str, Any]:
+        """The fields; where one fails for having been given the time of every path, that is said."""
+        try:
+            return self._fields(state)
+        except ThetadotError:
+            raise
+        except Exception as error:
+            time = state.get(TIME)
+            if not isinstance(time, torch.Tensor) or time.ndim == 0:
+                raise
+            raise InadmissibleValue(
+                f"f(t, x) fails at t of shape {tuple(time.shape)}: {error} An adaptive integrator gives every path "
+                "its own time. Let f take t (paths, 1), by torch's functions: t[:, 0] stands beside x[:, 0]."
+            ) from error
 
     def _one_a_path(self, said: str, value: Any, state: State) -> bool:
         """Whether what fits as (dim,) or (1,) is (paths,): another number of paths tells."""
