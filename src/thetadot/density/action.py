@@ -27,6 +27,7 @@ from thetadot.analysis import divergence
 from thetadot.density.chain import least_chain
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, NotConverged, require
+from thetadot.kinds import field_at, require_coordinates, require_numbers, require_tensors, require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,9 +65,11 @@ def action(
         -3.0
     """
     temperature = require_temperature(temperature)
-    require(0 < time < math.inf, f"time={time:g}", "is not positive and finite", "Pass time > 0.")
+    _require_time(time)
+    require_tensors(path=path)
     if path.dim() != 2 or len(path) < 2:
         raise InadmissibleValue(f"a path of shape {tuple(path.shape)}. Pass points (n, dim), n >= 2.")
+    field_at(path.detach(), drift=drift)
     return _costs(drift, temperature, time / (len(path) - 1), volume=volume)(torch.cat((path[:-1], path[1:]), -1)).sum()
 
 
@@ -102,14 +105,20 @@ def most_probable_path(
         >>> round(float(path[200]), 5), round(math.sinh(1) / math.sinh(2), 5)
         (0.32403, 0.32403)
     """
+    require_whole(points=points)
+    require_coordinates(start=start, end=end)
+    _require_time(time)
     require(points >= 3, f"points={points}", "is below 3", "Pass at least 3.")
     begin, finish = (torch.as_tensor(each, dtype=torch.float64).reshape(-1) for each in (start, end))
     if begin.shape != finish.shape:
         raise InadmissibleValue(f"start {tuple(begin.shape)} and end {tuple(finish.shape)}. Pass two points (dim,).")
     straight = begin + torch.linspace(0, 1, points, dtype=torch.float64)[:, None] * (finish - begin)
+    if guess is not None:
+        require_tensors(guess=guess)
     if guess is not None and guess.shape != straight.shape:
         raise InadmissibleValue(f"a guess of shape {tuple(guess.shape)}. Pass {tuple(straight.shape)}.")
     temperature = require_temperature(temperature)
+    _require_differentiable(drift, straight)
     path, times = (straight, _times(drift, straight, time)) if guess is None else (guess.detach().double(), [])
     for short in times:  # each begins from the last, so that these need not be found exactly
         path, _ = _least(drift, path, temperature, short, volume=volume, tolerance=_ON_THE_WAY, rounds=_ROUNDS // 10)
@@ -162,6 +171,24 @@ def _times(drift: Callable[[Tensor], Tensor], straight: Tensor, time: float) -> 
         return []
     count = math.ceil(math.log(max(1.0, min(time * speed / distance if distance else 1.0, _LONGEST))) / math.log(1.5))
     return [time * 1.5 ** (k - count) for k in range(count)]
+
+
+def _require_time(time: float) -> None:
+    require_numbers(time=time)
+    require(0 < time < math.inf, f"time={time:g}", "is not positive and finite", "Pass time > 0.")
+
+
+def _require_differentiable(drift: Callable[[Tensor], Tensor], points: Tensor) -> None:
+    """A drift that autograd does not see would be taken for a constant, and the path for a straight line."""
+    with torch.enable_grad():
+        values = field_at(points.clone().requires_grad_(), drift=drift)
+    varies = bool((values.detach() != values.detach()[0]).any())
+    require(
+        values.requires_grad or not varies,
+        "a drift",
+        "is not differentiable: autograd does not see through it",
+        "Let it be made of torch's operations, outside no_grad.",
+    )
 
 
 def _require_resolved(drift: Callable[[Tensor], Tensor], path: Tensor, time: float) -> None:

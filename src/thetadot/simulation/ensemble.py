@@ -20,6 +20,7 @@ from torch import Tensor
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
+from thetadot.kinds import require_numbers, require_whole
 from thetadot.random import derive
 from thetadot.simulation.adaptive import simulate_adaptively
 from thetadot.simulation.choice import Builder, choose
@@ -105,7 +106,10 @@ def simulate(
         system = _with_loss(system, loss)
     if noise not in get_args(Noise):
         raise InadmissibleValue(f"noise={noise!r} is unknown. Pass {' or '.join(map(repr, get_args(Noise)))}.")
+    if paths is not None:
+        require_whole(paths=paths)
     start = _start(initial, paths, key)
+    require_numbers(time=time)
     require(0 < time < float("inf"), f"time={time:g}", "is not positive and finite", "Pass time > 0.")
     if isinstance(integrator, Embedded):
         require(step is None, f"step={step}", "is given to an integrator that finds its own", "Leave it out.")
@@ -117,6 +121,7 @@ def simulate(
             return simulate_adaptively(motion, integrator, begun_at, time, schedules(save), advance)
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
+    require_numbers(step=step)
     require(0 < step < float("inf"), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     total = _whole_steps(time, step)
     motion = posed(system, integrator, step)

@@ -11,13 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from thetadot.errors import require
+from torch import Tensor
+
+from thetadot.errors import InadmissibleValue, require
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
 
     from thetadot.typing import Scalar, State
 
@@ -45,6 +45,9 @@ Calculus = Literal["ito", "stratonovich"]
 """What a noise that depends on the state means."""
 
 
+_NO_NUMBERS = (str, bytes, type, list, tuple, complex)  # though some can be multiplied
+
+
 def admissible(name: str, rate: Rate | Tensor) -> None:
     """Raise InadmissibleValue where a number is negative or not finite; reading tensors would stall a device.
 
@@ -54,6 +57,8 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     if isinstance(value, (float, int)):
         finite = value < math.inf or isinstance(rate, PerStep)
         require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
+    elif not isinstance(value, Tensor) and (isinstance(value, _NO_NUMBERS) or not hasattr(type(value), "__mul__")):
+        raise InadmissibleValue(f"{name}={value!r} is not a number. Pass {name} >= 0.")
 
 
 def over(rate: Rate | Tensor, step: Scalar) -> Scalar:

@@ -9,6 +9,7 @@ it, is one more variable, with drift 1.
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.kinds import require_numbers
 from thetadot.systems.base import POSITION
 from thetadot.tensors import sqrt, tensor_of
 
@@ -96,6 +98,10 @@ class ODE(Driven):
         """In the position's dtype, whatever constants the function holds."""
         position = tensor_of(state, POSITION)
         found = function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
+        if found is None or isinstance(found, str):
+            raise InadmissibleValue(
+                f"a function of positions {tuple(position.shape)} gave {found!r}. Return a tensor, (paths, dim)."
+            )
         return found.to(position.dtype) if isinstance(found, torch.Tensor) else found
 
 
@@ -128,8 +134,10 @@ class SDE(ODE):
         if callable(self.g):
             if (_arguments(self.g, "g") == 2) != bool(self.variables):
                 raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")
-        elif not self.g >= 0:
-            raise InadmissibleValue(f"g={self.g} is not a number >= 0. Pass g >= 0, or a function.")
+        else:
+            require_numbers(g=self.g)
+            if not 0 <= self.g < math.inf:
+                raise InadmissibleValue(f"g={self.g} is not a finite number >= 0. Pass g >= 0, or a function.")
 
     @property
     def additive(self) -> bool:
