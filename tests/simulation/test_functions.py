@@ -76,7 +76,7 @@ def test_narrow_numbers_would_lose_small_steps(dtype):
 
 @pytest.mark.parametrize("paths", [2.5, True, 0, "3"])
 def test_paths_are_counted(paths):
-    with pytest.raises(InadmissibleValue, match="is no count"):
+    with pytest.raises(InadmissibleValue, match=r"is not a whole number|is below 1"):
         simulate(ODE(lambda x: -x), Euler(), torch.ones(2), time=0.2, step=0.1, paths=paths)
 
 
@@ -87,7 +87,7 @@ def test_more_paths_than_memory_holds_are_refused_before_there_are_any():
 
 @pytest.mark.parametrize("time", ["1", None, -1.0, math.nan, math.inf])
 def test_a_time_is_positive_and_finite(time):
-    with pytest.raises(InadmissibleValue, match="is not positive and finite"):
+    with pytest.raises(InadmissibleValue, match=r"is not (positive and finite|a number)"):
         simulate(ODE(lambda x: -x), Euler(), torch.ones(2), time=time, step=0.1)
 
 

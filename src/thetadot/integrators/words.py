@@ -39,6 +39,8 @@ def parse(word: str) -> tuple[Piece, ...]:
         >>> [f"{piece.letter}{piece.share}" for piece in parse("BAOAB")]
         ['B1/2', 'A1/2', 'O1', 'A1/2', 'B1/2']
     """
+    if not isinstance(word, str):
+        raise InadmissibleValue(f"word={word!r} is not a string. Pass letters A, B and O, such as 'BAOAB'.")
     strange = sorted(set(word) - set(LETTERS))
     if strange or "A" not in word or "B" not in word:
         said = f"has the letter {strange[0]!r}" if strange else "lacks an A or a B"

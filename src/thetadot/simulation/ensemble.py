@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
+from thetadot.kinds import require_numbers
 from thetadot.simulation.adaptive import simulate_adaptively
 from thetadot.simulation.choice import Builder, choose
 from thetadot.simulation.engines import Randomness
@@ -149,11 +150,9 @@ def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Pr
 
 def _positive(name: str, value: Any) -> float:
     """As a float."""
-    try:
-        found = math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError, RuntimeError):
-        found = math.nan
-    require(0 < found < math.inf, f"{name}={value!r}", "is not positive and finite", f"Pass {name} > 0.")
+    require_numbers(**{name: value})
+    found = float(value)
+    require(0 < found < math.inf, f"{name}={found:g}", "is not positive and finite", f"Pass {name} > 0.")
     return found
 
 

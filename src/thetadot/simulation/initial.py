@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import name_of
+from thetadot.kinds import require_whole
 from thetadot.random import derive
 from thetadot.simulation.memory import require_room
 from thetadot.simulation.motion import clocked, detached
@@ -98,8 +98,9 @@ def started(initial: Initial, paths: int | None, key: int | None) -> Start:
         require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
         chosen = end.key if key is None else key
         return Start(end.state, end.time, end.steps, chosen, kept=True, rule=end.rule, memory=end.memory)
-    if paths is not None and (not isinstance(paths, Integral) or isinstance(paths, bool) or paths < 1):
-        raise InadmissibleValue(f"paths={paths!r} is no count. Pass a whole number >= 1.")
+    if paths is not None:
+        require_whole(paths=paths)
+        require(paths >= 1, f"paths={paths}", "is below 1", "Pass how many copies of the initial point.")
     given = dict(initial) if isinstance(initial, Mapping) else {POSITION: initial}
     if POSITION not in given:
         raise InadmissibleValue("initial has no tensor 'position'. Pass a tensor (paths, dim), or a mapping with one.")
