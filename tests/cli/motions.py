@@ -4,9 +4,10 @@ import itertools
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from thetadot.integrators import DormandPrince, Euler, RungeKutta, Splitting
+from thetadot.integrators import DormandPrince, Euler, RungeKutta
 from thetadot.potentials import DoubleWell, Harmonic
 from thetadot.systems import ODE, SDE, DampedNewton, GradientFlow, Kramers, Langevin, Problem
 
@@ -22,7 +23,7 @@ def noise():
 def ball(friction: float = 0.0):
     motion = Problem(DampedNewton(friction), Harmonic(1.0))
     start = {"position": torch.tensor([[1.0, 0.0]]).double(), "velocity": torch.tensor([[0.0, 1.0]]).double()}
-    return {"system": motion, "initial": start, "time": 2.0, "step": 0.05, "integrator": Splitting("BAB")}
+    return {"system": motion, "initial": start, "time": 2.0, "step": 0.05, "integrator": RungeKutta()}
 
 
 def heated(temperature: float = 0.3, friction: float = 1.0, barrier: float = 0.25):
@@ -94,3 +95,20 @@ def slow(marker: str, delay: float = 0.0):
 
 def step_of_its_own_and_another():
     return {"system": ODE(lambda x: -x), "integrator": DormandPrince(), "step": 0.1}
+
+
+def swing():
+    motion = Problem(DampedNewton(0.0), Harmonic(1.0))
+    return {"system": motion, "initial": {"position": [1.0], "velocity": np.zeros(1, "f4")}, "time": 2.0, "step": 0.1}
+
+
+def correlated():
+    return SDE(lambda x: -x, lambda x: torch.stack([x, torch.cos(x), 1 + 0 * x], -1), sources=3), None, np.ones(2)
+
+
+def turned():
+    return SDE(lambda x: 0 * x, lambda x: torch.stack([-x[:, 1:], x[:, :1]], 1), "stratonovich", 1), None, [1.0, 0.0]
+
+
+def scalar():
+    return ODE(lambda x: -x), None, torch.tensor(1.0)

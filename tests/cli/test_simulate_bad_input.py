@@ -61,6 +61,7 @@ FILE = motions.__file__
         ([f"{FILE}:wrong_integrator"], "as its integrator"),
         ([f"{FILE}:raises"], "KeyError: 'missing'"),
         ([f"{FILE}:needs_three"], "Return 'initial' too"),
+        ([f"{FILE}:scalar"], "initial['position'] of shape () and torch.float32 is neither"),
         ([f"{FILE}:decay", "--temperature", "1"], "cannot be called with temperature"),
         ([f"{FILE}:decay", "--paths", "3"], "with an initial state of 2 paths"),
         ([f"{FILE}:explodes"], "is not finite after step"),

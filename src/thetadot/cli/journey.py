@@ -136,9 +136,7 @@ class Journey:
     def _copies(self) -> int | None:
         """How often the initial point is to be copied; None where there are as many as wanted."""
         initial = self.setup.initial
-        position = initial if isinstance(initial, torch.Tensor) else initial.get(POSITION)
-        if not isinstance(position, torch.Tensor):
-            raise InadmissibleValue("the initial state has no tensor 'position'. Return a tensor (paths, dim).")
+        position = initial if isinstance(initial, torch.Tensor) else initial[POSITION]
         rows = 1 if position.ndim == 1 else len(position)
         if rows not in (1, self.settings.paths):
             raise InadmissibleValue(

@@ -79,7 +79,7 @@ def act(options: argparse.Namespace) -> int:
     folder = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
     journey = journey_of(scene, asked)
     archive.claim(folder, overwrite=options.overwrite)
-    return _run(scene, asked, journey, folder, None, options)
+    return _run(scene, asked, journey, folder, None, 0.0, options)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -103,7 +103,7 @@ def _resume(options: argparse.Namespace) -> int:
     begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
     if record.complete:
         print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
-    return _run(scene, asked, journey, folder, begun, options)
+    return _run(scene, asked, journey, folder, begun, record.seconds, options)
 
 
 def _shapes(journey: Journey) -> dict[str, Any]:
@@ -125,9 +125,16 @@ def _bytes(journey: Journey) -> int:
 
 
 def _run(
-    scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Trajectory | None, options: argparse.Namespace
+    scene: Scene,
+    asked: Asked,
+    journey: Journey,
+    folder: Path,
+    begun: Trajectory | None,
+    before: float,
+    options: argparse.Namespace,
 ) -> int:
-    started = time.perf_counter()
+    """Simulate on from what was begun, which took ``before`` seconds."""
+    started = time.perf_counter() - before
     trajectory: Trajectory | None = None
     try:
         with spoken_of():

@@ -50,6 +50,11 @@ class Start:
     rule: str = ""
     memory: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def points(self) -> dict[str, Tensor]:
+        """Those variables that are tensors."""
+        return {name: value for name, value in self.variables.items() if isinstance(value, Tensor)}
+
     def require_room(self, motion: Motion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:
         """Raise TooLarge where the states that would be saved do not fit into memory.
 
@@ -145,16 +150,12 @@ def _shaped(name: str, given: Any, paths: int | None) -> Tensor:
     return value.expand(int(paths), -1)
 
 
-def _given(start: Start) -> dict[str, Tensor]:
-    return {name: value.contiguous() for name, value in start.variables.items() if isinstance(value, Tensor)}
-
-
 def begin(motion: Motion, start: Start, noise: Noise) -> Begun:
     """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
     if start.kept:
         state = clocked(start.variables)
         return Begun(state, state, start.steps, 0, start.key)
-    given = _given(start)
+    given = {name: value.contiguous() for name, value in start.points.items()}
     state = motion.begin(given)
     draws = iter(range(1 << 30))
 
@@ -168,7 +169,9 @@ def begin(motion: Motion, start: Start, noise: Noise) -> Begun:
 
 def begin_at(motion: Motion, start: Start) -> tuple[State, Mapping[str, Tensor]]:
     """The state of a motion that is not staggered, and what an adaptive method remembers of its steps."""
-    return (clocked(start.variables) if start.kept else motion.begin(_given(start))), start.memory
+    if start.kept:
+        return clocked(start.variables), start.memory
+    return motion.begin({name: value.contiguous() for name, value in start.points.items()}), start.memory
 
 
 def each_its_own_time(state: State) -> State:

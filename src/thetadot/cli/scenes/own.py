@@ -16,12 +16,13 @@ from thetadot.cli.pictures.phase import in_projection, phase
 from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
 from thetadot.density import Gibbs, Grid
 from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
-from thetadot.integrators import EulerMaruyama, RungeKutta
+from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
+from thetadot.simulation.initial import started
 from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System
-from thetadot.systems.base import POSITION, noisy
+from thetadot.systems.base import POSITION, noise_kind, noisy
 from thetadot.systems.custom import Driven
 from thetadot.training.spec import from_file
 
@@ -64,7 +65,7 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         value = found.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
             raise InadmissibleValue(f"{spec} returned {name}={value!r}. Return a number > 0.")
-    initial = found.get("initial", torch.zeros(1, 1, dtype=torch.float64))
+    initial = started(found.get("initial", torch.zeros(1, 1, dtype=torch.float64)), None, None).points
     _try(spec, motion, initial, given="initial" in found)
 
     def make(_: Settings) -> Setup:
@@ -83,28 +84,19 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
     )
 
 
-def _try(spec: str, motion: Problem | System, initial: Any, *, given: bool) -> None:
+def _try(spec: str, motion: Problem | System, initial: Mapping[str, torch.Tensor], *, given: bool) -> None:
     """Ask the user's functions once, where a sentence can still be said of them."""
-    position = initial.get(POSITION) if isinstance(initial, Mapping) else initial
-    if not isinstance(position, torch.Tensor):
-        return  # told of by simulate
-    begun = posed(motion, RungeKutta(), 1.0) if not noisy(_system(motion)) else posed(motion, EulerMaruyama(), 1.0)
-    point = position.reshape(-1, position.shape[-1])[:1]
-    others = {k: v for k, v in initial.items() if k != POSITION} if isinstance(initial, Mapping) else {}
+    first = {name: value[:1] if value.ndim else value for name, value in initial.items()}
+    begun = posed(motion, Euler(), 1.0)
     try:
-        state = begun.begin({POSITION: point, **{name: value[..., :1, :] for name, value in others.items()}})
-        begun.advance(state, lambda: torch.zeros_like(point))
+        begun.require_shapes(begun.begin(first))
     except ThetadotError:
         raise
     except Exception as error:
-        what = (
-            "Let the functions take"
-            if given
-            else "Return 'initial' too, a tensor (dim,) or (paths, dim), and let them take"
-        )
+        what = "Let them take" if given else "Return 'initial' too, a tensor (dim,) or (paths, dim), and let them take"
         raise TaskError(
-            f"{spec} cannot be evaluated at positions {tuple(point.shape)}: {type(error).__name__}: {error}. "
-            f"{what} the functions take positions (paths, dim)."
+            f"the functions of {spec} fail at positions {tuple(first[POSITION].shape)}: {type(error).__name__}: "
+            f"{error}. {what} positions (paths, dim)."
         ) from error
 
 
@@ -128,21 +120,22 @@ def _parts(returned: object) -> dict[str, Any]:
 
 
 def _default(motion: Problem | System) -> str:
-    system = motion.system if isinstance(motion, Problem) else motion
+    system = _system(motion)
     if not noisy(system):
         return "rk4" if not system.measures else "euler"
-    return "BAOAB" if isinstance(system, Kramers) else "euler-maruyama"
+    if isinstance(system, Kramers):
+        return "BAOAB"
+    middle = noise_kind(system) != "additive" and getattr(system, "calculus", "") == "stratonovich"
+    return "heun" if middle else "euler-maruyama"
 
 
-def _paths(initial: Any, motion: Problem | System) -> int:
+def _paths(initial: Mapping[str, torch.Tensor], motion: Problem | System) -> int:
     """As many as the initial state has; of one point 1000 where there is noise."""
-    position = initial.get(POSITION) if isinstance(initial, Mapping) else initial
-    if isinstance(position, torch.Tensor) and position.ndim == 2 and len(position) > 1:
-        return len(position)
-    return 1000 if noisy(motion.system if isinstance(motion, Problem) else motion) else 1
+    given = len(initial[POSITION])
+    return given if given > 1 else 1000 if noisy(_system(motion)) else 1
 
 
-def _setup(motion: Problem | System, initial: Any) -> Setup:
+def _setup(motion: Problem | System, initial: Mapping[str, torch.Tensor]) -> Setup:
     def rows(trajectory: Trajectory) -> list[Row]:
         end = trajectory["states"].values[-1].double()
         table = []
@@ -154,13 +147,14 @@ def _setup(motion: Problem | System, initial: Any) -> Setup:
                 table.append(Row(f"its standard deviation, x{at + 1}", float(column.std())))
         if "energy" in trajectory.series:
             energy = trajectory["energy"].values.double().sum(-1)
+            apart = bool(trajectory.end.rule)  # velocities are of other times
             still = not noisy(motion.system) and not motion.friction and "velocity" in motion.system.variables  # type: ignore[union-attr]
             table.append(
                 Row(
                     "mean energy at the end",
                     float(energy[-1]),
-                    float(energy[0]) if still else None,
-                    "the start: nothing is lost" if still else "",
+                    float(energy[0]) if still and not apart else None,
+                    "its velocities are of another time" if apart else "the start: nothing is lost" if still else "",
                     tolerance=1e-3 * max(abs(float(energy[0])), 1e-9),
                 )
             )
