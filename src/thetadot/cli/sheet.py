@@ -70,8 +70,9 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
     if not judged:
         return "It ran to its end. Nothing is known in closed form to hold it against.", "finished"
     if not wrong:
-        many = "The one quantity that is" if len(judged) == 1 else f"All {len(judged)} quantities that are"
-        return f"{many} known in closed form came out as they should.", "finished"
+        one = len(judged) == 1
+        many = "The one quantity that is" if one else f"All {len(judged)} quantities that are"
+        return f"{many} known in closed form came out as {'it' if one else 'they'} should.", "finished"
     said = (
         f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: "
         f"{', '.join(wrong)}. Is the step or the tolerance small enough, and the time long enough?"
