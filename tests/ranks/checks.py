@@ -18,6 +18,7 @@ from ranks.common import (
     assert_same_state,
     batch,
     build,
+    clip,
     drift,
     full,
     loss_of,
@@ -33,7 +34,6 @@ from torch.distributed.fsdp import CPUOffloadPolicy
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
 
 from thetadot.errors import DamagedFile, InadmissibleValue, IncompatiblePair
 from thetadot.fusion import Kernel
@@ -173,7 +173,7 @@ def place_is_where_torch_puts_the_elements(folder):
         for placements in places:
             for shape in ((5, 4, 3), (2, 3, 8), (1, 1, 1), (9, 1, 2), (4, 0, 2)):
                 index = torch.arange(torch.Size(shape).numel()).reshape(shape)
-                part = distribute_tensor(index, ours, placements)
+                part = distribute_tensor(index, ours, placements, src_data_rank=None)  # cut here, nothing sent
                 held, begin = part.to_local(), place(part)
                 if isinstance(begin, int):
                     begin = torch.arange(begin, begin + held.numel()).reshape(held.shape)
@@ -190,7 +190,7 @@ def place_knows_shards_of_shards(folder):
         parallelize_module(model, grid["model"], {"0": ColwiseParallel()})
         torch.distributed.fsdp.fully_shard(model, mesh=grid["data"])
         part = model[0].weight
-        assert part.placements[0] != Shard(0)
+        assert type(part.placements[0]) is not Shard  # == takes a strided one for it in torch 2.9
         held, begin = part.detach().to_local(), place(part)
         if isinstance(begin, int):
             begin = torch.arange(begin, begin + held.numel()).reshape(held.shape)
@@ -291,7 +291,7 @@ def clipping_and_accumulation_come_before(kind, folder):
         for number in range(4):
             loss_of(net, *batch(number)).backward()
             if number % 2:
-                clip_grad_norm_(net.parameters(), 0.1)
+                clip(net, 0.1)
                 mover.step()
                 mover.zero_grad()
     assert optimizer.steps == 2

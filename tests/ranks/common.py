@@ -89,6 +89,13 @@ def full(x):
     return (x.full_tensor() if hasattr(x, "full_tensor") else x).detach()
 
 
+def clip(model, bound):
+    """torch's clip_grad_norm_, the norm made whole first: torch 2.9 adds its 1e-6 to what each rank has of it."""
+    parameters = list(model.parameters())
+    norm = full(nn.utils.get_total_norm([p.grad for p in parameters]))
+    nn.utils.clip_grads_with_norm_(parameters, bound, norm)
+
+
 def assert_same(model, other, within=0.0):
     for (name, p), q in zip(model.named_parameters(), other.parameters(), strict=True):
         gap = (full(p).to(torch.float64) - full(q).to(torch.float64)).abs().max().item()

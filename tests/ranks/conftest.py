@@ -16,8 +16,6 @@ def ranks(tmp_path_factory):
     worker = pathlib.Path(__file__).parent / "worker.py"
     command, environment = [sys.executable, str(worker), str(folder)], os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    said = {}
-    for count in (4, 2):
-        files = [folder / f"{count}-{rank}.json" for rank in range(count)]
-        said[count] = [json.loads(file.read_text()) if file.exists() else {} for file in files]
+    files = {count: folder / f"{count}.json" for count in (4, 2)}
+    said = {count: json.loads(file.read_text()) if file.exists() else [{}] for count, file in files.items()}
     return folder, said, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """What a probe must read on two ranks, run on all of them at once: the run unchanged, and the ranks' noise."""
 
 import torch
-from ranks.common import Net, batch, loss_of
+from ranks.common import Net, batch, clip, loss_of
 from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -34,7 +34,7 @@ def whole(model):
     return [p.full_tensor() if hasattr(p, "full_tensor") else p.detach().clone() for p in model.parameters()]
 
 
-def trained(kind, folder, steps=24, passes=1, clip=None):
+def trained(kind, folder, steps=24, passes=1, bound=None):
     """The end of a run, and its gradients of every rank at every step, taken without a probe if ``folder`` is None."""
     model = wrapped(kind)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -52,8 +52,8 @@ def trained(kind, folder, steps=24, passes=1, clip=None):
             if probe is not None:
                 probe.loss(loss)
             (loss / passes).backward()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        if bound is not None:
+            clip(model, bound)
         optimizer.step()
     if probe is not None:
         probe.close()
@@ -69,12 +69,12 @@ def unchanged(kind, passes):
     return check
 
 
-def noise(kind, passes, clip=None):
+def noise(kind, passes, bound=None):
     """Σ|gᵢ|² and |G|² of ranks and passes, against the gradients of one process at the same parameters."""
 
     def check(folder):
-        out = folder / f"noise-{kind}-{passes}-{clip}"
-        trained(kind, out, passes=passes, clip=clip)
+        out = folder / f"noise-{kind}-{passes}-{bound}"
+        trained(kind, out, passes=passes, bound=bound)
         distributed.barrier()
         if distributed.get_rank() != 0:
             assert not out.exists() or distributed.get_rank() == 0 or (out / "record.jsonl").exists()
@@ -87,7 +87,7 @@ def noise(kind, passes, clip=None):
         method = [n for n in found if n.method == "ranks"]
         assert method, "no noise from ranks"
         assert [m.batch_size for m in record.of(Motion)] == [8 * passes] * 24
-        oracle = alone(passes, ranks, clip)[: method[0].pooled]
+        oracle = alone(passes, ranks, bound)[: method[0].pooled]
         scale = sum(v for v, _ in oracle) / sum(s for _, s in oracle)
         variance = sum(v for v, _ in oracle) / len(oracle)
         assert abs(method[0].gradient_variance / variance - 1) < 1e-6, (method[0], variance)
@@ -97,7 +97,7 @@ def noise(kind, passes, clip=None):
     return check
 
 
-def alone(passes, ranks, clip):
+def alone(passes, ranks, bound):
     """trΣ and |G|² by hand, one process making every rank's passes."""
     model = Net()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -111,7 +111,7 @@ def alone(passes, ranks, clip):
                 rows.append(torch.cat([g.reshape(-1) for g in gradients]))
         rows = torch.stack(rows)
         mean = rows.mean(0)
-        factor = 1.0 if clip is None else min(1.0, clip / (float(mean.norm()) + 1e-6))
+        factor = 1.0 if bound is None else min(1.0, bound / (float(mean.norm()) + 1e-6))
         count, samples = passes * ranks, 8 // ranks
         variance = samples * float((rows - mean).square().sum()) / (count - 1) * factor**2
         found.append((variance, float(mean.square().sum()) * factor**2 - variance / (count * samples)))
@@ -187,7 +187,7 @@ def watching(ranks):
         for passes in (1, 3):
             found[f"watched run is the run-{kind}-{passes}"] = unchanged(kind, passes)
             found[f"noise of ranks-{kind}-{passes}"] = noise(kind, passes)
-        found[f"noise of a clipped step-{kind}"] = noise(kind, 1, clip=0.05)
+        found[f"noise of a clipped step-{kind}"] = noise(kind, 1, bound=0.05)
         found[f"curvature-{kind}"] = curvature(kind)
         found[f"one rank alone-{kind}"] = alone_on_rank_0(kind)
     return found
