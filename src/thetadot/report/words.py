@@ -10,7 +10,7 @@ import numpy as np
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
 from thetadot.report.names import clean
 from thetadot.report.numerals import count, duration, plain, share
-from thetadot.report.series import column, smooth
+from thetadot.report.series import column, number, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,7 +181,8 @@ def curvature(entries: Sequence[Curvature]) -> str:
     if not ratios:
         return ""
     over = sum(ratio > 1 for ratio in ratios)
-    highest = share(max(ratios))
+    ends = [number(e.high) / e.limit for e in entries if e.limit is not None and e.limit > 0]
+    highest = share(max(ratios) if over else max([*ratios, *(end for end in ends if math.isfinite(end))]))
     if max(ratios) <= 0:
         return "No direction of upward curvature was found: the step was stable."
     if not over:
