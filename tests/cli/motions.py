@@ -1,8 +1,12 @@
 """Motions of a user's own, right and wrong."""
 
+import itertools
+import time
+from pathlib import Path
+
 import torch
 
-from thetadot.integrators import DormandPrince, RungeKutta, Splitting
+from thetadot.integrators import DormandPrince, Euler, RungeKutta, Splitting
 from thetadot.potentials import DoubleWell, Harmonic
 from thetadot.systems import ODE, SDE, DampedNewton, GradientFlow, Kramers, Langevin, Problem
 
@@ -73,3 +77,20 @@ def needs_three():
 def finds_its_own_steps():
     """An adaptive method."""
     return ODE(lambda x: -x), DormandPrince()
+
+
+def slow(marker: str, delay: float = 0.0):
+    """After a hundred steps it says that they are taken, and waits at every further one."""
+    steps = itertools.count()
+
+    def drift(x):
+        if float(x.sum()) and next(steps) >= 100:  # a drift that branches is not traced
+            Path(marker).touch()
+            time.sleep(delay)
+        return -x
+
+    return ODE(drift), Euler(), torch.ones(1, 1, dtype=torch.float64), 100.0, 0.01
+
+
+def step_of_its_own_and_another():
+    return {"system": ODE(lambda x: -x), "integrator": DormandPrince(), "step": 0.1}

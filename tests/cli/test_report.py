@@ -107,6 +107,18 @@ def test_wrong_runs(tmp_path, capsys):
     assert "required" in refused(capsys)
 
 
+def test_of_a_simulation_it_says_where_its_page_is(tmp_path, capsys):
+    folder = tmp_path / "a b"
+    assert main(["simulate", "dirac-gan", "--time", "1", "--out", str(folder)]) == 0
+    capsys.readouterr()
+    for options in ([], ["--serve"]):
+        said = refused(capsys, folder, *options)
+        assert said.endswith(f"holds a simulation, not a run. Its page is {folder / 'report.html'}.")
+    assert "holds a simulation" in refused(capsys, record(tmp_path / "run"), folder, "--out", tmp_path / "page.html")
+    (folder / "report.html").unlink()
+    assert refused(capsys, folder).endswith(f"Draw its page with: thetadot simulate --resume '{folder}'")
+
+
 def test_a_record_is_not_overwritten_by_its_page(tmp_path, capsys):
     folder = record(tmp_path / "a")
     before = (folder / "record.jsonl").read_bytes()

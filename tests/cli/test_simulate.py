@@ -1,16 +1,23 @@
 """``thetadot simulate``: its rows against closed forms, its files, and how it goes on."""
 
+import itertools
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from thetadot.cli import archive, main
+from thetadot.cli import archive, journey, main
 from thetadot.cli.journey import FEW, OFTEN
-from thetadot.cli.scenes import SCENES, Row
+from thetadot.cli.scenes import SCENES, Row, harmonic
 from thetadot.cli.scenes.integrators import PLAIN, integrator
+from thetadot.simulation import run
+from thetadot.systems import Kramers, Problem
 
 from . import motions
 
@@ -143,12 +150,40 @@ def test_rivals_that_harm_each_other_end_alone(tmp_path):
     assert found["both: slowest eigenvalue"]["expected"] > 0  # a saddle
 
 
-def test_friction_makes_the_double_well_kramers(tmp_path):
-    simulate("double-well", "--friction", 1, "--step", 0.1, "--time", 40, "--paths", 4000, "--out", tmp_path / "run")
+@pytest.mark.parametrize("friction", [0.1, 1, 8])
+def test_friction_makes_the_double_well_kramers(tmp_path, friction):
+    """Weak, middling and strong: the kinetic equation tells of all three what the paths do."""
+    simulate("double-well", "--friction", friction, "--step", 0.1, "--time", 25, "--paths", 20000, "--seed", 1,
+             "--out", tmp_path / "run")  # fmt: skip
     found = record(tmp_path / "run")
     assert found["asked"]["integrator"] == "BAOAB"
     assert all(row["agrees"] is not False for row in found["rows"]), found["rows"]
-    assert any("Kramers" in row["source"] for row in found["rows"])
+    by = [row["quantity"] for row in found["rows"] if row["source"].startswith("kinetic equation")]
+    assert by == ["mean of x at the end", "mean of U at the end", "share of paths on the left", "escapes per time"]
+    assert "kinetic equation at this time" in page(tmp_path / "run")
+
+
+def test_the_kinetic_equation_sees_another_friction(tmp_path, monkeypatch):
+    """Rows are not vacuous: with half the friction they would say no."""
+    from thetadot.cli.scenes import double_well
+
+    made = double_well.laws
+
+    def wrong(problem, *arguments):
+        halved = Kramers(problem.system.friction / 2, problem.system.temperature)
+        return made(Problem(halved, problem.potential), *arguments)
+
+    monkeypatch.setattr(double_well, "laws", wrong)
+    simulate("double-well", "--friction", 1, "--step", 0.1, "--time", 25, "--paths", 20000, "--out", tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert [found[name]["agrees"] for name in ("mean of x at the end", "escapes per time")] == [False, False]
+
+
+@pytest.mark.parametrize("arguments", [("--friction", 0), ("--friction", 300), ("--friction", 1, "--time", 400)])
+def test_where_the_kinetic_equation_is_too_much_gibbs_law_is_left(tmp_path, arguments):
+    simulate("double-well", *arguments, "--step", 0.1, "--paths", 20, "--out", tmp_path / "run")
+    assert not any("kinetic" in row["source"] for row in record(tmp_path / "run")["rows"])
+    assert "Gibbs&#39; law" in page(tmp_path / "run")
 
 
 def test_a_harmonic_step_has_its_own_law(tmp_path):
@@ -194,30 +229,113 @@ CUTS = [
 ]
 
 
+def interrupt(monkeypatch, owner, name, when):
+    """Interrupt a function at its call number ``when``, the first being 0; the next one goes through."""
+    real, calls = getattr(owner, name), itertools.count()
+
+    def hasty(*arguments):
+        if next(calls) == when:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, hasty)
+
+
+def page(folder):
+    return (folder / "report.html").read_text("utf-8")
+
+
+def goes_on_as(whole, cut):
+    """An interrupted simulation says so on its page, and becomes the whole one."""
+    assert not record(cut)["complete"]
+    assert "(interrupted)" in page(cut)
+    assert f"--resume</span> <bdi>{cut}</bdi>" in page(cut)
+    simulate("--resume", cut)
+    same(whole, cut)
+    assert record(whole)["rows"] == record(cut)["rows"]
+    assert record(cut)["complete"]
+    assert "(interrupted)" not in page(cut)
+
+
 @pytest.mark.parametrize(("name", "arguments", "when"), CUTS)
 def test_what_was_interrupted_goes_on_exactly(tmp_path, monkeypatch, capsys, name, arguments, when):
-    from thetadot.simulation import run
-
     simulate(name, *arguments, "--out", tmp_path / "whole")
-    march, calls = run.Run._march, []
-
-    def interrupted(self, steps):
-        calls.append(steps)
-        if len(calls) > when:
-            raise KeyboardInterrupt
-        march(self, steps)
-
     with monkeypatch.context() as patched:
-        patched.setattr(run.Run, "_march", interrupted)
+        interrupt(patched, run.Run, "_march", when)
         assert main(["simulate", name, *map(str, arguments), "--out", str(tmp_path / "cut")]) == 130
     assert f"--resume {tmp_path / 'cut'}" in capsys.readouterr().err
-    assert not record(tmp_path / "cut")["complete"]
     assert 0 < record(tmp_path / "cut")["steps"] < record(tmp_path / "whole")["steps"]
-    simulate("--resume", tmp_path / "cut")
-    same(tmp_path / "whole", tmp_path / "cut")
-    first, second = record(tmp_path / "whole"), record(tmp_path / "cut")
-    assert first["rows"] == second["rows"]
-    assert second["complete"]
+    goes_on_as(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize("when", [0, 1])
+@pytest.mark.parametrize("name", SMALL)
+def test_every_scene_has_a_page_of_hardly_anything(tmp_path, monkeypatch, name, when):
+    interrupt(monkeypatch, run.Run, "_march", when)
+    assert main(["simulate", name, *SMALL[name], "--out", str(tmp_path / "cut")]) == 130
+    began = record(tmp_path / "cut")["steps"] > 0  # a word is opened by its first step
+    assert began is (when > 0 or name == "harmonic")
+    assert ("Interrupted before its first step" in page(tmp_path / "cut")) is not began
+    assert 'id="table"' not in page(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("when", [1, 57, 200])
+def test_half_a_frame_is_none(tmp_path, monkeypatch, when):
+    """Interrupted between two schedules of one time, after the start, on the way and at the end."""
+    simulate("harmonic", "--paths", 20, "--step", 0.1, "--out", tmp_path / "whole")
+    assert len(arrays(tmp_path / "whole")["band/times"]) == 201
+    with monkeypatch.context() as patched:
+        interrupt(patched, journey, "_band", when)
+        assert main(["simulate", "harmonic", "--paths", "20", "--step", "0.1", "--out", str(tmp_path / "cut")]) == 130
+    found = arrays(tmp_path / "cut")
+    assert len(found["band/times"]) == len(found["band/values"]) == when < len(found["paths/times"])
+    goes_on_as(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_interrupted_at_its_table_a_simulation_is_kept(tmp_path, monkeypatch):
+    simulate("harmonic", "--paths", 20, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        interrupt(patched, harmonic, "_rows", 0)
+        assert main(["simulate", "harmonic", "--paths", "20", "--out", str(tmp_path / "cut")]) == 130
+    assert "only its table is missing" in page(tmp_path / "cut")
+    goes_on_as(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_interrupted_before_the_first_step_nothing_is_written(tmp_path, monkeypatch, capsys):
+    interrupt(monkeypatch, run.Run, "through", 0)
+    assert main(["simulate", "harmonic", "--out", str(tmp_path / "cut")]) == 130
+    assert "is as it was" in capsys.readouterr().err
+    assert not list((tmp_path / "cut").iterdir())
+
+
+def test_interrupted_at_its_page_no_older_page_stays(tmp_path, monkeypatch):
+    simulate("harmonic", "--paths", 20, "--out", tmp_path / "run")
+    interrupt(monkeypatch, harmonic, "_pictures", 0)
+    again = ["simulate", "harmonic", "--paths", "30", "--out", str(tmp_path / "run"), "--overwrite"]
+    assert main(again) == 130
+    assert record(tmp_path / "run")["complete"]
+    assert not (tmp_path / "run" / "report.html").exists()
+    simulate("--resume", tmp_path / "run")
+    assert "30" in page(tmp_path / "run")
+
+
+def test_a_signal_leaves_a_page_and_the_motion_goes_on(tmp_path):
+    """Ctrl-C for real, once the program is known to be inside."""
+    inside = tmp_path / "inside"
+    arguments = [f"{FILE}:slow", "--set", f"marker={inside}", "--set", "delay=0.02", "--out", str(tmp_path / "cut")]
+    process = subprocess.Popen([sys.executable, "-m", "thetadot", "simulate", *arguments], stderr=subprocess.PIPE)
+    try:
+        while not inside.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert f"--resume {tmp_path / 'cut'}" in said.decode()
+    assert "(interrupted)" in page(tmp_path / "cut")
+    assert 0 < record(tmp_path / "cut")["steps"] < 10_000
 
 
 def test_a_complete_simulation_is_drawn_anew(tmp_path, capsys):
@@ -317,6 +435,9 @@ def test_arrays_hold_the_end_from_which_the_motion_goes_on(tmp_path):
     simulate("harmonic", "--paths", 20, "--out", tmp_path / "run")
     found = archive.read(tmp_path / "run")
     shape = torch.Size((20, 1))
-    end = archive.load(tmp_path / "run", found, {"position": shape, "velocity": shape}, expected=1 << 30).end
+    with np.load(tmp_path / "run" / "trajectory.npz") as content:
+        places = {name.rpartition("/")[0] or "states": content[name] for name in content if name.endswith("times")}
+    shapes = {"position": shape, "velocity": shape}
+    end = archive.load(tmp_path / "run", found, shapes, places, expected=1 << 30).end
     assert end.steps == found.steps
     assert set(end.state) == {"position", "velocity"}

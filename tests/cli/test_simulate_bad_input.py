@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from thetadot.cli import main
-from thetadot.simulation import ledger
+from thetadot.simulation import initial
 
 from . import motions
 from .test_bad_input import refused
@@ -61,7 +61,6 @@ FILE = motions.__file__
         ([f"{FILE}:wrong_integrator"], "as its integrator"),
         ([f"{FILE}:raises"], "KeyError: 'missing'"),
         ([f"{FILE}:needs_three"], "Return 'initial' too"),
-        ([f"{FILE}:finds_its_own_steps"], "Return one of fixed steps"),
         ([f"{FILE}:decay", "--temperature", "1"], "cannot be called with temperature"),
         ([f"{FILE}:decay", "--paths", "3"], "with an initial state of 2 paths"),
         ([f"{FILE}:explodes"], "is not finite after step"),
@@ -84,7 +83,7 @@ def test_more_than_memory_is_told_before(capsys, tmp_path, monkeypatch):
 
         raise TooLarge(f"{what} takes {needed} bytes, and 1 is free. Save statistics.")
 
-    monkeypatch.setattr(ledger, "require_room", full)
+    monkeypatch.setattr(initial, "require_room", full)
     said = refused(capsys, "simulate", "harmonic", "--paths", "100")
     assert said.endswith("and 1 is free. Pass fewer --paths, or a smaller --save.")
 
@@ -139,8 +138,11 @@ def repacked(place, **changed):
         ({"end__evil": np.zeros((3, 3))}, "has shape (3, 3)"),
         ({"end_steps": np.int64(10**9)}, "which is not this simulation's"),
         ({"end_key": np.uint64(5)}, "which is not this simulation's"),
+        ({"end_time": np.float64(np.nan)}, "which is not this simulation's"),
+        ({"end_time": np.float64(41.0), "end_steps": np.int64(82)}, "which is not this simulation's"),
         ({"times": np.zeros(3)}, "has not one entry a time"),
         ({"times": None}, "cannot be read"),
+        ({"times": np.linspace(0.0, 39.0, 41)}, "is of other times than this simulation's"),
         ({"end__position": np.array([object()] * 10, dtype=object)}, "cannot be read"),
     ],
 )
@@ -156,7 +158,7 @@ def test_arrays_that_unpack_to_too_much_are_not_unpacked(capsys, run):
 
 
 def test_a_rule_that_is_not_ours_is_told_without_its_control_characters(capsys, run):
-    repacked(run / "trajectory.npz", end_rule=np.str_("\x1b[2J" + "x" * 10**5), end_steps=np.int64(10))
+    repacked(run / "trajectory.npz", end_rule=np.str_("\x1b[2J" + "x" * 10**5), end_steps=10, end_time=5.0)
     said = refused(capsys, "simulate", "--resume", run)
     assert "was stepped by" in said
     assert "\x1b" not in said

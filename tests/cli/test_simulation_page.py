@@ -5,6 +5,9 @@ from report import chromium
 from report.test_browser import DRAWN
 
 from thetadot.cli import main
+from thetadot.simulation import run
+
+from .test_simulate import interrupt
 
 pytestmark = pytest.mark.skipif(chromium.CHROMIUM is None, reason="no chromium")
 
@@ -26,11 +29,14 @@ def pages(tmp_path_factory):
     place = tmp_path_factory.mktemp("pages")
     for name, arguments in ARGUMENTS.items():
         assert main(["simulate", name, *arguments, "--out", str(place / name)]) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        interrupt(patched, run.Run, "_march", 20)
+        assert main(["simulate", "harmonic", "--paths", "400", "--out", str(place / "interrupted")]) == 130
     return place
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("name", [*ARGUMENTS, "interrupted"])
 def test_every_picture_is_drawn_at_every_width_and_the_console_is_silent(tab, pages, name, mode):
     tab.spoken.clear()
     for width in (1080, 360):

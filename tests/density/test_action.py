@@ -8,7 +8,7 @@ import torch
 from thetadot.density import OrnsteinUhlenbeck, action, most_probable_path
 from thetadot.errors import InadmissibleValue, NotConverged
 from thetadot.integrators import EulerMaruyama
-from thetadot.potentials import DoubleWell, Harmonic
+from thetadot.potentials import DoubleWell, Harmonic, Ring, gradient_of
 from thetadot.systems import SDE, Langevin, Problem
 
 WELL = DoubleWell()
@@ -102,6 +102,88 @@ def test_geometric_brownian_motion_has_sigma_squared_in_its_law():
     log = state["position"].log()
     assert float(log.var()) == pytest.approx(0.32, rel=4 * math.sqrt(2 / paths) + 0.01)
     assert float(log.mean()) == pytest.approx((0.1 - 0.08) * 2, abs=4 * math.sqrt(0.32 / paths) + 2e-3)
+
+
+def muller_brown(x):
+    """Müller, Brown, Theor. Chim. Acta 53, 75 (1979), times 0.05."""
+    shape = torch.tensor(
+        [[-200.0, -100.0, -170.0, 15.0], [-1, -1, -6.5, 0.7], [0, 0, 11, 0.6], [-10, -10, -6.5, 0.7]]
+    ).double()
+    dx = x[..., :1] - torch.tensor([1.0, 0.0, -0.5, -1.0]).double()
+    dy = x[..., 1:] - torch.tensor([0.0, 0.5, 1.5, 1.0]).double()
+    return 0.05 * (shape[0] * torch.exp(shape[1] * dx * dx + shape[2] * dx * dy + shape[3] * dy * dy)).sum(-1)
+
+
+def falling(x):
+    return -gradient_of(muller_brown)(x)
+
+
+REACTANT, PRODUCT = (-0.5582236346, 1.4417258418), (0.6234994049, 0.0280377585)
+
+
+def slope_of(path, drift, temperature, time, *, volume=True):
+    """|∂S/∂x| at inner points, in units of what one step of free motion weighs."""
+    path = path.clone().requires_grad_()
+    action(path, drift, temperature, time, volume=volume).backward()
+    unit = math.sqrt(2 * temperature * time / (len(path) - 1))
+    return float(path.grad[1:-1].abs().max()) * unit
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.02, 0.001])
+def test_over_muller_browns_landscape_the_path_is_a_minimum_at_every_temperature(temperature):
+    path = most_probable_path(falling, REACTANT, PRODUCT, time=2.0, temperature=temperature, points=101)
+    assert slope_of(path, falling, temperature, 2.0) < 1e-6
+    least = float(action(path, falling, temperature, 2.0))
+    generator = torch.Generator().manual_seed(0)
+    unit = math.sqrt(2 * temperature * 2.0 / 100)
+    for size in (1e-2, 1e-1):
+        for _ in range(20):
+            kicks = torch.randn(99, 2, generator=generator, dtype=torch.float64)
+            other = path.clone()
+            other[1:-1] += size * unit * kicks
+            assert float(action(other, falling, temperature, 2.0)) > least
+
+
+def test_over_muller_browns_landscape_the_climb_costs_both_barriers_at_second_order():
+    """The pass at (-0.822, 0.624) from the reactant, and the one at (0.212, 0.293) from the well between."""
+    points = torch.tensor(
+        [REACTANT, (-0.8220015587, 0.6243128029), (-0.0500108228, 0.4666941049), (0.21248658, 0.29298833)]
+    )
+    bottom, high, between, low = muller_brown(points.double()).tolist()
+    exact = high - bottom + low - between
+    far = []
+    for count in (101, 201, 401):
+        path = most_probable_path(falling, REACTANT, PRODUCT, time=1.5, temperature=0.02, points=count, volume=False)
+        far.append(0.02 * float(action(path, falling, 0.02, 1.5, volume=False)) - exact)
+    assert 0 < far[2] < 0.01 * exact
+    assert math.log2((far[0] - far[1]) / (far[1] - far[2])) == pytest.approx(2, abs=0.25)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.001])
+def test_the_harmonic_path_is_the_same_at_every_temperature(temperature):
+    drift = lambda x: -1.5 * x
+    path = most_probable_path(drift, (0.4, 0.0), (1.0, -1.0), time=2.0, temperature=temperature, points=201)
+    t = torch.linspace(0, 2, 201, dtype=torch.float64)
+    exact = -torch.sinh(1.5 * t) / math.sinh(3.0)
+    assert float((path[:, 1] - exact).abs().max()) < 2e-5
+
+
+def test_a_path_that_symmetry_holds_on_a_ridge_leaves_it():
+    """Round the hill in the middle of a ring: straight over its top the sum is stationary, and no minimum."""
+    ring = Ring()
+    path = most_probable_path(
+        lambda x: -ring.gradient(x), (-1.0, 0.0), (1.0, 0.0), time=8.0, temperature=0.05, points=101
+    )
+    straight = torch.stack((path[:, 0], torch.zeros(101).double()), 1)
+    assert float(path[:, 1].abs().max()) > 0.5
+    assert action(path, lambda x: -ring.gradient(x), 0.05, 8.0) < action(
+        straight, lambda x: -ring.gradient(x), 0.05, 8.0
+    )
+
+
+def test_points_that_jump_a_barrier_are_refused():
+    with pytest.raises(InadmissibleValue, match=r"too few: .* Pass at least"):
+        most_probable_path(falling, REACTANT, PRODUCT, time=20.0, temperature=0.02, points=201, volume=False)
 
 
 PATH = torch.zeros(5, 1)

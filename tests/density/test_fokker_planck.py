@@ -292,7 +292,7 @@ WALLED = Grid((-2.0, 2.0), 64)
         (lambda: FokkerPlanck(DoubleWell(), 1.0, WALLED, torch.sin), InadmissibleValue, "either a potential or"),
         (lambda: FokkerPlanck(DoubleWell(), 1e-4, WALLED), InadmissibleValue, "too coarse"),
         (lambda: FokkerPlanck(None, 1e-3, WALLED, lambda x: -x), InadmissibleValue, "diffuse more than the temp"),
-        (lambda: FokkerPlanck(None, 1.0, WALLED, lambda x: x.sum(-1)), InadmissibleValue, r"finite \(..., dim\)"),
+        (lambda: FokkerPlanck(None, 1.0, WALLED, lambda x: x.sum(-1)), InadmissibleValue, r"their shape, \(..., dim\)"),
         (lambda: FokkerPlanck(DoubleWell(), 1.0, WALLED, scheme="upwind"), InadmissibleValue, "is unknown"),
         (lambda: motions()["well"].propagate(torch.ones(3), 1.0), InadmissibleValue, "Pass one of the grid's"),
         (lambda: motions()["well"].propagate(torch.ones(50), 1.0), InadmissibleValue, "not normalised"),

@@ -86,6 +86,12 @@ def test_the_calculi_differ_by_how_each_source_changes_along_itself():
     assert torch.allclose(LIFT.in_stratonovich().f(y), 0 * y, atol=1e-14)
 
 
+def test_diagonal_noise_that_depends_on_another_component_changes_along_its_own_alone():
+    """dx = v dW₁, dv = kv dW₂ (Heston's): ½ g_i ∂_i g_i is (0, k²v/2), although ∂_v of the first is 1."""
+    system = SDE(lambda x: 0 * x, lambda x: torch.stack([x[:, 1], 0.3 * x[:, 1]], -1))
+    assert torch.allclose(system.in_stratonovich().f(torch.tensor([[1.0, 2.0]])), torch.tensor([[0.0, -0.09]]))
+
+
 @given(data=some.data(), dim=some.integers(1, 3), sources=some.integers(1, 4))
 def test_the_change_of_calculus_is_that_of_the_definition(data, dim, sources):
     numbers = some.floats(-1, 1, width=32)

@@ -152,5 +152,5 @@ def test_the_declared_strong_order_for_kramers_is_the_measured_one(rule, name, p
 
 
 def test_sra1_refuses_noise_that_depends_on_the_state():
-    with pytest.raises(IncompatiblePair, match=r"SRA1 is for additive noise, .* Use Milstein or Heun"):
+    with pytest.raises(IncompatiblePair, match=r"SRA1 is for additive noise, .* Use EulerMaruyama, Milstein or Heun"):
         SRA1().prepare(PROBLEMS["growth"][0], 0.1)

@@ -47,6 +47,20 @@ def test_a_compiled_step_is_traced_once_and_is_the_plain_step(name):
     assert distance(compiled, plain) < (1e-7 if traits.noisy else 1e-12)
 
 
+def test_a_step_assigns_nothing_to_the_optimizer(lab, plain, monkeypatch):
+    """dynamo of torch 2.9 traces no such assignment; what a first step settles lies in objects of its own."""
+    params = lab.tensors()
+    optimizer = lab.build(plain, params)
+    before = lab.values(params)
+
+    def refuse(self, name, value):
+        raise AssertionError(name)
+
+    monkeypatch.setattr(type(optimizer), "__setattr__", refuse)
+    lab.run(optimizer, params)
+    assert all(not torch.equal(p, old) for p, old in zip(params, before, strict=True))
+
+
 def model():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).double()

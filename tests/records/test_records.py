@@ -22,7 +22,6 @@ from thetadot.records import (
     Choice,
     Curvature,
     End,
-    Ensemble,
     Epoch,
     Equilibrium,
     Header,
@@ -55,7 +54,6 @@ HEADER = Header(
     {"torch": "2"},
     UNITS,
     "accuracy",
-    Ensemble("a", "b", 3, 2),
     Watched("AdamW", "default", "256 samples", 256, ("a.weight", "b"), {"friction": "no velocity"}, 2),
 )
 KINDS = [

@@ -17,7 +17,6 @@ from thetadot.errors import DamagedFile
 from thetadot.records import (
     Choice,
     Curvature,
-    Ensemble,
     Epoch,
     Header,
     Motion,
@@ -130,7 +129,7 @@ def hostile_record() -> list:
 
 def test_hostile_strings_stay_strings(make):
     head = named(task=HOSTILE, metric=HOSTILE, device=HOSTILE, started=HOSTILE, software={HOSTILE: HOSTILE},
-                 quantities={HOSTILE: (HOSTILE, HOSTILE)}, ensemble=Ensemble(HOSTILE, HOSTILE, 3, 2))  # fmt: skip
+                 quantities={HOSTILE: (HOSTILE, HOSTILE)})  # fmt: skip
     record = make(hostile_record(), head)
     record = Record(record.header, record.entries, (HOSTILE,), record.path)
     page = report.render(record)

@@ -1,5 +1,6 @@
 """simulate: closed forms, laws, schedules, continuation, and what it refuses."""
 
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ import thetadot
 from thetadot.analysis import stationary_variance
 from thetadot.errors import Diverged, InadmissibleValue, IncompatiblePair, TooLarge
 from thetadot.fusion.compiler import compiler
-from thetadot.integrators import DormandPrince, Euler, EulerMaruyama, Leapfrog, Splitting
+from thetadot.integrators import BogackiShampine, DormandPrince, Euler, EulerMaruyama, Leapfrog, Splitting
 from thetadot.potentials import DoubleWell, Harmonic
 from thetadot.simulation import Save, Trajectory, simulate
 from thetadot.systems import ODE, SDE, AdaptiveFlow, DampedNewton, GradientFlow, Kramers, Langevin, Problem
@@ -300,6 +301,36 @@ def test_adaptive_steps_follow_forces_velocities_and_clocks():
     assert rest.times.tolist() == pytest.approx([0.7, 1.5])
 
 
+@pytest.mark.parametrize("rule", [DormandPrince(), BogackiShampine()], ids=repr)
+def test_an_adaptive_method_goes_on_with_the_steps_it_meant(rule):
+    """To the bit, where the times that are asked for are the same."""
+    field = ODE(lambda t, x: torch.cos(t) * x.flip(-1) * (1.0 + x.abs()).log())
+    start = torch.tensor([[1.0, 2.0], [3.0, -0.2]], dtype=torch.float64)
+    whole = simulate(field, rule, start, time=4.0, save=[0.5, 1.5, 4.0])
+    half = simulate(field, rule, start, time=0.5)
+    rest = simulate(field, rule, half, time=3.5, save=[1.0, 3.5])
+    assert torch.equal(rest.states, whole.states[1:])
+    for name, count in whole.counts.items():
+        assert torch.equal(count, rest.counts[name])
+
+
+def test_an_interrupted_adaptive_motion_stands_where_all_paths_have_met():
+    calls, until = itertools.count(), math.inf
+
+    def field(x):
+        if next(calls) > until:
+            raise KeyboardInterrupt
+        return -x * torch.tensor([[1.0], [30.0]])
+
+    simulate(ODE(field), DormandPrince(), torch.ones(2, 1), time=0.25)
+    until = 2 * next(calls) + 3
+    with pytest.raises(KeyboardInterrupt) as told:
+        simulate(ODE(field), DormandPrince(), torch.ones(2, 1), time=20.0, save=[0.25, 20.0])
+    last = told.value.last
+    assert last.end.time == 0.25
+    assert torch.equal(last.end.state["position"], last.final)
+
+
 def test_a_motion_that_ends_is_told_with_what_was_saved():
     with pytest.raises(Diverged, match=r"gets no further than time (0\.99|1\.00)") as told:
         simulate(
@@ -336,7 +367,7 @@ def test_what_would_be_broadcast_to_something_else_is_refused(system, said):
     [
         ({"noise": "gaussian"}, "'normal' or 'rademacher'"),
         ({"key": 1.5}, "no whole number"),
-        ({"initial": [1.0]}, "initial is a list"),
+        ({"initial": "x"}, r"initial\['position'\] is a str"),
         ({"integrator": Euler}, "the class Euler"),
         ({"system": lambda x: -x}, r"ODE\(f\)"),
     ],

@@ -21,6 +21,7 @@ COMMON = {
 FLOAT16 = {"float16_parameters_take_small_steps": "torch rounds to the nearest"}
 SPARSE = {"a_sparse_gradient_is_one_clear_error": "parameters before it have begun their state"}
 SINGLE = {"a_differentiable_step_is_the_step": "torch counts steps in float32, and rounds differently then"}
+LATE = {"a_group_added_in_mid_run_starts_from_there": "state is begun when it is built, of no later group"}
 OWN = {
     "SGD": (
         functools.partial(torch.optim.SGD, momentum=0.9),
@@ -42,6 +43,7 @@ OWN = {
         torch.optim.Adagrad,
         Traits(differentiable=True, sparse=True),
         FLOAT16
+        | (LATE if torch.__version__ < "2.12" else {})
         | {
             "without_gradient_nothing_moves": "state is begun when it is built",
             "steps_are_differentiated_in_lr": "value must be a number",

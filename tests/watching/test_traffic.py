@@ -98,12 +98,23 @@ def test_a_function_as_loss_is_said_not_to_be_seen():
     assert probe.record.of(Motion)[0].loss is None
 
 
+class Body(nn.Module):
+    """A class of one's own: torch 2.9 does not compile its own containers in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = net()
+
+    def forward(self, x):
+        return self.body(x)
+
+
 def compiled(how, graphs):
     def count(graph, inputs):
         graphs.append(graph)
         return graph
 
-    model = net()
+    model = Body()
     if how == "in place":
         model.compile(backend=count)
         return model, model
@@ -137,6 +148,24 @@ def test_a_compiled_model_is_compiled_once_and_measured_as_it_is_written(how):
     assert len(graphs) == 1
     assert all(motion.loss is not None for motion in probe.record.of(Motion))
     assert {found.method for found in probe.record.of(Curvature)} == {"lanczos"}
+
+
+def test_hooks_stay_through_measured_steps_and_rest_between_them():
+    """torch 2.9's dynamo takes a hook that is set anew for another graph."""
+
+    def hooks(level):
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y), level=level):
+            for _ in range(4):
+                yield tuple(model._forward_pre_hooks)
+                optimizer.zero_grad()
+                MSE(model(X), Y).backward()
+                optimizer.step()
+
+    every, some = list(hooks("full")), list(hooks("light"))
+    assert len(set(every)) == len(every[0]) == 1
+    assert () in some
 
 
 def test_a_batch_of_any_structure_is_the_same_reference():

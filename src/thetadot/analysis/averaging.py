@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.kinds import require_numbers, require_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,8 @@ def exponential_average(states: Tensor, decay: float) -> Tensor:
         tensor([[1.0000],
                 [2.3333]])
     """
+    require_tensors(states=states)
+    require_numbers(decay=decay)
     require(0 <= decay < 1, f"decay={decay:g}", "is outside [0, 1)", "Pass 0 <= decay < 1.")
     averages, average, weight = [], torch.zeros_like(states[:1]).sum(0), 0.0
     for state in states:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import field_at, require_functions, require_numbers, require_tensors, require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,10 @@ def basins(
         >>> basins(lambda x: x + 0.1 * (x - x**3), starts, torch.tensor([[-1.0], [1.0]]), steps=200, radius=0.1)
         tensor([ 0,  0, -1,  1])
     """
+    require_functions(step=step)
+    require_tensors(starts=starts, attractors=attractors)
+    require_numbers(radius=radius)
+    require_whole(steps=steps)
     if attractors.ndim != 2 or starts.ndim < 1 or starts.shape[-1] != attractors.shape[-1] or not len(attractors):
         raise InadmissibleValue(
             f"starts of shape {tuple(starts.shape)} and attractors of shape {tuple(attractors.shape)} do not belong "
@@ -56,6 +61,7 @@ def basins(
     require(steps >= 0, f"steps={steps}", "is negative", "Pass steps >= 0.")
     points = starts.reshape(-1, starts.shape[-1])
     attractors = attractors.to(points)
+    field_at(points, step=step)
     for done in range(steps):
         if done % _LOOK == 0:
             near = _distances(points, attractors).amin(-1)

@@ -9,6 +9,7 @@ import torch
 
 from thetadot.analysis.floquet import floquet
 from thetadot.errors import InadmissibleValue
+from thetadot.kinds import require_functions, require_tensors
 from thetadot.plotting import axes
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def stability_chart(
                 [ True,  True, False],
                 [ True, False, False]])
     """
+    require_functions(coefficients=coefficients)
+    require_tensors(x=x, y=y)
     if x.ndim != 1 or y.ndim != 1 or not x.numel() or not y.numel():
         raise InadmissibleValue(f"x of shape {tuple(x.shape)} and y of {tuple(y.shape)} are not rows. Pass (a,), (b,).")
     x, y = x.detach().double(), y.detach().double()

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.analysis.phase import field_of, phase_space
+from thetadot.kinds import require_instances, require_tensors
 from thetadot.systems.base import POSITION
+from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from thetadot.systems.problem import Problem
 
 
 def loss_rate(problem: Problem, points: Tensor) -> Tensor:
@@ -32,6 +32,8 @@ def loss_rate(problem: Problem, points: Tensor) -> Tensor:
         >>> loss_rate(Problem(SignFlow(), Harmonic()), point), loss_rate(Problem(PolyakFlow(), Harmonic()), point)
         (tensor([-7.]), tensor([-12.5000]))
     """
+    require_instances(Problem, problem=problem)
+    require_tensors(points=points)
     position = tensor_of(phase_space(problem).unpack(points), POSITION)
     velocity = field_of(problem)(points)[..., : position.shape[-1]]
     return (problem.gradient(position) * velocity).sum(-1)

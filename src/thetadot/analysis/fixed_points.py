@@ -19,6 +19,7 @@ import torch
 
 from thetadot.analysis.phase import field_of, jacobian
 from thetadot.errors import InadmissibleValue
+from thetadot.kinds import field_at, require_numbers, require_whole, require_wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,11 +86,14 @@ def find_fixed_points(
         >>> [(p.point.round().tolist(), p.kind) for p in find_fixed_points(Competition(), starts)]
         [([-0.0, -0.0], 'unstable node'), ([375.0, 250.0], 'stable node')]
     """
+    require_wide(starts=starts)
+    require_numbers(tolerance=tolerance, separation=separation, time=time)
+    require_whole(iterations=iterations)
     if starts.ndim != 2 or starts.shape[0] == 0:
         raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
     field = field_of(motion, time=time)
     tolerance = max(tolerance, _ROUNDINGS * torch.finfo(starts.dtype).eps)
-    scale = float(field(starts).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
+    scale = float(field_at(starts, field=field).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
     size = float(starts.abs().max())
     ends = _newton(field, starts, tolerance * scale, iterations)
     residuals = field(ends).detach().norm(dim=-1)
@@ -110,7 +114,12 @@ def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
         >>> describe(lambda x: x.flip(-1), torch.zeros(2)).kind
         'saddle'
     """
-    return _described(field_of(motion, time=time), point, 0.0)
+    require_wide(point=point)
+    field = field_of(motion, time=time)
+    if point.dim() != 1 or not len(point):
+        raise InadmissibleValue(f"a point of shape {tuple(point.shape)}. Pass one, (n,).")
+    field_at(point.unsqueeze(0), field=field)
+    return _described(field, point, 0.0)
 
 
 def classify(eigenvalues: Tensor, doubt: float = 0.0) -> Kind:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, NotConverged, require
+from thetadot.kinds import require_numbers, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +92,11 @@ def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, toleranc
         >>> bool(once.stable), round(float(once.trace), 7), round(float(once.exponents.imag.abs().max()), 6)
         (True, 1.9996052, 1.581124)
     """
+    require_numbers(period=period, tolerance=tolerance)
     require(0 < period < math.inf, f"period={period:g}", "is not positive and finite", "Pass period > 0.")
-    first = coefficients(torch.zeros((), dtype=torch.float64))
+    first = result_of("coefficients", coefficients, torch.zeros((), dtype=torch.float64))
+    if not isinstance(first, torch.Tensor):
+        raise InadmissibleValue(f"coefficients give {first!r} at time 0. Return a tensor (..., n, n).")
     if first.ndim < 2 or first.shape[-1] != first.shape[-2]:
         raise InadmissibleValue(f"coefficients of shape {tuple(first.shape)} are no square matrix. Return (..., n, n).")
     require(bool(first.isfinite().all()), "a coefficient at time 0", "is not finite", "Return finite numbers.")

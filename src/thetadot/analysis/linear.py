@@ -8,21 +8,21 @@ by one unit draw (thermal noise ξ). Nothing is transcribed, so what holds for t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import IncompatiblePair
-from thetadot.integrators.base import initial_state, name_of
-from thetadot.systems.base import POSITION
+from thetadot.errors import IncompatiblePair, require
+from thetadot.integrators.base import Integrator, initial_state, name_of
+from thetadot.kinds import require_instances, require_numbers
+from thetadot.systems.base import POSITION, System
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.integrators.base import Integrator
-    from thetadot.systems.base import System
     from thetadot.typing import State
 
 
@@ -141,6 +141,11 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
         >>> linearize(GradientFlow(), Euler(), step=0.1, curvature=2.0).matrix
         tensor([[0.8000]], dtype=torch.float64)
     """
+    require_instances(System, system=system)
+    require_instances(Integrator, integrator=integrator)
+    require_numbers(step=step, curvature=curvature)
+    finite = 0 <= step < math.inf and math.isfinite(curvature)
+    require(finite, f"step={step:g}, curvature={curvature:g}", "are out of range", "Pass step > 0, a finite curvature.")
     if system.measures:
         raise _nonlinear(system)
     probe = _Probe(system, integrator, step, curvature)

@@ -40,6 +40,7 @@ from thetadot.analysis.linear import linearize
 from thetadot.analysis.phase import field_of
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.tableaus import Tableau
+from thetadot.kinds import require_functions, require_instances, require_numbers, require_whole
 from thetadot.potentials import gradient_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def gradient_penalty(lr: float, momentum: float = 0.0) -> float:
         >>> gradient_penalty(0.1), round(gradient_penalty(0.1, 0.9), 9)
         (0.025, 4.75)
     """
+    require_numbers(lr=lr, momentum=momentum)
     require(lr >= 0, f"lr={lr:g}", "is below 0", "Pass lr >= 0.")
     require(0 <= momentum < 1, f"momentum={momentum:g}", "is outside [0, 1)", "Pass 0 <= momentum < 1.")
     return lr * (1.0 + momentum) / (4.0 * (1.0 - momentum) ** 2)
@@ -100,6 +102,7 @@ class ModifiedLoss:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
+        require_functions(loss=self.loss)
         gradient_penalty(self.lr, self.momentum)
 
     def __call__(self, position: Tensor) -> Tensor:
@@ -128,8 +131,12 @@ def modified_field(
         >>> follow(torch.tensor([1.0]))
         tensor([-1.0533])
     """
+    require_whole(order=order)
     if order not in (1, 2, 3):
         raise InadmissibleValue(f"order={order} is not derived here. Pass 1, 2 or 3, or use iterated_field.")
+    require_numbers(step=step)
+    require_instances(Tableau, tableau=tableau)
+    require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     field = field_of(motion, time=time)
     first, second, third = _weights(tableau)
 
@@ -166,6 +173,9 @@ def iterated_field(step_of_points: Field, *, step: float, terms: int = 3) -> Fie
         >>> iterated_field(lambda x: 0.9 * x, step=0.1, terms=8)(torch.ones(1).double())
         tensor([-1.0536], dtype=torch.float64)
     """
+    require_functions(step_of_points=step_of_points)
+    require_numbers(step=step)
+    require_whole(terms=terms)
     require(step > 0, f"step={step:g}", "is not positive", "Pass step > 0.")
     require(terms >= 1, f"terms={terms}", "is below 1", "Pass terms >= 1.")
 
@@ -199,7 +209,7 @@ def modified_generator(system: System, integrator: Integrator, *, step: float, c
         >>> round(float(-modified_generator(GradientFlow(), Euler(), step=0.1, curvature=1.0)), 7)
         1.0536052
     """
-    once: LinearStep = linearize(system, integrator, step=step, curvature=curvature)
+    once: LinearStep = _moving(system, integrator, step, curvature)
     values = torch.linalg.eigvals(once.matrix)
     jumps = (values.real <= 0) & (values.imag.abs() <= 1e-12 * values.abs())
     if bool(jumps.any()):
@@ -221,7 +231,14 @@ def slowest_rate(system: System, integrator: Integrator, *, step: float, curvatu
         >>> round(rate, 4)
         1.0
     """
-    return -math.log(linearize(system, integrator, step=step, curvature=curvature).spectral_radius()) / step
+    return -math.log(_moving(system, integrator, step, curvature).spectral_radius()) / step
+
+
+def _moving(system: System, integrator: Integrator, step: float, curvature: float) -> LinearStep:
+    """One step's matrix, of a step that is one: what is said of it is divided by γ."""
+    once = linearize(system, integrator, step=step, curvature=curvature)
+    require(step > 0, f"step={step:g}", "is not positive", "Pass step > 0.")
+    return once
 
 
 def _weights(tableau: Tableau) -> tuple[float, float, float]:

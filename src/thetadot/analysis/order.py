@@ -3,23 +3,21 @@ r"""The order of an integrator, measured: error ∝ γᵖ at a fixed time, p = l
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import IncompatiblePair
-from thetadot.integrators.base import MechanicalIntegrator, initial_state, name_of
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.integrators.base import Integrator, MechanicalIntegrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
-from thetadot.systems.base import noisy
+from thetadot.kinds import field_at, require_instances, require_numbers, require_tensors, require_whole
+from thetadot.systems.base import System, noisy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
-    from thetadot.integrators.base import Integrator
-    from thetadot.systems.base import System
     from thetadot.typing import Force, Scalar, State
 
 
@@ -47,6 +45,13 @@ def trajectory(
     Raises:
         IncompatiblePair: the integrator cannot step the system, noise acts on it, or it moves by the loss.
     """
+    require_instances(System, system=system)
+    require_instances(Integrator, integrator=integrator)
+    require_tensors(initial=initial)
+    require_numbers(step=step)
+    require_whole(steps=steps)
+    require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    field_at(initial, gradient=gradient)
     if noisy(system):
         raise IncompatiblePair(
             f"{name_of(system)} has a temperature, and a trajectory has an order only without noise. "
@@ -100,6 +105,16 @@ def measured_order(
         >>> round(orders[0], 2)
         1.0
     """
+    require_tensors(initial=initial, reference=reference)
+    require_numbers(time=time)
+    require(0 < time < math.inf, f"time={time:g}", "is not positive and finite", "Pass time > 0.")
+    counts = tuple(steps) if isinstance(steps, Sequence) else (steps,)
+    require_whole(**{f"steps[{index}]": count for index, count in enumerate(counts)})
+    require(len(counts) >= 2 and min(counts) >= 1, f"steps={steps}", "are not two numbers or more", "Pass (10, 20).")
+    if reference.shape != initial.shape:
+        raise InadmissibleValue(
+            f"initial of shape {tuple(initial.shape)}, reference {tuple(reference.shape)}. Pass θ(time), of one shape."
+        )
     errors = []
     for count in steps:
         path = trajectory(system, integrator, gradient, initial, step=time / count, steps=count, at_rest=at_rest)

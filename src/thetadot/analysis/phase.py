@@ -9,14 +9,16 @@ studied is the drift.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.integrators.base import initial_state, name_of
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.integrators.base import Integrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
+from thetadot.kinds import require_functions, require_instances, require_numbers, require_tensors
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.integrators.base import Integrator
     from thetadot.typing import Scalar, State
 
     Field = Callable[[Tensor], Tensor]
@@ -86,6 +87,8 @@ def phase_space(motion: System | Problem) -> PhaseSpace:
     Raises:
         IncompatiblePair: the system moves by a gradient, and none was given; or it carries numbers beside time.
     """
+    if isinstance(motion, type) or not isinstance(motion, Problem | System):
+        require_instances(Problem, motion=motion)
     if isinstance(motion, Problem):
         system, gradient, potential = motion.system, motion.gradient, motion.potential
     elif isinstance(motion, Driven):
@@ -121,6 +124,7 @@ def field_of(motion: Motion, *, time: float = 0.0) -> Field:
         tensor([[ 2., -1.]])
     """
     if not isinstance(motion, Problem | System):
+        require_functions(motion=motion)
         return motion
     space = phase_space(motion)
     system = space.system
@@ -158,6 +162,9 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
         tensor([[1.7500, 1.5000]])
     """
     space = phase_space(motion)
+    require_instances(Integrator, integrator=integrator)
+    require_numbers(step=step)
+    require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     system = space.system
     if noisy(system):
         raise IncompatiblePair(f"{name_of(system)} has noise, and a map has none. Pass temperature 0.")
@@ -195,11 +202,16 @@ def jacobian(function: Field, points: Tensor, *, differentiable: bool = False) -
         tensor([[[2., 0.],
                  [0., 4.]]])
     """
+    require_functions(function=function)
+    require_tensors(points=points)
     with torch.enable_grad():
         kept = differentiable and points.requires_grad
         if not kept:
             points = points.detach().requires_grad_()
         values = function(points)
+        if not isinstance(values, torch.Tensor) or values.shape[:-1] != points.shape[:-1]:
+            came = tuple(values.shape) if isinstance(values, torch.Tensor) else values
+            raise InadmissibleValue(f"a field that gives {came} at points {tuple(points.shape)}. Return (..., n).")
         if not values.requires_grad:
             return points.new_zeros(*values.shape, points.shape[-1])
         rows = [
@@ -221,6 +233,7 @@ def local_spectral_radius(motion: System | Problem, integrator: Integrator, poin
         >>> round(local_spectral_radius(DiracGAN(), Euler(), origin, step=0.1), 7)  # √(1+γ²/4)
         1.0012492
     """
+    require_tensors(point=point)
     matrix = jacobian(step_of(motion, integrator, step=step), point.unsqueeze(0))[0]
     return float(torch.linalg.eigvals(matrix).abs().max())
 

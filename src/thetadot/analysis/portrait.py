@@ -19,6 +19,7 @@ from thetadot.analysis.phase import field_of, jacobian, step_of
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.runge_kutta import RungeKutta
 from thetadot.integrators.tableaus import RK4
+from thetadot.kinds import field_at, require_coordinates, require_whole
 from thetadot.plotting import axes
 from thetadot.systems.custom import ODE
 
@@ -114,15 +115,21 @@ def phase_portrait(
         >>> float((portrait.separatrices[0][:, 0] - portrait.separatrices[0][:, 1]).abs().max()) < 1e-9  # x = y
         True
     """
+    require_whole(points=points)
+    require_coordinates(x_range=x_range, y_range=y_range)
+    for name, pair in (("x_range", x_range), ("y_range", y_range)):
+        if len(torch.as_tensor(pair).reshape(-1)) != 2:
+            raise InadmissibleValue(f"{name}={pair} is not one range. Pass (from, to), from < to.")
     require(points >= 2, f"points={points}", "is below 2", "Pass the points a side of the grid.")
     low, high = (torch.tensor(pair, dtype=torch.float64) for pair in zip(x_range, y_range, strict=True))
     if not bool((low < high).all() & low.isfinite().all() & high.isfinite().all()):
         raise InadmissibleValue(f"x_range={x_range} and y_range={y_range} span no plane. Pass (from, to), from < to.")
     field = field_of(motion, time=time)
     x, y, grid = _grid(low, high, points)
-    values = field(grid.reshape(-1, 2)).detach()
-    if values.shape != (points * points, 2):
-        raise InadmissibleValue(f"a field of shape {tuple(values.shape)} at points (m, 2) is not planar.")
+    try:
+        values = field_at(grid.reshape(-1, 2), field=field).detach()
+    except InadmissibleValue as error:
+        raise InadmissibleValue(f"this motion is not planar: {error}") from error
     values = values.reshape(points, points, 2)
     found = find_fixed_points(field, _grid(low, high, _STARTS)[2].reshape(-1, 2))
     inside = tuple(one for one in found if bool(((one.point >= low) & (one.point <= high)).all()))

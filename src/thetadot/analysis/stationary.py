@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.analysis.linear import linearize
 from thetadot.errors import require
+from thetadot.kinds import require_numbers
 
 if TYPE_CHECKING:
     from thetadot.integrators.base import Integrator
@@ -55,6 +56,7 @@ def stationary_variance(
         >>> round(value, 7)
         0.1071429
     """
+    require_numbers(gradient_variance=gradient_variance, batch_size=batch_size)
     require(
         0 <= gradient_variance < float("inf"),
         f"gradient_variance={gradient_variance:g}",

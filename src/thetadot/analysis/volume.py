@@ -20,6 +20,7 @@ import torch
 
 from thetadot.analysis.phase import field_of, jacobian, step_of
 from thetadot.errors import require
+from thetadot.kinds import require_tensors, require_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +72,8 @@ def log_volume(motion: System | Problem, integrator: Integrator, points: Tensor,
         >>> log_volume(ball, Leapfrog(), torch.tensor([[0.3, 0.1]]), step=2 / 3, steps=5) / torch.tensor(0.5).log()
         tensor([5.])
     """
+    require_tensors(points=points)
+    require_whole(steps=steps)
     require(steps >= 0, f"steps={steps}", "is negative", "Pass steps >= 0.")
     advance = step_of(motion, integrator, step=step)
     total = points.new_zeros(points.shape[:-1])

@@ -20,15 +20,17 @@ import msgspec
 import numpy as np
 import torch
 
+from thetadot.cli.clock import clock
+from thetadot.cli.files import ARRAYS, PAGE, RECORD
 from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.report.files import place_text
 from thetadot.report.names import clean
 from thetadot.simulation import End, Series, Trajectory
+from thetadot.simulation.adaptive import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"
 SCHEMA = "thetadot.simulation"
 VERSION = 1
 _LONGEST = 1 << 20  # bytes of a record
@@ -42,13 +44,14 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scene: str
     paths: int
     time: float
-    step: float
+    step: float | None  # None: found by the integrator
     integrator: str
     key: int
     frames: int
     temperature: float | None = None
     friction: float | None = None
     values: dict[str, float | int | str] = {}
+    tolerance: float | None = None  # relative, of an integrator that finds its steps
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -103,12 +106,13 @@ def claim(folder: Path, *, overwrite: bool) -> None:
 
 
 def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
-    """Write the record and the arrays.
+    """Write the record and the arrays; a page of others is taken away.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
     try:
+        (folder / PAGE).unlink(missing_ok=True)
         text = msgspec.json.format(msgspec.json.encode(record), indent=1).decode()
         place_text(folder / RECORD, text + "\n")
         _write_arrays(folder / ARRAYS, arrays(trajectory))
@@ -136,6 +140,8 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
             found[f"end/{variable}"] = kept.cpu().numpy()
         else:
             found[f"number/{variable}"] = np.float64(kept)
+    for name, kept in end.memory.items():
+        found[f"memory/{name}"] = kept.cpu().numpy()
     found["end.time"] = np.float64(end.time)
     found["end.steps"] = np.int64(end.steps)
     found["end.rule"] = np.str_(end.rule)
@@ -181,13 +187,21 @@ def read(folder: Path) -> Simulation:
     return record
 
 
-def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, expected: int) -> Trajectory:
+def load(
+    folder: Path,
+    record: Simulation,
+    like: Mapping[str, torch.Size],
+    places: Mapping[str, Sequence[float]],
+    *,
+    expected: int,
+) -> Trajectory:
     """What was saved, to go on from.
 
     Args:
         folder: of the simulation.
         record: its record.
         like: shapes of the variables that every path has for itself, by name.
+        places: times at which each schedule saves, from start to end.
         expected: bytes that the arrays of the whole simulation take at most.
 
     Raises:
@@ -201,7 +215,7 @@ def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, ex
         if size <= min(expected, _MOST):
             with np.load(place, allow_pickle=False) as content:
                 found = {name: content[name] for name in content.files}
-        read = None if found is None else _trajectory(found, record, like)
+        read = None if found is None else _trajectory(found, record, like, places)
     except DamagedFile:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -211,26 +225,19 @@ def load(folder: Path, record: Simulation, like: Mapping[str, torch.Size], *, ex
     return read
 
 
-def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str, torch.Size]) -> Trajectory:
-    state: dict[str, Any] = {}
-    for name, value in found.items():
-        kind, _, variable = name.partition("/")
-        if kind not in ("end", "number"):
-            continue
-        allowed = [tuple(like[variable])] if variable in like else [(), (record.asked.paths, 1)]
-        if value.dtype not in (np.float32, np.float64) or not np.isfinite(value).all():
-            raise DamagedFile(f"{ARRAYS}: {name} is not of finite floating-point numbers. Simulate anew.")
-        if tuple(value.shape) not in allowed:
-            raise DamagedFile(f"{ARRAYS}: {name} has shape {value.shape}, not {allowed[0]}. Simulate anew.")
-        state[variable] = float(value) if kind == "number" else torch.from_numpy(np.array(value))
-    missing = sorted(set(like) - set(state))
-    if missing:
-        raise DamagedFile(f"{ARRAYS} lacks the end of {missing[0]!r}. Simulate anew.")
-    steps, key = int(found["end.steps"]), int(found["end.key"])
-    total = round(record.asked.time / record.asked.step)
-    if not 0 <= steps <= total or key != record.asked.key & (2**64 - 1):
+def _trajectory(
+    found: Mapping[str, Any],
+    record: Simulation,
+    like: Mapping[str, torch.Size],
+    places: Mapping[str, Sequence[float]],
+) -> Trajectory:
+    state = _end(found, like, record.asked.paths)
+    time, steps, key = float(found["end.time"]), int(found["end.steps"]), int(found["end.key"])
+    within = 0 <= time <= record.asked.time and steps == clock(record.asked.time, record.asked.step).steps(time)
+    if not within or key != record.asked.key & (2**64 - 1):
         raise DamagedFile(
-            f"{ARRAYS} ends at step {steps} with key {key}, which is not this simulation's. Simulate anew."
+            f"{ARRAYS} ends at time {time:g}, step {steps}, with key {key}, which is not this simulation's. "
+            "Simulate anew."
         )
     series: dict[str, Series] = {}
     names = {"states"} | {name.rpartition("/")[0] for name in found if name.endswith("/values")}
@@ -244,6 +251,41 @@ def _trajectory(found: Mapping[str, Any], record: Simulation, like: Mapping[str,
         }
         if times.ndim != 1 or any(len(value) != len(times) for value in (values, *variables.values())):
             raise DamagedFile(f"{ARRAYS}: the series {name!r} has not one entry a time. Simulate anew.")
+        if tuple(times) != tuple(places.get(name, ()))[: len(times)]:
+            raise DamagedFile(f"{ARRAYS}: the series {name!r} is of other times than this simulation's. Simulate anew.")
         series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
-    end = End(state, float(found["end.time"]), steps, key, clean(str(found["end.rule"]), _RULE))
-    return Trajectory(series, end, record.engine)
+    memory = {
+        name.removeprefix("memory/"): _remembered(name, value, record.asked.paths)
+        for name, value in found.items()
+        if name.startswith("memory/")
+    }
+    end = End(state, time, steps, key, clean(str(found["end.rule"]), _RULE), memory)
+    return Trajectory(series, end, record.engine, counts=counted(memory))
+
+
+def _end(found: Mapping[str, Any], like: Mapping[str, torch.Size], paths: int) -> dict[str, Any]:
+    """The variables where the simulation stands."""
+    state: dict[str, Any] = {}
+    for name, value in found.items():
+        kind, _, variable = name.partition("/")
+        if kind not in ("end", "number"):
+            continue
+        allowed = [tuple(like[variable])] if variable in like else [(), (paths, 1)]
+        if value.dtype not in (np.float32, np.float64) or not np.isfinite(value).all():
+            raise DamagedFile(f"{ARRAYS}: {name} is not of finite floating-point numbers. Simulate anew.")
+        if tuple(value.shape) not in allowed:
+            raise DamagedFile(f"{ARRAYS}: {name} has shape {value.shape}, not {allowed[0]}. Simulate anew.")
+        state[variable] = float(value) if kind == "number" else torch.from_numpy(np.array(value))
+    missing = sorted(set(like) - set(state))
+    if missing:
+        raise DamagedFile(f"{ARRAYS} lacks the end of {missing[0]!r}. Simulate anew.")
+    return state
+
+
+def _remembered(name: str, value: Any, paths: int) -> torch.Tensor:
+    """What an adaptive method keeps of each path."""
+    kinds = {"memory/accepted": (np.int64,), "memory/rejected": (np.int64,), "memory/held_back": (np.bool_,)}
+    fits = value.shape == (paths, 1) and value.dtype in kinds.get(name, (np.float32, np.float64))
+    if not fits or np.isnan(value).any():
+        raise DamagedFile(f"{ARRAYS}: {name} is not one number a path. Simulate anew.")
+    return torch.from_numpy(np.array(value))

@@ -25,22 +25,29 @@ _LEAST = 128  # bytes that a path takes at least: its variables, several times
 def asked_of(options: argparse.Namespace) -> tuple[Scene, Asked]:
     """The scene, and every argument with its default."""
     from thetadot.cli.archive import Asked
+    from thetadot.cli.scenes.integrators import require_steps, rule
+    from thetadot.integrators.adaptive import Embedded
 
     given = _given(options.set)
     scene = scene_of(options.name, given, options)
     own = is_own(options.name)
     integrator = options.integrator or _rule_for(scene, options)
+    chosen = rule(integrator, scene.rule, options.tolerance)
+    adaptive = isinstance(chosen, Embedded)
+    if adaptive:
+        require_steps(chosen, options.step)
     asked = Asked(
         scene=options.name,
         paths=options.paths if options.paths is not None else scene.paths,
         time=options.time if options.time is not None else scene.time,
-        step=options.step if options.step is not None else scene.step,
+        step=options.step if options.step is not None or adaptive else scene.step,
         integrator=integrator,
         key=options.seed if options.seed is not None else 0,
         frames=options.save if options.save is not None else FRAMES,
         temperature=_heat(scene, options.temperature, own=own),
         friction=_damping(scene, options.friction, own=own),
         values=given if own else values_of(scene, given),
+        tolerance=chosen.rtol if isinstance(chosen, Embedded) and integrator else options.tolerance,
     )
     check(asked)
     return scene, asked
@@ -166,7 +173,10 @@ def check(asked: Asked) -> None:
     require(1 <= asked.frames <= 10**5, f"save={asked.frames}", "is not between 1 and 100000", f"Pass --save {FRAMES}.")
     require(0 <= asked.key < 2**63, f"seed={asked.key}", "is not between 0 and 2⁶³", "Pass --seed 0.")
     for name, value in (("time", asked.time), ("step", asked.step)):
-        require(0 < value < math.inf, f"{name}={value:g}", "is not positive and finite", f"Pass --{name} > 0.")
+        fits = value is None or 0 < value < math.inf
+        require(fits, f"{name}={value}", "is not positive and finite", f"Pass --{name} > 0.")
+    if asked.step is None:
+        return
     total = round(asked.time / asked.step)
     require(total <= _MOST_STEPS, f"{asked.time / asked.step:.3g} steps", "are more than 10⁹", "Pass a larger --step.")
     whole = max(total, 1)
@@ -182,21 +192,22 @@ def journey_of(scene: Scene, asked: Asked) -> Journey:
     """The scene set up."""
     from thetadot.cli.journey import Journey
     from thetadot.cli.scenes import Settings
-    from thetadot.cli.scenes.integrators import integrator
+    from thetadot.cli.scenes.integrators import require_steps, rule
+    from thetadot.integrators.adaptive import Embedded, require_timed
 
+    chosen = rule(asked.integrator, scene.rule, asked.tolerance)
+    require_steps(chosen, asked.step)
     settings = Settings(
         asked.paths,
         asked.time,
         asked.step,
-        asked.integrator,
+        chosen,
         asked.temperature,
         asked.friction,
         asked.key,
         asked.values,
     )
-    chosen = integrator(asked.integrator) if asked.integrator else None
-    setup = scene.make(settings)
-    rule = chosen or setup.integrator
-    if rule is None:
-        raise InadmissibleValue("no integrator was named. Pass --integrator euler, or another.")
-    return Journey(setup, settings, rule, asked.frames)
+    journey = Journey(scene.make(settings), settings, chosen, asked.frames)
+    if isinstance(chosen, Embedded):
+        require_timed(chosen, journey.system)
+    return journey

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.cli.clock import clock
+from thetadot.cli.scenes.base import Row
 from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
 from thetadot.simulation import Save, Series, Trajectory, simulate
 from thetadot.systems import Problem
@@ -15,8 +18,10 @@ from thetadot.systems.base import POSITION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from thetadot.cli.clock import Clock
     from thetadot.cli.scenes import Settings, Setup
     from thetadot.integrators import Integrator
+    from thetadot.integrators.adaptive import Embedded
     from thetadot.systems import System
 
 FEW = 64
@@ -40,13 +45,18 @@ class Journey:
 
     setup: Setup
     settings: Settings
-    rule: Integrator
+    rule: Integrator | Embedded
     frames: int
 
     @property
-    def total(self) -> int:
-        """Steps."""
-        return round(self.settings.time / self.settings.step)
+    def clock(self) -> Clock:
+        """Its times."""
+        return clock(self.settings.time, self.settings.step)
+
+    @property
+    def places(self) -> dict[str, tuple[float, ...]]:
+        """Times at which each schedule saves."""
+        return {name: self.clock.times(save) for name, save in self.saves.items()}
 
     @property
     def system(self) -> System:
@@ -77,28 +87,21 @@ class Journey:
         Raises:
             ThetadotError: a path ran off to infinity, and which step may help.
         """
-        done = 0 if begun is None else begun.end.steps
-        if begun is not None and done >= self.total:
-            return begun
-        numbers = {
-            name: save.steps(self.settings.time, self.settings.step, self.total) for name, save in self.saves.items()
-        }
-        step = self.settings.step
-        left = {
-            name: Save(save.what, times=tuple((k - done) * step for k in numbers[name] if k > done or done == 0))
-            for name, save in self.saves.items()
-            if done == 0 or numbers[name][-1] > done
-        }
+        passed = 0.0 if begun is None else begun.end.time
+        left = self._left(begun)
+        if begun is not None and passed >= self.settings.time:
+            # what an interrupt took in the last moment cannot be saved any more, only simulated anew
+            return self.run(None, "", progress=progress) if left else begun
         try:
             found = simulate(
                 self.setup.motion,
                 self.rule,
                 self.setup.initial if begun is None else begun,
-                time=(self.total - done) * step,
-                step=step,
+                time=self.settings.time - passed,
+                step=self.settings.step,
                 paths=None if begun is not None else self._copies,
                 key=self.settings.key,
-                save=left,
+                save={name: Save(self.saves[name].what, times=[t - passed for t in at]) for name, at in left.items()},
                 compile="auto" if begun is None else engine == "compiled",
                 progress=progress,
             )
@@ -108,9 +111,26 @@ class Journey:
                 interrupt.last = self._joined(begun, last)  # type: ignore[attr-defined]
             raise
         except Diverged as error:
-            said = str(error).split(". Pass a smaller step")[0]
-            raise ThetadotError(f"{said}. Pass --step {step / 4:g}, or less.") from error
+            said = re.split(r"\. (?:Pass|Ask) ", str(error))[0]
+            raise ThetadotError(f"{said}. {self.clock.advice}") from error
         return self._joined(begun, found)
+
+    def rows(self, trajectory: Trajectory) -> list[Row]:
+        """The table: the scene's own lines, and what a method that finds its steps counted of them."""
+        counts = trajectory.counts
+        found = list(self.setup.rows(trajectory))
+        if not counts:
+            return found
+        stops = len({time for at in self.places.values() for time in at if time > 0})
+        said = {"accepted": f"mean of the paths; {stops} end at times that are saved", "rejected": "mean of the paths"}
+        found += [
+            Row(f"steps {name} by a path", float(counts[name].double().mean()), None, said[name]) for name in said
+        ]
+        short, long = float(counts["shortest"].min()), float(counts["longest"].max())
+        if long > 0:
+            source = "of those that no saved time cut short"
+            found += [Row("shortest step", short, None, source), Row("longest step", long, None, source)]
+        return found
 
     @property
     def _copies(self) -> int | None:
@@ -127,26 +147,24 @@ class Journey:
             )
         return self.settings.paths
 
+    def _left(self, begun: Trajectory | None) -> dict[str, tuple[float, ...]]:
+        """Times at which schedules have still to save: of each, those that it has not."""
+        had = {} if begun is None else {name: len(series.times) for name, series in begun.series.items()}
+        left = {name: at[had.get(name, 0) :] for name, at in self.places.items()}
+        return {name: at for name, at in left.items() if at}
+
     def _joined(self, before: Trajectory | None, after: Trajectory) -> Trajectory:
-        if before is None:
-            return after
+        """Both parts as one, at the times of an uninterrupted simulation."""
         series: dict[str, Series] = {}
-        saves = self.saves
-        for name in dict.fromkeys((*before.series, *after.series)):
-            parts = [each.series[name] for each in (before, after) if name in each.series and len(each[name].times)]
-            count = sum(len(part.times) for part in parts)
-            steps = saves[name].steps(self.settings.time, self.settings.step, self.total)[:count]
+        for name, at in self.places.items():
+            found = [each.series[name] for each in (before, after) if each is not None and name in each.series]
+            parts = [part for part in found if len(part.times)] or found[:1]
             series[name] = Series(
-                torch.tensor([self._time(step) for step in steps], dtype=torch.float64),
+                torch.tensor(at[: sum(len(part.times) for part in parts)], dtype=torch.float64),
                 torch.cat([part.values for part in parts]),
                 {each: torch.cat([part.variables[each] for part in parts]) for each in parts[0].variables},
             )
-        end = replace(after.end, time=self._time(after.end.steps))
-        return Trajectory(series, end, after.engine, after.remark, after.counts)
-
-    def _time(self, step: int) -> float:
-        """Of a step, as an uninterrupted simulation counts it."""
-        return self.settings.time if step == self.total else step * self.settings.step
+        return replace(after, series=series, end=replace(after.end, time=self.clock.nearest(after.end.time)))
 
     def _few(self, _: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Position and then the other variables of the first paths: (few, dim·variables)."""

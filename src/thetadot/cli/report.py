@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from thetadot.cli.files import PAGE, RECORD
 from thetadot.errors import ThetadotError, require
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def act(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
+    for run in options.runs:
+        _require_run(Path(run))
     for name in ("port", "host"):
         if getattr(options, name) is not None and not options.serve:
             raise ThetadotError(f"--{name} is of a server. Add --serve, or leave it out.")
@@ -49,6 +53,21 @@ def _check(options: argparse.Namespace) -> None:
         raise ThetadotError("--out and --serve exclude each other: a served page is not a file. Leave one out.")
     if options.port is not None:
         require(0 <= options.port < 2**16, f"port={options.port}", "is outside [0, 65535]", "Pass 0 for any free one.")
+
+
+def _require_run(place: Path) -> None:
+    """Say of a simulation where its own page is: it has no record of steps, losses and noise to be drawn from."""
+    try:
+        simulated = (place / RECORD).is_file() and not (place / "record.jsonl").exists()
+        drawn = (place / PAGE).is_file()
+    except (OSError, ValueError):  # told of where it is read
+        return
+    if simulated and drawn:
+        raise ThetadotError(f"{place} holds a simulation, not a run. Its page is {place / PAGE}.")
+    if simulated:
+        raise ThetadotError(
+            f"{place} holds a simulation, not a run. Draw its page with: thetadot simulate --resume {quote(str(place))}"
+        )
 
 
 def _write(options: argparse.Namespace) -> int:

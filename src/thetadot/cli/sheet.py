@@ -11,6 +11,8 @@ import numpy as np
 
 from thetadot.cli.pictures.time import energy, fan
 from thetadot.cli.scenes.base import ERRORS
+from thetadot.integrators.adaptive import Embedded
+from thetadot.integrators.base import name_of
 from thetadot.report.numerals import count, plain
 from thetadot.report.shell import compose
 
@@ -52,12 +54,19 @@ def words(row: Row) -> Words:
     )
 
 
-def verdict(rows: Sequence[Row | Line], *, complete: bool) -> tuple[str, str]:
-    """A sentence, and how good it is: "finished", "unfinished" or "diverged"."""
+def interrupted(time: float, whole: float) -> str:
+    """How far a simulation came."""
+    if time <= 0:
+        return "Interrupted before its first step: only the start is here."
+    if time >= whole:
+        return "Interrupted after its last step: only its table is missing."
+    return f"Interrupted at time {plain(time)} of {plain(whole)}: what is here is of that part."
+
+
+def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
+    """A sentence, and how good it is: "finished" or "diverged"."""
     judged = [row for row in rows if row.agrees is not None]
     wrong = [row.quantity for row in judged if row.agrees is False]
-    if not complete:
-        return "It was interrupted before its end; what is here is of the part that was simulated.", "unfinished"
     if not judged:
         return "It ran to its end. Nothing is known in closed form to hold it against.", "finished"
     if not wrong:
@@ -65,7 +74,7 @@ def verdict(rows: Sequence[Row | Line], *, complete: bool) -> tuple[str, str]:
         return f"{many} known in closed form came out as they should.", "finished"
     said = (
         f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: "
-        f"{', '.join(wrong)}. Is the step small enough, and the time long enough?"
+        f"{', '.join(wrong)}. Is the step or the tolerance small enough, and the time long enough?"
     )
     return said, "diverged"
 
@@ -73,7 +82,7 @@ def verdict(rows: Sequence[Row | Line], *, complete: bool) -> tuple[str, str]:
 def command(asked: Asked) -> str:
     """What repeats it."""
     parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
-    for name in ("paths", "time", "step", "temperature", "friction"):
+    for name in ("paths", "time", "step", "tolerance", "temperature", "friction"):
         value = getattr(asked, name)
         if value is not None:
             parts += [f"--{name}", f"{value:.12g}"]
@@ -108,17 +117,27 @@ def page(
     rows: Sequence[Row],
     *,
     seconds: float,
-    complete: bool,
+    resume: str | None,
 ) -> str:
-    """The page as HTML text."""
+    """The page as HTML text.
+
+    Args:
+        scene: what it shows.
+        asked: with defaults filled in.
+        journey: the scene set up.
+        trajectory: what was simulated.
+        rows: of the table; none where it was interrupted.
+        seconds: that it took.
+        resume: the folder from which it goes on, as a shell reads it; None where it is complete.
+    """
     with np.errstate(over="ignore"):  # pictures are of float32, and paths may have run beyond it
         drawn = pictures(journey, trajectory)
-    said, state = verdict(rows, complete=complete)
+    said, state = verdict(rows) if resume is None else (interrupted(trajectory.end.time, asked.time), "unfinished")
     motion = type(journey.system).__name__
     tiles = [
         (plain(asked.paths), "paths", f"of {count(trajectory['states'].values.shape[-1], 'coordinate')}"),
-        (plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"),
-        (plain(trajectory.end.time), "time", "simulated"),
+        _steps(asked, trajectory),
+        (plain(trajectory.end.time), "time", "simulated" if resume is None else f"of {plain(asked.time)}"),
         *([(plain(asked.temperature), "temperature T", "")] if asked.temperature is not None else []),
         *([(plain(asked.friction), "friction λ", "")] if asked.friction is not None else []),
     ]
@@ -133,10 +152,11 @@ def page(
     return compose(
         template,
         drawn,
-        title=scene.title,
+        title=scene.title if resume is None else f"{scene.title} (interrupted)",
         says=scene.says,
         verdict=said,
         state=state,
+        resume=resume,
         tiles=tiles,
         facts=facts,
         rows=[words(row) for row in rows],
@@ -148,7 +168,15 @@ def page(
     )
 
 
+def _steps(asked: Asked, trajectory: Trajectory) -> tuple[str, str, str]:
+    if asked.step is not None:
+        return plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"
+    return plain(float(trajectory.counts["accepted"].double().mean())), "steps of a path", "by their error"
+
+
 def _rule(journey: Journey) -> str:
     rule = journey.rule
+    if isinstance(rule, Embedded):
+        return f"{name_of(rule)}, relative tolerance {plain(rule.rtol)}, absolute {plain(rule.atol)}"
     inner = getattr(rule, "word", None) or getattr(rule, "tableau", None)
     return type(rule).__name__ + (f" {inner}" if inner else "")

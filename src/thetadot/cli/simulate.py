@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ your own: file.py:function, where function(), called with what --set (and --temp
 
 The folder holds report.html, trajectory.npz (times, states, ...) and simulation.json (the table)."""
 
-_OPTIONS = ("paths", "time", "step", "temperature", "friction", "integrator", "seed", "save", "set")
+_OPTIONS = ("paths", "time", "step", "tolerance", "temperature", "friction", "integrator", "seed", "save", "set")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +44,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a named system (--list) or file.py:function")
     parser.add_argument("--list", action="store_true", help="what there is to simulate, and what --set changes")
     parser.add_argument("--paths", type=int, metavar="N", help="how many paths")
-    parser.add_argument("--time", type=float, metavar="T", help="how long, a whole number of steps")
+    parser.add_argument("--time", type=float, metavar="T", help="how long; a whole number of steps, if they are fixed")
     parser.add_argument("--step", type=float, metavar="H", help="time step")
+    parser.add_argument(
+        "--tolerance", type=float, metavar="R", help="relative, of a method that finds its own steps (absolute: R/1000)"
+    )
     parser.add_argument("--temperature", type=float, metavar="T", help="heat, in units of the loss")
     parser.add_argument("--friction", type=float, metavar="L", help="of a motion with inertia, in 1/time")
-    parser.add_argument("--integrator", metavar="NAME", help="euler, rk4, leapfrog, ..., or a word such as BAOAB")
+    parser.add_argument("--integrator", metavar="NAME", help="rk4, dormand-prince, ..., or a word such as BAOAB")
     parser.add_argument("--seed", "--key", type=int, metavar="S", help="of all noise (default: 0)")
     parser.add_argument("--save", type=int, metavar="N", help=f"times at which all paths are saved (default: {FRAMES})")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
@@ -96,7 +100,7 @@ def _resume(options: argparse.Namespace) -> int:
     if not is_own(asked.scene):
         values_of(scene, asked.values)
     journey = journey_of(scene, asked)
-    begun = archive.load(folder, record, _shapes(journey), expected=_bytes(journey))
+    begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
     if record.complete:
         print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
     return _run(scene, asked, journey, folder, begun, options)
@@ -116,44 +120,67 @@ def _shapes(journey: Journey) -> dict[str, Any]:
 def _bytes(journey: Journey) -> int:
     """At most so many are in the arrays of a simulation."""
     state: int = sum(shape.numel() for shape in _shapes(journey).values()) * 8
-    entries = sum(min(save.count or journey.total, journey.total) + 1 for save in journey.saves.values())
+    entries = sum(map(len, journey.places.values()))
     return state * (journey.frames + 2) + entries * (1 << 16) + (1 << 20)
 
 
 def _run(
     scene: Scene, asked: Asked, journey: Journey, folder: Path, begun: Trajectory | None, options: argparse.Namespace
 ) -> int:
-    from thetadot.cli.archive import PAGE
-    from thetadot.report.files import place_text
-
     started = time.perf_counter()
+    trajectory: Trajectory | None = None
     try:
         with spoken_of():
             trajectory = journey.run(begun, begun.engine if begun is not None else "", progress=sys.stderr.isatty())
+        rows = journey.rows(trajectory)
     except KeyboardInterrupt as interrupt:
-        _interrupted(asked, journey, folder, getattr(interrupt, "last", None))
+        last = trajectory if trajectory is not None else getattr(interrupt, "last", None)
+        _interrupted(scene, asked, journey, folder, last, time.perf_counter() - started)
         raise
     seconds = time.perf_counter() - started
-    rows = journey.setup.rows(trajectory)
     _write(asked, folder, trajectory, rows, seconds)
-    from thetadot.cli.sheet import page
-
-    try:
-        place_text(folder / PAGE, page(scene, asked, journey, trajectory, rows, seconds=seconds, complete=True))
-    except OSError as error:
-        raise ThetadotError(f"{folder / PAGE} cannot be written ({error.strerror}). Name another --out.") from error
+    _draw(scene, asked, journey, folder, trajectory, rows, seconds)
     _show(scene, asked, rows, folder, as_json=options.json)
     return 0
 
 
-def _interrupted(asked: Asked, journey: Journey, folder: Path, last: Trajectory | None) -> None:
+def _interrupted(
+    scene: Scene, asked: Asked, journey: Journey, folder: Path, last: Trajectory | None, seconds: float
+) -> None:
+    """Keep what there is, say how to go on, and draw it; arrays first, for whoever interrupts once more."""
     if last is None:
+        print(f"\nthetadot: interrupted before the first step; {folder} is as it was", file=sys.stderr)
         return
-    _write(asked, folder, last, None, 0.0)
-    at = f"after {last.end.steps:,} of {journey.total:,} steps"
+    _write(asked, folder, last, None, seconds)
+    at = f"at time {last.end.time:.6g} of {asked.time:.6g}"
     print(
-        f"\nthetadot: interrupted {at}; go on exactly here with: thetadot simulate --resume {folder}", file=sys.stderr
+        f"\nthetadot: interrupted {at}; {folder / 'report.html'} shows what there is; go on exactly here with: "
+        f"thetadot simulate --resume {shlex.quote(str(folder))}",
+        file=sys.stderr,
     )
+    _draw(scene, asked, journey, folder, last, None, seconds)
+
+
+def _draw(
+    scene: Scene,
+    asked: Asked,
+    journey: Journey,
+    folder: Path,
+    trajectory: Trajectory,
+    rows: Sequence[Row] | None,
+    seconds: float,
+) -> None:
+    """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
+    from thetadot.cli.files import PAGE
+    from thetadot.cli.sheet import page
+    from thetadot.report.files import place_text
+
+    resume = shlex.quote(str(folder)) if rows is None else None
+    text = page(scene, asked, journey, trajectory, rows or (), seconds=seconds, resume=resume)
+    try:
+        place_text(folder / PAGE, text)
+    except OSError as error:
+        raise ThetadotError(f"{folder / PAGE} cannot be written ({error.strerror}). Name another --out.") from error
 
 
 def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
@@ -209,9 +236,9 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from thetadot.cli.sheet import verdict, words
 
     out = console(sys.stdout)
+    fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
     table = Table(
-        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, step {asked.step:g}"),
-        title_justify="left",
+        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, {fine}"), title_justify="left"
     )
     for name in ("quantity", "measured", "expected", "agrees", "where that is from"):
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")
@@ -225,13 +252,14 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
             escape(row.source),
         )
     out.print(table)
-    out.print(escape(verdict(rows, complete=True)[0]))
+    out.print(escape(verdict(rows)[0]))
     out.print(f"look at {escape(str(folder / 'report.html'))}")
 
 
 def _list(*, as_json: bool) -> None:
     from thetadot.cli.display import console
     from thetadot.cli.scenes import SCENES
+    from thetadot.cli.scenes.integrators import ADAPTIVE, PLAIN
 
     if as_json:
         print(
@@ -253,3 +281,5 @@ def _list(*, as_json: bool) -> None:
         out.print(f"    {scene.paths:,} paths, time {scene.time:g}, step {scene.step:g}, {scene.integrator}{more}")
         for key, parameter in scene.parameters.items():
             out.print(f"    --set [cyan]{key}[/cyan]={escape(str(parameter.default))}  {escape(parameter.meaning)}")
+    out.print(f"[bold]integrators[/bold]  {', '.join(PLAIN)}, or a splitting word such as BAOAB;")
+    out.print(f"    {', '.join(ADAPTIVE)}, which find their own steps: without noise, --tolerance instead of --step")

@@ -17,6 +17,7 @@ from scipy.integrate import solve_ivp
 
 from thetadot.analysis import divergence
 from thetadot.errors import InadmissibleValue, NotConverged, require
+from thetadot.kinds import field_at, require_numbers, require_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +50,15 @@ def carry(
         >>> round(float(x), 6), round(float(log_p), 6)  # 2/e; the volume shrinks by e
         (0.735759, 1.0)
     """
+    require_tensors(position=position, log_density=log_density)
+    require_numbers(time=time, tolerance=tolerance)
     if position.dim() != 2 or log_density.shape != position.shape[:1]:
         raise InadmissibleValue(
             f"positions {tuple(position.shape)}, log densities {tuple(log_density.shape)}. Pass (n, d) and (n,)."
         )
     require(math.isfinite(time), f"time={time:g}", "is not finite", "Pass a finite time.")
     require(1e-13 <= tolerance < 1, f"tolerance={tolerance:g}", "is outside [1e-13, 1)", "Pass such as 1e-10.")
+    field_at(position.detach().double().cpu(), field=field)
     count, dim = position.shape
 
     def motion(_: float, state: np.ndarray) -> np.ndarray:
@@ -76,4 +80,5 @@ def log_volume(field: Callable[[Tensor], Tensor], position: Tensor, time: float,
         >>> round(float(log_volume(lambda x: -x, torch.ones(1, 3), 2.0)), 6)
         -6.0
     """
+    require_tensors(position=position)
     return -carry(field, position, torch.zeros(len(position), dtype=position.dtype), time, tolerance)[1]

@@ -22,6 +22,7 @@ from thetadot.density.chebyshev import chebyshev
 from thetadot.density.picture import draw
 from thetadot.density.uniformization import uniformization
 from thetadot.errors import InadmissibleValue, NotConverged, require
+from thetadot.kinds import require_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +86,11 @@ class Evolution(ABC):
         self.grid.require_density(density)
         if density.dtype not in (torch.float32, torch.float64):
             raise InadmissibleValue(f"a density of {density.dtype}. Pass float32 or float64.")
+        require_coordinates(time=time)
+        if torch.as_tensor(time).dim() > 1 or not torch.as_tensor(time).numel():
+            raise InadmissibleValue(
+                f"time={time} is neither a time nor a row of times. Pass such as 1.0 or (0.5, 1.0)."
+            )
         alone = isinstance(time, int | float)
         times = [float(time)] if isinstance(time, int | float) else [float(each) for each in time]
         frames, past = [], 0.0

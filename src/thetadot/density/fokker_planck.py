@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.density.evolution import Evolution
+from thetadot.density.grid import Grid
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.rates import driven_rates, reversible_rates
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.kinds import field_at, require_instances
 from thetadot.systems import SDE, Langevin, Problem
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.density.grid import Grid
     from thetadot.density.rates import Rates, Scheme
     from thetadot.typing import Scalar
 
@@ -70,6 +71,7 @@ class FokkerPlanck(Evolution):
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
         if (self.potential is None) == (self.drift is None):
             raise InadmissibleValue("a motion has either a potential or a drift of its own. Pass one, the other None.")
+        require_instances(Grid, grid=self.grid)
         _ = self._rates  # what is wrong is said here
 
     @classmethod
@@ -120,12 +122,9 @@ class FokkerPlanck(Evolution):
         works = []
         for axis, (step, count) in enumerate(zip(self.grid.spacing, self.grid.shape, strict=True)):
             with torch.no_grad():
-                field = self.drift(self.grid.faces(axis)).double()
-            if field.shape != self.grid.points.shape or not field.isfinite().all():
-                raise InadmissibleValue(
-                    f"a drift of shape {tuple(field.shape)} for positions {tuple(self.grid.points.shape)}, finite: "
-                    f"{bool(field.isfinite().all())}. Let it return a finite (..., dim)."
-                )
+                field = field_at(self.grid.faces(axis), drift=self.drift).double()
+            finite = bool(field.isfinite().all())
+            require(finite, "a drift", "is not finite everywhere in the box", "Pass a smaller box.")
             works.append(field[..., axis] * (step / temperature))
             steep = float(works[-1].abs().median())
             require(

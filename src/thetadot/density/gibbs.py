@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot import random
+from thetadot.density.grid import Grid
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.picture import draw
 from thetadot.errors import require
+from thetadot.kinds import each_at, require_instances, require_tensors, require_whole, values_at
 from thetadot.potentials import Harmonic
+from thetadot.systems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.density.grid import Grid
-    from thetadot.systems import Problem
     from thetadot.typing import Scalar
 
 _OUTSIDE = 1e-9  # share of the mass that may lie beyond the walls
@@ -66,6 +67,7 @@ class Gibbs:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
+        require_instances(Grid, grid=self.grid)
         for axis, (side, wraps) in enumerate(zip(self.grid.sides, self.grid.wraps, strict=True)):
             if wraps:
                 continue
@@ -89,6 +91,7 @@ class Gibbs:
             problem: with a system that has a temperature, Langevin or Kramers.
             grid: of the position.
         """
+        require_instances(Problem, problem=problem)
         return cls(problem.potential, problem.temperature, grid)
 
     @cached_property
@@ -133,7 +136,8 @@ class Gibbs:
 
     def log_density(self, position: Tensor) -> Tensor:
         """Log π of positions (..., dim), in their dtype and on their device."""
-        return -self.potential(position) / float(self.temperature) - self.log_partition
+        require_tensors(position=position)
+        return -values_at(position, potential=self.potential) / float(self.temperature) - self.log_partition
 
     def mean(self, function: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """E[f(x)], f of positions (..., dim) returning (...) or (..., k); E[x] if None.
@@ -145,7 +149,7 @@ class Gibbs:
             3.0
         """
         points = self.grid.points
-        values = (points if function is None else function(points)).double()
+        values = (points if function is None else each_at(points, function=function)).double()
         extra = values.dim() - self.grid.dim
         weight = self._masses.reshape(self.grid.shape + (1,) * extra)
         return (weight * values).sum(dim=tuple(range(self.grid.dim)))
@@ -165,6 +169,7 @@ class Gibbs:
             count: how many, >= 1.
             key: of the noise; the same key, the same samples.
         """
+        require_whole(count=count, key=key)
         require(count >= 1, f"count={count}", "is below 1", "Pass count >= 1.")
         if self._deviations is not None:
             blank = torch.empty(count, self.grid.dim, dtype=torch.float64)
@@ -192,6 +197,8 @@ class Gibbs:
 
     def velocities(self, count: int, key: int = 0) -> Tensor:
         """Independent velocities (count, dim) of Kramers' equation: Gaussian of variance T."""
+        require_whole(count=count, key=key)
+        require(count >= 1, f"count={count}", "is below 1", "Pass count >= 1.")
         blank = torch.empty(count, self.grid.dim, dtype=torch.float64)
         return math.sqrt(float(self.temperature)) * random.normal(blank, random.derive(key, 1))
 
@@ -214,6 +221,7 @@ class Gibbs:
         Returns:
             ∫ |histogram - π|, and its mean for as many samples of π: Σ √(2 m(1-m)/(π n)) over cells of mass m.
         """
+        require_tensors(samples=samples)
         count = samples.numel() // self.grid.dim
         distance = float(self.grid.integrate((self.grid.histogram(samples).cpu() - self.density).abs()))
         chance = (2.0 * self._masses * (1.0 - self._masses) / (math.pi * count)).sqrt().sum()

@@ -9,6 +9,7 @@ the trapezoidal rule, whose error falls faster than any power of h; with density
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -16,10 +17,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_coordinates, require_numbers, require_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     Side = tuple[float, float]
@@ -50,6 +50,12 @@ class Grid:
     periodic: bool | tuple[bool, ...] = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.box, Sequence) or isinstance(self.box, str) or not self.box:
+            raise InadmissibleValue(f"box={self.box!r} has no sides. Pass (low, high), or one such pair a dimension.")
+        for side in self.sides:
+            if len(side) != 2:
+                raise InadmissibleValue(f"side {side} is not one of two ends. Pass (low, high).")
+            require_numbers(low=side[0], high=side[1])
         require(self.dim in (1, 2, 3), f"box={self.box}", "has not 1, 2 or 3 sides", "Pass a (low, high) for each.")
         for low, high in self.sides:
             require(-math.inf < low < high < math.inf, f"side ({low:g}, {high:g})", "has no length", "Pass low < high.")
@@ -59,6 +65,8 @@ class Grid:
                 raise InadmissibleValue(
                     f"{name}={value} for {self.dim} sides of the box. Pass one for all, or one for each."
                 )
+        wrong = [each for each in self.wraps if not isinstance(each, bool)]
+        require(not wrong, f"periodic={self.periodic!r}", "is not True or False", "Pass one for all, or one for each.")
         few = all(isinstance(n, int) and n >= 4 for n in self.shape)
         require(few, f"cells={self.cells}", "is not a whole number >= 4", "Pass 4 or more along every side.")
         count = math.prod(self.shape)
@@ -67,7 +75,7 @@ class Grid:
     @property
     def sides(self) -> tuple[Side, ...]:
         """((low, high), ...)."""
-        box = self.box if isinstance(self.box[0], tuple) else (self.box,)
+        box = self.box if isinstance(self.box[0], Sequence) else (self.box,)
         return cast("tuple[Side, ...]", tuple(tuple(side) for side in cast("Sequence[Side]", box)))
 
     @property
@@ -121,6 +129,7 @@ class Grid:
             >>> float(Grid((0.0, 2.0), 8).integrate(torch.ones(8)))
             2.0
         """
+        require_tensors(values=values)
         return values.sum(dim=tuple(range(-self.dim, 0))) * self.volume
 
     def normal(self, mean: Sequence[float] | float, deviation: Sequence[float] | float) -> Tensor:
@@ -169,10 +178,12 @@ class Grid:
             >>> Grid((0.0, 2.0), 4).histogram(torch.tensor([[0.1], [0.2], [1.9], [7.0]])).tolist()
             [1.0, 0.0, 0.0, 0.5]
         """
+        require_tensors(samples=samples)
         if samples.shape[-1:] != (self.dim,):
             raise InadmissibleValue(
                 f"samples of shape {tuple(samples.shape)} on a grid of {self.dim} dimensions. Pass (..., {self.dim})."
             )
+        require(samples.numel() > 0, "samples", "are none", "Pass at least one.")
         cell, inside = self._cells_of(samples.reshape(-1, self.dim))
         counts = torch.bincount(cell[inside], minlength=math.prod(self.shape)).to(torch.float64)
         return counts.reshape(self.shape) / (len(cell) * self.volume)
@@ -211,6 +222,7 @@ class Grid:
 
 def _each(value: Sequence[float] | float, dim: int) -> Tensor:
     """One number a dimension, float64."""
+    require_coordinates(point=value)
     numbers = torch.as_tensor(value, dtype=torch.float64).flatten()
     require(len(numbers) in (1, dim), f"{value}", f"is not one number or {dim}", "Pass one for each dimension.")
     return numbers.expand(dim)

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from thetadot.density.evolution import Evolution
+from thetadot.density.grid import Grid
 from thetadot.density.landscape import coarseness, exponent_on, require_temperature
 from thetadot.density.rates import Rates, exchange, walled
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.kinds import require_functions, require_instances, require_numbers, values_at
 from thetadot.systems import Kramers, PerStep, Problem
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.density.grid import Grid
     from thetadot.typing import Scalar
 
 _NARROWEST = 4.0  # standard deviations of the velocity to the wall
@@ -71,6 +72,9 @@ class Kinetic(Evolution):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
+        require_functions(potential=self.potential)
+        require_numbers(friction=self.friction)
+        require_instances(Grid, grid=self.grid)
         require(0 <= self.friction < math.inf, f"friction={self.friction:g}", "is negative or not finite", "Pass >= 0.")
         if self.transport not in ("upwind", "central"):
             raise InadmissibleValue(f"transport={self.transport!r} is unknown. Pass 'upwind' or 'central'.")
@@ -101,6 +105,7 @@ class Kinetic(Evolution):
         Raises:
             IncompatiblePair: any other system.
         """
+        require_instances(Problem, problem=problem)
         system = problem.system
         if not isinstance(system, Kramers) or isinstance(system.friction, PerStep):
             raise IncompatiblePair(
@@ -116,7 +121,7 @@ class Kinetic(Evolution):
 
     def _hamiltonian(self, position: Tensor) -> Tensor:
         """Of points (..., 2)."""
-        return self.potential(position[..., :1]) + 0.5 * position[..., 1] ** 2
+        return values_at(position[..., :1], potential=self.potential) + 0.5 * position[..., 1] ** 2
 
     @cached_property
     def _exponent(self) -> Tensor:

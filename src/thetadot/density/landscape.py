@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import InadmissibleValue, require
+from thetadot.density.grid import Grid
+from thetadot.errors import require
+from thetadot.kinds import require_instances, require_numbers, values_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.density.grid import Grid
     from thetadot.typing import Scalar
 
 _COARSEST = 1.0  # change of U/T from cell to cell, root mean square: a Gaussian whose deviation is one cell
@@ -26,6 +27,7 @@ def require_temperature(temperature: Scalar) -> float:
     Raises:
         InadmissibleValue: not positive and finite.
     """
+    require_numbers(temperature=temperature)
     value = float(temperature)
     require(
         0 < value < math.inf,
@@ -48,14 +50,9 @@ def exponent_on(potential: Callable[[Tensor], Tensor], temperature: float, grid:
         InadmissibleValue: values that are not finite or not one a cell, or cells too coarse for the law: from cell to
             cell U/T changes by more than 1, root mean square under exp(-U/T).
     """
+    require_instances(Grid, grid=grid)
     with torch.no_grad():
-        energy = potential(grid.points)
-    if tuple(energy.shape) != grid.shape:
-        raise InadmissibleValue(
-            f"a potential that gives {tuple(energy.shape)} for positions {tuple(grid.points.shape)}. "
-            "Let it return one value a position, such as (x * x).sum(-1)."
-        )
-    energy = energy.double()
+        energy = values_at(grid.points, potential=potential).double()
     require(bool(energy.isfinite().all()), "a potential", "is not finite everywhere in the box", "Pass a smaller box.")
     exponent = (energy - energy.min()) / temperature
     for axis, (side, count) in enumerate(zip(grid.sides, grid.shape, strict=True)):

@@ -19,6 +19,7 @@ import torch
 from scipy.optimize import minimize
 
 from thetadot.errors import InadmissibleValue, NotConverged, require
+from thetadot.kinds import require_numbers, require_tensors, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,9 @@ def steepest_direction(gradient: Tensor, p: float = 2.0) -> Tensor:
         >>> [steepest_direction(g, p).tolist() for p in (1.0, 2.0, math.inf)]
         [[-0.0, 1.0], [-0.6000000238418579, 0.800000011920929], [-1.0, 1.0]]
     """
+    require_tensors(gradient=gradient)
+    require_numbers(p=p)
+    require(gradient.numel() > 0, "a gradient", "has no elements", "Pass at least one.")
     require(p >= 1, f"p={p:g}", "is below 1: that is no norm", "Pass 1 <= p <= inf.")
     size = gradient.abs()
     largest = size.max()
@@ -71,9 +75,11 @@ def natural_gradient(gradient: Tensor, fisher: Tensor) -> Tensor:
         >>> natural_gradient(torch.tensor([1.0, 2.0]), torch.diag(torch.tensor([1.0, 4.0])))
         tensor([1.0000, 0.5000])
     """
-    if gradient.dim() != 1 or fisher.shape != (len(gradient), len(gradient)):
+    require_tensors(gradient=gradient, fisher=fisher)
+    if gradient.dim() != 1 or fisher.shape != (len(gradient), len(gradient)) or fisher.dtype != gradient.dtype:
         raise InadmissibleValue(
-            f"a gradient {tuple(gradient.shape)} and a metric {tuple(fisher.shape)}. Pass (d,) and (d, d)."
+            f"gradient {tuple(gradient.shape)} of {gradient.dtype} and metric {tuple(fisher.shape)} of {fisher.dtype}. "
+            "Pass (d,) and (d, d) of one dtype."
         )
     factor, failed = torch.linalg.cholesky_ex(fisher)
     require(
@@ -109,8 +115,18 @@ def proximal_step(
         >>> float(proximal_step(lambda x: (x * x).sum() / 2, torch.tensor([3.0]), 2.0))  # x/(1 + α)
         1.0
     """
+    require_tensors(position=position)
+    require_numbers(step=step)
+    if position.dim() != 1:
+        raise InadmissibleValue(f"position of shape {tuple(position.shape)} is not one vector. Pass (d,).")
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     anchor = position.detach().double().cpu()
+    costs = {"loss": result_of("loss", loss, anchor)}
+    if distance is not None:
+        costs["distance"] = result_of("distance", distance, anchor, anchor)
+    for name, cost in costs.items():
+        if not isinstance(cost, torch.Tensor) or cost.numel() != 1:
+            raise InadmissibleValue(f"{name} gives {cost!r}. Let it return one number, a tensor.")
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         here = torch.from_numpy(flat.copy()).requires_grad_()

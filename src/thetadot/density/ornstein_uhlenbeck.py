@@ -23,13 +23,12 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from thetadot import random
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.kinds import require_instances, require_numbers, require_tensors, require_whole
 from thetadot.potentials import Harmonic
-from thetadot.systems import Kramers, Langevin, PerStep
+from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from thetadot.systems import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +54,7 @@ class OrnsteinUhlenbeck:
     noise: Tensor
 
     def __post_init__(self) -> None:
+        require_tensors(matrix=self.matrix, noise=self.noise)
         size = self.matrix.shape[0] if self.matrix.dim() == 2 else -1
         if self.matrix.shape != (size, size) or self.noise.dim() != 2 or len(self.noise) != size:
             raise InadmissibleValue(
@@ -77,6 +77,8 @@ class OrnsteinUhlenbeck:
         Raises:
             IncompatiblePair: another potential or system.
         """
+        require_instances(Problem, problem=problem)
+        require_whole(dim=dim)
         system, potential = problem.system, problem.potential
         if not isinstance(potential, Harmonic) or not isinstance(system, Langevin | Kramers):
             raise IncompatiblePair(
@@ -95,10 +97,13 @@ class OrnsteinUhlenbeck:
 
     def mean(self, time: float, start: Tensor) -> Tensor:
         """m(t) from m(0) (..., d)."""
+        self._require_state(start, 1)
         return start.double() @ self._transition(time).T
 
     def covariance(self, time: float, start: Tensor | None = None) -> Tensor:
         """C(t) from C(0) (d, d), from a point if None."""
+        if start is not None:
+            self._require_state(start, 2)
         transition, spread = self._transition(time), self._spread(time)
         return spread if start is None else transition @ start.double() @ transition.T + spread
 
@@ -117,15 +122,25 @@ class OrnsteinUhlenbeck:
 
     def sample(self, time: float, start: Tensor, key: int = 0) -> Tensor:
         """States at ``time`` of paths that begin at ``start`` (paths, d), exact in law for every time, float64."""
-        spread = self._spread(time)
+        require_whole(key=key)
+        mean, spread = self.mean(time, start), self._spread(time)
         values, vectors = torch.linalg.eigh(spread)  # a root also where a variable has no noise yet
         root = vectors * values.clamp(min=0.0).sqrt()
-        mean = self.mean(time, start)
         states: Tensor = mean + random.normal(mean, random.derive(key, 0)) @ root.T
         return states
 
+    def _require_state(self, start: Tensor, axes: int) -> None:
+        require_tensors(start=start)
+        size = len(self.matrix)
+        if start.shape[-axes:] != (size,) * axes:
+            raise InadmissibleValue(
+                f"start of shape {tuple(start.shape)} does not end in {(size,) * axes}. "
+                f"Pass {'a state' if axes == 1 else 'a covariance'} of all {size} variables."
+            )
+
     def _transition(self, time: float) -> Tensor:
         """e^(At)."""
+        require_numbers(time=time)
         require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass t >= 0.")
         transition: Tensor = torch.linalg.matrix_exp(self.matrix * time)
         return transition

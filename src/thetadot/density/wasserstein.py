@@ -22,8 +22,9 @@ import torch
 
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, require
-from thetadot.integrators import Euler
+from thetadot.integrators import Euler, Integrator
 from thetadot.integrators.base import initial_state
+from thetadot.kinds import require_functions, require_instances, require_numbers, require_wide
 from thetadot.potentials import gradient_of
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.integrators import Integrator
     from thetadot.typing import Scalar, State
 
 
@@ -45,7 +45,7 @@ def gaussian_divergence(mean: float, deviation: float) -> float:
         >>> gaussian_divergence(2.0, 1.0)
         2.0
     """
-    require(deviation > 0, f"deviation={deviation:g}", "is not positive", "Pass a standard deviation > 0.")
+    _require_gaussian(mean, deviation)
     return (mean**2 + deviation**2 - 1.0) / 2.0 - math.log(deviation)
 
 
@@ -66,10 +66,17 @@ def jko_gaussian(mean: float, deviation: float, step: float) -> tuple[float, flo
         >>> jko_gaussian(2.0, 1.0, 1.0)
         (1.0, 1.0)
     """
-    require(deviation > 0, f"deviation={deviation:g}", "is not positive", "Pass a standard deviation > 0.")
+    require_numbers(step=step)
+    _require_gaussian(mean, deviation)
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     more = 1.0 + step
     return mean / more, (deviation + math.sqrt(deviation**2 + 4.0 * step * more)) / (2.0 * more)
+
+
+def _require_gaussian(mean: float, deviation: float) -> None:
+    require_numbers(mean=mean, deviation=deviation)
+    require(math.isfinite(mean), f"mean={mean:g}", "is not finite", "Pass a finite mean.")
+    require(0 < deviation < math.inf, f"deviation={deviation:g}", "is not positive and finite", "Pass one > 0.")
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,12 @@ class ParticleFlow(Driven):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
+        require_functions(potential=self.potential)
         if isinstance(self.estimate, str):
             if self.estimate != "gaussian":
                 raise InadmissibleValue(f"estimate={self.estimate!r} is unknown. Pass 'gaussian' or a bandwidth.")
         else:
+            require_numbers(estimate=self.estimate)
             require(self.estimate > 0, f"estimate={self.estimate:g}", "is no bandwidth", "Pass a number > 0.")
 
     @cached_property
@@ -136,11 +145,18 @@ class ParticleFlow(Driven):
             step: γ > 0, shortened so that steps fit.
             integrator: :class:`~thetadot.integrators.Euler` if None.
         """
+        require_wide(initial=initial)
+        require_numbers(time=time, step=step)
+        if initial.dim() != 2 or len(initial) <= initial.shape[1]:
+            raise InadmissibleValue(
+                f"initial of shape {tuple(initial.shape)}. Pass (paths, dim), more paths than dimensions."
+            )
         require(
             0 < step <= time < math.inf, f"time={time:g}, step={step:g}", "are out of order", "Pass 0 < step <= time."
         )
         count = math.ceil(time / step - 1e-9)
-        rule = integrator or Euler()
+        rule = Euler() if integrator is None else integrator
+        require_instances(Integrator, integrator=rule)
         scales = rule.prepare(self, time / count)
         state = initial_state(self, rule, initial)
         blank = torch.zeros_like(initial)

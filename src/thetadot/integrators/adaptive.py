@@ -31,7 +31,7 @@ from thetadot.systems.base import POSITION, PerStep
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -185,7 +185,8 @@ def controlled(
     return Controlled([dict(run.until(end)) for end in ends], run.accepted, run.rejected, run.evaluations)
 
 
-def _require_timed(integrator: Embedded, system: System) -> None:
+def require_timed(integrator: Embedded, system: System) -> None:
+    """Raise IncompatiblePair where noise acts on the system, or it counts by steps or by measured numbers."""
     require_noiseless(integrator, system)
     fields: tuple[Any, ...] = dataclasses.fields(system) if dataclasses.is_dataclass(system) else ()
     names: list[str] = [each.name for each in fields]
@@ -209,6 +210,7 @@ class Controlling:
         length: step meant next, > 0.
         first: slopes at the state, per unit of time.
         errors: of the last three accepted steps.
+        shortest, longest: steps taken, beside those that a time asked for cut short; inf and 0 where there are none.
     """
 
     def __init__(
@@ -219,21 +221,24 @@ class Controlling:
         state: State,
         start: float,
         sign: float,
+        memory: Mapping[str, Tensor] | None = None,
     ) -> None:
-        _require_timed(integrator, system)
+        require_timed(integrator, system)
         position = tensor_of(state, POSITION)
         one = torch.ones_like(position[..., :1])
         self.integrator, self.system, self.gradient, self.sign = integrator, system, gradient, sign
+        known = memory or {}
         # clocks become tensors: every path has its own
         self.state: State = {
-            name: value * one if name in system.scalars else value
+            name: known.get(f"number_{name}", value * one) if name in system.scalars else value
             for name, value in state.items()
             if name in moving(system)
         }
         self.measured = [name for name in moving(system) if name not in system.scalars]
         self.time, self.one = start * one.double(), one  # a narrow clock would stop
         self.evaluations = 0
-        self.accepted, self.rejected = (torch.zeros_like(one, dtype=torch.int64) for _ in range(2))
+        none = torch.zeros_like(one, dtype=torch.int64)
+        self.accepted, self.rejected = known.get("accepted", none), known.get("rejected", none)
         self.first = self._slopes(self.state)
         for said, given in (("state", self.state), (f"drift of {name_of(system)}", self.first)):
             if not bool(self._finite(given).all()):
@@ -241,14 +246,33 @@ class Controlling:
                 raise InadmissibleValue(
                     f"the {said} is not finite on path {path} at the start, time {start:g}. Begin where it is finite."
                 )
-        self.errors = (one, one, one)
-        self.held_back = torch.zeros_like(one, dtype=torch.bool)
-        self.length = self._first_length(one).double()
+        self.errors = (known.get("error_1", one), known.get("error_2", one), known.get("error_3", one))
+        self.held_back = known.get("held_back", torch.zeros_like(one, dtype=torch.bool))
+        self.shortest = known.get("shortest", torch.full_like(self.time, torch.inf))
+        self.longest = known.get("longest", torch.zeros_like(self.time))
+        self.length = known["length"] if "length" in known else self._first_length(one).double()
         tableau = integrator.tableau
         embedded = tableau.embedded or tableau.weights
         self.rows = [[float(entry) for entry in row] for row in tableau.matrix]
         self.weights = [float(weight) for weight in tableau.weights]
         self.distance = [float(b - other) for b, other in zip(tableau.weights, embedded, strict=True)]
+
+    @property
+    def memory(self) -> dict[str, Tensor]:
+        """All that the next steps depend on beside state and time, (paths, 1) each: given back, they are the same."""
+        first, second, third = self.errors
+        numbers = {f"number_{name}": tensor_of(self.state, name) for name in self.state if name in self.system.scalars}
+        return numbers | {
+            "length": self.length,
+            "held_back": self.held_back,
+            "error_1": first,
+            "error_2": second,
+            "error_3": third,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "shortest": self.shortest,
+            "longest": self.longest,
+        }
 
     def until(self, end: float) -> State:
         """Every path's state at ``end``."""
@@ -280,6 +304,9 @@ class Controlling:
         )
         self.length = torch.where(under_way, meant, self.length)
         self.held_back = torch.where(under_way, ~good, self.held_back)
+        free = taken & ~arrives
+        self.shortest = torch.where(free, torch.minimum(self.shortest, length), self.shortest)
+        self.longest = torch.where(free, torch.maximum(self.longest, length), self.longest)
         self.accepted = self.accepted + taken
         self.rejected = self.rejected + (under_way & ~good)
         smallest = _ROUNDINGS * torch.finfo(self.time.dtype).eps * torch.maximum(self.time.abs(), left)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.integrators.tableaus import RK4, Tableau
+from thetadot.kinds import require_instances
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ class RungeKutta(Direct):
     """
 
     tableau: Tableau = RK4
+
+    def __post_init__(self) -> None:
+        require_instances(Tableau, tableau=self.tableau)
 
     @property
     def order(self) -> int:

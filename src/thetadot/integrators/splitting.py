@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
-from thetadot.integrators.words import Piece, force_first, parse, reversible, stages, turn
+from thetadot.integrators.words import Piece, drifted, force_first, parse, reversible, stages, tells, turn
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import exp, log, sqrt, tensor_of
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from thetadot.systems.base import Mechanical
     from thetadot.typing import Draw, Force, Scalar, State
+
+    Shares = tuple[tuple[str, float], ...]
 
 
 class SubStep(NamedTuple):
@@ -69,11 +71,11 @@ class Splitting(Direct):
     @cached_property
     def _ahead(self) -> float:
         """The share of A by which the position is ahead of a whole number of words."""
-        return float(sum(piece.share for piece in self._opening if piece.letter == "A") % 1)
+        return float(drifted(self._opening) % 1)
 
     @cached_property
-    def _stages(self) -> tuple[tuple[Piece, ...], ...]:
-        return stages(force_first(parse(self.word)))
+    def _stages(self) -> tuple[Shares, ...]:
+        return _shares(force_first(parse(self.word)))
 
     @property
     def order(self) -> int:
@@ -102,20 +104,17 @@ class Splitting(Direct):
         return self._scaled(self._stages, mechanical, step)
 
     @staticmethod
-    def _scaled(
-        cut: tuple[tuple[Piece, ...], ...], mechanical: Mechanical, step: Scalar
-    ) -> tuple[tuple[SubStep, ...], ...]:
+    def _scaled(cut: tuple[Shares, ...], mechanical: Mechanical, step: Scalar) -> tuple[tuple[SubStep, ...], ...]:
         damping = over(mechanical.friction, step)
         noisy = mechanical.amplitude("velocity", step) is not None
 
-        def sub_step(piece: Piece) -> SubStep:
-            share = float(piece.share)
-            if piece.letter != "O":
-                return SubStep(piece.letter, share * step)
+        def sub_step(letter: str, share: float) -> SubStep:
+            if letter != "O":
+                return SubStep(letter, share * step)
             retain = exp(-share * damping)
             return SubStep("O", retain, sqrt(mechanical.temperature * (1.0 - retain * retain)) if noisy else None)
 
-        return tuple(tuple(map(sub_step, stage)) for stage in cut)
+        return tuple(tuple(sub_step(letter, share) for letter, share in stage) for stage in cut)
 
     def advance(
         self, scales: tuple[tuple[SubStep, ...], ...], state: State, gradient: Tensor, draw: Draw, stage: int = 0
@@ -145,10 +144,14 @@ class Splitting(Direct):
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
         """The letters of the word as it is written, up to the place where the cycle begins."""
-        cut = stages(self._opening)
-        for scaled in self._scaled(cut, require_mechanical(self, system), step):
+        if not tells(self._opening):
+            raise IncompatiblePair(
+                f"{name_of(self)}({self.word!r}) drifts across the end of the word, and something else acts before a "
+                "force is met: positions between words are lost. Use another word, such as 'BAOAB'."
+            )
+        for scaled in self._scaled(_shares(self._opening), require_mechanical(self, system), step):
             state = {**state, **self._letters(scaled, state, gradient(tensor_of(state, POSITION)), draw)}
-        return state, int(sum(piece.share for piece in self._opening if piece.letter == "A"))
+        return state, int(drifted(self._opening))
 
     def momentum(self, damping: Scalar) -> Scalar:
         """β = e^{-λγ}."""
@@ -163,11 +166,10 @@ class Splitting(Direct):
         self._require_one_stage()
         position: Scalar = 0.0
         velocity: Scalar = 0.0
-        for piece in self._stages[0]:
-            share = float(piece.share)
-            if piece.letter == "A":
+        for letter, share in self._stages[0]:
+            if letter == "A":
                 position = position + share * velocity
-            elif piece.letter == "B":
+            elif letter == "B":
                 velocity = velocity + share
             else:
                 velocity = velocity * momentum**share
@@ -197,3 +199,8 @@ class Splitting(Direct):
                 f"word={self.word!r} takes {self.stages} gradients a step, so no lr and momentum stand for it. "
                 "Give step and friction, or a word with one, such as 'BAOAB'."
             )
+
+
+def _shares(pieces: tuple[Piece, ...]) -> tuple[Shares, ...]:
+    """What is stepped with, by stage: letters, with their fractions as plain numbers."""
+    return tuple(tuple((piece.letter, float(piece.share)) for piece in stage) for stage in stages(pieces))

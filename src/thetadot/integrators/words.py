@@ -39,6 +39,8 @@ def parse(word: str) -> tuple[Piece, ...]:
         >>> [f"{piece.letter}{piece.share}" for piece in parse("BAOAB")]
         ['B1/2', 'A1/2', 'O1', 'A1/2', 'B1/2']
     """
+    if not isinstance(word, str):
+        raise InadmissibleValue(f"word={word!r} is not a string. Pass letters A, B and O, such as 'BAOAB'.")
     strange = sorted(set(word) - set(LETTERS))
     if strange or "A" not in word or "B" not in word:
         said = f"has the letter {strange[0]!r}" if strange else "lacks an A or a B"
@@ -47,7 +49,7 @@ def parse(word: str) -> tuple[Piece, ...]:
 
 
 def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-    """The same cycle from a B that follows an A (other than by O), neighbours of one letter merged.
+    """The same cycle from where :func:`turn` says, neighbours of one letter merged.
 
     Example:
         >>> [f"{piece.letter}{piece.share}" for piece in force_first(parse("BAOAB"))]
@@ -58,17 +60,49 @@ def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
 
 
 def turn(pieces: tuple[Piece, ...]) -> int:
-    """Where the cycle begins: at the last B that follows an A (other than by O).
+    """Where the cycle begins: at the last B that follows an A (other than by O) and :func:`tells` where words end.
+
+    Where words end in the midst of a drift, it begins at the O before that B already, which would hide the velocity of
+    the drift.
 
     Example:
-        >>> turn(parse("BAOAB")), turn(parse("OBA")), turn(parse("ABOBA"))
-        (4, 1, 1)
+        >>> turn(parse("BAOAB")), turn(parse("OBA")), turn(parse("ABOBA")), turn(parse("AOBOA"))
+        (4, 1, 1, 1)
     """
-    count = len(pieces)
-    moving = [piece.letter for piece in pieces if piece.letter != "O"]
-    place = [i for i in range(count) if pieces[i].letter != "O"]
-    starts = [place[i] for i in range(len(moving)) if moving[i] == "B" and moving[i - 1] == "A"]
-    return starts[-1]
+    moving = [i for i, piece in enumerate(pieces) if piece.letter != "O"]
+    starts = [
+        place
+        for before, place in zip([moving[-1], *moving], moving, strict=False)
+        if pieces[place].letter == "B" and pieces[before].letter == "A"
+    ]
+    begins = [_before_friction(pieces, start) for start in starts]
+    return next((begin for begin in reversed(begins) if tells(pieces[:begin])), begins[-1])
+
+
+def _before_friction(pieces: tuple[Piece, ...], begin: int) -> int:
+    if drifted(pieces[:begin]).denominator == 1:
+        return begin
+    while pieces[begin - 1].letter == "O":
+        begin -= 1
+    return begin
+
+
+def drifted(pieces: tuple[Piece, ...]) -> Fraction:
+    """The share of A in some pieces."""
+    return sum((piece.share for piece in pieces if piece.letter == "A"), Fraction(0))
+
+
+def tells(opening: tuple[Piece, ...]) -> bool:
+    """Whether position and velocity after these pieces tell where their word began, or ends.
+
+    They have drifted a whole word or nothing, or have done nothing since they began to.
+
+    Example:
+        >>> tells(parse("BAOAB")[:4]), tells(parse("ABOBA")[:1]), tells(parse("AOABA")[:3])
+        (True, True, False)
+    """
+    letters = "".join(piece.letter for piece in opening)
+    return drifted(opening).denominator == 1 or "A" not in letters.rstrip("A")
 
 
 def reversible(pieces: tuple[Piece, ...]) -> bool:

@@ -21,6 +21,7 @@ from thetadot.optim import ranks
 from thetadot.optim.groups import HYPERPARAMETERS, finite, flag, refuse, require_floats, split_decay
 from thetadot.optim.implicit import solve_midpoint
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
+from thetadot.optim.noise import Noise
 from thetadot.optim.options import Options
 from thetadot.optim.packing import mark, pack, restore
 from thetadot.optim.replay import replayable
@@ -111,18 +112,17 @@ class Flow(Optimizer):
         self.options.check(integrator)
         if self.options.differentiable:
             defaults["differentiable"] = True  # torch then takes parameters that are no leaves
-        self.key = 0
-        self.draws = False
-        self._shared = self._swapped = False
+        self.noise = Noise()
+        self._swapped = False
         self.ticks = torch.zeros((), dtype=torch.int64)
         self._stepping = Stepping()
         super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
         if self._stochastic or generator is not None:
             device = generator.device if generator else "cpu"
-            self.key = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
+            self.noise.key = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
         else:  # only rounding is random then; the default generator stays as it is
-            self.key = torch.initial_seed() & (2**63 - 1)
+            self.noise.key = torch.initial_seed() & (2**63 - 1)
         if self.options.capturable:
             self.ticks = self.ticks.to(next(iter(self._devices())))
 
@@ -155,7 +155,7 @@ class Flow(Optimizer):
         except InadmissibleValue:
             self.param_groups.pop()
             raise
-        self._shared = False
+        self.noise.shared = False
         self._stepping.forget()
         mark(self)
 
@@ -174,6 +174,15 @@ class Flow(Optimizer):
             for p in group["params"]:
                 if p not in self.state:
                     self.state[p] = first_state(self, p, group)
+
+    @property
+    def key(self) -> int:
+        """The noise's."""
+        return self.noise.key
+
+    @key.setter
+    def key(self, key: int) -> None:
+        self.noise.key = key
 
     @property
     def steps(self) -> int:
@@ -222,7 +231,7 @@ class Flow(Optimizer):
                     if stage:
                         cast("Callable[[], Any]", evaluate)()
                     self._stepping.run(self, stage, loss)
-            self.ticks += 1
+            self.ticks.add_(1)
         return returned
 
     def position(self) -> dict[Tensor, Tensor]:
@@ -310,13 +319,14 @@ class Flow(Optimizer):
 
     def _share_key(self) -> None:
         """Ranks that train together draw the same noise: rank 0's."""
-        if not self._shared:
+        noise = self.noise
+        if not noise.shared:
             rounding = self.options.low_precision == "stochastic"
             narrow = any(p.dtype in NARROW for group in self.param_groups for p in group["params"])
-            self.draws = self._stochastic or (rounding and narrow)
-            if self.draws:
-                self.key = ranks.shared(self.key)
-            self._shared = True
+            noise.draws = self._stochastic or (rounding and narrow)
+            if noise.draws:
+                noise.key = ranks.shared(noise.key)
+            noise.shared = True
 
     def _devices(self) -> set[torch.device]:
         return {p.device for group in self.param_groups for p in group["params"]}
@@ -343,7 +353,7 @@ class Flow(Optimizer):
         restore(self, state_dict, super().load_state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("system", "integrator", "options", "key", "draws", "ticks", "_shared", "_swapped", "_stochastic")
+        own = ("system", "integrator", "options", "noise", "ticks", "_swapped", "_stochastic")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

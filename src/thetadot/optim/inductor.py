@@ -102,7 +102,7 @@ def _compiled(move: Move, names: frozenset[str]) -> Callable[..., dict[str, Any]
         def bits() -> Tensor:
             return words(parameter, derive(branch, 0), index)
 
-        new = move(scales, settings, {POSITION: parameter, **state}, gradient, draw, bits)
+        new = move.advance(scales, settings, {POSITION: parameter, **state}, gradient, draw, bits)
         parameter.copy_(tensor_of(new, POSITION))
         for name in state:
             if name in new and name not in names:

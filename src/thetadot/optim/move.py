@@ -80,7 +80,7 @@ class Move:
         """Whether what rounding cuts off is kept."""
         return self.storage != self.wide and self.low_precision == "kahan"
 
-    def __call__(
+    def advance(
         self,
         scales: Any,
         settings: Settings,

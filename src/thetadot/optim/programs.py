@@ -81,7 +81,7 @@ def program_of(row: Row) -> Program:
 
         scales, settings = rebuild((sweep.scales, sweep.settings), iter([given[name] for name in common]))
         state = {name: 0.0 if name in row.fresh else given[name] for name in (*names, *measured)}
-        new = sweep.move(scales, settings, state, given[GRADIENT], draw, lambda: given["words"])
+        new = sweep.move.advance(scales, settings, state, given[GRADIENT], draw, lambda: given["words"])
         return {name: value for name, value in new.items() if value is not state[name]}
 
     inputs = {array.name: array.dtype for array in arrays(row)} | dict.fromkeys((*common, *measured), NUMBER)

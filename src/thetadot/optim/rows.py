@@ -84,7 +84,7 @@ class Row:
 
         start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
         state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
-        new = sweep.move(
+        new = sweep.move.advance(
             sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
         )
         return {name: value for name, value in new.items() if name not in self.measured}

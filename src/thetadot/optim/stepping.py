@@ -89,9 +89,9 @@ class Stepping:
 
     def _key(self, flow: Flow) -> int | Tensor:
         """The noise's, of this step; a tensor where the step may be captured, so that the count is not frozen."""
-        if not flow.draws:
+        if not flow.noise.draws:
             return 0
-        return derive(flow.key, flow.ticks if self._captured(flow) else flow.steps)
+        return derive(flow.noise.key, flow.ticks if self._captured(flow) else flow.steps)
 
     def _captured(self, flow: Flow) -> bool:
         return flow.options.capturable or torch.compiler.is_compiling()
@@ -164,7 +164,7 @@ class Stepping:
             if p.dtype not in sweeps:
                 sweeps[p.dtype] = sweep_of(p)
             names, _ = variables(flow, p, group, system)
-            if not names <= flow.state.get(p, {}).keys():  # also what a setting that was changed has called for
+            if not names.issubset(flow.state.get(p, {})):  # also what a setting that was changed has called for
                 begun = first_state(flow, p, group, gradient, sweeps[p.dtype].scales, sweeps[p.dtype])
                 flow.state[p] = begun | flow.state.get(p, {})
         forces = [_force(p, g, sweeps[p.dtype]) for (_, p), g in zip(moving, gradients, strict=True)]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
+from thetadot.kinds import require_functions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,6 +38,7 @@ def gradient_of(potential: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Ten
         >>> gradient_of(lambda x: (x * x).sum(-1))(torch.tensor([[1.0, 2.0]]))
         tensor([[2., 4.]])
     """
+    require_functions(potential=potential)
     if isinstance(potential, Potential):
         return potential.gradient
     return torch.func.grad(lambda position: potential(position).sum())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.errors import require
+from thetadot.kinds import require_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +41,7 @@ class DoubleWell:
     def __post_init__(self) -> None:
         for name in ("barrier", "half_width"):
             value = getattr(self, name)
+            require_numbers(**{name: value})
             require(0 < value < float("inf"), f"{name}={value:g}", "is not positive and finite", f"Pass {name} > 0.")
 
     def __call__(self, position: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.kinds import require_coordinates
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ class Harmonic:
     curvature: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
+        require_coordinates(curvature=self.curvature)
         values = torch.as_tensor(self.curvature)
         require(bool(values.isfinite().all()), f"curvature={self.curvature}", "is not finite", "Pass finite numbers.")
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.kinds import require_numbers
 from thetadot.potentials.ring import components
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Quartic2d:
     def __post_init__(self) -> None:
         for name in ("coupling", "tilt"):
             value = getattr(self, name)
+            require_numbers(**{name: value})
             require(math.isfinite(value), f"{name}={value:g}", "is not finite", "Pass a finite number.")
 
     def __call__(self, position: Tensor) -> Tensor:

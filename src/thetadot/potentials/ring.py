@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ class Ring:
     def __post_init__(self) -> None:
         for name in ("coupling", "tilt"):
             value = getattr(self, name)
+            require_numbers(**{name: value})
             require(math.isfinite(value), f"{name}={value:g}", "is not finite", "Pass a finite number.")
 
     def __call__(self, position: Tensor) -> Tensor:

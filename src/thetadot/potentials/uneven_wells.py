@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.errors import require
+from thetadot.kinds import require_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,7 @@ class UnevenWells:
     offset: float = 1.62276
 
     def __post_init__(self) -> None:
+        require_numbers(offset=self.offset)
         require(math.isfinite(self.offset), f"offset={self.offset:g}", "is not finite", "Pass a finite number.")
 
     def __call__(self, position: Tensor) -> Tensor:

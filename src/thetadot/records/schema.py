@@ -68,15 +68,6 @@ UNITS: dict[str, tuple[str, str]] = {
 }
 
 
-class Ensemble(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is simulated when a record is of an ensemble and not of one training run."""
-
-    system: str
-    integrator: str
-    paths: int
-    dimension: int
-
-
 class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     """What runs, on what, from which seed."""
 
@@ -93,7 +84,6 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     software: dict[str, str]
     quantities: dict[str, tuple[str, str]]
     metric: str | None = None  # the metric's name; None: the task has none
-    ensemble: Ensemble | None = None
     watched: Watched | None = None
     started: str = ""
 

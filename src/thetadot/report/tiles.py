@@ -94,10 +94,6 @@ def facts(header: Header) -> list[tuple[str, str]]:
             ("ranks", plain(watched.ranks)),
         ]
         found = [(name, value) for name, value in found if value != "–"]
-    if header.ensemble is not None:
-        ensemble = header.ensemble
-        found += [("simulated system", ensemble.system), ("integrator", ensemble.integrator)]
-        found += [("paths", plain(ensemble.paths)), ("dimension", plain(ensemble.dimension))]
     if header.started:
         found.append(("started", header.started))
     return found

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 NAME = "adaptive"
+COUNTS = ("accepted", "rejected", "shortest", "longest")
 
 
 def simulate_adaptively(
     motion: Motion,
     integrator: Embedded,
-    begun: tuple[State, float, int],
+    begun: tuple[State, float, int, Mapping[str, Tensor]],
     time: float,
     saves: Mapping[str, Save],
     advance: Callable[[float], None],
@@ -36,7 +37,7 @@ def simulate_adaptively(
     Args:
         motion: what moves.
         integrator: how.
-        begun: state, time that had passed, and key.
+        begun: state, time that had passed, key, and what the method remembers.
         time: how long.
         saves: by name.
         advance: told of times passed.
@@ -44,29 +45,38 @@ def simulate_adaptively(
     Raises:
         Diverged: a path gets no further; ``last`` is the trajectory up to the last time that was saved.
         NotConverged: more steps than allowed, likewise.
+        KeyboardInterrupt: likewise.
     """
-    state, passed, key = begun
+    state, passed, key, memory = begun
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
     ledger = Ledger(saves, places, _tensors(motion, state))
-    run = Controlling(integrator, motion.system, motion.gradient, state, passed, 1.0)
-    now = passed
+    run = Controlling(integrator, motion.system, motion.gradient, state, passed, 1.0, memory)
+    met = (passed, run.state, run.memory)
 
     def trajectory() -> Trajectory:
-        counts: dict[str, Tensor] = {"accepted": run.accepted.flatten(), "rejected": run.rejected.flatten()}
-        shared: State = {name: (now if name in motion.numbers else value) for name, value in run.state.items()}
-        return Trajectory(ledger.series(), End(shared, now, 0, key), NAME, counts=counts)
+        """Up to the last time that every path has met; on the way to the next one each has a time of its own."""
+        now, there, kept = met
+        shared: State = {name: (now if name in motion.numbers else value) for name, value in there.items()}
+        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), NAME, counts=counted(kept))
 
-    for place in sorted({*ledger.stops(), time}):
-        stop = passed + place
-        try:
-            reached = run.until(stop)
-        except (Diverged, NotConverged) as error:
-            error.last = trajectory()
-            raise
-        advance(stop - now)
-        now = stop
-        ledger.save(place, _tensors(motion, reached))
+    try:
+        for place in sorted({*ledger.stops(), time}):
+            reached = run.until(passed + place)
+            advance(passed + place - met[0])
+            met = (passed + place, reached, run.memory)
+            ledger.save(place, _tensors(motion, reached))
+    except (Diverged, NotConverged) as error:
+        error.last = trajectory()
+        raise
+    except KeyboardInterrupt as interrupt:
+        interrupt.last = trajectory()  # type: ignore[attr-defined]
+        raise
     return trajectory()
+
+
+def counted(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a method counted of each path, (paths,)."""
+    return {name: memory[name].flatten() for name in COUNTS if name in memory}
 
 
 def _tensors(motion: Motion, state: State) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.fusion.program import CannotCompile
@@ -22,6 +22,7 @@ PAYS = 2e8
 than a kernel needs to be compiled and to march. Timed in benchmarks/ensembles.py."""
 
 
+@runtime_checkable
 class Builder(Protocol):
     """Another machine's engines."""
 
@@ -60,6 +61,10 @@ def choose(
     if compile not in ("auto", True, False):
         raise InadmissibleValue(f"compile={compile!r} is unknown. Pass 'auto', True or False.")
     if engine is not None:
+        if not isinstance(engine, Builder) or isinstance(engine, type):
+            raise InadmissibleValue(
+                f"engine={engine!r} is none. Pass one that simulates elsewhere, such as RayEnsemble(), or leave it out."
+            )
         return engine.build(motion, randomness, like, compile, work)
     said = ""
     if compile is True or (compile == "auto" and work >= PAYS):

@@ -10,41 +10,35 @@ and the same for any number of paths beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
-from thetadot.integrators.base import name_of
-from thetadot.random import derive
+from thetadot.kinds import require_numbers
 from thetadot.simulation.adaptive import simulate_adaptively
 from thetadot.simulation.choice import Builder, choose
 from thetadot.simulation.engines import Randomness
+from thetadot.simulation.initial import begin, begin_at, each_its_own_time, started
 from thetadot.simulation.ledger import Ledger
-from thetadot.simulation.motion import Motion, clocked, detached, posed
-from thetadot.simulation.noise import Noise, by_counter
-from thetadot.simulation.run import Begun, Run, bar
+from thetadot.simulation.motion import posed
+from thetadot.simulation.noise import Noise
+from thetadot.simulation.run import Run, bar
 from thetadot.simulation.saving import schedules
-from thetadot.simulation.trajectory import Trajectory
 from thetadot.systems.base import POSITION
 from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
 
     from thetadot.integrators.base import Integrator
+    from thetadot.simulation.initial import Initial
     from thetadot.simulation.saving import Saving
+    from thetadot.simulation.trajectory import Trajectory
     from thetadot.systems.base import System
-    from thetadot.typing import State
 
-    Initial = Tensor | Mapping[str, Tensor] | Trajectory
-
-_OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
 _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 
@@ -70,8 +64,8 @@ def simulate(
         system: a :class:`~thetadot.systems.Problem` (what moves, in which potential), or a system that has a drift of
             its own, such as ``ODE(f)`` or ``SDE(f, g)``.
         integrator: how a step is made.
-        initial: positions (paths, dim), or (dim,) for one path; or a mapping that gives other variables too (velocity,
-            ...); or a trajectory, which is gone on with.
+        initial: positions (paths, dim), or (dim,) for one path, float32 or float64; or a mapping that gives other
+            variables too (velocity, ...); or a trajectory, which is gone on with.
         time: how long, > 0, a whole number of steps (any for an adaptive integrator).
         step: γ > 0; left out for an adaptive integrator.
         paths: copies of one initial point.
@@ -96,6 +90,7 @@ def simulate(
         Diverged: a path is not finite any more; ``last`` on the error is the trajectory up to the step before.
 
     Example:
+        >>> import torch
         >>> from thetadot.integrators import Euler
         >>> from thetadot.systems import ODE
         >>> decay = simulate(ODE(lambda x: -x), Euler(), torch.ones(1, 1), time=1.0, step=0.5)
@@ -106,79 +101,45 @@ def simulate(
         system = _with_loss(system, loss)
     if noise not in get_args(Noise):
         raise InadmissibleValue(f"noise={noise!r} is unknown. Pass {' or '.join(map(repr, get_args(Noise)))}.")
-    start = _start(initial, paths, key)
-    require(0 < time < float("inf"), f"time={time:g}", "is not positive and finite", "Pass time > 0.")
+    start = started(initial, paths, key)
+    time = _positive("time", time)
     if isinstance(integrator, Embedded):
         require(step is None, f"step={step}", "is given to an integrator that finds its own", "Leave it out.")
         require(engine is None and compile is not True, "compile or engine", "cannot adapt steps", "Leave them out.")
         motion = posed(system, cast("Integrator", integrator), math.nan)
-        begun_at = _begin_at(motion, start)
-        motion.require_shapes(begun_at[0])
+        start.require_known(motion)
+        saves = schedules(save)
+        start.require_room(motion, saves, {name: len(own.at(time)) for name, own in saves.items()})
+        state, memory = begin_at(motion, start)
+        motion.require_shapes(each_its_own_time(state))
         with bar(time, shown=progress) as advance:
-            return simulate_adaptively(motion, integrator, begun_at, time, schedules(save), advance)
+            return simulate_adaptively(motion, integrator, (state, start.time, start.key, memory), time, saves, advance)
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
-    require(0 < step < float("inf"), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    step = _positive("step", step)
     total = _whole_steps(time, step)
     motion = posed(system, integrator, step)
     motion.scales  # noqa: B018 - refused here rather than on the way
-    begun = _begin(motion, start, noise)
+    start.require_known(motion)
+    saves = schedules(save)
+    places = {name: own.steps(time, step, total) for name, own in saves.items()}
+    start.require_room(motion, saves, {name: len(steps) for name, steps in places.items()})
+    begun = begin(motion, start, noise)
     motion.require_shapes(begun.state)
     like = tensor_of(begun.state, POSITION)
     randomness = Randomness(begun.key, noise)
     runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total)
-    saves = schedules(save)
 
     def clock(done: int) -> float:
         return start.time + (time if done == total else done * step)
 
-    places: dict[str, dict[float, float]] = {
-        name: {done: clock(done) for done in own.steps(time, step, total)} for name, own in saves.items()
+    times: dict[str, dict[float, float]] = {
+        name: {done: clock(done) for done in steps} for name, steps in places.items()
     }
-    ledger = Ledger(saves, places, motion.read(begun.shown))
+    ledger = Ledger(saves, times, motion.read(begun.shown))
     run = Run(motion, runner, ledger, begun, randomness, clock, remark)
     with bar(total, shown=progress) as advance:
         return run.through(total, advance)
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a simulation begins: variables as given, or as a rule kept them when it ended before."""
-
-    variables: State
-    time: float
-    steps: int
-    key: int
-    kept: bool
-    rule: str = ""
-
-
-def _begin_at(motion: Motion, start: _Start) -> tuple[State, float, int]:
-    """The state of a motion that is not staggered, the time and the key."""
-    _require_known(motion, start)
-    given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
-    return (clocked(start.variables) if start.kept else motion.begin(given)), start.time, start.key
-
-
-def _require_known(motion: Motion, start: _Start) -> None:
-    known = set(motion.tensors) | set(motion.numbers)
-    if start.kept and (missing := sorted(known - set(start.variables))):
-        raise InadmissibleValue(
-            f"the trajectory that is gone on with has no {missing[0]!r}, which {type(motion.system).__name__} moves. "
-            "Begin anew where it ended: pass its `final`."
-        )
-    if start.kept and start.rule != motion.rule:
-        raise InadmissibleValue(
-            f"the trajectory to go on with was stepped by {start.rule or 'a rule that staggers nothing'}, and is to be "
-            f"by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin anew where it "
-            "ended: pass its `final`, or a mapping with its last variables."
-        )
-    strange = sorted(set(start.variables) - known)
-    if strange:
-        raise InadmissibleValue(
-            f"initial has {strange[0]!r}, which {type(motion.system).__name__} does not. "
-            f"Its variables are {', '.join(sorted(known))}."
-        )
 
 
 def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Problem:
@@ -187,55 +148,12 @@ def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Pr
     return Problem(system, loss)
 
 
-def _start(initial: Initial, paths: int | None, key: int | None) -> _Start:
-    """Check what came, and give every variable the shape (paths, dim)."""
-    if key is not None and not isinstance(key, int):
-        raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
-    if isinstance(initial, Trajectory):
-        end = initial.end
-        require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
-        return _Start(end.state, end.time, end.steps, end.key if key is None else key, kept=True, rule=end.rule)
-    if not isinstance(initial, Tensor | Mapping):
-        raise InadmissibleValue(
-            f"initial is a {type(initial).__name__}. Pass a tensor (paths, dim), a mapping of such, or a trajectory."
-        )
-    given = dict(initial) if not isinstance(initial, Tensor) else {POSITION: initial}
-    if not isinstance(given.get(POSITION), Tensor):
-        raise InadmissibleValue("initial has no tensor 'position'. Pass a tensor (paths, dim), or a mapping with one.")
-    shaped: State = {name: _shaped(name, value, paths) for name, value in given.items()}
-    position = tensor_of(shaped, POSITION)
-    for name, value in shaped.items():
-        admissible = (position.shape, (1, *position.shape[1:]))
-        if isinstance(value, Tensor) and value.ndim == 2 and value.shape not in admissible:
-            raise InadmissibleValue(
-                f"initial[{name!r}] has shape {tuple(value.shape)}, and the position {tuple(position.shape)}. "
-                "Give both the same."
-            )
-    return _Start(shaped, 0.0, 0, (0 if key is None else key) & (2**64 - 1), kept=False)
-
-
-def _shaped(name: str, value: Tensor, paths: int | None) -> Tensor:
-    value = torch.as_tensor(value)
-    if value.ndim == 0 and name != POSITION:
-        return value
-    require(
-        value.ndim in (1, 2) and value.numel() > 0 and value.is_floating_point(),
-        f"initial[{name!r}] of shape {tuple(value.shape)} and {value.dtype}",
-        "is neither (paths, dim) nor (dim,) of floating-point numbers",
-        "Pass such a tensor; 100 paths in one dimension are (100, 1).",
-    )
-    require(bool(value.isfinite().all()), f"initial[{name!r}]", "is not finite everywhere", "Pass finite numbers.")
-    if value.ndim == 1:
-        value = value.unsqueeze(0)
-    if paths is None:
-        return value.detach().contiguous()
-    require(
-        value.shape[0] in (1, paths) and paths >= 1,
-        f"paths={paths} with initial[{name!r}] of shape {tuple(value.shape)}",
-        "does not go together",
-        "Pass one point of shape (dim,), or leave paths out.",
-    )
-    return value.detach().expand(paths, -1).contiguous()
+def _positive(name: str, value: Any) -> float:
+    """As a float."""
+    require_numbers(**{name: value})
+    found = float(value)
+    require(0 < found < math.inf, f"{name}={found:g}", "is not positive and finite", f"Pass {name} > 0.")
+    return found
 
 
 def _whole_steps(time: float, step: float) -> int:
@@ -247,21 +165,3 @@ def _whole_steps(time: float, step: float) -> int:
         f"Pass time={max(total, 1) * step:g}, or step={time / max(total, 1):g}.",
     )
     return total
-
-
-def _begin(motion: Motion, start: _Start, noise: Noise) -> Begun:
-    """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
-    _require_known(motion, start)
-    if start.kept:
-        state = clocked(start.variables)
-        return Begun(state, state, start.steps, 0, start.key)
-    given = {name: value for name, value in start.variables.items() if isinstance(value, Tensor)}
-    state = motion.begin(given)
-    draws = iter(range(1 << 30))
-
-    def draw() -> Tensor:
-        return by_counter(motion.noise_like(given[POSITION]), derive(start.key, _OPENING), 0, next(draws), 0, noise)
-
-    opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
-    opened = detached(opened)
-    return Begun(opened, state if steps else opened, 0, steps, start.key)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue
-from thetadot.simulation.memory import require_room
 from thetadot.simulation.trajectory import Series
 from thetadot.systems.base import POSITION
 
@@ -29,25 +28,27 @@ class _Page:
         self.variables: dict[str, list[Tensor]] = {}
 
     def note(self, time: float, variables: Mapping[str, Tensor]) -> None:
-        self.times.append(time)
         if self.save.what is None:
             self.values.append(variables[POSITION].clone())
             for name, value in variables.items():
                 if name != POSITION:
                     self.variables.setdefault(name, []).append(value.clone())
-            return
-        found = self.save.what(time, dict(variables))
-        if not isinstance(found, torch.Tensor):
-            raise InadmissibleValue(
-                f"save={self.name!r} gave a {type(found).__name__}. Let the function return a tensor."
-            )
-        self.values.append(found.detach().clone())
+        else:
+            found = self.save.what(time, dict(variables))
+            if not isinstance(found, torch.Tensor):
+                raise InadmissibleValue(
+                    f"save={self.name!r} gave a {type(found).__name__}. Let the function return a tensor."
+                )
+            self.values.append(found.detach().clone())
+        self.times.append(time)  # last: an entry that was interrupted has none
 
     def series(self, like: Tensor) -> Series:
         times = torch.tensor(self.times, dtype=torch.float64)
-        if not self.values:
+        if not self.times:
             return Series(times, like.new_empty(0))
-        return Series(times, torch.stack(self.values), {n: torch.stack(v) for n, v in self.variables.items()})
+        whole = len(self.times)
+        others = {name: torch.stack(values[:whole]) for name, values in self.variables.items()}
+        return Series(times, torch.stack(self.values[:whole]), others)
 
 
 class Ledger:
@@ -57,9 +58,6 @@ class Ledger:
         saves: by name.
         places: of each, the places (numbers of steps, or times) at which it saves, and the times that they are.
         first: variables at the start, which is place 0; saved where a schedule begins there.
-
-    Raises:
-        TooLarge: the states that would be saved do not fit into memory.
     """
 
     def __init__(
@@ -67,10 +65,6 @@ class Ledger:
     ) -> None:
         self._like = first[POSITION]
         self._pages = [_Page(name, save, places[name]) for name, save in saves.items()]
-        state = sum(value.numel() * value.element_size() for value in first.values())
-        kept = sum(len(page.places) for page in self._pages if page.save.what is None)
-        # saved, and stacked at the end; the state itself is there three times while it is marched
-        require_room((2 * kept + 3) * state, f"saving {kept} times {len(self._like)} paths")
         self.save(0, first)
 
     def stops(self) -> list[float]:

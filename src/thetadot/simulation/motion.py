@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Direct, Integrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
+from thetadot.potentials import Potential
 from thetadot.systems.base import POSITION, Beginning, Multiplicative, System, sources
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
@@ -96,17 +97,25 @@ class Motion:
         position = tensor_of(state, POSITION)
         paths = tuple(position.shape[:1])
         if self.potential is not None:
-            found = self.potential(position)
+            with torch.enable_grad():
+                found = self.potential(position.detach().requires_grad_())
             require(
                 isinstance(found, torch.Tensor) and tuple(found.shape) == paths,
                 f"the potential gave {_shape(found)} for positions {tuple(position.shape)}, which",
                 f"is not one value a path, {paths}",
                 "Sum over the last axis alone, as in (x * x).sum(-1).",
             )
-        for said, value in self._fields(state).items():
+            require(
+                found.requires_grad or isinstance(self.potential, Potential),
+                "the potential gave values that do not hang on the positions, as far as torch can see: its force",
+                "would be 0 everywhere",
+                "Let it use torch's operations, without detach, numpy or no_grad, or give it a method gradient.",
+            )
+        for said, value in self._asked(state).items():
             mixing = sources(self.system) if said.startswith(_NOISE) else None
             shape = tuple(position.shape) if mixing is None else (*position.shape, mixing)
             fits = _fits(value, shape) if isinstance(value, torch.Tensor) else mixing is None
+            fits = fits and not (mixing is None and self._one_a_path(said, value, state))
             require(
                 fits,
                 f"the {said} of {name_of(self.system)} gave {_shape(value)} for positions {tuple(position.shape)},",
@@ -115,6 +124,36 @@ class Motion:
                 if mixing is None
                 else "Return (paths, dim, sources).",
             )
+
+    def _asked(self, state: State) -> dict[str, Any]:
+        """The fields; where one fails for having been given the time of every path, that is said."""
+        try:
+            return self._fields(state)
+        except ThetadotError:
+            raise
+        except Exception as error:
+            time = state.get(TIME)
+            if not isinstance(time, torch.Tensor) or time.ndim == 0:
+                raise
+            raise InadmissibleValue(
+                f"f(t, x) fails at t of shape {tuple(time.shape)}: {error} An adaptive integrator gives every path "
+                "its own time. Let f take t (paths, 1), by torch's functions: t[:, 0] stands beside x[:, 0]."
+            ) from error
+
+    def _one_a_path(self, said: str, value: Any, state: State) -> bool:
+        """Whether what fits as (dim,) or (1,) is (paths,): another number of paths tells."""
+        paths = len(tensor_of(state, POSITION))
+        if not isinstance(value, torch.Tensor) or tuple(value.shape) != (paths,):
+            return False
+        other = torch.zeros(2 if paths == 1 else 1, dtype=torch.int64)
+        few = {
+            k: v[other] if isinstance(v, torch.Tensor) and v.ndim == 2 and len(v) == paths else v
+            for k, v in state.items()
+        }
+        try:
+            return bool(self._fields(few)[said].shape[0] == len(other))
+        except Exception:  # noqa: BLE001 - a field of so many paths and no others
+            return False
 
     def _fields(self, state: State) -> dict[str, Any]:
         """The gradient; drift and noise of a system that has its own."""

@@ -55,22 +55,25 @@ class Run:
         self.most = max(1, runner.most // like.numel())
 
     def through(self, total: int, advance: Callable[[int], None]) -> Trajectory:
-        """March to the end, stopping wherever something is saved."""
+        """March to the end, stopping wherever something is saved; interrupted, KeyboardInterrupt carries ``last``."""
+        try:
+            self._through(total, advance)
+        except KeyboardInterrupt as interrupt:
+            interrupt.last = self._trajectory()  # type: ignore[attr-defined]
+            raise
+        return self._trajectory()
+
+    def _through(self, total: int, advance: Callable[[int], None]) -> None:
         advance(self.done)
         if self.begun.before + self.done == 0 and set(self.motion.numbers) - {TIME}:
             self._first()
         for target in sorted({*map(int, self.ledger.stops()), total}):
-            try:
-                while self.done < target:
-                    steps = min(self.most, target - self.done)
-                    self._march(steps)
-                    advance(steps)
-            except KeyboardInterrupt as interrupt:
-                interrupt.last = self._trajectory()  # type: ignore[attr-defined]
-                raise
+            while self.done < target:
+                steps = min(self.most, target - self.done)
+                self._march(steps)
+                advance(steps)
             if self.done == target:
                 self.ledger.save(target, self.motion.read(self.state))
-        return self._trajectory()
 
     def _first(self) -> None:
         """Numbers that are 0 at the start may be a case of their own, which a traced step does not know."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
-from typing import cast
 
+import numpy as np
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_coordinates, require_whole
 
 Statistic = Callable[[float, dict[str, Tensor]], Tensor]
 """Of the time and the variables by name, each (paths, dim): a tensor, in place of the states."""
@@ -47,12 +49,18 @@ class Save:
         if (self.count is None) == (self.times is None):
             raise InadmissibleValue("a Save has count or times, one of them. Pass count=100, or times=(0.5, 1.0).")
         if self.count is not None:
+            require_whole(count=self.count)
             require(self.count >= 1, f"count={self.count}", "is below 1", "Pass the number of times beside the start.")
+        if self.what is not None and not _takes_two(self.what):
+            raise InadmissibleValue(
+                f"{self.what!r} is no statistic. Pass a function of two arguments, the time and the variables by name, "
+                'such as lambda t, variables: variables["position"].mean().'
+            )
 
     def at(self, time: float) -> tuple[float, ...]:
         """The times of a simulation that lasts ``time``."""
         if self.count is not None:
-            return tuple(time * i / self.count for i in range(self.count + 1))
+            return (*(time * i / self.count for i in range(self.count)), time)
         given = tuple(float(t) for t in self.times or ())
         increasing = all(a < b for a, b in pairwise(given))
         require(
@@ -84,6 +92,18 @@ class Save:
         return tuple(found)
 
 
+def _takes_two(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(0.0, {})
+    except TypeError:
+        return False
+    except ValueError:  # of a builtin, which Python cannot tell
+        return True
+    return True
+
+
 Saving = Save | Statistic | int | Sequence[float] | None
 
 
@@ -111,4 +131,7 @@ def _one(save: Saving) -> Save:
         return Save(count=int(save))
     if callable(save):
         return Save(save, count=_STATISTICS)
-    return Save(times=tuple(cast("Sequence[float]", save)))
+    require_coordinates(save=save)
+    if not isinstance(save, Sequence | Tensor | np.ndarray):
+        raise InadmissibleValue(f"save={save!r} is no schedule. Pass a count, times, a function, or a Save.")
+    return Save(times=tuple(save))

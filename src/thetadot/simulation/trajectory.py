@@ -43,6 +43,7 @@ class End:
         steps: that were taken.
         key: of the noise.
         rule: that alone can go on, where variables are kept at other times than the position; else empty.
+        memory: of an adaptive integrator: its next steps, last errors and counts, (paths, 1) each.
     """
 
     state: State
@@ -50,6 +51,7 @@ class End:
     steps: int
     key: int
     rule: str = ""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Trajectory:
         end: where it ended; give the trajectory to :func:`simulate` as ``initial``, and it goes on from there, exactly.
         engine: which one it was: "plain", "in place", "compiled", "adaptive", or one that was passed.
         remark: why the engine is not a faster one; empty where none was asked for or wanted.
-        counts: of an adaptive integrator, steps accepted and rejected, (paths,) each.
+        counts: of an adaptive integrator, (paths,) each: steps "accepted" and "rejected", and the "shortest" and
+            "longest" of those accepted that no time asked for cut short (inf and 0 where all were).
     """
 
     series: Mapping[str, Series]

@@ -11,13 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
-from thetadot.errors import require
+from torch import Tensor
+
+from thetadot.errors import InadmissibleValue, require
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
 
     from thetadot.typing import Scalar, State
 
@@ -48,6 +48,9 @@ NoiseKind = Literal["additive", "diagonal", "general"]
 """It does not depend on the state; that of x_i depends on x_i; a matrix of the state mixes several sources."""
 
 
+_NO_NUMBERS = (str, bytes, type, list, tuple, complex)  # though some can be multiplied
+
+
 def admissible(name: str, rate: Rate | Tensor) -> None:
     """Raise InadmissibleValue where a number is negative or not finite; reading tensors would stall a device.
 
@@ -57,6 +60,8 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     if isinstance(value, (float, int)):
         finite = value < math.inf or isinstance(rate, PerStep)
         require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
+    elif not isinstance(value, Tensor) and (isinstance(value, _NO_NUMBERS) or not hasattr(type(value), "__mul__")):
+        raise InadmissibleValue(f"{name}={value!r} is not a number. Pass {name} >= 0.")
 
 
 def over(rate: Rate | Tensor, step: Scalar) -> Scalar:

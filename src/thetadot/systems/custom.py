@@ -97,7 +97,11 @@ class ODE(Driven):
         """In the position's dtype, whatever constants the function holds."""
         position = tensor_of(state, POSITION)
         found = function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
-        return found.to(position.dtype) if isinstance(found, torch.Tensor) else found
+        if isinstance(found, torch.Tensor):
+            return found.to(position.dtype)
+        if not isinstance(found, float | int):
+            raise InadmissibleValue(f"a field returned a {type(found).__name__}. Return a tensor (paths, dim).")
+        return found
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,8 @@ class SDE(ODE):
     Args:
         f: drift, of x (paths, dim) or of t and x.
         g: diffusion: a number >= 0; a tensor, (dim,) or (dim, m); or a function of the same arguments as f that returns
-            (paths, dim), or (paths, dim, sources), or what broadcasts to it. Without sources g_i may depend on x_i
-            and t alone; :class:`~thetadot.integrators.Milstein` and the change of calculus need that.
+            (paths, dim), or (paths, dim, sources), or what broadcasts to it. Orders for diagonal noise hold where g_i
+            depends on x_i and t alone.
         calculus: "ito" or "stratonovich"; the same where g does not depend on x.
         sources: Brownian motions that g mixes, dx_i = f_i dt + Σ_j g_ij dW_j; None: component i has W_i for itself.
             Known of a tensor.
@@ -182,7 +186,8 @@ class SDE(ODE):
         def corrected(position: Tensor, *time: Any) -> Tensor:
             def columns(x: Tensor) -> tuple[Tensor, ...]:
                 value = torch.as_tensor(g(*time, x)).to(x)
-                return (value.expand_as(x),) if count is None else value.expand(*x.shape, count).unbind(-1)
+                mixing = torch.diag_embed(value.expand_as(x)) if count is None else value.expand(*x.shape, count)
+                return mixing.unbind(-1)
 
             moved: Tensor = f(*time, position)
             for j, own in enumerate(columns(position)):

@@ -44,7 +44,7 @@ class Problem:
     potential: Callable[[Tensor], Tensor]
 
     def __post_init__(self) -> None:
-        if not hasattr(self.system, "increment") or isinstance(self.system, type) or not callable(self.potential):
+        if not hasattr(self.system, "increment") or isinstance(self.system, type) or not _function(self.potential):
             raise InadmissibleValue(
                 f"Problem({self.system!r}, {self.potential!r}) is none of a system and a potential. Pass first what "
                 "moves, such as Langevin(0.1), then the potential, a function of (..., dim)."
@@ -69,3 +69,8 @@ class Problem:
     def friction(self) -> Scalar | None:
         """λ of the system in 1/time, None where it has none."""
         return getattr(self.system, "friction", None)
+
+
+def _function(potential: object) -> bool:
+    """Whether it is one, and no class: DoubleWell() rather than DoubleWell."""
+    return callable(potential) and not isinstance(potential, type)

@@ -187,7 +187,8 @@ class Watch:
         for handle in self.handles:
             handle.remove()
         self._count()
-        self._rest()
+        self._stand_back()
+        self.traffic.rest()
         self.micro.disarm()
         self._guarded("motion", self._fetch)
         if self.plan.away:
@@ -241,7 +242,7 @@ class Watch:
     def _read(self) -> None:
         """What was kept of a measured step."""
         sizes, loss = self.traffic.taken()
-        self._rest()
+        self._stand_back()
         self.passes = len(sizes)
         batch = self._batch(sizes)
         self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
@@ -257,9 +258,8 @@ class Watch:
         if self.rank_reads:
             self._guarded("motion", lambda: self._row(loss))
 
-    def _rest(self) -> None:
-        """Between measured steps one hook is left."""
-        self.traffic.rest()
+    def _stand_back(self) -> None:
+        """Look no longer at what comes before a step."""
         if self.ahead is not None:
             self.ahead.remove()
             self.ahead = None
@@ -318,8 +318,10 @@ class Watch:
     def _arm(self) -> None:
         following = self.step + 1
         self.armed = following % self.plan.motion == 0 or following <= self.book.last_step + 1
-        if self.armed:
-            self.traffic.listen()
+        if not self.armed:
+            self.traffic.rest()
+        else:
+            self.traffic.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
             if self.rank_reads:
                 self.ahead = self.optimizer.register_step_pre_hook(self._before)
             if self.step and self.rank_reads:

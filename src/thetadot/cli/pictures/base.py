@@ -36,7 +36,9 @@ def _short(values: Array) -> Any:
 def line(
     plot: figure, x: Array, y: Array, role: str, *, width: float = 2.0, alpha: float = 1.0, dash: str = "solid"
 ) -> Any:
-    """A line."""
+    """A line; a mark where it has one point alone."""
+    if len(x) == 1:
+        return marks(plot, x, y, role, size=3.0 + width)
     drawn = plot.line(_short(x), _short(y), line_width=width, line_alpha=alpha, line_dash=dash)
     paint(drawn.glyph, line_color=role)
     return drawn

@@ -53,7 +53,7 @@ def curves(
     """Lines over time, or over anything else; those that share a label share a line of the key."""
     plot = axes(
         height,
-        spread(*(curve.x for curve in drawn), narrowest=0.0),
+        _along(*(curve.x for curve in drawn)),
         spread(*(curve.y for curve in drawn), log=log, narrowest=0.02),
         y_log=log,
     )
@@ -72,6 +72,12 @@ def curves(
     return picture(name, heading, reading, [Panel(label, unit, plot)], list(keys.values()), says=says)
 
 
+def _along(*times: Array) -> tuple[float, float]:
+    """Limits of the axis of time; a unit of it where there is only the start."""
+    every = np.concatenate(times)
+    return spread(every, *([every + 1.0] if every.max() == every.min() else []), narrowest=0.0)
+
+
 def fan(
     times: torch.Tensor, band: torch.Tensor, names: Sequence[str], paths: torch.Tensor, path_times: torch.Tensor
 ) -> Picture:
@@ -88,9 +94,7 @@ def fan(
     panels = []
     for at, name in enumerate(names):
         shown = values[:, at]
-        plot = axes(
-            300 if len(names) == 1 else 240, spread(t, narrowest=0.0), spread(shown.ravel(), few[..., at].ravel())
-        )
+        plot = axes(300 if len(names) == 1 else 240, _along(t), spread(shown.ravel(), few[..., at].ravel()))
         plot.xaxis[0].axis_label = "time"
         for low, high, alpha in ((0, 4, 0.16), (1, 3, 0.24)):
             _area(plot, t, shown[:, low], shown[:, high], alpha)

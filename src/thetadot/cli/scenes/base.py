@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from thetadot.integrators import Integrator
+    from thetadot.integrators.adaptive import Embedded
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Save, Trajectory
     from thetadot.systems import Problem, System
@@ -69,12 +70,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a scene is built from: defaults where nothing was given."""
+    """What a scene is built from: defaults where nothing was given; no step where the rule finds its own."""
 
     paths: int
     time: float
-    step: float
-    integrator: str
+    step: float | None
+    rule: Integrator | Embedded
     temperature: float | None
     friction: float | None
     key: int
@@ -100,7 +101,6 @@ class Setup:
         rows: of a trajectory: the table.
         pictures: of a trajectory: those of this scene alone, shown first.
         names: of the position's coordinates.
-        integrator: None for the one that is named in the settings.
         shown: pictures of every simulation that are worth showing here: "fan", "energy".
     """
 
@@ -110,7 +110,6 @@ class Setup:
     pictures: Callable[[Trajectory], list[Picture]]
     save: Mapping[str, Save] = field(default_factory=dict)
     names: tuple[str, ...] = ()
-    integrator: Integrator | None = None
     shown: tuple[str, ...] = ("fan", "energy")
 
 
@@ -127,6 +126,7 @@ class Scene:
         temperature, friction: defaults; None where there is none unless given.
         heated, damped: whether it can have them.
         parameters: what ``--set`` knows.
+        rule: an integrator without a name, where "integrator" is empty.
     """
 
     name: str
@@ -142,6 +142,7 @@ class Scene:
     heated: bool = False
     damped: bool = False
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    rule: Integrator | Embedded | None = None
 
 
 def mean_row(quantity: str, samples: torch.Tensor, expected: float, source: str, tolerance: float = 0.0) -> Row:

@@ -20,11 +20,11 @@ from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
 from thetadot.cli.scenes.integrators import integrator
 from thetadot.cli.scenes.starts import round_about
 from thetadot.errors import require
+from thetadot.integrators import Euler
 from thetadot.systems import DiracGAN
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from thetadot.integrators import Integrator
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Trajectory
     from thetadot.systems.dirac_gan import Game, Penalty
@@ -40,7 +40,6 @@ class _Play:
     game: DiracGAN
     dim: int
     settings: Settings
-    rule: Integrator
 
     @property
     def free(self) -> bool:
@@ -65,7 +64,7 @@ def make(settings: Settings) -> Setup:
         "is neither 1 nor 2",
         "Pass --set dim=1.",
     )
-    play = _Play(game, dim, settings, integrator(settings.integrator))
+    play = _Play(game, dim, settings)
     return Setup(
         game,
         round_about(settings.paths, dim, 0.4, 2.0),
@@ -82,7 +81,7 @@ def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
     square = play.game.radius_square(theta, phi)
     table = []
     change = float((square[-1] / square[0] - 1.0).abs().max())
-    if play.free and play.game.kind in CONSERVES and play.rule.order > 1:
+    if play.free and play.game.kind in CONSERVES and play.settings.rule.order > 1:
         table.append(
             Row(
                 "largest change of r²",
@@ -93,8 +92,8 @@ def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
                 remark="the integrator's own error",
             )
         )
-    elif play.free and play.game.kind == "linear" and play.settings.integrator == "euler":
-        growth = (1.0 + play.settings.step**2) ** trajectory.end.steps
+    elif play.free and play.game.kind == "linear" and isinstance(play.settings.rule, Euler):
+        growth = (1.0 + (play.settings.step or 0.0) ** 2) ** trajectory.end.steps
         found = float((square[-1] / square[0]).mean())
         table.append(Row("growth of r²", found, growth, "(1+γ²)ⁿ, of Euler's steps", tolerance=1e-9 * growth))
     else:
@@ -120,12 +119,13 @@ def _turning(play: _Play, theta: torch.Tensor, phi: torch.Tensor, time: float) -
 
 def _factors(play: _Play) -> list[Row]:
     """By what one step multiplies near the solution."""
-    if not (play.free and play.game.kind in _PULL):
+    step = play.settings.step
+    if not (play.free and play.game.kind in _PULL) or step is None:
         return []
     table: list[Row] = []
     point = torch.zeros(2 * play.dim, dtype=torch.float64)
-    for name, exact in (("euler", math.hypot(1.0, play.settings.step * _PULL[play.game.kind])), ("semi-implicit", 1.0)):
-        radius = local_spectral_radius(play.game, integrator(name), point, step=play.settings.step)
+    for name, exact in (("euler", math.hypot(1.0, step * _PULL[play.game.kind])), ("semi-implicit", 1.0)):
+        radius = local_spectral_radius(play.game, integrator(name), point, step=step)
         what = "simultaneous" if name == "euler" else "alternating"
         table.append(
             Row(
@@ -149,7 +149,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
             phase(
                 portrait,
                 both,
-                heading="The play.game as motion in its plane",
+                heading="The game as motion in its plane",
                 reading="Circles go round the solution for ever; spirals inward end there, spirals outward never.",
             )
         )
@@ -159,7 +159,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
     drawn.append(
         curves(
             "radius",
-            "Does the play.game come to an end?",
+            "Does the game come to an end?",
             "Each line is a path: level means it goes round for ever, falling that it converges.",
             "r² = |θ|²+|φ|²",
             [

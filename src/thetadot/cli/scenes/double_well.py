@@ -1,12 +1,14 @@
 r"""The double well: a law that is reached by rare escapes.
 
 dx = -U' dt + √(2T) dW,  U = b ((x/a)² - 1)²;    mean of an odd function ~ e^(-gap·t),  gap = 2k
+
+With friction, Kramers' motion: the law of its position is that of the kinetic equation, summed over velocities.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,24 +18,25 @@ from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.landscape import on_curve
 from thetadot.cli.pictures.law import histogram
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row
-from thetadot.density import FokkerPlanck, Gibbs, Grid, Saddle
+from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row, share_row
+from thetadot.cli.scenes.laws import CELLS, laws
+from thetadot.density import Gibbs, Grid, Saddle
 from thetadot.errors import require
 from thetadot.potentials import DoubleWell
 from thetadot.simulation import Save
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
+    from thetadot.cli.scenes.laws import Laws
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Trajectory
 
-CELLS = 400
 _TIMES = 100
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """A heated double well, its law, and the equation of its density where there is no inertia."""
+    """A heated double well, its law at rest, and at any time."""
 
     settings: Settings
     temperature: float
@@ -41,11 +44,21 @@ class _Case:
     edge: float
     grid: Grid
     law: Gibbs
-    equation: FokkerPlanck | None
+    laws: Laws | None
+
+    @property
+    def overdamped(self) -> bool:
+        """Whether there is no inertia."""
+        return self.settings.friction is None
+
+    @property
+    def slack(self) -> float:
+        """What the step does to means; next to nothing to positions where there is a velocity (BAOAB)."""
+        return _slack(self.settings.step or 0.0, self.well, self.temperature) if self.overdamped else 0.0
 
 
 def make(settings: Settings) -> Setup:
-    """All paths begin in the left well."""
+    """All paths begin in the left well, at rest."""
     temperature = settings.temperature or 0.0
     require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.2.")
     well = DoubleWell(settings.number("barrier"), settings.number("half_width"))
@@ -54,50 +67,41 @@ def make(settings: Settings) -> Setup:
     # the box ends where the density is e^-30 of that in the wells
     edge = well.half_width * math.sqrt(1.0 + math.sqrt(30.0 * temperature / well.barrier))
     grid = Grid((-edge, edge), CELLS)
-    law = Gibbs(well, temperature, grid)
-    overdamped = settings.friction is None
-    equation = FokkerPlanck(well, temperature, grid) if overdamped else None
+    pace = math.sqrt(8.0 * well.barrier) / well.half_width
+    known = laws(problem, (-edge, edge), -well.half_width, settings.time, pace)
     start = torch.tensor([[-well.half_width]], dtype=torch.float64)
-    case = _Case(settings, temperature, well, edge, grid, law, equation)
+    case = _Case(settings, temperature, well, edge, grid, Gibbs(well, temperature, grid), known)
     return Setup(
         problem, start, partial(_rows, case), partial(_pictures, case), {"sides": Save(_side, count=_TIMES)}, ("x",)
     )
 
 
-def _densities(case: _Case, times: torch.Tensor) -> torch.Tensor | None:
-    if case.equation is None:
-        return None
-    return case.equation.propagate(case.grid.normal(-case.well.half_width, case.grid.spacing[0]), times.tolist())
+def _times(trajectory: Trajectory) -> torch.Tensor:
+    """All at which states or sides are known."""
+    every = {*trajectory["states"].times.tolist(), *trajectory["sides"].times.tolist()}
+    return torch.tensor(sorted(every), dtype=torch.float64)
+
+
+def _at(times: torch.Tensor, every: torch.Tensor) -> torch.Tensor:
+    return torch.searchsorted(every, times)
 
 
 def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     series = trajectory["states"]
     x = series.values[-1].double().flatten()
-    frames = _densities(case, series.times[[0, -1]])
-    table = [_rested("mean of x² at the end", x * x, float(case.law.covariance()), case.grid, frames)]
-    if frames is not None:
-        for name, values, weight in (
-            ("mean of x", x, case.grid.axes[0]),
-            ("mean of U", case.well(x[:, None]), case.well(case.grid.points)),
+    table = [_rested(case, "mean of x² at the end", x * x, trajectory)]
+    if case.laws is not None:
+        source, every = f"{case.laws.name} at that time", _times(trajectory)
+        for name, values, of in (
+            ("mean of x", x, lambda x: x),
+            ("mean of U", case.well(x[:, None]), lambda x: case.well(x[:, None])),
         ):
-            expected = float(case.grid.integrate(frames[-1] * weight))
-            table.append(
-                mean_row(
-                    f"{name} at the end",
-                    values,
-                    expected,
-                    "Fokker-Planck equation at that time",
-                    tolerance=_slack(case.settings.step, case.well, case.temperature),
-                )
-            )
-    table += _escapes(
-        trajectory["sides"].times,
-        trajectory["sides"].values,
-        len(x),
-        case.settings,
-        case.well,
-        None if case.equation is None else case.equation.spectral_gap() / 2.0,
-    )
+            mean, doubt = (float(each[-1]) for each in case.laws.mean(every, of))
+            table.append(mean_row(f"{name} at the end", values, mean, source, tolerance=case.slack + doubt))
+        left, doubt = (float(each[-1]) for each in case.laws.mean(every, lambda x: (x < 0).double()))
+        share = share_row("share of paths on the left", x < 0, left, source)
+        table.append(replace(share, tolerance=case.slack + doubt))
+    table += _escapes(case, trajectory)
     distance, chance = case.law.discrepancy(series.values[-1])
     table.append(Row("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
     return table
@@ -105,8 +109,11 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     series, sides = trajectory["states"], trajectory["sides"]
-    frames = _densities(case, series.times)
-    x = array(case.grid.axes[0])
+    every = _times(trajectory)
+    evolving, named = None, ""
+    if case.laws is not None:
+        frames = case.laws.densities(every)[_at(series.times, every)]
+        evolving, named = (array(case.laws.equations[0].grid.axes[0]), array(frames)), f"{case.laws.name} at this time"
     shown = (-0.93 * case.edge, 0.93 * case.edge)
     drawn = [
         on_curve(case.well, series.times, series.values, shown, 4.0 * case.well.barrier + 4.0 * case.temperature),
@@ -114,17 +121,20 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             series.times,
             series.values[..., 0],
             shown,
-            law=(x, array(case.law.density)),
-            evolving=None if frames is None else (x, array(frames)),
-            labels=("Gibbs' law, exp(-U/T)", "Fokker-Planck equation at this time"),
+            law=(array(case.grid.axes[0]), array(case.law.density)),
+            evolving=evolving,
+            labels=("Gibbs' law, exp(-U/T)", named),
         ),
     ]
     t = sides.times
     rate = _kramers(case.well, case.temperature, case.settings.friction)
     lines = [Curve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
-    if case.equation is not None:
-        gap = case.equation.spectral_gap()
+    if case.laws is not None and case.overdamped:
+        gap = case.laws.equations[0].spectral_gap()
         lines.append(Curve("slowest decay of the equation", array(t), array((-gap * t).exp()), "orange", "dashed"))
+    elif case.laws is not None:
+        left = case.laws.mean(every, lambda x: -x.sign())[0][_at(t, every)]
+        lines.append(Curve(case.laws.name, array(t), array(left), "orange", "dashed"))
     if rate is not None:
         lines.append(Curve("Kramers' formula", array(t), array((-2.0 * rate * t).exp()), "green", "dashed"))
     floor = 1.0 / math.sqrt(series.values.shape[1])
@@ -153,28 +163,21 @@ def _slack(step: float, well: DoubleWell, temperature: float) -> float:
     return temperature * min(step * curvature / 2.0, 0.05)
 
 
-def _rested(name: str, values: torch.Tensor, expected: float, grid: Grid, frames: torch.Tensor | None) -> Row:
-    row = mean_row(name, values, expected, "Gibbs' law, by quadrature")
-    if frames is None:
+def _rested(case: _Case, name: str, squares: torch.Tensor, trajectory: Trajectory) -> Row:
+    expected = float(case.law.covariance())
+    row = mean_row(name, squares, expected, "Gibbs' law, by quadrature")
+    if case.laws is None:
         return row
-    missing = abs(float(grid.integrate(frames[-1] * grid.axes[0] ** 2)) - expected)
+    missing = abs(float(case.laws.mean(_times(trajectory), torch.square)[0][-1]) - expected)
     far = missing > 1e-3 * abs(expected)
     # the bias of the step and what has not come to rest yet
-    return Row(
-        name,
-        row.measured,
-        expected,
-        row.source,
-        row.error,
-        missing + 0.01 * expected,
-        "not at rest yet" if far else "1% for the step",
-    )
+    return replace(row, tolerance=missing + 0.01 * expected, remark="not at rest yet" if far else "1% for the step")
 
 
-def _escapes(
-    times: torch.Tensor, sides: torch.Tensor, paths: int, settings: Settings, well: DoubleWell, exact: float | None
-) -> list[Row]:
+def _escapes(case: _Case, trajectory: Trajectory) -> list[Row]:
     """The rate from the decay of the mean side between two times at which it is well above its noise."""
+    times, sides = trajectory["sides"].times, trajectory["sides"].values
+    paths, settings, well = trajectory["states"].values.shape[1], case.settings, case.well
     left = -sides[:, 0].double()
     known = (left > max(0.05, 6.0 / math.sqrt(paths))) & (times > 0.1 * times[-1])
     where = known.nonzero().flatten()
@@ -187,18 +190,19 @@ def _escapes(
     # b is a mean of signs whose mean, given the signs before, is theirs times b/a
     error = math.sqrt(max(1.0 / b**2 - 1.0 / a**2, 1e-12) / paths) / (2.0 * span)
     table = []
-    if exact is not None:
-        table.append(
-            Row(
-                "escapes per time",
-                rate,
-                exact,
-                "half the spectral gap of the Fokker-Planck equation",
-                error,
-                0.5 * settings.step * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact,
-                "1% for the faster parts, and the step",
-            )
-        )
+    if case.laws is not None and case.overdamped:
+        exact = case.laws.equations[0].spectral_gap() / 2.0
+        slack = 0.5 * (settings.step or 0.0) * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact
+        source, remark = f"half the spectral gap of the {case.laws.name}", "1% for the faster parts, and the step"
+        table.append(Row("escapes per time", rate, exact, source, error, slack, remark))
+    elif case.laws is not None:
+        # what is faster than escape takes long itself where friction is strong or weak
+        every = _times(trajectory)
+        mean, doubt = (each[_at(times[[first, last]], every)] for each in case.laws.mean(every, lambda x: -x.sign()))
+        exact = float((mean[0] / mean[1]).log()) / (2.0 * span)
+        slack = float((doubt / mean).sum()) / (2.0 * span)
+        source = f"{case.laws.name}, between the same times"
+        table.append(Row("escapes per time", rate, exact, source, error, slack, "the equation's cells"))
     formula = _kramers(well, settings.temperature or 0.0, settings.friction)
     if formula is not None:
         share = (settings.temperature or 0.0) / well.barrier

@@ -49,7 +49,7 @@ def make(settings: Settings) -> Setup:
 
 def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     end = trajectory["states"].values[-1].double().flatten()
-    time, step = trajectory.end.time, case.settings.step
+    time, step = trajectory.end.time, case.settings.step or 0.0
     mean, variance = case.stock.log_law(time)
     logs = (end.clamp_min(1e-300) / case.spot).log()
     steps = step * (abs(case.stock.growth) + case.stock.volatility**2) * (1.0 + math.sqrt(variance))
@@ -99,14 +99,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
-    series, few, band = trajectory["states"], trajectory["paths"], trajectory["band"]
-    mean, variance = case.stock.log_law(trajectory.end.time)
-    high = case.spot * math.exp(max(mean, 0.0) + 3.0 * math.sqrt(variance))
-    x = torch.linspace(high / 400, high, 400, dtype=torch.float64)
-    t = series.times[1:]
-    logs, spreads = zip(*(case.stock.log_law(float(time)) for time in t), strict=True)
-    m, v = (torch.tensor(each, dtype=torch.float64)[:, None] for each in (logs, spreads))
-    law = (-(((x / case.spot).log() - m) ** 2) / (2.0 * v)).exp() / (x * (2.0 * math.pi * v).sqrt())
+    few, band = trajectory["paths"], trajectory["band"]
     times = array(few.times)
     grown = case.spot * torch.exp(case.stock.growth * few.times)
     typical = case.spot * torch.exp((case.stock.growth - case.stock.correction) * few.times)
@@ -130,6 +123,23 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             ],
             height=360,
         ),
+        *_law(case, trajectory),
+    ]
+
+
+def _law(case: _Case, trajectory: Trajectory) -> list[Picture]:
+    """Histograms after the start, where all paths are in one place."""
+    series = trajectory["states"]
+    t = series.times[1:]
+    if not len(t):
+        return []
+    mean, variance = case.stock.log_law(trajectory.end.time)
+    high = case.spot * math.exp(max(mean, 0.0) + 3.0 * math.sqrt(variance))
+    x = torch.linspace(high / 400, high, 400, dtype=torch.float64)
+    logs, spreads = zip(*(case.stock.log_law(float(time)) for time in t), strict=True)
+    m, v = (torch.tensor(each, dtype=torch.float64)[:, None] for each in (logs, spreads))
+    law = (-(((x / case.spot).log() - m) ** 2) / (2.0 * v)).exp() / (x * (2.0 * math.pi * v).sqrt())
+    return [
         histogram(
             t,
             series.values[1:, :, 0],
@@ -137,7 +147,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             evolving=(array(x), array(law)),
             labels=("", "log-normal law at this time"),
             name="S",
-        ),
+        )
     ]
 
 

@@ -16,13 +16,12 @@ from thetadot.analysis import linearize, stationary_variance
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.law import histogram
 from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
-from thetadot.cli.scenes.integrators import integrator
 from thetadot.errors import require
+from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import Harmonic
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
-    from thetadot.integrators import Integrator
     from thetadot.report.figures.picture import Picture
     from thetadot.simulation import Trajectory
 
@@ -36,7 +35,6 @@ class _Case:
     start: float
     temperature: float
     system: Kramers | Langevin
-    rule: Integrator
 
 
 def make(settings: Settings) -> Setup:
@@ -45,23 +43,25 @@ def make(settings: Settings) -> Setup:
     require(curvature > 0, f"curvature={curvature:g}", "is not positive", "Pass --set curvature=1.")
     temperature = settings.temperature or 0.0
     system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
-    rule = integrator(settings.integrator)
     initial = torch.tensor([[start]], dtype=torch.float64)
-    case = _Case(settings, curvature, start, temperature, system, rule)
+    case = _Case(settings, curvature, start, temperature, system)
     return Setup(
         Problem(system, Harmonic(curvature)), initial, partial(_rows, case), partial(_pictures, case), names=("x",)
     )
 
 
 def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
-    linear = linearize(case.system, case.rule, step=case.settings.step, curvature=case.curvature)
-    left = linear.spectral_radius() ** (2.0 * case.settings.time / case.settings.step)
+    rule, step = case.settings.rule, case.settings.step
+    if step is None or isinstance(rule, Embedded):
+        return _swing(case, trajectory)
+    linear = linearize(case.system, rule, step=step, curvature=case.curvature)
+    left = linear.spectral_radius() ** (2.0 * case.settings.time / step)
     end = trajectory["states"].values[-1].double().flatten()
     square = float((end * end).mean())
     error = float((end * end).std()) / math.sqrt(len(end)) if len(end) > 1 else 0.0
     table = []
     if linear.spectral_radius() < 1.0 - 1e-12:
-        exact = stationary_variance(case.system, case.rule, step=case.settings.step, curvature=case.curvature)
+        exact = stationary_variance(case.system, rule, step=step, curvature=case.curvature)
         # a start at x keeps the share left of x², times what a resonance may make of it
         kept = 4.0 * left * (case.start * case.start + case.temperature / case.curvature)
         remark = "the tolerance is what is left of the start" if kept > 1e-9 else ""
@@ -89,6 +89,19 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
         )
     table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
     return table
+
+
+def _swing(case: _Case, trajectory: Trajectory) -> list[Row]:
+    """Without noise all paths are one, exp(tA)(x, 0)."""
+    friction = case.settings.friction
+    if friction is None:
+        exact = case.start * math.exp(-case.curvature * trajectory.end.time)
+    else:
+        field = torch.tensor([[0.0, 1.0], [-case.curvature, -friction]], dtype=torch.float64)
+        exact = case.start * float(torch.linalg.matrix_exp(trajectory.end.time * field)[0, 0])
+    found = float(trajectory["states"].values[-1, 0, 0])
+    size = max(abs(case.start), 1.0)
+    return [Row("x at the end", found, exact, "the damped swing, in closed form", tolerance=1e-3 * size)]
 
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:

@@ -57,18 +57,10 @@ def make(settings: Settings) -> Setup:
     position = torch.cat((torch.tensor([small, 0.0], dtype=torch.float64), spread))[:, None]
     velocity = torch.zeros_like(position)
     velocity[1] = small
-    steps = pendulum.period / settings.step
-    whole = round(steps)
-    require(
-        abs(steps - whole) < 1e-3 * steps and whole >= 8,
-        f"step={settings.step:g}",
-        f"does not cut a period of {pendulum.period:.6g} into equal parts, 8 or more",
-        f"Pass --step {pendulum.period / max(whole, 32):.12g}.",
-    )
-    periods = max(int(settings.time / (whole * settings.step) * (1 + 1e-9)), 1)
-    at = tuple(
-        whole * settings.step * n for n in range(periods + 1) if whole * n <= round(settings.time / settings.step)
-    )
+    period = _period(pendulum, settings.step)
+    periods = int(settings.time / period * (1 + 1e-9))
+    require(periods >= 1, f"time={settings.time:g}", "is less than a period", f"Pass --time {period:.12g}, or more.")
+    at = tuple(min(period * n, settings.time) for n in range(periods + 1))
     once = floquet(pendulum.matrix, pendulum.period)
     start = {"position": position, "velocity": velocity}
     case = _Case(pendulum, small, once)
@@ -81,6 +73,21 @@ def make(settings: Settings) -> Setup:
         ("θ",),
         shown=(),
     )
+
+
+def _period(pendulum: InvertedPendulum, step: float | None) -> float:
+    """In whole steps, if they are of one length."""
+    if step is None:
+        return pendulum.period
+    steps = pendulum.period / step
+    whole = round(steps)
+    require(
+        abs(steps - whole) < 1e-3 * steps and whole >= 8,
+        f"step={step:g}",
+        f"does not cut a period of {pendulum.period:.6g} into equal parts, 8 or more",
+        f"Pass --step {pendulum.period / max(whole, 32):.12g}.",
+    )
+    return whole * step
 
 
 def _both(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:

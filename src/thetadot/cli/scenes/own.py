@@ -54,11 +54,9 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
             f"Return Problem({name_of(motion)}(...), potential)."
         )
     rule = found.get("integrator")
-    if isinstance(rule, Embedded):
-        raise InadmissibleValue(
-            f"{spec} returned {name_of(rule)}, which finds its own steps. Return one of fixed steps."
-        )
-    if rule is not None and not isinstance(rule, Integrator):
+    if isinstance(rule, Embedded) and "step" in found:
+        raise InadmissibleValue(f"{spec} returned a step beside {name_of(rule)}, which finds its own. Leave it out.")
+    if rule is not None and not isinstance(rule, Integrator | Embedded):
         raise InadmissibleValue(
             f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
         )
@@ -70,7 +68,7 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
     _try(spec, motion, initial, given="initial" in found)
 
     def make(_: Settings) -> Setup:
-        return _setup(motion, initial, rule)
+        return _setup(motion, initial)
 
     return Scene(
         name=spec,
@@ -81,6 +79,7 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         time=float(found.get("time", 10.0)),
         step=float(found.get("step", 0.01)),
         integrator=_default(motion) if rule is None else "",
+        rule=rule,
     )
 
 
@@ -143,7 +142,7 @@ def _paths(initial: Any, motion: Problem | System) -> int:
     return 1000 if noisy(motion.system if isinstance(motion, Problem) else motion) else 1
 
 
-def _setup(motion: Problem | System, initial: Any, rule: Integrator | None) -> Setup:
+def _setup(motion: Problem | System, initial: Any) -> Setup:
     def rows(trajectory: Trajectory) -> list[Row]:
         end = trajectory["states"].values[-1].double()
         table = []
@@ -175,7 +174,7 @@ def _setup(motion: Problem | System, initial: Any, rule: Integrator | None) -> S
             return [_portrait(motion, trajectory)]
         return [in_projection(trajectory["paths"].values, ("x1", "x2"))] if dim > 1 else []
 
-    return Setup(motion, initial, rows, pictures, integrator=rule)
+    return Setup(motion, initial, rows, pictures)
 
 
 def _law(motion: Problem, trajectory: Trajectory) -> list[Picture]:

@@ -70,9 +70,14 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     frames = _densities(case, series.times[[0, -1]])
     law_now = case.law.density if frames is None else frames[-1]
     source = "Gibbs' law" if frames is None else "Fokker-Planck equation at that time"
+    slack = 2.0 * (case.settings.step or 0.0) ** 2
     table = [
         mean_row(
-            f"mean of {name}", values, float(case.grid.integrate(law_now * weight)), source, 2.0 * case.settings.step**2
+            f"mean of {name}",
+            values,
+            float(case.grid.integrate(law_now * weight)),
+            source,
+            slack,
         )
         for name, values, weight in (
             ("x²", at[:, 0] ** 2, case.grid.points[..., 0] ** 2),

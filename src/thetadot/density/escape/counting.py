@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_coordinates, require_functions, require_numbers, require_tensors, values_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,6 +71,12 @@ def count_escapes(
         >>> found.count, found.time, found.rate
         (2, 4.0, 0.5)
     """
+    if not isinstance(times, range):
+        require_coordinates(times=times)
+    require_tensors(states=states)
+    require_functions(departure=departure, arrival=arrival)
+    if after is not None:
+        require_numbers(after=after)
     clock = torch.as_tensor(list(times) if isinstance(times, range) else times, dtype=torch.float64)
     if states.dim() != 3 or clock.shape != states.shape[:1] or len(clock) < 2:
         raise InadmissibleValue(
@@ -77,6 +84,9 @@ def count_escapes(
         )
     steps = clock.diff()
     require(bool((steps > 0).all()), "times", "do not increase", "Sort them.")
+    for name, core in (("departure", departure), ("arrival", arrival)):
+        asked = values_at(states[0], **{name: core})
+        require(asked.dtype == torch.bool, f"{name} gives {asked.dtype}, which", "is no yes or no", "Compare: x < 0.")
     here = departure(states[0])
     escaped, spent = 0, 0.0
     for time, step, state in zip(clock.tolist(), steps.tolist(), states[1:], strict=False):

@@ -20,6 +20,7 @@ import torch
 
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import NotConverged, require
+from thetadot.kinds import require_numbers, values_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ def mean_first_passage_time(
         8.0
     """
     temperature = require_temperature(temperature)
+    require_numbers(start=start, target=target, wall=wall, tolerance=tolerance)
     ahead = math.copysign(1.0, target - start)
     require(
         math.isfinite(wall) and start != target and (start - wall) * ahead >= 0 and math.isfinite(target - start),
@@ -95,7 +97,7 @@ def _quadrature(
         half = (edges[1:] - edges[:-1]) / 2.0
         place = torch.from_numpy(edges[:-1, None] + half[:, None] * (nodes + 1.0))
         with torch.no_grad():
-            energy = potential(place[..., None]).double().numpy() / temperature
+            energy = values_at(place[..., None], potential=potential).double().numpy() / temperature
         require(bool(np.isfinite(energy).all()), "a potential", "is not finite on the way", "Pass a nearer wall.")
         energies.append(energy)
         lengths.append(np.abs(half))

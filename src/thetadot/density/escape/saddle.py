@@ -31,15 +31,15 @@ import torch
 
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.kinds import require_coordinates, require_instances, require_numbers, values_at
 from thetadot.potentials import gradient_of
-from thetadot.systems import Kramers, Langevin, PerStep
+from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from thetadot.systems import Problem
     from thetadot.typing import Scalar
 
 _FLAT = 1e-6  # of the gradient at a stationary point, beside the curvature
@@ -70,6 +70,13 @@ class Saddle:
     saddle: Sequence[float]
 
     def __post_init__(self) -> None:
+        require_coordinates(minimum=self.minimum, saddle=self.saddle)
+        points = [torch.as_tensor(each, dtype=torch.float64) for each in (self.minimum, self.saddle)]
+        if points[0].dim() != 1 or points[0].shape != points[1].shape:
+            raise InadmissibleValue(
+                f"minimum={self.minimum} and saddle={self.saddle} are not a point each. Pass coordinates, (dim,)."
+            )
+        values_at(torch.stack(points), potential=self.potential)
         lowest = float(self._curvatures[0].min())
         require(
             lowest > 0,
@@ -97,8 +104,6 @@ class Saddle:
         found = []
         for name in ("minimum", "saddle"):
             point = torch.as_tensor(getattr(self, name), dtype=torch.float64)
-            if point.dim() != 1:
-                raise InadmissibleValue(f"{name}={getattr(self, name)} is not a point. Pass its coordinates, (dim,).")
             hessian = torch.func.jacrev(gradient_of(self._at))(point)
             slope = float(gradient_of(self._at)(point).norm())
             require(
@@ -142,6 +147,7 @@ class Saddle:
         steep = -float(top.min())
         leaving = steep
         if friction is not None:
+            require_numbers(friction=friction)
             require(0 <= friction < math.inf, f"friction={friction:g}", "is negative or not finite", "Pass λ >= 0.")
             action = 2.0 * math.pi * self.height / math.sqrt(float(well.min()))  # of a harmonic well at this height
             require(
@@ -167,6 +173,7 @@ def escape_rate(problem: Problem, minimum: Sequence[float], saddle: Sequence[flo
         IncompatiblePair: another system.
         InadmissibleValue: as :class:`Saddle`.
     """
+    require_instances(Problem, problem=problem)
     system = problem.system
     if isinstance(system, Langevin):
         return Saddle(problem.potential, minimum, saddle).rate(system.temperature)

@@ -1,0 +1,110 @@
+"""The times of a simulation: which are its own, however often it was interrupted on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from thetadot.simulation import Save
+
+
+class Clock(Protocol):
+    """What a simulation's times are counted by."""
+
+    def times(self, save: Save) -> tuple[float, ...]:
+        """Those of a schedule."""
+
+    def steps(self, time: float) -> int:
+        """Taken by then, as a trajectory's end counts them."""
+
+    def nearest(self, time: float) -> float:
+        """A time that was reached, as an uninterrupted simulation counts it."""
+
+    @property
+    def advice(self) -> str:
+        """What helps where a path gets no further."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Whole steps of one length.
+
+    Args:
+        time: how long, a whole number of steps.
+        step: of them.
+
+    Example:
+        >>> clock = Counted(1.0, 0.1)
+        >>> clock.nearest(0.1 + 0.1 + 0.1), clock.steps(0.3), clock.advice
+        (0.30000000000000004, 3, 'Pass --step 0.025, or less.')
+    """
+
+    time: float
+    step: float
+
+    def times(self, save: Save) -> tuple[float, ...]:
+        """Those of a schedule, at whole steps."""
+        return tuple(map(self._at, save.steps(self.time, self.step, self.steps(self.time))))
+
+    def steps(self, time: float) -> int:
+        """So many lie before."""
+        return round(time / self.step)
+
+    def nearest(self, time: float) -> float:
+        """The time of the nearest step."""
+        return self._at(self.steps(time))
+
+    @property
+    def advice(self) -> str:
+        """A smaller step."""
+        return f"Pass --step {self.step / 4:g}, or less."
+
+    def _at(self, steps: int) -> float:
+        return self.time if steps == self.steps(self.time) else steps * self.step
+
+
+@dataclass(frozen=True)
+class Free:
+    """A method meets every time that is asked for; its steps are its own.
+
+    Times are multiples of the last binary digit of the whole, so that one less another is exact, and with that other
+    is the one again: the method is asked for the same times to the bit, wherever it was cut.
+
+    Args:
+        time: how long.
+
+    Example:
+        >>> from thetadot.simulation import Save
+        >>> 0.2 + (0.9 - 0.2) == 0.9
+        False
+        >>> first, second = Free(1.0).times(Save(times=(0.2, 0.9)))
+        >>> first + (second - first) == second
+        True
+    """
+
+    time: float
+
+    def times(self, save: Save) -> tuple[float, ...]:
+        """Those of a schedule, to the last digit of the whole."""
+        digit = math.ulp(self.time)
+        return tuple(round(time / digit) * digit for time in save.at(self.time))
+
+    def steps(self, _: float) -> int:
+        """None that an end counts: every path has its own."""
+        return 0
+
+    def nearest(self, time: float) -> float:
+        """It itself."""
+        return time
+
+    @property
+    def advice(self) -> str:
+        """A motion that ends there, or a tolerance below rounding."""
+        return "Pass a smaller --time, or a larger --tolerance."
+
+
+def clock(time: float, step: float | None) -> Clock:
+    """Of steps of one length, or of a method that finds its own."""
+    return Free(time) if step is None else Counted(time, step)

@@ -1,0 +1,3 @@
+"""What the folder of a simulation holds."""
+
+RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"

@@ -1,0 +1,211 @@
+"""What kind of thing came, asked at the door: a number, a function, a tensor, a concept of ours.
+
+Types are hints, and a string or two swapped arguments would else fail far from where they were given, or not at all.
+Ranges are the door's own (:func:`thetadot.errors.require`). Functions are tried where they are first needed, so that
+what they cannot take or give back wrongly is said with their name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from thetadot.errors import InadmissibleValue, ThetadotError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+def require_numbers(**values: object) -> None:
+    """Each a real number, or a tensor that holds one.
+
+    Example:
+        >>> require_numbers(time=1.0, temperature=torch.tensor(0.5))
+        >>> require_numbers(time="a")
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: time='a' is not a number. Pass one, such as 1.0.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Real) and not (isinstance(value, torch.Tensor) and _one_real(value)):
+            _refuse(name, value, "a number", "Pass one, such as 1.0.")
+
+
+def require_whole(**values: object) -> None:
+    """Each a whole number.
+
+    Example:
+        >>> require_whole(steps=1.5)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: steps=1.5 is not a whole number. Pass one, such as 100.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            _refuse(name, value, "a whole number", "Pass one, such as 100.")
+
+
+def require_functions(**values: object) -> None:
+    """Each can be called, and is no class.
+
+    Example:
+        >>> require_functions(drift=torch.sin)
+        >>> require_functions(potential=dict)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: potential is the class dict, which is not a function. Pass a function of \
+positions (..., dim).
+    """
+    for name, value in values.items():
+        if not callable(value) or isinstance(value, type):
+            _refuse(name, value, "a function", "Pass a function of positions (..., dim).")
+
+
+def require_tensors(**values: object) -> None:
+    """Each a tensor of floating point numbers.
+
+    Example:
+        >>> require_tensors(points=[1.0, 2.0])
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: points=[1.0, 2.0] is not a tensor of floating point. Pass \
+torch.tensor(..., dtype=torch.float64).
+    """
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            _refuse(name, value, "a tensor of floating point", "Pass torch.tensor(..., dtype=torch.float64).")
+
+
+def require_wide(**values: object) -> None:
+    """Each a tensor of float32 or float64, in which linear algebra is done.
+
+    Example:
+        >>> require_wide(point=torch.zeros(2))
+    """
+    require_tensors(**values)
+    for name, value in values.items():
+        if isinstance(value, torch.Tensor) and value.dtype not in (torch.float32, torch.float64):
+            _refuse(name, value, "wide enough for linear algebra", "Pass float32 or float64.")
+
+
+def require_coordinates(**values: object) -> None:
+    """Each a number, a sequence of numbers, or a tensor of them.
+
+    Example:
+        >>> require_coordinates(start=(0.0, 1.0), end=torch.zeros(2))
+    """
+    for name, value in values.items():
+        if not _coordinates(value):
+            _refuse(name, value, "a point", "Pass its coordinates, such as (0.0, 1.0).")
+
+
+def require_instances(kind: Any, **values: object) -> None:
+    """Each of a class of ours, or fits a protocol of ours; a class itself is none.
+
+    Example:
+        >>> require_instances(torch.device, where=torch.device)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: where is the class device, which is not of kind device. Pass a device.
+    """
+    for name, value in values.items():
+        if isinstance(value, type) or not isinstance(value, kind):
+            _refuse(name, value, f"of kind {kind.__name__}", f"Pass a {kind.__name__}.")
+
+
+def values_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
+    """One function's value at each of the points: (...) of (..., dim).
+
+    Example:
+        >>> values_at(torch.ones(2, 3), potential=lambda x: (x * x).sum(-1))
+        tensor([3., 3.])
+        >>> values_at(torch.ones(2, 3), potential=lambda x: x)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: potential gives (2, 3) for positions (2, 3). Let it return one value a \
+position, such as (x * x).sum(-1).
+    """
+    ((name, function),) = functions.items()
+    found = result_of(name, function, points)
+    if not isinstance(found, torch.Tensor) or found.shape != points.shape[:-1]:
+        raise InadmissibleValue(
+            f"{name} gives {_came(found)} for positions {tuple(points.shape)}. "
+            "Let it return one value a position, such as (x * x).sum(-1)."
+        )
+    return found
+
+
+def field_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
+    """One field at each of the points, of their shape.
+
+    Example:
+        >>> field_at(torch.ones(1, 2), drift=lambda x: x[..., 2])
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: drift does not take points of shape (1, 2) (IndexError: index 2 is out of \
+bounds for dimension 1 with size 2). Pass a function of such points, or points of its dimension.
+    """
+    ((name, function),) = functions.items()
+    found = result_of(name, function, points)
+    if not isinstance(found, torch.Tensor) or found.shape != points.shape:
+        raise InadmissibleValue(
+            f"{name} gives {_came(found)} for points {tuple(points.shape)}. Let it return their shape, (..., dim)."
+        )
+    return found
+
+
+def each_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
+    """One function's value at each of the points, of any shape: (..., *) of (..., dim)."""
+    ((name, function),) = functions.items()
+    found = result_of(name, function, points)
+    if not isinstance(found, torch.Tensor) or found.shape[: points.dim() - 1] != points.shape[:-1]:
+        raise InadmissibleValue(
+            f"{name} gives {_came(found)} for positions {tuple(points.shape)}. Let it return a tensor, (..., *)."
+        )
+    return found
+
+
+def result_of(name: str, function: Callable[..., object], *points: Tensor) -> object:
+    """What a function gives; what it raises is said with its name."""
+    require_functions(**{name: function})
+    try:
+        return function(*points)
+    except ThetadotError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        shapes = " and ".join(str(tuple(each.shape)) for each in points)
+        raise InadmissibleValue(
+            f"{name} does not take points of shape {shapes} ({type(error).__name__}: {error}). "
+            "Pass a function of such points, or points of its dimension."
+        ) from error
+
+
+def _coordinates(value: object) -> bool:
+    if isinstance(value, torch.Tensor):
+        return not value.is_complex()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(_coordinates(part) for part in value)
+    return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
+
+
+def _one_real(value: Tensor) -> bool:
+    return value.numel() == 1 and not value.is_complex()
+
+
+def _came(value: object) -> str:
+    return f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+
+
+def _refuse(name: str, value: object, kind: str, remedy: str) -> None:
+    if isinstance(value, type):
+        raise InadmissibleValue(f"{name} is the class {value.__name__}, which is not {kind}. {remedy}")
+    if isinstance(value, torch.Tensor):
+        raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} and {value.dtype} is not {kind}. {remedy}")
+    said = repr(value)
+    raise InadmissibleValue(f"{name}={said if len(said) <= 80 else said[:77] + '...'} is not {kind}. {remedy}")

@@ -1,0 +1,20 @@
+"""Where an optimizer's noise comes from: a key, and whether anything is drawn by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Noise:
+    """What the first step settles; beside the optimizer, because torch 2.9's dynamo traces no assignment to one.
+
+    Attributes:
+        key: 64 bits that, with the count of steps, give every random number.
+        draws: whether there are any.
+        shared: whether ranks that train together have agreed on the key.
+    """
+
+    key: int = 0
+    draws: bool = False
+    shared: bool = False

@@ -1,0 +1,178 @@
+"""Where a simulation begins: at points that were given, or where another one ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from thetadot.errors import InadmissibleValue, require
+from thetadot.integrators.base import name_of
+from thetadot.kinds import require_whole
+from thetadot.random import derive
+from thetadot.simulation.memory import require_room
+from thetadot.simulation.motion import clocked, detached
+from thetadot.simulation.noise import by_counter
+from thetadot.simulation.run import Begun
+from thetadot.simulation.trajectory import Trajectory
+from thetadot.systems.base import POSITION
+from thetadot.systems.custom import TIME
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.noise import Noise
+    from thetadot.simulation.saving import Save
+    from thetadot.typing import State
+
+    Points = Tensor | np.ndarray | Sequence[Any]
+    Initial = Points | Mapping[str, Points] | Trajectory
+
+_OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
+
+
+@dataclass(frozen=True)
+class Start:
+    """Variables as given, views that take no memory yet, or as a rule kept them when it ended before."""
+
+    variables: State
+    time: float
+    steps: int
+    key: int
+    kept: bool
+    rule: str = ""
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def require_room(self, motion: Motion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:
+        """Raise TooLarge where the states that would be saved do not fit into memory.
+
+        Args:
+            motion: what moves.
+            saves: schedules by name.
+            counts: how often each saves.
+        """
+        position = tensor_of(self.variables, POSITION)
+        state = len(motion.tensors) * position.numel() * position.element_size()
+        kept = sum(counts[name] for name, save in saves.items() if save.what is None)
+        # saved, and stacked at the end; the state itself is there three times while it is marched
+        require_room((2 * kept + 3) * state, f"saving {kept} times {len(position)} paths")
+
+    def require_known(self, motion: Motion) -> None:
+        """Raise InadmissibleValue where what is given is not what moves, or was kept by another rule."""
+        known = set(motion.tensors) | set(motion.numbers)
+        if self.kept and (missing := sorted(known - set(self.variables))):
+            raise InadmissibleValue(
+                f"the trajectory that is gone on with has no {missing[0]!r}, which {name_of(motion.system)} moves. "
+                "Begin anew where it ended: pass its `final`."
+            )
+        if self.kept and self.rule != motion.rule:
+            raise InadmissibleValue(
+                f"the trajectory to go on with was stepped by {self.rule or 'a rule that staggers nothing'}, and is "
+                f"to be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin "
+                "anew where it ended: pass its `final`, or a mapping with its last variables."
+            )
+        if strange := sorted(set(self.variables) - known):
+            raise InadmissibleValue(
+                f"initial has {strange[0]!r}, which {name_of(motion.system)} does not. "
+                f"Its variables are {', '.join(sorted(known))}."
+            )
+
+
+def started(initial: Initial, paths: int | None, key: int | None) -> Start:
+    """Check what came, and give every variable the shape (paths, dim).
+
+    Raises:
+        InadmissibleValue: a shape, dtype or number out of range.
+    """
+    if key is not None and not isinstance(key, int):
+        raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
+    if isinstance(initial, Trajectory):
+        end = initial.end
+        require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
+        chosen = end.key if key is None else key
+        return Start(end.state, end.time, end.steps, chosen, kept=True, rule=end.rule, memory=end.memory)
+    if paths is not None:
+        require_whole(paths=paths)
+        require(paths >= 1, f"paths={paths}", "is below 1", "Pass how many copies of the initial point.")
+    given = dict(initial) if isinstance(initial, Mapping) else {POSITION: initial}
+    if POSITION not in given:
+        raise InadmissibleValue("initial has no tensor 'position'. Pass a tensor (paths, dim), or a mapping with one.")
+    shaped: State = {str(name): _shaped(str(name), value, paths) for name, value in given.items()}
+    position = tensor_of(shaped, POSITION)
+    for name, value in shaped.items():
+        admissible = (position.shape, (1, *position.shape[1:]))
+        if isinstance(value, Tensor) and value.ndim == 2 and value.shape not in admissible:
+            raise InadmissibleValue(
+                f"initial[{name!r}] has shape {tuple(value.shape)}, and the position {tuple(position.shape)}. "
+                "Give both the same."
+            )
+    return Start(shaped, 0.0, 0, (0 if key is None else key) & (2**64 - 1), kept=False)
+
+
+def _shaped(name: str, given: Any, paths: int | None) -> Tensor:
+    try:
+        value = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InadmissibleValue(
+            f"initial[{name!r}] is a {type(given).__name__}. Pass a tensor (paths, dim), a mapping of such, or a "
+            "trajectory."
+        ) from error
+    if value.ndim == 0 and name != POSITION:
+        return value
+    require(
+        value.ndim in (1, 2) and value.numel() > 0 and value.dtype in (torch.float32, torch.float64),
+        f"initial[{name!r}] of shape {tuple(value.shape)} and {value.dtype}",
+        "is neither (paths, dim) nor (dim,) of float32 or float64",
+        "Pass such a tensor; 100 paths in one dimension are (100, 1). Narrower numbers would lose small steps.",
+    )
+    require(bool(value.isfinite().all()), f"initial[{name!r}]", "is not finite everywhere", "Pass finite numbers.")
+    value = value.detach() if value.ndim == 2 else value.detach().unsqueeze(0)
+    if paths is None:
+        return value
+    require(
+        value.shape[0] in (1, paths),
+        f"paths={paths} with initial[{name!r}] of shape {tuple(value.shape)}",
+        "does not go together",
+        "Pass one point of shape (dim,), or leave paths out.",
+    )
+    return value.expand(int(paths), -1)
+
+
+def _given(start: Start) -> dict[str, Tensor]:
+    return {name: value.contiguous() for name, value in start.variables.items() if isinstance(value, Tensor)}
+
+
+def begin(motion: Motion, start: Start, noise: Noise) -> Begun:
+    """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
+    if start.kept:
+        state = clocked(start.variables)
+        return Begun(state, state, start.steps, 0, start.key)
+    given = _given(start)
+    state = motion.begin(given)
+    draws = iter(range(1 << 30))
+
+    def draw() -> Tensor:
+        return by_counter(motion.noise_like(given[POSITION]), derive(start.key, _OPENING), 0, next(draws), 0, noise)
+
+    opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
+    opened = detached(opened)
+    return Begun(opened, state if steps else opened, 0, steps, start.key)
+
+
+def begin_at(motion: Motion, start: Start) -> tuple[State, Mapping[str, Tensor]]:
+    """The state of a motion that is not staggered, and what an adaptive method remembers of its steps."""
+    return (clocked(start.variables) if start.kept else motion.begin(_given(start))), start.memory
+
+
+def each_its_own_time(state: State) -> State:
+    """With times (paths, 1), as an adaptive method asks a field with."""
+    if TIME not in state:
+        return state
+    return {**state, TIME: state[TIME] * torch.ones_like(tensor_of(state, POSITION)[:, :1])}
