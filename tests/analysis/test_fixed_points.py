@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thetadot.analysis import classify, describe, find_fixed_points
+from thetadot.analysis import classify, describe, find_fixed_points, phase_portrait
 from thetadot.errors import InadmissibleValue
 from thetadot.potentials import DoubleWell
-from thetadot.systems import DampedNewton, DiracGAN, InvertedPendulum, Problem
+from thetadot.systems import ODE, DampedNewton, DiracGAN, InvertedPendulum, Problem
 
 PLANE = torch.cartesian_prod(*2 * [torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)])
 
@@ -127,3 +127,58 @@ def test_lorenz_fixed_points_are_found_in_either_dtype():
         points = torch.stack([each.point for each in found])
         points = points[points[:, 0].argsort()]
         assert torch.allclose(points, wanted.to(dtype), atol=error, rtol=0)
+
+
+@pytest.mark.parametrize("power", [2, 3, 5])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_root_of_any_order_is_found_once(power, dtype):
+    starts = torch.linspace(-2.0, 2.0, 81, dtype=dtype).unsqueeze(-1)
+    (found,) = find_fixed_points(lambda x: -(x**power), starts)
+    assert found.kind == "degenerate"
+    assert abs(found.point.item()) < {2: 2e-3, 3: 3e-2, 5: 2e-1}[power]
+
+
+def test_a_multiple_root_beside_a_simple_direction_and_simple_roots_beside_it():
+    """(x³(x - 1)(x + ½), -y): a threefold root between two saddles."""
+    field = lambda x: torch.stack([x[:, 0] ** 3 * (x[:, 0] - 1) * (x[:, 0] + 0.5), -x[:, 1]], -1)
+    found = find_fixed_points(field, PLANE)
+    assert [round(one.point[0].item(), 2) + 0.0 for one in found] == [-0.5, 0.0, 1.0]
+    assert [one.kind for one in found] == ["saddle", "degenerate", "saddle"]  # slopes 3/16, 0, 3/2
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-3, 1e-4, 5e-5])
+def test_simple_roots_however_near_stay_apart(gap):
+    starts = torch.linspace(-1.0, 1.0, 81, dtype=torch.float64).unsqueeze(-1)
+    found = find_fixed_points(lambda x: x * (x - gap), starts, tolerance=1e-14)
+    assert [one.point.item() for one in found] == pytest.approx([0.0, gap], abs=1e-9)
+    assert [one.kind for one in found] == ["stable node", "unstable node"]
+
+
+def affine(dtype):
+    """f(x) = (x₁ - ½, -2(x₂ + ¼)) as a module: a saddle at (½, -¼), numbers that every dtype has."""
+    module = torch.nn.Linear(2, 2).to(dtype)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
+        module.bias.copy_(torch.tensor([-0.5, -0.5]))
+    return module
+
+
+@pytest.mark.parametrize("inner", [torch.float32, torch.float64])
+@pytest.mark.parametrize("outer", [torch.float32, torch.float64])
+@pytest.mark.parametrize("wrap", [lambda m: m, ODE, lambda m: lambda x: x @ m.weight.T + m.bias])
+def test_a_field_that_holds_tensors_is_asked_in_their_dtype(inner, outer, wrap):
+    field = wrap(affine(inner))
+    (found,) = find_fixed_points(field, PLANE.to(outer))
+    assert found.point.tolist() == pytest.approx([0.5, -0.25], abs=1e-6)
+    assert (found.kind, found.point.dtype) == ("saddle", inner)
+    assert describe(field, PLANE[0].to(outer)).kind == "saddle"
+    portrait = phase_portrait(field, (-1.0, 1.0), (-1.0, 1.0), points=11)
+    assert portrait.field.dtype == portrait.x.dtype == inner
+    assert [one.kind for one in portrait.fixed_points] == ["saddle"]
+    assert all(bool((line[:, 0] - 0.5).abs().max() < 1e-4) for line in portrait.separatrices)
+
+
+def test_a_field_that_answers_in_float32_is_known_to_no_more():
+    module = affine(torch.float32)
+    (found,) = find_fixed_points(lambda x: module(x.float()), PLANE)
+    assert found.point.dtype == torch.float32

@@ -16,6 +16,17 @@ def decay():
     return ODE(lambda x: -x), RungeKutta(), torch.tensor([[1.0], [2.0]], dtype=torch.float64), 1.0, 0.1
 
 
+def net():
+    torch.manual_seed(0)
+    return (
+        ODE(torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))),
+        None,
+        torch.ones(3, 2),
+        1.0,
+        0.1,
+    )
+
+
 def noise():
     return SDE(lambda x: -x, 0.5)
 

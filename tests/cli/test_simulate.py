@@ -463,3 +463,28 @@ def test_arrays_hold_the_end_from_which_the_motion_goes_on(tmp_path):
     end = archive.load(tmp_path / "run", found, shapes, places, expected=1 << 30).end
     assert end.steps == found.steps
     assert set(end.state) == {"position", "velocity"}
+
+
+def test_bands_are_numpys_quantiles():
+    for count in (1, 2, 7, 200):
+        position = torch.randn(count, 3, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+        found = journey._band(0.0, {"position": position})
+        wanted = np.quantile(position.numpy(), [0.05, 0.25, 0.5, 0.75, 0.95], axis=0).T
+        assert np.allclose(found[:, :5].numpy(), wanted, rtol=1e-14, atol=1e-14)
+        assert torch.equal(found[:, 5], position.mean(0))
+
+
+def test_of_paths_that_were_given_the_mean_is_no_estimate(tmp_path):
+    """x(1) = x(0)/e of two starts: nothing was drawn, so nothing has an error; of drawn paths σ/√n."""
+    simulate(f"{FILE}:decay", "--out", tmp_path / "given")
+    mean = rows(tmp_path / "given")["mean of x1 at the end"]
+    assert (mean["measured"], mean["error"]) == (pytest.approx(1.5 / math.e, rel=1e-6), 0.0)
+    simulate(f"{FILE}:noise", "--paths", 400, "--time", 1, "--out", tmp_path / "drawn")
+    found = rows(tmp_path / "drawn")
+    error = found["its standard deviation, x1"]["measured"] / 20
+    assert found["mean of x1 at the end"]["error"] == pytest.approx(error, rel=1e-6)
+
+
+def test_a_module_in_float32_is_simulated_and_drawn(tmp_path):
+    simulate(f"{FILE}:net", "--out", tmp_path / "net")
+    assert "The motion in its plane" in (tmp_path / "net" / "report.html").read_text(encoding="utf-8")

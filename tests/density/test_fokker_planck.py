@@ -299,7 +299,8 @@ WALLED = Grid((-2.0, 2.0), 64)
         (lambda: motions()["well"].propagate(start(motions()["well"]), -1.0), InadmissibleValue, "time=-1"),
         (lambda: motions()["well"].propagate(start(motions()["well"]), (1.0, 0.5)), InadmissibleValue, "Sort the"),
         (lambda: FokkerPlanck.of(Problem(Kramers(1.0, 1.0), DoubleWell()), WALLED), IncompatiblePair, "use Kinetic"),
-        (lambda: FokkerPlanck.of(SDE(torch.sin, torch.cos), WALLED), IncompatiblePair, "constant temperature"),
+        (lambda: FokkerPlanck.of(SDE(torch.sin, torch.cos), WALLED), IncompatiblePair, "a noise that is no number"),
+        (lambda: FokkerPlanck.of(SDE(lambda t, x: -t * x, 0.6), WALLED), IncompatiblePair, "a drift of time"),
     ],
 )
 def test_what_has_no_density_is_refused_in_one_sentence(make, error, said):

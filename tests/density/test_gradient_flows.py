@@ -8,6 +8,7 @@ import torch
 
 from thetadot.density import (
     FokkerPlanck,
+    Gibbs,
     Grid,
     ParticleFlow,
     gaussian_divergence,
@@ -19,6 +20,7 @@ from thetadot.density import (
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Euler
 from thetadot.potentials import DoubleWell, Harmonic
+from thetadot.systems import Langevin, Problem
 
 VECTOR = torch.tensor([[0.3, -1.2], [0.0, 2.0]], dtype=torch.float64)
 
@@ -192,3 +194,16 @@ def test_a_particle_flow_is_a_system_that_integrators_step():
 def test_what_is_no_flow_is_refused_in_one_sentence(make, said):
     with pytest.raises(InadmissibleValue, match=said):
         make()
+
+
+def test_in_a_double_well_a_gaussian_estimate_settles_wide_and_narrow_kernels_right():
+    """Gibbs' variance by the grid; what is stated of both estimates."""
+    problem = Problem(Langevin(0.3), DoubleWell())
+    exact = float(Gibbs.of(problem, Grid((-2.5, 2.5), 400)).mean(lambda x: x[..., 0] ** 2))
+    begun = torch.linspace(-1.2, 1.0, 200, dtype=torch.float64)[:, None]
+    gaussian, kernels = (
+        float(ParticleFlow(DoubleWell(), 0.3, estimate).run(begun, time=20.0, step=0.02).var())
+        for estimate in ("gaussian", 0.1)
+    )
+    assert kernels == pytest.approx(exact, rel=0.03)
+    assert gaussian == pytest.approx(1.24, rel=0.02)

@@ -1,12 +1,13 @@
 """The law that noise keeps up: closed forms, the Lyapunov equation of the rule, and the optimizers themselves."""
 
+import itertools
 import math
 
 import pytest
 import torch
 
 from thetadot.analysis import linearize, stationary_variance
-from thetadot.errors import InadmissibleValue
+from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError
 from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, Splitting
 from thetadot.optim import Flow, GradientDescent, HeavyBall, Kramers, Langevin, Nesterov
 from thetadot.systems import DampedNewton, GradientFlow
@@ -66,7 +67,7 @@ def test_look_ahead_under_gradient_noise(lookahead):
     while len(response) < 400:
         response.append(a1 * response[-1] + a2 * response[-2])
     weights = sum(r * r for r in response)
-    exact = momentum_variance(LookAhead(lookahead=c), lr, beta, h, gradient_variance=1.0)
+    exact = momentum_variance(LookAhead(lookahead=c), lr, beta, h, gradient_variance=1.0, of="evaluated")
     assert exact == pytest.approx(weights, rel=1e-9)
     sampled = sampled_variance(lambda p, _: Nesterov(p, lr, beta, lookahead=c), curvature=h, steps=60, noise=1.0)
     assert_sampled(sampled, exact)
@@ -190,3 +191,69 @@ def test_there_is_no_law_without_stability(arguments, message):
 def test_without_friction_noise_heats_for_ever():
     with pytest.raises(InadmissibleValue, match="friction > 0"):
         stationary_variance(DampedNewton(0.0), Leapfrog(), step=0.1, curvature=1.0, gradient_variance=1.0)
+
+
+def words():
+    """Every word of three to five letters that can be stepped, has friction, and shows its positions."""
+    for count in (3, 4, 5):
+        for letters in itertools.product("ABO", repeat=count):
+            word = "".join(letters)
+            try:
+                rule = Splitting(word)
+                rule.open(KramersDynamics(0.7, 0.5), 0.4, start(), torch.zeros_like, lambda: torch.zeros(1))
+            except ThetadotError:
+                continue
+            if "O" in word:
+                yield word
+
+
+def start():
+    return {"position": torch.zeros(1, dtype=torch.float64), "velocity": torch.zeros(1, dtype=torch.float64)}
+
+
+def by_hand(word, friction, temperature, step, curvature):
+    """The covariance of (θ, η) after whole words, letter by letter until nothing changes."""
+    covariance = torch.zeros(2, 2, dtype=torch.float64)
+    for _ in range(20_000):
+        before = covariance
+        for letter in word:
+            share = step / word.count(letter)
+            matrix, heat = torch.eye(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
+            if letter == "A":
+                matrix[0, 1] = share
+            elif letter == "B":
+                matrix[1, 0] = -share * curvature
+            else:
+                matrix[1, 1] = math.exp(-friction * share)
+                heat[1, 1] = temperature * (1 - math.exp(-2 * friction * share))
+            covariance = matrix @ covariance @ matrix.T + heat
+        if torch.equal(before, covariance) or float((before - covariance).abs().max()) < 1e-15:
+            break
+    return float(covariance[0, 0])
+
+
+@pytest.mark.parametrize("word", list(words()))
+def test_a_words_shown_positions_have_the_variance_of_a_recursion_letter_by_letter(word):
+    friction, temperature, step, curvature = 0.7, 0.5, 0.4, 2.0
+    system = KramersDynamics(friction, temperature)
+    found = stationary_variance(system, Splitting(word), step=step, curvature=curvature)
+    assert found == pytest.approx(by_hand(word, friction, temperature, step, curvature), rel=1e-10)
+
+
+def test_where_gradients_are_taken_the_variance_of_a_word_is_another():
+    """ABOBA is BAOAB read from elsewhere: T/(h(1-γ²h/4)) at its forces, T/h between its halves of A."""
+    system, given = KramersDynamics(1.0, 0.5), {"step": 1.0, "curvature": 2.0}
+    shown = stationary_variance(system, Splitting("ABOBA"), **given)
+    assert shown == pytest.approx(by_hand("ABOBA", 1.0, 0.5, 1.0, 2.0), rel=1e-10)
+    assert stationary_variance(system, Splitting("ABOBA"), **given, of="evaluated") > 1.1 * shown
+    for of in ("shown", "evaluated"):
+        assert stationary_variance(system, Splitting("BAOAB"), **given, of=of) == pytest.approx(0.25, rel=1e-12)
+    with pytest.raises(InadmissibleValue, match="of='velocity'"):
+        stationary_variance(system, Splitting("BAOAB"), **given, of="velocity")
+
+
+def test_a_word_that_loses_its_positions_has_a_variance_at_its_forces_alone():
+    system, given = KramersDynamics(1.0, 0.5), {"step": 0.5, "curvature": 2.0}
+    with pytest.raises(IncompatiblePair, match="loses its positions"):
+        stationary_variance(system, Splitting("AOABA"), **given)
+    assert stationary_variance(system, Splitting("AOABA"), **given, of="evaluated") > 0

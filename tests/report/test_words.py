@@ -8,7 +8,9 @@ import pytest
 
 from thetadot.records import Choice, Curvature, Noise
 from thetadot.report import words
+from thetadot.report.figures import trials
 from thetadot.report.numerals import count, duration, plain, share
+from thetadot.report.runs import line_up
 
 from . import conftest
 
@@ -111,3 +113,32 @@ def test_numbers_without_measure_have_a_word(value):
     assert plain(value) == "beyond measure"
     assert duration(abs(value)) == "an unknown time"
     assert count(10**400, "step") == "beyond measure steps"
+
+
+def by(source, lr=0.08):
+    """The trials, and how the learning rate was chosen."""
+    return [*conftest.trials(), Choice("lr", lr, "why", source)]
+
+
+def test_trials_that_could_not_tell_are_nowhere_said_to_have_told(make):
+    """Heading, sentence and key of one picture, for each way that the learning rate was chosen."""
+    said = {}
+    for source in ("tried", "rule", "given"):
+        (run,) = line_up([make(by(source))])
+        found = trials.picture([run])
+        said[source] = (found.heading, found.says[0], *(key.text for key in found.keys if key.mark == "ring"))
+    heading, sentence, key = said["tried"]
+    assert heading.startswith("Short trials showed which step size learns fastest")
+    assert "heavy ball at learning rate 0.08 scored best (0.21)" in sentence
+    assert key == "the one that was chosen"
+    heading, sentence, key = said["rule"]
+    assert heading == "Short trials could not tell which step size learns best"
+    assert "scored lowest (0.21), by too little to go by: the run's setting is a rule's" in sentence
+    assert key == "the run's own setting, chosen otherwise"
+    assert said["given"][0] == "Short trials of several step sizes"
+    assert not any("chosen" in words and "otherwise" not in words for words in said["given"][2:])
+
+
+def test_curvature_is_said_to_be_below_the_limit_by_its_upper_end():
+    wide = msgspec.structs.replace(curvature(12, 100), low=12.0, high=30.0)
+    assert words.curvature([wide]).endswith("at or below 30% of what the step would tolerate.")

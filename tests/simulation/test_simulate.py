@@ -57,6 +57,7 @@ def test_leapfrog_from_a_velocity_has_order_2_and_ends_where_the_words_end():
         (Kramers(0.6, 0.7), Leapfrog(), 0.5),
         (Kramers(0.6, 0.7), Splitting("BAOAB"), 0.9),
         (Kramers(0.6, 0.7), Splitting("OBABO"), 0.5),
+        (Kramers(0.6, 0.7), Splitting("ABOBA"), 0.9),
     ],
 )
 def test_the_stationary_law_is_that_of_the_lyapunov_equation(system, integrator, step, compiled):

@@ -67,7 +67,7 @@ def noises(scale=64.0, spread=1.3, *, resolved=True, count=5, **more):
     ]
 
 
-def curvatures(*sharpness, limit=38.0, residual=0.01, **more):
+def curvatures(*sharpness, limit=38.0, residual=0.0, **more):
     last = max(len(sharpness) - 1, 1)
     return [
         Curvature("training", int(i * STEPS / last), h, residual, limit, 256, 0.0, **more)

@@ -188,6 +188,41 @@ def test_within_the_residual_nothing_is_said_to_be_above():
     assert verdicts(motions(), curvatures(40.0, 10.0, residual=1.0))["edge"].finding == "began above the edge"
 
 
+@pytest.mark.parametrize(
+    ("ends", "finding", "state", "said"),
+    [
+        ((10.0, 10.1), "far from the edge", "good", "is 0.263 of the limit"),
+        ((14.0, 20.0), "near the edge", "good", "an lr 1.9 times as large might not be"),
+        ((28.0, 34.0), "at the edge", "attention", "is 0.737 to 0.895 of the limit"),
+        ((40.0, 60.0), "at the edge", "attention", "is 1.05 to 1.58 of the limit"),
+        ((50.0, 60.0), "above the edge", "bad", "is 1.32 times the limit"),
+        ((10.0, 40.0), "unresolved", "unknown", "Not resolved how close the step is to instability"),
+    ],
+)
+def test_stable_is_said_by_the_upper_end_and_unstable_by_the_lower(ends, finding, state, said):
+    first = curvatures(1.0)
+    last = curvatures(1.0, ends[0], low=ends[0], high=ends[1])[1:]
+    edge = verdicts(motions(), first, last)["edge"]
+    assert (edge.finding, edge.state) == (finding, state)
+    assert said in edge.says
+
+
+def test_advice_keeps_to_the_upper_end():
+    found = verdicts(motions(loss=lambda t: 2.3), curvatures(100.0, 60.0, 50.0, low=50.0, high=200.0))
+    assert "Lower lr from 0.1 to 0.0095" in found["advice"].says  # .1·.5·38/200
+
+
+@pytest.mark.parametrize(("samples", "word"), [(8, "low"), (64, "moderate"), (256, "high")])
+def test_curvature_of_few_samples_makes_nothing_certain(samples, word):
+    few = [msgspec.structs.replace(c, samples=samples) for c in curvatures(3.0, 3.1, 3.0, 3.0, spectrum=(3.0, 1.0))]
+    found = verdicts(motions(), noises(64.0), few)
+    assert found["edge"].confidence.startswith(word)
+    assert {"high": 3, "moderate": 2, "low": 1}[word] >= max(
+        {"high": 3, "moderate": 2, "low": 1}[found[name].confidence.split(":")[0]] for name in ("damping", "pace")
+    )
+    assert verdicts(motions(), few, head=header(train_samples=samples))["edge"].confidence.startswith("high")
+
+
 def test_an_adaptive_methods_first_measurement_is_not_its_start():
     edge = verdicts(motions(), curvatures(100.0, 10.0, 8.0, preconditioned=True), head=header("AdamW"))["edge"]
     assert edge.finding == "far from the edge"

@@ -2,7 +2,9 @@ r"""Where a field stands still, and of what kind that is.
 
     f(x*) = 0,    eigenvalues of ∂f/∂x at x*
 
-Newton's method from many starts at once, each step halved until |f| falls; what is found twice is said once.
+Newton's method from many starts at once, each step halved until |f| falls. What is found twice is said once: ends that
+their own last steps cannot tell apart are one point. Where a root is m-fold, steps s₁, s₂ shrink by s₂/s₁ = 1 - 1/m,
+and what is left of the way is s₁/(1 - s₂/s₁); where it is simple, next to nothing.
 
     all Re < 0   stable       all Re > 0   unstable       both   saddle
     with Im ≠ 0  focus, without  node;      all Re = 0 ≠ Im  centre;     any other Re = 0  degenerate
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from thetadot.analysis.phase import field_of, jacobian
+from thetadot.analysis.phase import as_taken, field_of, jacobian
 from thetadot.errors import InadmissibleValue
 from thetadot.kinds import field_at, require_numbers, require_whole, require_wide
 
@@ -31,6 +33,7 @@ Kind = Literal["stable node", "stable focus", "unstable node", "unstable focus",
 _FLAT = 1e-9
 _ROUNDINGS = 64.0  # of the largest |f|, below which no field is computed
 _HALVINGS = 30
+_SLOWEST = 0.9  # ratio of steps at a tenfold root; beyond it rounding is read, not a root
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,11 @@ def find_fixed_points(
 
     Args:
         motion: a system with a drift of its own, a Problem, or a field of points (m, n).
-        starts: (m, n), best in float64.
+        starts: (m, n), best in float64; where the field takes or returns float32 alone, they are asked and points are
+            told in that.
         tolerance: |f| below which a point is one, in units of the largest |f| at the starts; at least what their
             dtype resolves.
-        separation: distance below which two are one, in units of the largest |x| among starts.
+        separation: distance below which two are one at least, in units of the largest |x| among starts.
         iterations: of Newton.
         time: where the field depends on it.
 
@@ -92,18 +96,21 @@ def find_fixed_points(
     if starts.ndim != 2 or starts.shape[0] == 0:
         raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
     field = field_of(motion, time=time)
+    starts = as_taken(field, starts)
     tolerance = max(tolerance, _ROUNDINGS * torch.finfo(starts.dtype).eps)
     scale = float(field_at(starts, field=field).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
     size = float(starts.abs().max())
     ends = _newton(field, starts, tolerance * scale, iterations)
     residuals = field(ends).detach().norm(dim=-1)
-    found: list[Tensor] = []
+    left = _left(field, ends)
+    kept: list[int] = []
     for index in residuals.nan_to_num(nan=torch.inf).argsort().tolist():
         if not residuals[index] <= tolerance * scale:
             break
-        if all(float((ends[index] - other).norm()) > separation * max(size, 1e-300) for other in found):
-            found.append(ends[index])
-    found.sort(key=lambda point: [round(float(x), 9) for x in point])
+        apart = (ends[kept] - ends[index]).norm(dim=-1)
+        if bool((apart > (left[kept] + left[index]).clamp_min(separation * max(size, 1e-300))).all()):
+            kept.append(index)
+    found = sorted(ends[kept], key=lambda point: [round(float(x), 9) for x in point])
     return tuple(_described(field, point, _doubt(field, point)) for point in found)
 
 
@@ -118,6 +125,7 @@ def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
     field = field_of(motion, time=time)
     if point.dim() != 1 or not len(point):
         raise InadmissibleValue(f"a point of shape {tuple(point.shape)}. Pass one, (n,).")
+    point = as_taken(field, point.unsqueeze(0))[0]
     field_at(point.unsqueeze(0), field=field)
     return _described(field, point, 0.0)
 
@@ -155,9 +163,26 @@ def _described(field: Field, point: Tensor, doubt: float) -> FixedPoint:
 def _doubt(field: Field, point: Tensor) -> float:
     """How much the Jacobian changes over what is left to the root: as much as itself where the root is a double one."""
     here = point.unsqueeze(0)
-    matrix = jacobian(field, here)
-    move = (torch.linalg.pinv(matrix) @ field(here).detach().unsqueeze(-1)).squeeze(-1)
-    return 4.0 * float((jacobian(field, here - move) - matrix).abs().max())
+    there = here + _step(field, here, field(here).detach())
+    return 4.0 * float((jacobian(field, there) - jacobian(field, here)).abs().max())
+
+
+def _left(field: Field, points: Tensor) -> Tensor:
+    """Twice what is left of the way to a root, (m,), by two more steps, which a multiple root makes slow."""
+    first = _step(field, points, field(points).detach())
+    there = points + first
+    second = _step(field, there, field(there).detach())
+    one, two = first.norm(dim=-1), second.norm(dim=-1)
+    slow = (two / one).nan_to_num(nan=0.0).clamp_max(_SLOWEST)
+    left: Tensor = 2.0 * one / (1.0 - slow)
+    return left.nan_to_num()
+
+
+def _step(field: Field, points: Tensor, value: Tensor) -> Tensor:
+    """Newton's, (m, n); of singular Jacobians by the pseudo-inverse."""
+    inverse = torch.linalg.pinv(jacobian(field, points).nan_to_num())
+    move: Tensor = -(inverse @ value.nan_to_num().unsqueeze(-1)).squeeze(-1)
+    return move
 
 
 def _newton(field: Field, points: Tensor, enough: float, iterations: int) -> Tensor:
@@ -169,8 +194,7 @@ def _newton(field: Field, points: Tensor, enough: float, iterations: int) -> Ten
         active = (norm > 1e-3 * enough) & norm.isfinite()
         if not bool(active.any()):
             break
-        matrix = jacobian(field, points).nan_to_num()
-        move = -(torch.linalg.pinv(matrix) @ value.nan_to_num().unsqueeze(-1)).squeeze(-1)
+        move = _step(field, points, value)
         share = active.to(points.dtype)
         for _ in range(_HALVINGS):
             trial = points + share.unsqueeze(-1) * move

@@ -34,12 +34,14 @@ class LinearStep:
         matrix: A, (k, k).
         gradient_noise: b, (k,).
         thermal_noise: C, (k, m).
+        shown: makes of a state the position between steps that ``simulate`` shows, (k,); None where a word loses it.
         names: the k variables' names.
     """
 
     matrix: Tensor
     gradient_noise: Tensor
     thermal_noise: Tensor
+    shown: Tensor | None
     names: tuple[str, ...]
 
     def spectral_radius(self) -> float:
@@ -94,6 +96,16 @@ class _Probe:
         zeros = torch.zeros(len(self.names), 1, dtype=torch.float64)
         return self._stages(self._state(zeros), 0.0, None)[1].drawn
 
+    def shown(self, system: System, step: float) -> Tensor | None:
+        """The row that makes the position between steps of a state."""
+        rest = torch.zeros(1, dtype=torch.float64)
+        try:  # what can be shown is what can be begun
+            begun = {**initial_state(system, self.integrator, rest), **self.numbers}
+            self.integrator.open(system, step, begun, torch.zeros_like, _UnitDraw(rest, None))
+        except IncompatiblePair:
+            return None
+        return self.integrator.shown(self.scales, self._state(torch.eye(len(self.names), dtype=torch.float64)))
+
     def _state(self, columns: Tensor) -> State:
         return {**dict(zip(self.names, columns, strict=True)), **self.numbers}
 
@@ -124,7 +136,7 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
     """A, b and C of ``integrator`` stepping ``system`` on L = hθ²/2.
 
     Exact for systems that are linear in their variables: all but the adaptive ones, which have no such matrix. The
-    position is the one that the gradient is taken at; for a look-ahead that is Θ.
+    position is the one that the gradient is taken at; for a look-ahead that is Θ. ``shown`` makes θ of it.
 
     Args:
         system: what moves.
@@ -161,6 +173,7 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
         matrix=matrix,
         gradient_noise=(probe(zeros, extra=1.0) - rest).squeeze(1),
         thermal_noise=torch.cat(thermal, dim=1) if thermal else torch.zeros(size, 0, dtype=torch.float64),
+        shown=probe.shown(system, step),
         names=probe.names,
     )
 

@@ -143,6 +143,36 @@ def field_of(motion: Motion, *, time: float = 0.0) -> Field:
     return field
 
 
+def as_taken(field: Field, points: Tensor) -> Tensor:
+    """The points in the dtype that a field is computed in: theirs, unless it takes or returns another.
+
+    A field that holds tensors of its own, as a module its weights, may refuse points of another dtype; then it is asked
+    in float32 and float64. One that returns a narrower dtype than it was given knows no more than that.
+
+    Args:
+        field: of points (..., n).
+        points: (m, n).
+
+    Returns:
+        (m, n); as they are where no dtype helps.
+
+    Example:
+        >>> as_taken(torch.nn.Linear(2, 2), torch.zeros(3, 2, dtype=torch.float64)).dtype
+        torch.float32
+    """
+    for dtype in (points.dtype, torch.float32, torch.float64):
+        try:
+            values = field(points[:1].detach().to(dtype))
+        except RuntimeError:  # what torch says of dtypes that do not go together, and of other things
+            continue
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            break
+        wide = not isinstance(values, torch.Tensor) or not values.is_floating_point()
+        wide = wide or torch.finfo(values.dtype).eps <= torch.finfo(dtype).eps
+        return points.to(dtype if wide else values.dtype)
+    return points
+
+
 def step_of(motion: System | Problem, integrator: Integrator, *, step: float) -> Field:
     """One step of an integrator as a function of points (..., n).
 

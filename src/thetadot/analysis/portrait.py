@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis.fixed_points import FixedPoint, find_fixed_points
-from thetadot.analysis.phase import field_of, jacobian, step_of
+from thetadot.analysis.phase import as_taken, field_of, jacobian, step_of
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.runge_kutta import RungeKutta
 from thetadot.integrators.tableaus import RK4
@@ -95,6 +95,8 @@ def phase_portrait(
 ) -> Portrait:
     """The portrait of a field in the plane: two coordinates, or a position and its velocity, critic, predictor ...
 
+    In float64, or in float32 where the field takes or returns that alone.
+
     Args:
         motion: a system with a drift of its own, a Problem, or a field of points (m, 2).
         x_range: (from, to) of the first coordinate.
@@ -125,6 +127,8 @@ def phase_portrait(
     if not bool((low < high).all() & low.isfinite().all() & high.isfinite().all()):
         raise InadmissibleValue(f"x_range={x_range} and y_range={y_range} span no plane. Pass (from, to), from < to.")
     field = field_of(motion, time=time)
+    dtype = as_taken(field, low.unsqueeze(0)).dtype
+    low, high = low.to(dtype), high.to(dtype)
     x, y, grid = _grid(low, high, points)
     try:
         values = field_at(grid.reshape(-1, 2), field=field).detach()
@@ -140,7 +144,7 @@ def phase_portrait(
 
 def _grid(low: Tensor, high: Tensor, points: int) -> tuple[Tensor, Tensor, Tensor]:
     """Both rows, and (points, points, 2) with the first coordinate along the second axis."""
-    x, y = (torch.linspace(float(a), float(b), points, dtype=torch.float64) for a, b in zip(low, high, strict=True))
+    x, y = (torch.linspace(float(a), float(b), points, dtype=low.dtype) for a, b in zip(low, high, strict=True))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     return x, y, torch.stack((columns, rows), -1)
 
@@ -167,7 +171,7 @@ def _manifold(field: Field, saddle: Tensor, low: Tensor, high: Tensor) -> list[T
 
     def back(x: Tensor) -> Tensor:
         slope = -field(x).detach()
-        unit: Tensor = slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(1e-300)
+        unit: Tensor = slope / (slope / size).norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
         return unit
 
     advance = step_of(ODE(back), RungeKutta(RK4), step=_ARC)

@@ -12,10 +12,11 @@ Closed forms that it reproduces (h curvature, α lr, β momentum, γ step):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from thetadot.analysis.linear import linearize
-from thetadot.errors import require
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.integrators.base import name_of
 from thetadot.kinds import require_numbers
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ def stationary_variance(
     curvature: float,
     gradient_variance: float = 0.0,
     batch_size: float = 1.0,
+    of: Literal["shown", "evaluated"] = "shown",
 ) -> float:
     """Variance of the position once stationary on L = hθ²/2.
+
+    A word may drift before its force: then the positions between steps, which ``simulate`` shows, have another variance
+    than those at which gradients are taken, which an optimizer's parameters are.
 
     Args:
         system: what moves; its temperature is thermal noise.
@@ -43,11 +48,12 @@ def stationary_variance(
         curvature: h > 0.
         gradient_variance: s² >= 0 of one sample.
         batch_size: B >= 1, samples averaged.
+        of: "shown", θ between steps; or "evaluated", where gradients are taken, for a look-ahead Θ.
 
     Raises:
         InadmissibleValue: the step is unstable at this curvature, so that there is no stationary law; or a variance
-            or batch size out of range.
-        IncompatiblePair: the step is not linear, or not possible.
+            or batch size out of range; an ``of`` that is neither.
+        IncompatiblePair: the step is not linear, or not possible; a word that loses its positions between steps.
 
     Example:
         >>> from thetadot.integrators import Euler
@@ -56,6 +62,8 @@ def stationary_variance(
         >>> round(value, 7)
         0.1071429
     """
+    if of not in ("shown", "evaluated"):
+        raise InadmissibleValue(f"of={of!r} is unknown. Pass 'shown' or 'evaluated'.")
     require_numbers(gradient_variance=gradient_variance, batch_size=batch_size)
     require(
         0 <= gradient_variance < float("inf"),
@@ -72,4 +80,11 @@ def stationary_variance(
         f"is not stable (spectral radius {radius:.6g}): there is no stationary law",
         "Pass a smaller step, a curvature > 0 and a friction > 0.",
     )
-    return float(linear.stationary_covariance(gradient_variance / batch_size)[0, 0])
+    covariance = linear.stationary_covariance(gradient_variance / batch_size)
+    if of == "evaluated":
+        return float(covariance[0, 0])
+    if linear.shown is None:
+        raise IncompatiblePair(
+            f"{name_of(integrator)} loses its positions between steps. Pass of='evaluated', or another word."
+        )
+    return float(linear.shown @ covariance @ linear.shown)

@@ -61,7 +61,8 @@ class Display:
                     f"seed {entry.seed} -> {escape(str(self.folder))}"
                 )
             case Curvature() if entry.when != "training":
-                self.out.print(f"  {entry.when}: largest curvature {entry.sharpness:.3g} ± {entry.residual:.1g}")
+                most = "" if entry.high is None else f" to {entry.high:.3g}"
+                self.out.print(f"  {entry.when}: largest curvature {entry.sharpness:.3g}{most}")
             case Noise() if entry.when != "training":
                 least = "" if entry.resolved else "at least "
                 self.out.print(

@@ -182,5 +182,8 @@ def _band(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """5, 25, 50, 75, 95 percent and the mean of each coordinate: (dim, 6)."""
     position = variables[POSITION][:, :_MOST_NAMED]
     ordered = position.sort(0).values  # torch.quantile takes 16 million numbers at most
-    places = [round(share * (len(ordered) - 1)) for share in SHARES]
-    return torch.cat((ordered[places], position.mean(0, keepdim=True))).T
+    places = torch.tensor(SHARES, dtype=torch.float64) * (len(ordered) - 1)
+    low = places.floor().long()
+    part = (places - low).to(ordered.dtype).reshape(-1, *(1,) * (ordered.dim() - 1))
+    between = ordered[low].lerp(ordered[places.ceil().long()], part)
+    return torch.cat((between, position.mean(0, keepdim=True))).T

@@ -24,6 +24,7 @@ from thetadot.density.grid import Grid
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.rates import driven_rates, reversible_rates
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.integrators.base import name_of
 from thetadot.kinds import field_at, require_instances
 from thetadot.systems import SDE, Langevin, Problem
 
@@ -84,16 +85,13 @@ class FokkerPlanck(Evolution):
             scheme: of the rates.
 
         Raises:
-            IncompatiblePair: any other motion.
+            IncompatiblePair: any other motion, and why.
         """
         if isinstance(motion, Problem) and isinstance(motion.system, Langevin):
             return cls(motion.potential, motion.temperature, grid, scheme=scheme)
         if isinstance(motion, SDE) and isinstance(motion.g, float | int) and not motion.variables:
             return cls(None, float(motion.g) ** 2 / 2.0, grid, motion.f, scheme)
-        raise IncompatiblePair(
-            f"{motion} is not overdamped with a constant temperature. Pass Problem(Langevin(T), potential), "
-            "SDE(f, g) with a number g, or use Kinetic for Kramers."
-        )
+        raise IncompatiblePair(f"{motion} {_departs(motion)}")
 
     @property
     def reversible(self) -> bool:
@@ -134,3 +132,23 @@ class FokkerPlanck(Evolution):
                 f"Pass at least {int(count * steep / _STEEPEST) + 1} cells.",
             )
         return driven_rates(self.grid, tuple(works), temperature, self.scheme)
+
+
+def _departs(motion: object) -> str:
+    """What keeps a motion from having this equation, and what to do."""
+    if isinstance(motion, SDE) and motion.variables:
+        return (
+            "has a drift of time and position, and the rates between cells are constant. Pass SDE(f, g) with f of "
+            "position alone, one after another over short times, or simulate."
+        )
+    if isinstance(motion, SDE):
+        return (
+            f"has a noise that is no number (g is a {name_of(motion.g)}), and the temperature here is one. Pass "
+            "SDE(f, g) with a number g, T = g²/2, or simulate."
+        )
+    if isinstance(motion, Problem) and hasattr(motion.system, "friction"):
+        return "has a velocity: use Kinetic for Kramers, or pass Problem(Langevin(T), potential)."
+    return (
+        "is not overdamped with a constant temperature. Pass Problem(Langevin(T), potential) or SDE(f, g) with a "
+        "number g."
+    )

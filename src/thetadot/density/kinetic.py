@@ -6,10 +6,12 @@ Transport carries π along the stream function -Tπ: its fluxes through the face
 cell's corners, so that they cancel exactly, and p is carried as the ratio p/π, which is 1 for π. Hence π is stationary
 exactly, whichever share ε > 0 the cell that it comes from has in the ratio on a face, (1+ε)/2, the other (1-ε)/2:
 
-    "upwind"     ε = 1: no density becomes negative; first order in the cells
     "central"    ε = h/2ℓ, ℓ the width of π along the axis: second order; where p is not resolved it may become negative
+    "upwind"     ε = 1: no density becomes negative; first order in the cells
 
-(At ε = 0 patterns that change sign from cell to cell would not be carried at all, and decay too slowly.)
+(At ε = 0 patterns that change sign from cell to cell would not be carried at all, and decay too slowly.) With 4, 9 and
+18 cells to a standard deviation of π, the mean that turns for t = 2 in a harmonic well (λ = 1/2) is off by 2%, .5% and
+.1% of its length if central, 17%, 9% and 4% if upwind.
 
 Mass is kept to rounding. Time is exact to rounding, by uniformization. Velocities live in a box that must hold their
 Gaussian, at least four √T wide to each side.
@@ -51,7 +53,7 @@ class Kinetic(Evolution):
         friction: λ >= 0, in 1/time.
         temperature: T > 0.
         grid: two axes: θ, reflecting or periodic, and η, not periodic.
-        transport: "upwind" or "central".
+        transport: "central" or "upwind".
 
     Raises:
         InadmissibleValue: a number out of range, a grid that has no such axes or does not hold the velocities, cells
@@ -68,7 +70,7 @@ class Kinetic(Evolution):
     friction: float
     temperature: Scalar
     grid: Grid
-    transport: Literal["upwind", "central"] = "upwind"
+    transport: Literal["upwind", "central"] = "central"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
@@ -94,7 +96,7 @@ class Kinetic(Evolution):
         _ = self._rates
 
     @classmethod
-    def of(cls, problem: Problem, grid: Grid, transport: Literal["upwind", "central"] = "upwind") -> Kinetic:
+    def of(cls, problem: Problem, grid: Grid, transport: Literal["upwind", "central"] = "central") -> Kinetic:
         """The equation of a problem's density.
 
         Args:

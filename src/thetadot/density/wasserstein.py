@@ -84,7 +84,8 @@ class ParticleFlow(Driven):
     """ẋ = -∇U(x) - T ∇log q(x), q estimated from the particles themselves: a system of all paths together.
 
     Without noise, the particles' density follows the Fokker-Planck equation of dx = -∇U dt + √(2T) dW as far as q is
-    known: exactly, for Gaussians, with the Gaussian estimate.
+    known: exactly, for Gaussians, with the Gaussian estimate. That is wrong where the density is not one: in the double
+    well (x²-1)²/4 at T = .3 it settles at a variance of 1.24, kernels of width .1 at .83; exact is .84.
 
     Args:
         potential: U of positions (..., dim).

@@ -39,7 +39,7 @@ UNITS: dict[str, tuple[str, str]] = {
     "speed": ("parameter/time", "how fast that distance changes, ⟨η, θ-θ₀⟩/|θ-θ₀|"),
     "sharpness": ("loss/parameter²", "largest curvature λmax of the loss on the reference batch"),
     "limit": ("loss/parameter²", "the sharpness above which the optimizer's own step is unstable"),
-    "residual": ("loss/parameter²", "‖Hv-λv‖: an eigenvalue lies within this distance of the sharpness"),
+    "residual": ("loss/parameter²", "‖Hv-λv‖: an eigenvalue, though not always the largest, lies within this distance"),
     "gradient_variance": ("loss²/parameter²", "trΣ, summed variance of one sample's gradient"),
     "gradient_square": ("loss²/parameter²", "|G|², squared length of the true gradient, noise removed"),
     "noise_scale": ("sample", "trΣ/|G|²: the batch size at which noise and signal are equal"),
@@ -104,6 +104,8 @@ class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True):
     residuals: tuple[float, ...] = ()
     damping: tuple[float, ...] = ()  # ζ of each that is positive, in their order; () without friction
     layers: tuple[float, ...] = ()  # share of the sharpest direction that lies in each layer
+    low: float | None = None  # ends of λmax, of 95%, products exact; None in older records
+    high: float | None = None
 
 
 class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True):

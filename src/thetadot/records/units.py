@@ -24,6 +24,8 @@ _OF_A_KIND = {
     ("noise", "layers"): "gradient_variance",
     ("curvature", "spectrum"): "sharpness",
     ("curvature", "residuals"): "residual",
+    ("curvature", "low"): "sharpness",
+    ("curvature", "high"): "sharpness",
     ("curvature", "layers"): "layer_share",
     ("layers", "gradient"): "gradient_norm",
     ("layers", "weight"): "weight_norm",

@@ -29,7 +29,7 @@ class Present:
         lr, batch, momentum: the settings then.
         family: which scaling rules were made for this optimizer.
         noise: the last noise measurement up to then, or else the first.
-        highest_lr: lr·limit/sharpness, above which the step is unstable at the sharpness measured then.
+        highest_lr: lr·limit/λmax, above which the step may be unstable: by the upper end of what was measured then.
     """
 
     step: int
@@ -81,11 +81,16 @@ def _last(entries: Sequence[E], step: int) -> E | None:
     return before[-1] if before else entries[0] if entries else None
 
 
+def _top(entry: Curvature) -> float:
+    high = number(entry.high)
+    return max(entry.sharpness, high) if math.isfinite(high) else entry.sharpness
+
+
 def _highest_lr(record: Record, motions: Sequence[Motion], step: int) -> float | None:
     measured = [e for e in standing(record, Curvature)[0] if number(e.sharpness) > 0 and number(e.limit) > 0]
     entry = _last(measured, step)
     if entry is None or entry.limit is None:
         return None
     then = next((motion for motion in reversed(motions) if motion.step <= entry.step), motions[0])
-    found = number(then.lr * entry.limit / entry.sharpness)
+    found = number(then.lr * entry.limit / _top(entry))
     return found if math.isfinite(found) and found > 0 else None

@@ -10,7 +10,7 @@ import numpy as np
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
 from thetadot.report.names import clean
 from thetadot.report.numerals import count, duration, plain, share
-from thetadot.report.series import column, smooth
+from thetadot.report.series import column, number, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,8 +119,22 @@ def _hands(record: Record) -> str:
     return f"; set by hand: {', '.join(dict.fromkeys(given))}"
 
 
-def trials(tried: Sequence[Trial], result: Result | None) -> str:
-    """How the search went."""
+def chosen_by(record: Record) -> str:
+    """How the learning rate was chosen: "tried", "rule", "given", "measured"; "" where the record does not say."""
+    return next((choice.source for choice in reversed(record.of(Choice)) if choice.setting == "lr"), "")
+
+
+def searched(ways: Sequence[str]) -> str:
+    """What trials were good for, given how each run's learning rate was chosen."""
+    if ways and all(way == "rule" for way in ways):
+        return "Short trials could not tell which step size learns best"
+    if any(way in ("rule", "given") for way in ways):
+        return "Short trials of several step sizes"
+    return "Short trials showed which step size learns fastest without running away"
+
+
+def trials(tried: Sequence[Trial], result: Result | None, way: str = "") -> str:
+    """How the search went, and whether the run went by it."""
     if not tried:
         return ""
     scored = [trial for trial in tried if trial.score is not None]
@@ -128,7 +142,9 @@ def trials(tried: Sequence[Trial], result: Result | None) -> str:
     text = f"{count(len(tried), 'short trial')} were run" if len(tried) > 1 else "One short trial was run"
     if scored:
         best = min(scored, key=lambda trial: trial.score or 0.0)
-        text += f"; {best.optimizer} at learning rate {plain(best.lr)} scored best ({plain(best.score)})"
+        lead = "lowest" if way == "rule" else "best"
+        text += f"; {best.optimizer} at learning rate {plain(best.lr)} scored {lead} ({plain(best.score)})"
+        text += ", by too little to go by: the run's setting is a rule's" if way == "rule" else ""
     if lost:
         text += f"; {lost} diverged"
     spent = max(trial.cost for trial in tried)
@@ -181,7 +197,8 @@ def curvature(entries: Sequence[Curvature]) -> str:
     if not ratios:
         return ""
     over = sum(ratio > 1 for ratio in ratios)
-    highest = share(max(ratios))
+    ends = [number(e.high) / e.limit for e in entries if e.limit is not None and e.limit > 0]
+    highest = share(max(ratios) if over else max([*ratios, *(end for end in ends if math.isfinite(end))]))
     if max(ratios) <= 0:
         return "No direction of upward curvature was found: the step was stable."
     if not over:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
 from thetadot.probes import Objective, gradient_noise, sharpness
+from thetadot.random import derive
 from thetadot.records import Curvature, Noise
 from thetadot.training.forward import loss_of
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from thetadot.training.data import Batch, Source
 
 When = Literal["start", "warm-up", "training"]
+WHENS: tuple[When, ...] = get_args(When)
 MICRO_BATCHES = 8
 FIRST_ITERATIONS = 8
+START_KEY = 7
 
 
 @dataclass
@@ -84,23 +87,21 @@ class Instruments:
     def curvature(self, when: When, step: int, iterations: int, reading: Reading | None = None) -> Curvature | None:
         """Largest curvature and the optimizer's limit; None where it is not finite.
 
-        Begins with the vector of the last reading of its kind; a first reading takes twice as many iterations.
+        The vector of the last reading of its kind is half of its start; a first reading takes twice as many iterations.
         """
         objective, size = self._objective(self.reference), len(self.reference)
         preconditioner = _flat_preconditioner(self.task.model, reading)
         dimension = sum(p.numel() for p in objective.parameters)
         kind = "plain" if preconditioner is None else "preconditioned"
-        start = self.vectors.get(kind)
-        if start is None:
-            iterations = max(iterations, FIRST_ITERATIONS)
-            like = objective.parameters[0]
-            generator = torch.Generator().manual_seed(7)
-            dtype = reduce(torch.promote_types, (p.dtype for p in objective.parameters))
-            start = torch.randn(dimension, generator=generator).to(like.device, dtype)
+        warm = self.vectors.get(kind)
+        iterations = iterations if warm is not None else max(iterations, FIRST_ITERATIONS)
+        generator = torch.Generator().manual_seed(derive(START_KEY, WHENS.index(when), step))
+        dtype = reduce(torch.promote_types, (p.dtype for p in objective.parameters))
+        start = torch.randn(dimension, generator=generator).to(objective.parameters[0].device, dtype)
         before = self.cost.samples
         self.cost.gradient(size)
         with objective.hessian() as hessian:
-            found = sharpness(hessian, start, iterations, preconditioner=preconditioner, tolerance=1e-2)
+            found = sharpness(hessian, start, iterations, warm=warm, preconditioner=preconditioner, tolerance=1e-2)
         self.cost.gradient(2.0 * found.products * size)
         self.spent += self.cost.samples - before
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
@@ -115,6 +116,8 @@ class Instruments:
             samples=size,
             cost=self.cost.samples,
             preconditioned=preconditioner is not None,
+            low=found.value,
+            high=found.high,
         )
 
     def noise(self, when: When, step: int, samples: int, reading: Reading | None = None) -> Noise | None:

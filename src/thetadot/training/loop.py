@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOTIONS = 600  # motion entries a run writes, about
 READINGS = 8  # measurements during training
 GOOD_EVERY = 0.02  # share of the run between two good states
-TRACKING_ITERATIONS = 4
+TRACKING_ITERATIONS = 6
 FEW_EPOCHS = 20
 
 

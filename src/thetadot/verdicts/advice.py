@@ -81,9 +81,9 @@ def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     motion = facts.at(point.step) if point is not None else facts.peak
     lr = positive(motion.lr) if motion is not None else None
     found = pace(facts)
-    if lr is not None and point is not None and point.ratio > SAFE:
-        new, why = lr * SAFE / point.ratio, "half the limit at the measured sharpness"
-        over = f"{plain(point.ratio)}, sharpness over limit at step {plain(point.step)}"
+    if lr is not None and point is not None and point.high > SAFE:
+        new, why = lr * SAFE / point.high, "half the limit at the measured sharpness"
+        over = f"{plain(point.high)}, upper end of sharpness over limit at step {plain(point.step)}"
         line = f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}"
     elif lr is not None and found is not None and found.start < 1:
         new, why = lr * found.start, "what noise and curvature asked for at the start"
@@ -99,7 +99,7 @@ def _worst(facts: Facts) -> Point | None:
     found = points(facts)
     if not found:
         return None
-    return found[0] if began_above(facts, found) else max(latest(facts, found), key=lambda p: p.ratio)
+    return found[0] if began_above(facts, found) else max(latest(facts, found), key=lambda p: p.high)
 
 
 def _same_temperature(facts: Facts, ratio: float) -> str:
@@ -130,7 +130,7 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     found = pace(facts)
     factor = max(found.factor, THREEFOLD) if found is not None else 1.0
     settled = [p for p in points(facts) if p.entry in facts.settled]
-    highest = max((p.ratio for p in settled), default=0.0)
+    highest = max((p.high for p in settled), default=0.0)
     if highest > 0:
         factor = min(factor, SAFE / highest)
     if factor <= 1:
@@ -206,7 +206,7 @@ def _power_of_two(size: float, facts: Facts) -> float:
 
 
 def _stability(facts: Facts, present: Settings) -> tuple[float | None, float | None]:
-    """The last sharpness, and its limit at the present settings."""
+    """The last sharpness by its upper end, and its limit at the present settings."""
     found = points(facts)
     if not found:
         return None, None
@@ -216,7 +216,7 @@ def _stability(facts: Facts, present: Settings) -> tuple[float | None, float | N
     if lr is None or beta is None or not 0 <= beta < 1:
         return None, None
     limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0)
-    return found[-1].ratio * found[-1].limit, limit
+    return found[-1].high * found[-1].limit, limit
 
 
 def _numbers(present: Settings, new: Settings) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.facts import Facts, at_most, confidence, number, positive
 from thetadot.verdicts.noise import limited
 from thetadot.verdicts.thresholds import LIGHT, MEMORY, TENFOLD, USUAL
 from thetadot.verdicts.words import plain, share
@@ -190,4 +190,5 @@ def _sureness(facts: Facts, rungs: Ladder) -> str:
     known = "" if len(rungs.ratios) > 1 else "only the sharpest direction was measured"
     if away > 0.3 * abs(sharpness):
         return confidence("low", "the curvature is not resolved", known)
-    return confidence("moderate" if known else "high", known or f"{len(rungs.ratios)} directions were measured")
+    said = confidence("moderate" if known else "high", known or f"{len(rungs.ratios)} directions were measured")
+    return at_most(facts.sampled, said)

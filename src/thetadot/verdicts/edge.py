@@ -2,8 +2,9 @@ r"""How close to the stability edge: sharpness over the optimizer's own limit, a
 
     λmax/λ*:    below 1 a step on the sharpest direction shrinks, above 1 it grows
 
-The limit moves with lr and momentum, so the ratio is of one moment. An eigenvalue lies within the residual of the
-sharpness. Sharpness is that of the reference batch; a mini-batch's is about 1.5 times as large.
+The limit moves with lr and momentum, so the ratio is of one moment. λmax of the reference batch lies in an interval
+that begins at the sharpness measured: its lower end says that it is above the limit, its upper one that it is below. Of
+other samples it is another: a mini-batch's is about 1.5 times as large.
 
 Source:
     Cohen et al., arXiv:2103.00065 and 2207.14484: descent on the whole data drives sharpness up to the limit and
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
+from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, NEAR, RECENT, START, WARM
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """Sharpness over limit at one step, and its ends by the residual."""
+    """Sharpness over limit at one step, and the ends of λmax over limit."""
 
     step: float
     ratio: float
@@ -46,10 +47,8 @@ def points(facts: Facts) -> list[Point]:
         limit, sharpness, step = positive(entry.limit), number(entry.sharpness), number(entry.step)
         if limit is None or sharpness is None or step is None:
             continue
-        away = abs(number(entry.residual) or 0.0)
-        found.append(
-            Point(step, sharpness / limit, (sharpness - away) / limit, (sharpness + away) / limit, entry, limit)
-        )
+        low, high = interval(entry)
+        found.append(Point(step, sharpness / limit, low / limit, high / limit, entry, limit))
     return found
 
 
@@ -61,7 +60,7 @@ def latest(facts: Facts, found: list[Point]) -> list[Point]:
 
 
 def began_above(facts: Facts, found: list[Point]) -> bool:
-    """Whether the run began above its limit, beyond the residual.
+    """Whether the run began above its limit, by the lower end.
 
     An adaptive method's first measurements are left out: its preconditioner has not yet seen gradients.
     """
@@ -77,10 +76,31 @@ def closeness(facts: Facts) -> Verdict:
         return _diverged(facts, found, loss)
     if not found:
         return _without_limit(facts)
-    now = middle([p.ratio for p in latest(facts, found)])
+    now = _now(facts, found)
     if began_above(facts, found):
         return _above_at_start(facts, found, now)
     return _by_ratio(facts, found, now)
+
+
+@dataclass(frozen=True)
+class Now:
+    """Sharpness over limit of late: medians of the measured and of both ends."""
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def told(self) -> str:
+        """The one number, or both ends where they lie on different sides of a threshold."""
+        if _side(self.low) == _side(self.high):
+            return plain(max(self.ratio, 0.0))
+        return f"{plain(max(self.low, 0.0))} to {plain(self.high)}"
+
+
+def _now(facts: Facts, found: list[Point]) -> Now:
+    late = latest(facts, found)
+    return Now(middle([p.ratio for p in late]), middle([p.low for p in late]), middle([p.high for p in late]))
 
 
 def _without_limit(facts: Facts) -> Verdict:
@@ -93,16 +113,19 @@ def _without_limit(facts: Facts) -> Verdict:
     return Verdict("edge", "unknown", "attention", said, (), confidence("low", "the loss alone tells it"))
 
 
-def _by_ratio(facts: Facts, found: list[Point], now: float) -> Verdict:
+def _by_ratio(facts: Facts, found: list[Point], now: Now) -> Verdict:
     evidence, sure, verb = _evidence(facts, found), _sureness(facts, found), _verb(facts, found)
-    if now > ABOVE:
-        said = f"Sharpness {verb} {plain(now)} times the limit: steps along the sharpest direction grow."
+    if now.low > ABOVE:
+        said = f"Sharpness {verb} {now.told} times the limit: steps along the sharpest direction grow."
         return Verdict("edge", "above the edge", "bad", said, evidence, sure)
-    if now > AT:
+    if _side(now.high) - _side(now.low) > 1:
+        said = f"Not resolved how close the step is to instability: sharpness {verb} {now.told} of the limit."
+        return Verdict("edge", "unresolved", "unknown", said, evidence, sure)
+    if now.high > AT:
         return _at_edge(facts, now, verb, evidence, sure)
-    said = f"Sharpness {verb} {plain(max(now, 0.0))} of the limit"
-    if now > CLOSE:
-        said += f": stable, but an lr {plain(1 / now)} times as large would not be."
+    said = f"Sharpness {verb} {now.told} of the limit"
+    if now.high > CLOSE:
+        said += f": stable, but an lr {plain(1 / now.high)} times as large might not be."
         return Verdict("edge", "near the edge", "good", said, evidence, sure)
     return Verdict("edge", "far from the edge", "good", f"{said}: far from instability.", evidence, sure)
 
@@ -123,21 +146,21 @@ def _diverged(facts: Facts, found: list[Point], loss: Loss) -> Verdict:
     return Verdict("edge", "diverged", "bad", said, _evidence(facts, found), sure)
 
 
-def _above_at_start(facts: Facts, found: list[Point], now: float) -> Verdict:
+def _above_at_start(facts: Facts, found: list[Point], now: Now) -> Verdict:
     first, evidence = found[0], _evidence(facts, found)
     said = (
         f"The run began above the edge: sharpness was {plain(first.ratio)} times the limit at step {plain(first.step)}"
     )
-    if now <= AT and not stuck(facts):
-        said += f"; it was thrown to where curvature is lower, and is at {plain(max(now, 0.0))} of the limit now."
+    if now.high <= AT and not stuck(facts):
+        said += f"; it was thrown to where curvature is lower, and is at {now.told} of the limit now."
         sure = confidence("moderate", "the loss fell all the same")
         return Verdict("edge", "began above the edge", "attention", said, evidence, sure)
-    said += f" and is {plain(max(now, 0.0))} times it now. The lr is too large for this model."
+    said += f" and is {now.told} times it now. The lr is too large for this model."
     return Verdict("edge", "above the edge", "bad", said, evidence, _sureness(facts, found))
 
 
-def _at_edge(facts: Facts, now: float, verb: str, evidence: tuple[str, ...], sure: str) -> Verdict:
-    said = f"Sharpness {verb} {plain(now)} of the limit: at the edge of stability."
+def _at_edge(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    said = f"Sharpness {verb} {now.told} of the limit: at the edge of stability."
     noise = scale(facts)
     quiet = noise is not None and noise.resolved and facts.batch is not None and facts.batch > NEAR * noise.value
     if (facts.whole or quiet) and not stuck(facts):
@@ -154,7 +177,8 @@ def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
         name = "sharpness of P⁻¹H" if last.entry.preconditioned else "sharpness"
         lines.append(
             f"{name} at step {plain(last.step)}: {plain(number(last.entry.sharpness) or 0.0)} "
-            f"± {plain(abs(number(last.entry.residual) or 0.0))} loss/parameter², limit {plain(last.limit)}"
+            f"(λmax {plain(last.low * last.limit)} to {plain(last.high * last.limit)}) loss/parameter², "
+            f"limit {plain(last.limit)}"
         )
         most = max(found, key=lambda p: p.ratio)
         lines.append(
@@ -173,10 +197,12 @@ def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
 def _sureness(facts: Facts, found: list[Point]) -> str:
     sides = {_side(value) for p in latest(facts, found) for value in (p.low, p.high)}
     if len(sides) > 1:
-        return confidence("moderate" if len(sides) == 2 else "low", "residual and waves reach another finding")
-    if len(found) < FEW:
-        return confidence("moderate", measured(len(found)))
-    return confidence("high", measured(len(found)), "residuals change nothing")
+        said = confidence("moderate" if len(sides) == 2 else "low", "intervals and waves reach another finding")
+    elif len(found) < FEW:
+        said = confidence("moderate", measured(len(found)))
+    else:
+        said = confidence("high", measured(len(found)), "intervals change nothing")
+    return at_most(facts.sampled, said)
 
 
 def _side(ratio: float) -> int:

@@ -23,7 +23,8 @@ from thetadot.records import (
     standing,
 )
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import CURVE, END, FEW
+from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
+from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +87,16 @@ class Facts:
             e for e in standing(self.record, Curvature)[0] if e.when != "warm-up" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def sampled(self) -> tuple[str, str]:
+        """The most that a finding from curvature can be sure of, and why, by how many samples it was measured on."""
+        sizes = [size for e in self.curvatures[-1:] if (size := positive(e.samples)) is not None]
+        all_of_them = positive(self.record.header.train_samples)
+        if not sizes or sizes[0] >= SAMPLES or (all_of_them is not None and sizes[0] >= all_of_them):
+            return "high", ""
+        word = "low" if sizes[0] < HANDFUL else "moderate"
+        return word, f"curvature of {plain(sizes[0])} samples, which is mostly larger than the data's"
 
     @cached_property
     def settled(self) -> list[Curvature]:
@@ -257,6 +268,36 @@ def confidence(word: str, *reasons: str) -> str:
         'low: one measurement, wide interval'
     """
     return f"{word}: {', '.join(reason for reason in reasons if reason)}"
+
+
+def interval(entry: Curvature) -> tuple[float, float]:
+    """The ends of λmax; in older records those of an eigenvalue, by the residual."""
+    sharpness, away = number(entry.sharpness) or 0.0, abs(number(entry.residual) or 0.0)
+    low, high = number(entry.low), number(entry.high)
+    return sharpness - away if low is None else min(low, sharpness), (
+        sharpness + away if high is None else max(high, sharpness)
+    )
+
+
+_SURE = ("low", "moderate", "high")
+
+
+def at_most(limit: tuple[str, str], said: str) -> str:
+    """A confidence no higher than a limit's, with its reason.
+
+    Example:
+        >>> at_most(("low", "8 samples"), "high: 4 measurements"), at_most(("high", ""), "low: one")
+        ('low: 8 samples', 'low: one')
+        >>> at_most(("moderate", "64 samples"), "moderate: 2 measurements")
+        'moderate: 2 measurements, 64 samples'
+    """
+    word, _, why = said.partition(": ")
+    most, reason = limit
+    if not reason or word not in _SURE:
+        return said
+    if _SURE.index(most) < _SURE.index(word):
+        return confidence(most, reason)
+    return confidence(word, why, reason)
 
 
 def middle(values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, confidence, middle, number, positive
+from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.noise import Scale, scale
 from thetadot.verdicts.path import straightness
 from thetadot.verdicts.progress import weights
@@ -66,7 +66,8 @@ def pace(facts: Facts) -> Pace | None:
     noises = sorted(facts.noises, key=_step)
     for entry in sorted(facts.settled, key=_step):
         step = _step(entry)
-        motion, sharpness, batch = facts.at(step), positive(entry.sharpness), facts.batch_at(step)
+        motion, batch = facts.at(step), facts.batch_at(step)
+        sharpness = positive(interval(entry)[1])  # the bound is one only from above
         if motion is None or sharpness is None or batch is None or (number(motion.lr) or 0.0) < WARM * peak:
             continue
         reach = rate(facts, motion)
@@ -170,5 +171,7 @@ def _sureness(facts: Facts, found: Pace, slow: float) -> str:
     theory = "" if facts.family == "sgd" else "the bound is derived for descent"
     sides = {(value > slow) - (value < HASTY) for value in found.all}
     if len(found.all) < FEW or theory:
-        return confidence("low" if len(sides) > 1 else "moderate", measured(len(found.all)), theory)
-    return confidence("moderate" if len(sides) > 1 else "high", measured(len(found.all)))
+        said = confidence("low" if len(sides) > 1 else "moderate", measured(len(found.all)), theory)
+    else:
+        said = confidence("moderate" if len(sides) > 1 else "high", measured(len(found.all)))
+    return at_most(facts.sampled, said)

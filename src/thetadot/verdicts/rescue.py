@@ -40,11 +40,11 @@ def rescue(before: Facts, verdicts: Mapping[str, Verdict]) -> Change:
     beta = number(motion.momentum)
     if verdicts["damping"].state == "bad" and beta is not None and 0 <= beta < 1:
         return _momentum(before, lr, beta, found)
-    worst = max(limits, key=lambda p: p.ratio, default=None)
+    worst = max(limits, key=lambda p: p.high, default=None)
     if began_above(before, limits):
         worst = limits[0]
     adaptive, hot = before.family == "adaptive", found is not None and found.start < 1
-    if worst is not None and not adaptive and worst.ratio > (SAFE if not hot else 1):
+    if worst is not None and not adaptive and worst.high > (SAFE if not hot else 1):
         return _limit(lr, worst)
     if adaptive:
         return _stride(before, lr)
@@ -59,8 +59,8 @@ def _lr(lr: float, new: float, why: str, line: str) -> Change:
 
 
 def _limit(lr: float, worst: Point) -> Change:
-    new, above = lr * SAFE / worst.ratio, "above" if worst.ratio > 1 else "near"
-    over = f"{plain(worst.ratio)}, sharpness over limit at step {plain(worst.step)}"
+    new, above = lr * SAFE / worst.high, "above" if worst.low > 1 else "near"
+    over = f"{plain(worst.high)}, upper end of sharpness over limit at step {plain(worst.step)}"
     why = f"half the limit at the measured sharpness: it came {above} the stability limit"
     return _lr(lr, new, why, f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}")
 

@@ -141,7 +141,8 @@ def _setup(motion: Problem | System, initial: Mapping[str, torch.Tensor]) -> Set
         table = []
         for at in range(min(end.shape[-1], 6)):
             column = end[:, at]
-            error = float(column.std()) / math.sqrt(len(column)) if len(column) > 1 else 0.0
+            drawn = len(column) > 1 and noisy(_system(motion))  # of paths that were given, the mean is no estimate
+            error = float(column.std()) / math.sqrt(len(column)) if drawn else 0.0
             table.append(Row(f"mean of x{at + 1} at the end", float(column.mean()), error=error))
             if len(column) > 1:
                 table.append(Row(f"its standard deviation, x{at + 1}", float(column.std())))

@@ -27,7 +27,7 @@ Measured = list[tuple[Run, list[Curvature]]]
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """Largest curvature with its residual band, the limit as a line, danger shaded; None where nothing was measured."""
+    """Largest curvature with its interval, the limit as a line, danger shaded; None where nothing was measured."""
     found = {run.index: [e for e in standing(run.record, Curvature)[0] if number(e.sharpness) > 0] for run in runs}
     measured = [(run, found[run.index]) for run in runs if found[run.index]]
     if not measured:
@@ -82,25 +82,32 @@ def _group(plot: figure, run: Run, entries: Sequence[Curvature], role: str, mark
     source = ColumnDataSource({
         "x": by_step(entries),
         "y": column(entries, "sharpness"),
-        "residual": column(entries, "residual"),
+        "ends": [f"{low:.4g} to {high:.4g}" for low, high in map(_ends, entries)],
         "limit": [f"{entry.limit:.4g}" if entry.limit is not None else "not known" for entry in entries],
         "when": [entry.when for entry in entries],
     })  # fmt: skip
     own = [entry for entry in entries if entry.when != "warm-up"]
     x, y = finite(by_step(own), column(own, "sharpness"), positive=True)
     kept = [entry for entry in own if number(entry.sharpness) > 0 and np.isfinite(number(entry.step))]
-    residual = np.nan_to_num(np.abs(column(kept, "residual")))
-    band(plot, run, x, np.maximum(y - residual, floor), y + residual, role)
+    low, high = np.array([_ends(entry) for entry in kept]).reshape(-1, 2).T
+    band(plot, run, x, np.maximum(low, floor), high, role)
     trace(plot, run, (x, y), role)
     marks = dots(plot, run, source, role, marker=marker, size=9 if marker == "diamond" else 7)
     rows = [
         ("step", "@x{0,0}"),
         ("measured in", "@when"),
         ("curvature", "@y{%.4g}"),
-        ("give or take", "@residual{%.2g}"),
+        ("between", "@ends"),
         ("limit", "@limit"),
     ]
     hover(plot, run, marks, rows)
     adaptive = marker == "diamond"
     name = "curvature" + (" as the adaptive optimizer sees it" if adaptive else "")
     return [run.key("diamond" if adaptive else "dot", role, name), run.key("band", role, "its uncertainty")]
+
+
+def _ends(entry: Curvature) -> tuple[float, float]:
+    """Of λmax; in older records by the residual."""
+    value, away = number(entry.sharpness), float(np.nan_to_num(abs(number(entry.residual))))
+    low, high = number(entry.low), number(entry.high)
+    return low if np.isfinite(low) else value - away, high if np.isfinite(high) else value + away

@@ -52,10 +52,10 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         keys.append(Key("cross", "red", "diverged: no score, drawn at the top edge"))
     return Picture(
         name="trials",
-        heading="Short trials showed which step size learns fastest without running away",
+        heading=words.searched([words.chosen_by(run.record) for run, tried in searched if tried]),
         reading="Each mark is one short training with its own learning rate. Lower is better; too far left it learns "
         "slowly, too far right it is thrown off. Equal distances are equal factors, not equal amounts.",
-        says=tuple(words.trials(tried, run.record.result) for run, tried in searched),
+        says=tuple(words.trials(tried, run.record.result, words.chosen_by(run.record)) for run, tried in searched),
         panels=(Panel("Loss on held-back samples after the trial", "score", plot),),
         keys=merged(keys),
     )
@@ -75,7 +75,9 @@ def _search(plot: figure, run: Run, tried: Sequence[Trial], top: float) -> list[
         ring = plot.scatter([chosen.lr], [number(chosen.score)], size=22, fill_alpha=0, line_width=2.5)
         paint(ring.glyph, line_color=run.role("ink"))
         run.own(ring)
-        keys.append(Key("ring", "ink", "the one that was chosen"))
+        otherwise = words.chosen_by(run.record) in ("rule", "given")
+        said = "the run's own setting, chosen otherwise" if otherwise else "the one that was chosen"
+        keys.append(Key("ring", "ink", said))
     return keys
 
 
