@@ -35,7 +35,7 @@ MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 COLD, WARM = 12, 6
 """Most products of a first measurement, and of one that begins with the last one's vector. Of small networks' λmax 12
 leave an interval of 6% at most and 6 one of 7%, 23% in a tenth of cases; after 3 it was of a factor of 2. With 85,000
-parameters 6 leave 7 to 52%."""
+parameters 6 leave 7 to 56%."""
 SPECTRUM = 3
 SHARP = 0.1
 """A Ritz value beyond the first is kept where its residual is below this share of the first."""
