@@ -84,7 +84,8 @@ class Run:
                 )
                 self.probe.armed = False
                 self.probe.micro.disarm()
-                self.probe._rest()  # noqa: SLF001 - the control takes away what was set up for a first reading
+                self.probe._stand_back()  # noqa: SLF001 - the control takes away what was set up for a first reading
+                self.probe.traffic.rest()
         self.seconds += time.thread_time() - started
 
     def train(self, steps: int) -> None:
