@@ -180,21 +180,43 @@ def place_is_where_torch_puts_the_elements(folder):
                 assert torch.equal(held, begin), (placements, shape)
 
 
-def place_knows_shards_of_shards(folder):
-    """FSDP2 over tensor parallelism cuts in another order than the mesh has."""
+def linear(weight):
+    model = torch.nn.Sequential(torch.nn.Linear(3, len(weight), bias=False, dtype=weight.dtype))
+    with torch.no_grad():
+        model[0].weight.copy_(weight)
+    return model
+
+
+def split_twice(model):
+    """By tensor parallelism, and its shards by FSDP2, which is another order than the mesh has."""
     grid = mesh(2, 2, names=("data", "model"))
+    parallelize_module(model, grid["model"], {"0": ColwiseParallel()})
+    torch.distributed.fsdp.fully_shard(model, mesh=grid["data"])
+    assert type(model[0].weight.placements[0]) is not Shard  # == takes a strided one for it in torch 2.9
+    return model
+
+
+def place_knows_shards_of_shards(folder):
     for rows in (8, 16, 5, 7, 2):
-        model = torch.nn.Sequential(torch.nn.Linear(3, rows, bias=False))
-        with torch.no_grad():
-            model[0].weight.copy_(torch.arange(3.0 * rows).reshape(rows, 3))
-        parallelize_module(model, grid["model"], {"0": ColwiseParallel()})
-        torch.distributed.fsdp.fully_shard(model, mesh=grid["data"])
-        part = model[0].weight
-        assert type(part.placements[0]) is not Shard  # == takes a strided one for it in torch 2.9
+        part = split_twice(linear(torch.arange(3.0 * rows).reshape(rows, 3)))[0].weight
         held, begin = part.detach().to_local(), place(part)
         if isinstance(begin, int):
             begin = torch.arange(begin, begin + held.numel()).reshape(held.shape)
         assert torch.equal(held.long(), begin), (rows, part.placements)
+
+
+def the_position_lies_as_the_parameter_does(folder):
+    """Look-ahead, whose position is not the parameter itself."""
+    for rows in (8, 5):
+        weight, found = torch.arange(3.0 * rows, dtype=torch.float64).reshape(rows, 3), []
+        for model in (split_twice(linear(weight)), linear(weight)):
+            (p,) = model.parameters()
+            p.grad = p.detach().clone()
+            optimizer = build("Nesterov", model, SEED)
+            optimizer.step()
+            found.append(full(optimizer.position()[p]))
+            assert not torch.equal(found[-1], full(p))
+        assert torch.equal(*found)
 
 
 # Meshes of two dimensions, gradients of other layouts.
@@ -437,6 +459,7 @@ def checks(ranks):
     add(place_is_where_torch_puts_the_elements)
     if ranks == 4:
         add(place_knows_shards_of_shards)
+        add(the_position_lies_as_the_parameter_does)
         add(replicated_shards_are_one_run, **each("AdamW", "Kramers"))
     else:
         add(the_dimension_that_is_spread_does_not_matter, **each("HeavyBall", "AdamW", "Langevin"))

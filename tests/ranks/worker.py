@@ -13,6 +13,7 @@ import pathlib
 import sys
 import traceback
 import warnings
+from multiprocessing import connection
 
 import torch
 from torch import distributed
@@ -21,8 +22,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from ranks.checks import checks
 
+PATIENCE = 10.0  # s
 
-def stand(rank, ranks, names, folder):
+
+def stand(rank, ranks, names, folder, said):
     """Be one of ``ranks``, until a check fails."""
     torch.set_num_threads(1)
     warnings.simplefilter("error")
@@ -34,33 +37,32 @@ def stand(rank, ranks, names, folder):
         world_size=ranks,
         timeout=dt.timedelta(seconds=180),
     )
-    every, found = checks(ranks), {}
+    every = checks(ranks)
     for name in names:
         try:
             every[name](folder)
-            found[name] = ""
         except BaseException:  # noqa: BLE001 - torch's CheckpointException is no Exception
-            found[name] = traceback.format_exc()
-            break
-    said_by(rank, ranks, names, folder).write_text(json.dumps(found))
-    if not any(found.values()):
-        distributed.destroy_process_group()
-
-
-def said_by(rank, ranks, names, folder):
-    return folder / f"{ranks}-{len(names)}-{rank}.json"
+            said[rank, name] = traceback.format_exc()
+            sys.exit(1)
+        said[rank, name] = ""
+    distributed.destroy_process_group()
 
 
 def begin(ranks, names, folder):
-    """What new ranks say of the checks; one that died says nothing."""
+    """What new ranks say of the checks: (rank, name) -> a traceback, or nothing."""
     fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=stand, args=(rank, ranks, names, folder)) for rank in range(ranks)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    files = [said_by(rank, ranks, names, folder) for rank in range(ranks)]
-    return [json.loads(file.read_text()) if file.exists() else {} for file in files]
+    with fork.Manager() as manager:
+        said = manager.dict()
+        processes = [fork.Process(target=stand, args=(rank, ranks, names, folder, said)) for rank in range(ranks)]
+        for process in processes:
+            process.start()
+        while (running := [p.sentinel for p in processes if p.is_alive()]) and not any(p.exitcode for p in processes):
+            connection.wait(running)
+        for process in processes:
+            process.join(PATIENCE)  # one that failed may have left the others waiting for it
+            process.kill()
+            process.join()
+        return dict(said)
 
 
 if __name__ == "__main__":
@@ -69,9 +71,9 @@ if __name__ == "__main__":
         said, left = [{} for _ in range(count)], list(checks(count))
         while left:
             found = begin(count, left, folder)
-            passed = [all(one.get(name) == "" for one in found) for name in left]
+            passed = [all(found.get((rank, name)) == "" for rank in range(count)) for name in left]
             end = passed.index(False) + 1 if False in passed else len(left)  # what came after it is of no account
-            for one, new in zip(said, found, strict=True):
-                one |= {name: new[name] for name in left[:end] if name in new}
+            for rank, one in enumerate(said):
+                one |= {name: found[rank, name] for name in left[:end] if (rank, name) in found}
             left = left[end:]
         (folder / f"{count}.json").write_text(json.dumps(said))

@@ -25,7 +25,7 @@ from thetadot.optim.noise import Noise
 from thetadot.optim.options import Options
 from thetadot.optim.packing import mark, pack, restore
 from thetadot.optim.replay import replayable
-from thetadot.optim.shards import drop_gathered, is_sharded
+from thetadot.optim.shards import drop_gathered, is_sharded, local, spread
 from thetadot.optim.states import first_state
 from thetadot.optim.stepping import Stepping
 from thetadot.rounding import NARROW
@@ -242,7 +242,9 @@ class Flow(Optimizer):
             for p in group["params"]:
                 theta = real_view(p.detach())
                 if p in self.state:
-                    theta = self.integrator.position(scales, {POSITION: theta, **self.state[p]})
+                    state = {POSITION: theta, **self.state[p]}
+                    part = self.integrator.position(scales, {name: local(value) for name, value in state.items()})
+                    theta = spread(part, theta)
                 found[p] = torch.view_as_complex(theta) if p.is_complex() else theta
         return found
 

@@ -30,6 +30,20 @@ def local(x: Any) -> Any:
     return cast("Any", x).to_local() if is_sharded(x) else x
 
 
+def spread(part: Tensor, like: Tensor) -> Tensor:
+    """The tensor of which ``part`` lies here, over the ranks as ``like`` does; what lies whole, as it is.
+
+    Results are made of parts, because operations on DTensors of torch 2.9 forget in which order dimensions were split.
+    """
+    if not is_sharded(like):
+        return part
+    of = cast("Any", like)
+    whole = type(of).from_local(
+        part, of.device_mesh, of.placements, run_check=False, shape=of.shape, stride=of.stride()
+    )
+    return cast("Tensor", whole)
+
+
 def wholes(parts: Sequence[Tensor]) -> list[Tensor]:
     """Of reductions over tensors, such as sums, the values on all ranks; one exchange for all that lie alike."""
     found = list(parts)
