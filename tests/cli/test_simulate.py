@@ -150,7 +150,9 @@ def test_rivals_that_harm_each_other_end_alone(tmp_path):
     assert found["both: slowest eigenvalue"]["expected"] > 0  # a saddle
 
 
-@pytest.mark.parametrize("friction", [0.1, 1, 8])
+@pytest.mark.parametrize(
+    "friction", [pytest.param(0.1, marks=pytest.mark.slow), 1, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_friction_makes_the_double_well_kramers(tmp_path, friction):
     """Weak, middling and strong: the kinetic equation tells of all three what the paths do."""
     simulate("double-well", "--friction", friction, "--step", 0.1, "--time", 25, "--paths", 20000, "--seed", 1,
@@ -163,6 +165,8 @@ def test_friction_makes_the_double_well_kramers(tmp_path, friction):
     assert "kinetic equation at this time" in page(tmp_path / "run")
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_the_kinetic_equation_sees_another_friction(tmp_path, monkeypatch):
     """Rows are not vacuous: with half the friction they would say no."""
     from thetadot.cli.scenes import double_well
