@@ -141,6 +141,32 @@ def test_a_passage_over_a_barrier_of_a_thousand_temperatures_is_a_number():
     assert found == pytest.approx(1 / way().rate(temperature), rel=0.005)
 
 
+@pytest.mark.parametrize("back", [3.0, 30.0, 3e3, 1e4, 1e6])
+def test_a_far_wall_is_none(back):
+    """exp(-U/T) is nothing beyond x = -3."""
+    here, far = (mean_first_passage_time(WELL, 0.05, -1.0, 1.0, wall=-wall) for wall in (3.0, back))
+    assert far == pytest.approx(here, rel=1e-9)
+
+
+def test_a_far_wall_behind_a_harmonic_well_is_the_double_integral():
+    """∫ e^(y²) √π/2 (1 + erf y) dy · 2, 0 to 2, at h = 1, T = 1/2."""
+    inner = integrate.quad(lambda y: math.exp(y * y) * (1.0 + math.erf(y)), 0.0, 2.0, epsabs=0, epsrel=1e-12)[0]
+    found = mean_first_passage_time(Harmonic(), 0.5, 0.0, 2.0, wall=-1e5)
+    assert found == pytest.approx(math.sqrt(math.pi) * inner, rel=1e-9)
+
+
+@pytest.mark.parametrize("width", [3e-4, 1e-3])
+def test_a_thin_barrier_is_not_stepped_over(width):
+    """To first order in its width: the free time and (1/T)(y - w) ∫(e^(U/T) - 1) there."""
+    place, temperature = 0.5137, 0.5
+    bump = integrate.quad(lambda s: math.exp(5 * math.exp(-s * s) / temperature) - 1.0, -6, 6)[0] * width
+    free = 8.0  # (9 - 1)/2T
+    found = mean_first_passage_time(
+        lambda x: 5 * torch.exp(-(((x[..., 0] - place) / width) ** 2)), temperature, 0.0, 2.0, wall=-1.0
+    )
+    assert found == pytest.approx(free + (place + 1.0) / temperature * bump, rel=0.02)
+
+
 def test_a_crossing_that_turns_back_is_no_escape():
     path = torch.tensor([-1.0, 0.3, -0.2, 0.4, -1.0, 0.1]).reshape(6, 1, 1)
     found = count_escapes(range(6), path, lambda x: x[..., 0] < -0.5, lambda x: x[..., 0] > 0.5)

@@ -65,6 +65,11 @@ def test_langevin_is_one_dimension_each():
     assert process.covariance(0.4).diagonal().tolist() == pytest.approx(exact, rel=1e-13)
 
 
+def test_there_are_as_many_dimensions_as_curvatures():
+    found = OrnsteinUhlenbeck.of(Problem(Langevin(0.4), Harmonic((2.0, 0.5)))).stationary()
+    assert torch.allclose(found, torch.diag(torch.tensor([0.2, 0.8], dtype=torch.float64)), atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
@@ -73,6 +78,11 @@ def test_langevin_is_one_dimension_each():
         (lambda: OrnsteinUhlenbeck(matrix([-1.0]), matrix([1.0])).covariance(-1.0), InadmissibleValue, "negative"),
         (lambda: OrnsteinUhlenbeck.of(Problem(Langevin(1.0), DoubleWell())), IncompatiblePair, "not linear"),
         (lambda: OrnsteinUhlenbeck.of(Problem(DampedNewton(1.0), Harmonic())), IncompatiblePair, "not linear"),
+        (
+            lambda: OrnsteinUhlenbeck.of(Problem(Langevin(1.0), Harmonic((1.0, 2.0))), 3),
+            InadmissibleValue,
+            "dim=3 with 2 curvatures",
+        ),
         (lambda: OrnsteinUhlenbeck.of(Problem(Kramers(PerStep(0.1), 1.0), Harmonic())), IncompatiblePair, "per step"),
     ],
 )

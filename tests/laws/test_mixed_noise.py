@@ -184,6 +184,13 @@ def test_rules_for_less_refuse(rule, why):
         (lambda: SDE(lambda x: x, torch.ones(2, 3, 4)), r"shape \(2, 3, 4\)"),
         (lambda: SDE(lambda x: x, torch.ones(2, 3, dtype=torch.int64)), "int64"),
         (lambda: SDE(lambda x: x, lifting, sources=0), "sources=0 is not a count"),
+        (lambda: SDE(lambda x: x, lifting, sources=True), "sources=True is not a count"),
+        (
+            lambda: simulate(
+                SDE(lambda x: x, lambda x: x[..., None], sources=2), EulerMaruyama(), torch.ones(3), time=1.0, step=0.1
+            ),
+            r"gave shape \(1, 3, 1\) .* and not \(1, 3, 2\)",
+        ),
         (lambda: SDE(lambda x: x, "1.0"), "is not a number"),
         (lambda: SDE(lambda x: x, math.nan), "is not a number"),
         (

@@ -101,6 +101,37 @@ def test_another_engine_is_an_object_that_builds_one():
         simulate(ODE(lambda x: -x), Euler(), torch.ones(2), time=1.0, step=0.1, engine="plain")
 
 
+def test_a_class_is_no_integrator():
+    with pytest.raises(InadmissibleValue, match=r"integrator=the class DormandPrince is none"):
+        simulate(ODE(lambda x: -x), DormandPrince, torch.ones(2), time=1.0)
+
+
+def test_a_statistic_of_a_variable_that_there_is_not_is_told_those_there_are():
+    with pytest.raises(InadmissibleValue, match=r"asks for 'velocity', and the variables are 'position'"):
+        simulate(ODE(lambda x: -x), Euler(), torch.ones(2), time=1.0, step=0.1, save=lambda t, s: s["velocity"])
+
+
+@pytest.mark.parametrize("given", [{"rtol": "a"}, {"first_step": "a"}, {"most_steps": 2.5}, {"controller": "pid"}])
+def test_settings_of_an_adaptive_method_are_of_their_kind(given):
+    with pytest.raises(InadmissibleValue, match=next(iter(given))):
+        DormandPrince(**given)
+
+
+def test_narrow_positions_do_not_narrow_the_clock():
+    """x = sin t at t = 1000, from f(t, x) = cos t in float32."""
+    asked = []
+
+    def f(t, x):
+        asked.append(float(t.max()))
+        return torch.cos(t) + 0 * x
+
+    found = simulate(ODE(f), DormandPrince(1e-6, 1e-6), torch.zeros(1, 1), time=1000.0)
+    assert abs(max(asked) - 1000.0) < 1e-9
+    assert abs(float(found.final) - math.sin(1000.0)) < 2e-3
+    exact = simulate(ODE(f), DormandPrince(1e-8, 1e-8), torch.zeros(1, 1, dtype=torch.float64), time=20.0)
+    assert abs(float(exact.final) - math.sin(20.0)) < 1e-6
+
+
 def test_adaptive_times_are_the_paths_own_and_that_is_said():
     """f(t, x) that takes t as one number runs with a step of its own and not with each path's."""
     forced = ODE(lambda t, x: torch.stack([x[:, 1], torch.cos(t) - x[:, 0]], -1))

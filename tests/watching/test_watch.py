@@ -281,6 +281,8 @@ def test_no_number_of_a_record_is_nan(tmp_path):
     ("options", "message"),
     [
         ({"level": "much"}, "level='much' is unknown. Pass one of light, default, full"),
+        ({"out": 3}, "out=3 is no folder"),
+        ({"dataset_size": "a"}, "dataset_size='a' is not a whole number"),
         ({"reference": 3, "loss_fn": MSE}, "reference is of type int. Pass"),
         ({"reference": (X, Y)}, "needs loss_fn"),
     ],
@@ -294,6 +296,8 @@ def test_a_wrong_argument_is_said(options, message):
 
 
 def test_another_models_optimizer_is_said():
+    with pytest.raises(InadmissibleValue, match="model is of type NoneType"):
+        thetadot.watch(None, torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1))
     with pytest.raises(InadmissibleValue, match="holds no parameter of model"):
         thetadot.watch(linear(), torch.optim.SGD(linear().parameters(), lr=0.1))
 

@@ -67,24 +67,30 @@ class OrnsteinUhlenbeck:
             object.__setattr__(self, name, getattr(self, name).double())
 
     @classmethod
-    def of(cls, problem: Problem, dim: int = 1) -> OrnsteinUhlenbeck:
+    def of(cls, problem: Problem, dim: int | None = None) -> OrnsteinUhlenbeck:
         """The process of Langevin or Kramers in a harmonic potential.
 
         Args:
             problem: Problem(Langevin(T) or Kramers(friction, T), Harmonic(h)).
-            dim: of the position. Kramers' state is (θ_1, ..., θ_dim, η_1, ..., η_dim).
+            dim: of the position; None: as many as there are curvatures. Kramers' state is (θ_1, ..., θ_dim, η_1, ...,
+                η_dim).
 
         Raises:
             IncompatiblePair: another potential or system.
+            InadmissibleValue: another number of curvatures.
         """
         require_instances(Problem, problem=problem)
-        require_whole(dim=dim)
         system, potential = problem.system, problem.potential
         if not isinstance(potential, Harmonic) or not isinstance(system, Langevin | Kramers):
             raise IncompatiblePair(
                 f"{system} in {potential} is not linear. Pass Langevin or Kramers in Harmonic, or use FokkerPlanck."
             )
-        stiffness = torch.diag(torch.as_tensor(potential.curvature, dtype=torch.float64).expand(dim))
+        curvature = torch.as_tensor(potential.curvature, dtype=torch.float64).reshape(-1)
+        dim = len(curvature) if dim is None else dim
+        require_whole(dim=dim)
+        if dim < 1 or len(curvature) not in (1, dim):
+            raise InadmissibleValue(f"dim={dim} with {len(curvature)} curvatures. Pass as many, or leave dim out.")
+        stiffness = torch.diag(curvature.expand(dim))
         heat, one = 2.0 * float(system.temperature), torch.eye(dim, dtype=torch.float64)
         if isinstance(system, Langevin):
             return cls(-stiffness, math.sqrt(heat) * one)

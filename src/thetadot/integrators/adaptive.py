@@ -27,6 +27,7 @@ from thetadot.integrators.base import name_of, require_noiseless
 from thetadot.integrators.controller import Controller
 from thetadot.integrators.runge_kutta import combined, moving, slopes
 from thetadot.integrators.tableaus import BOGACKI_SHAMPINE, DORMAND_PRINCE, Tableau
+from thetadot.kinds import require_instances, require_numbers, require_whole
 from thetadot.systems.base import POSITION, PerStep
 from thetadot.tensors import tensor_of
 
@@ -83,12 +84,16 @@ class Embedded:
 
     def __post_init__(self) -> None:
         infinity = float("inf")
+        require_numbers(rtol=self.rtol, atol=self.atol)
+        require_instances(Controller, controller=self.controller)
         require(0 <= self.rtol < infinity, f"rtol={self.rtol:g}", "is negative or not finite", "Pass rtol >= 0.")
         require(0 < self.atol < infinity, f"atol={self.atol:g}", "is not positive", "Pass atol > 0, such as 1e-9.")
         if self.first_step is not None:
+            require_numbers(first_step=self.first_step)
             said = f"first_step={self.first_step:g}"
             require(0 < self.first_step < infinity, said, "is not positive", "Pass first_step > 0, or None.")
         if self.most_steps is not None:
+            require_whole(most_steps=self.most_steps)
             said = f"most_steps={self.most_steps}"
             require(self.most_steps >= 1, said, "allows no step", "Pass most_steps >= 1, or None for no bound.")
 
@@ -228,14 +233,15 @@ class Controlling:
         one = torch.ones_like(position[..., :1])
         self.integrator, self.system, self.gradient, self.sign = integrator, system, gradient, sign
         known = memory or {}
-        # clocks become tensors: every path has its own
+        # clocks become tensors: every path has its own; a narrow one would stop
         self.state: State = {
-            name: known.get(f"number_{name}", value * one) if name in system.scalars else value
+            name: known.get(f"number_{name}", value * one.double()) if name in system.scalars else value
             for name, value in state.items()
             if name in moving(system)
         }
         self.measured = [name for name in moving(system) if name not in system.scalars]
-        self.time, self.one = start * one.double(), one  # a narrow clock would stop
+        self.clocks = [name for name in self.state if name not in self.measured]
+        self.time, self.one = start * one.double(), one
         self.evaluations = 0
         none = torch.zeros_like(one, dtype=torch.int64)
         self.accepted, self.rejected = known.get("accepted", none), known.get("rejected", none)
@@ -314,18 +320,27 @@ class Controlling:
 
     def _step(self, step: Tensor) -> tuple[State, State | None, Tensor]:
         """Result, slopes there if the tableau hands them over, and the error."""
-        step = step.to(self.one.dtype)
         along = [self.first]
         here = self.state
         for row in self.rows[1:]:
-            here = combined(self.state, along, [entry * step if entry else 0.0 for entry in row])
+            here = self._moved(along, row, step)
             along.append(self._slopes(here))
         over = self.integrator.tableau.hands_over
-        new = here if over else combined(self.state, along, [w * step if w else 0.0 for w in self.weights])
+        new = here if over else self._moved(along, self.weights, step)
+        step = step.to(self.one.dtype)
         zero: State = {name: torch.zeros_like(tensor_of(self.state, name)) for name in self.measured}
         tensors = [{name: slope[name] for name in self.measured} for slope in along]
         away = combined(zero, tensors, [d * step if d else 0.0 for d in self.distance])
         return new, along[-1] if over else None, self._norm(away, new)
+
+    def _moved(self, along: list[State], shares: list[float], step: Tensor) -> State:
+        """From the state along slopes: clocks in their own dtype, all else in the position's."""
+        moved: State = {}
+        for names, length in ((self.measured, step.to(self.one.dtype)), (self.clocks, step)):
+            parts = [{name: slope[name] for name in names} for slope in along]
+            own: State = {name: self.state[name] for name in names}
+            moved |= combined(own, parts, [share * length if share else 0.0 for share in shares])
+        return {name: moved[name] for name in self.state}
 
     def _slopes(self, state: State) -> State:
         self.evaluations += 1

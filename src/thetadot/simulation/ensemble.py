@@ -20,7 +20,7 @@ from thetadot.simulation.choice import Builder, choose
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.initial import begin, begin_at, each_its_own_time, started
 from thetadot.simulation.ledger import Ledger
-from thetadot.simulation.motion import posed
+from thetadot.simulation.motion import posed, require_kinds
 from thetadot.simulation.noise import Noise
 from thetadot.simulation.run import Run, bar
 from thetadot.simulation.saving import schedules
@@ -99,6 +99,7 @@ def simulate(
     """
     if loss is not None:
         system = _with_loss(system, loss)
+    require_kinds(system, integrator)
     if noise not in get_args(Noise):
         raise InadmissibleValue(f"noise={noise!r} is unknown. Pass {' or '.join(map(repr, get_args(Noise)))}.")
     start = started(initial, paths, key)

@@ -34,7 +34,14 @@ class _Page:
                 if name != POSITION:
                     self.variables.setdefault(name, []).append(value.clone())
         else:
-            found = self.save.what(time, dict(variables))
+            try:
+                found = self.save.what(time, dict(variables))
+            except KeyError as error:
+                if error.args and error.args[0] in variables:
+                    raise
+                raise InadmissibleValue(
+                    f"save={self.name!r} asks for {error}, and the variables are {', '.join(map(repr, variables))}."
+                ) from error
             if not isinstance(found, torch.Tensor):
                 raise InadmissibleValue(
                     f"save={self.name!r} gave a {type(found).__name__}. Let the function return a tensor."

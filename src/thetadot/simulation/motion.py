@@ -115,6 +115,7 @@ class Motion:
             mixing = sources(self.system) if said.startswith(_NOISE) else None
             shape = tuple(position.shape) if mixing is None else (*position.shape, mixing)
             fits = _fits(value, shape) if isinstance(value, torch.Tensor) else mixing is None
+            fits = fits and (mixing is None or value.shape[-1:] == (mixing,))  # one column is none for all sources
             fits = fits and not (mixing is None and self._one_a_path(said, value, state))
             require(
                 fits,
@@ -216,14 +217,19 @@ def _require(said: str, given: object, wanted: Any, what: str, example: str) -> 
         raise InadmissibleValue(f"{said}={got} is none. Pass {what}, such as {example}.")
 
 
+def require_kinds(system: object, integrator: object) -> None:
+    """Raise InadmissibleValue where one is not what it must be."""
+    _require("system", system, Problem | System, "a Problem or a system", "Problem(Langevin(0.1), potential) or ODE(f)")
+    _require("integrator", integrator, Integrator | Embedded, "an integrator", "EulerMaruyama()")
+
+
 def posed(system: System | Problem, integrator: Integrator, step: float) -> Motion:
     """The motion of a system or problem; a step that is not a number for an integrator that finds its own.
 
     Raises:
         IncompatiblePair: the system moves by a gradient and there is no potential.
     """
-    _require("system", system, Problem | System, "a Problem or a system", "Problem(Langevin(0.1), potential) or ODE(f)")
-    _require("integrator", integrator, Integrator | Embedded, "an integrator", "EulerMaruyama()")
+    require_kinds(system, integrator)
     if isinstance(system, Problem):
         return Motion(system.system, integrator, step, system.gradient, system.potential)
     if not isinstance(system, Driven):

@@ -140,7 +140,8 @@ class SDE(ODE):
         if callable(self.g):
             if (_arguments(self.g, "g") == 2) != bool(self.variables):
                 raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")
-            if self.sources is not None and (not isinstance(self.sources, int) or self.sources < 1):
+            counted = isinstance(self.sources, int) and not isinstance(self.sources, bool) and self.sources >= 1
+            if self.sources is not None and not counted:
                 raise InadmissibleValue(f"sources={self.sources!r} is not a count >= 1. Pass one, or None.")
         else:
             object.__setattr__(self, "sources", _sources_of(self.g, self.sources))

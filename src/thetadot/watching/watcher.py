@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_whole
 from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
 from thetadot.watching.cadence import PLANS, Every, Level
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from torch import Tensor, nn
+    from torch import Tensor
     from torch.utils.hooks import RemovableHandle
 
     from thetadot.reading import Reading
@@ -108,6 +109,13 @@ class Watch:
         resume: bool = False,
     ) -> None:
         require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
+        if not isinstance(model, nn.Module):
+            raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
+        if out is not None and not isinstance(out, str | Path):
+            raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
+        if dataset_size is not None:
+            require_whole(dataset_size=dataset_size)
+            require(dataset_size >= 1, f"dataset_size={dataset_size}", "is below 1", "Pass the number of samples.")
         if not hasattr(optimizer, "param_groups"):
             raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
         self.model, self.plan = model, PLANS[level]

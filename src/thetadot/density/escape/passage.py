@@ -3,8 +3,9 @@ r"""The mean time to first reach a point, in one dimension.
     τ = (1/T) ∫_a^b e^(U(y)/T) ∫_w^y e^(-U(z)/T) dz dy                              from a to b, a wall w behind a
 
 of dx = -U' dt + √(2T) dW. Exact but for the quadrature, which is Gauss-Legendre in panels, doubled until the result
-stands. To the top of a barrier τ is half of what it is over it: from the top, half of the paths fall back. So the rate
-of escape is 1/τ(over) = 1/(2 τ(to the top)), up to a share T/ΔU.
+stands twice. Behind the start they grow with the distance from it, so that a far wall does not hide a near well. To the
+top of a barrier τ is half of what it is over it: from the top, half of the paths fall back. So the rate of escape is
+1/τ(over) = 1/(2 τ(to the top)), up to a share T/ΔU.
 
 Source:
     Pontryagin, Andronov, Vitt, 1933; Gardiner, Handbook of Stochastic Methods, section 5.2.7.
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar
 
 _NODES = 16
-_MOST_PANELS = 1 << 14
+_FEWEST_PANELS, _MOST_PANELS = 1 << 8, 1 << 14
 _HIGHEST = 700.0  # of U/T
 
 
@@ -71,14 +72,16 @@ def mean_first_passage_time(
         "are not in this order",
         "Pass a wall behind the start and a target before it.",
     )
-    previous, panels = math.nan, 16
+    values: list[float] = []
+    panels = _FEWEST_PANELS
     while panels <= _MOST_PANELS:
-        value = _quadrature(potential, temperature, (wall, start, target), panels)
-        if abs(value - previous) <= tolerance * abs(value):
-            return value
-        previous, panels = value, 2 * panels
+        values.append(_quadrature(potential, temperature, (wall, start, target), panels))
+        last = values[-3:]
+        if len(last) == 3 and max(last) - min(last) <= tolerance * abs(last[-1]):
+            return last[-1]
+        panels *= 2
     raise NotConverged(
-        f"the passage time still changes at {panels // 2} panels, {previous:.6g}. Pass a smoother potential or a "
+        f"the passage time still changes at {panels // 2} panels, {values[-1]:.6g}. Pass a smoother potential or a "
         "nearer wall."
     )
 
@@ -90,10 +93,11 @@ def _quadrature(
     wall, start, target = points
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     within = _integration(nodes)
-    pieces = [(wall, start)] if wall != start else []
+    way, back = target - start, start - wall
+    graded = way * np.sinh(np.linspace(math.asinh(back / way), 0.0, panels + 1))
+    behind_it = [start - graded] if back else []
     energies, lengths = [], []
-    for low, high in [*pieces, (start, target)]:
-        edges = np.linspace(low, high, panels + 1)
+    for edges in [*behind_it, np.linspace(start, target, panels + 1)]:
         half = (edges[1:] - edges[:-1]) / 2.0
         place = torch.from_numpy(edges[:-1, None] + half[:, None] * (nodes + 1.0))
         with torch.no_grad():
