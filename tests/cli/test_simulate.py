@@ -323,6 +323,7 @@ def test_interrupted_at_its_page_no_older_page_stays(tmp_path, monkeypatch):
     assert "30" in page(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_signal_leaves_a_page_and_the_motion_goes_on(tmp_path):
     """Ctrl-C for real, once the program is known to be inside."""
     inside = tmp_path / "inside"

@@ -81,6 +81,7 @@ def test_what_was_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, when):
     goes_on_as(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [1, 57, 200])
 def test_half_a_frame_is_none(tmp_path, monkeypatch, when):
     simulate(*GAME, "--out", tmp_path / "whole")

@@ -99,6 +99,7 @@ def test_what_is_structure_compiles_anew(new_process, caplog):
     assert counts == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_what_the_first_has_compiled(new_process, caplog):
     with caplog.at_level(logging.INFO, "thetadot"):
         one_step(compile=True)

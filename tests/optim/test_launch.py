@@ -527,6 +527,7 @@ def _quiet():
     inductor._compiled.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quiet")
 def test_torch_compile_gives_the_plain_step_to_rounding_and_compiles_once_for_all_numbers_and_shapes():
     """Some 10 to 20 s, most of which is inductor's start."""

@@ -181,6 +181,7 @@ def test_monte_carlo_it_covers_where_a_warm_start_knows_the_wrong_eigenvector(it
     assert sum(one.value + one.residual >= 1.5 for one in found) < 400 * COVER
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_dense_eigenvalue_of_every_reading_of_a_training():
     """Twelve products, then six of a warm start: as a watched run is measured, on 4 networks, 40 readings."""
     widths = []

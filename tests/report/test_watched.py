@@ -100,6 +100,7 @@ def test_every_unknown_number_may_be_none(small):
     assert report.render(Record(small.header, tuple(bare(entry) for kind in kinds for entry in small.of(kind))))
 
 
+@pytest.mark.slow
 def test_pages_are_deterministic(small, make, whole):
     both = [small, make(whole)]
     assert report.render(both) == report.render(both)

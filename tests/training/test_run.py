@@ -49,7 +49,9 @@ class Killed(BaseException):
     """Not an Exception, so that nothing in between catches it."""
 
 
-@pytest.mark.parametrize("share", [0.0, 0.005, 0.02, 0.04, 0.07, 0.3, 0.7, 0.999])
+@pytest.mark.parametrize(
+    "share", [0.0, 0.02, 0.07, 0.7, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.005, 0.04, 0.3, 0.999))]
+)
 def test_a_run_killed_anywhere_and_resumed_is_the_same_run(whole, tmp_path, share):
     folder, first = whole
     stop = int(share * len(lines(folder)))
@@ -131,6 +133,7 @@ def test_plain_cosine_leaves_the_momentum(tmp_path):
     assert {m.momentum for m in run.record.of(Motion)} == {0.9}
 
 
+@pytest.mark.slow
 def test_nothing_is_chosen_by_the_validation_set(tmp_path):
     honest = thetadot.run(blobs, out=tmp_path / "a", epochs=8, seed=1)
     shuffled = TensorDataset(torch.randn(50, 4), torch.randint(3, (50,)))
@@ -203,6 +206,7 @@ class Tokens(Dataset):
         return {"tokens": tokens, "scale": torch.rand(()) + 0.5}, int(tokens[0] > 5)
 
 
+@pytest.mark.slow
 def test_attention_embedding_recurrence_and_dict_inputs(tmp_path):
     task = lambda: thetadot.Task(Reader(), nn.functional.cross_entropy, Tokens(), Tokens())
     run = thetadot.run(task, out=tmp_path / "run", epochs=10)
@@ -212,6 +216,7 @@ def test_attention_embedding_recurrence_and_dict_inputs(tmp_path):
     assert run.record.of(Curvature)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tmp_path):
     task = lambda: thetadot.Task(Reader(), nn.functional.cross_entropy, Tokens(), Tokens())
     options = {"epochs": 2, "optimizer": "adam", "lr": 1e-3}
@@ -220,6 +225,7 @@ def test_workers_change_nothing(tmp_path):
     assert same_states(alone.final_state, helped.final_state)
 
 
+@pytest.mark.slow
 def test_a_regression_has_no_metric_unless_given(tmp_path):
     x = torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
     data = TensorDataset(x, x.sum(1, keepdim=True))
@@ -259,6 +265,7 @@ def test_a_folder_is_found_where_none_is_named(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"blobs", "blobs-2"}
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_first_epoch_resumes(tmp_path):
     whole = thetadot.run(blobs, out=tmp_path / "a", epochs=24, optimizer="adam", lr=0.01)
     motions = 0
@@ -276,6 +283,7 @@ def test_a_run_killed_in_its_first_epoch_resumes(tmp_path):
     assert lines(tmp_path / "a") == lines(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_run_that_sinks_to_chance_goes_back(tmp_path):
     run = thetadot.run(thetadot.tasks.digits, out=tmp_path / "run", epochs=4, optimizer="heavy-ball", lr=1.0)
     assert run.record.of(Rollback)

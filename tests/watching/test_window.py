@@ -34,6 +34,7 @@ def test_an_estimate_leaves_out_the_block_that_is_not_full():
     assert (found.samples, found.since, found.step) == (LONGEST, 0, LONGEST - 1)
 
 
+@pytest.mark.slow
 def test_a_noisy_regression_at_constant_lr_comes_to_rest_with_a_ratio_of_one():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4000, 8, generator=generator)
