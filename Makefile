@@ -14,7 +14,7 @@ test: $(VENV)/.developing
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m 'not slow'
 
 slow: $(VENV)/.developing
-	$(BIN)/python -m pytest --numprocesses auto --dist load -m slow
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m slow
 
 check: lint types imports examples
 

@@ -150,9 +150,8 @@ def test_rivals_that_harm_each_other_end_alone(tmp_path):
     assert found["both: slowest eigenvalue"]["expected"] > 0  # a saddle
 
 
-@pytest.mark.parametrize(
-    "friction", [pytest.param(0.1, marks=pytest.mark.slow), 1, pytest.param(8, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("friction", [0.1, 1, 8])
 def test_friction_makes_the_double_well_kramers(tmp_path, friction):
     """Weak, middling and strong: the kinetic equation tells of all three what the paths do."""
     simulate("double-well", "--friction", friction, "--step", 0.1, "--time", 25, "--paths", 20000, "--seed", 1,

@@ -44,6 +44,7 @@ def test_every_scene_without_noise_agrees_with_its_closed_forms(tmp_path, name):
     assert asked["tolerance"] == 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tolerances"), [("dormand-prince", (1e-3, 1e-5, 1e-7)), ("bogacki-shampine", (1e-2, 1e-3, 1e-4))]
 )

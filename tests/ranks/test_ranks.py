@@ -6,6 +6,8 @@ from ranks.checks import checks, resume
 from ranks.common import NARROW, Net, assert_same, build, train
 from torch.distributed import checkpoint
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]  # four processes, started once
+
 
 def verdict(ranks, count, name):
     _, said, output = ranks
