@@ -132,6 +132,15 @@ def test_narrow_positions_do_not_narrow_the_clock():
     assert abs(float(exact.final) - math.sin(20.0)) < 1e-6
 
 
+def test_a_module_is_asked_with_times_of_its_own_precision():
+    """ẋ = t by a linear layer of (x, t) in float32: its weights would refuse float64."""
+    layer = torch.nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.0, 1.0]]))
+    found = simulate(ODE(lambda t, x: layer(torch.cat([x, t], -1))), DormandPrince(), torch.zeros(3, 1), time=2.0)
+    assert torch.allclose(found.final, torch.full((3, 1), 2.0), atol=1e-5)
+
+
 def test_adaptive_times_are_the_paths_own_and_that_is_said():
     """f(t, x) that takes t as one number runs with a step of its own and not with each path's."""
     forced = ODE(lambda t, x: torch.stack([x[:, 1], torch.cos(t) - x[:, 0]], -1))

@@ -96,7 +96,12 @@ class ODE(Driven):
     def _field(self, function: Callable[..., Tensor | float], state: State) -> Tensor | float:
         """In the position's dtype, whatever constants the function holds."""
         position = tensor_of(state, POSITION)
-        found = function(state[TIME], position) if self._timed else function(position)  # type: ignore[attr-defined]
+        if self._timed:  # type: ignore[attr-defined]
+            time = state[TIME]
+            own = isinstance(time, torch.Tensor) and time.ndim > 0  # a path's own clock, which is kept in float64
+            found = function(time.to(position.dtype) if own else time, position)  # type: ignore[union-attr]
+        else:
+            found = function(position)
         if isinstance(found, torch.Tensor):
             return found.to(position.dtype)
         if not isinstance(found, float | int):
