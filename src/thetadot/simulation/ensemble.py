@@ -114,7 +114,9 @@ def simulate(
         state, memory = begin_at(motion, start)
         motion.require_shapes(each_its_own_time(state))
         with bar(time, shown=progress) as advance:
-            return simulate_adaptively(motion, integrator, (state, start.time, start.key, memory), time, saves, advance)
+            return simulate_adaptively(
+                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance
+            )
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
     step = _positive("step", step)
@@ -132,7 +134,7 @@ def simulate(
     runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total)
 
     def clock(done: int) -> float:
-        return start.time + (time if done == total else done * step)
+        return start.end.time + (time if done == total else done * step)
 
     times: dict[str, dict[float, float]] = {
         name: {done: clock(done) for done in steps} for name, steps in places.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +17,7 @@ from thetadot.simulation.memory import require_room
 from thetadot.simulation.motion import clocked, detached
 from thetadot.simulation.noise import by_counter
 from thetadot.simulation.run import Begun
-from thetadot.simulation.trajectory import Trajectory
+from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import TIME
 from thetadot.tensors import tensor_of
@@ -40,20 +40,15 @@ _OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
 
 @dataclass(frozen=True)
 class Start:
-    """Variables as given, views that take no memory yet, or as a rule kept them when it ended before."""
+    """As another simulation ended, if ``kept``; else variables as given, views that take no memory yet."""
 
-    variables: State
-    time: float
-    steps: int
-    key: int
+    end: End
     kept: bool
-    rule: str = ""
-    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def points(self) -> dict[str, Tensor]:
         """Those variables that are tensors."""
-        return {name: value for name, value in self.variables.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in self.end.state.items() if isinstance(value, Tensor)}
 
     def require_room(self, motion: Motion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:
         """Raise TooLarge where the states that would be saved do not fit into memory.
@@ -63,7 +58,7 @@ class Start:
             saves: schedules by name.
             counts: how often each saves.
         """
-        position = tensor_of(self.variables, POSITION)
+        position = tensor_of(self.end.state, POSITION)
         state = len(motion.tensors) * position.numel() * position.element_size()
         kept = sum(counts[name] for name, save in saves.items() if save.what is None)
         # saved, and stacked at the end; the state itself is there three times while it is marched
@@ -72,18 +67,18 @@ class Start:
     def require_known(self, motion: Motion) -> None:
         """Raise InadmissibleValue where what is given is not what moves, or was kept by another rule."""
         known = set(motion.tensors) | set(motion.numbers)
-        if self.kept and (missing := sorted(known - set(self.variables))):
+        if self.kept and (missing := sorted(known - set(self.end.state))):
             raise InadmissibleValue(
                 f"the trajectory that is gone on with has no {missing[0]!r}, which {name_of(motion.system)} moves. "
                 "Begin anew where it ended: pass its `final`."
             )
-        if self.kept and self.rule != motion.rule:
+        if self.kept and self.end.rule != motion.rule:
             raise InadmissibleValue(
-                f"the trajectory to go on with was stepped by {self.rule or 'a rule that staggers nothing'}, and is "
-                f"to be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin "
+                f"the trajectory to go on with was stepped by {self.end.rule or 'a rule that staggers nothing'}, and "
+                f"is to be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin "
                 "anew where it ended: pass its `final`, or a mapping with its last variables."
             )
-        if strange := sorted(set(self.variables) - known):
+        if strange := sorted(set(self.end.state) - known):
             raise InadmissibleValue(
                 f"initial has {strange[0]!r}, which {name_of(motion.system)} does not. "
                 f"Its variables are {', '.join(sorted(known))}."
@@ -99,10 +94,8 @@ def started(initial: Initial, paths: int | None, key: int | None) -> Start:
     if key is not None and not isinstance(key, int):
         raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
     if isinstance(initial, Trajectory):
-        end = initial.end
         require(paths is None, f"paths={paths}", "is given with a trajectory that has its own", "Leave it out.")
-        chosen = end.key if key is None else key
-        return Start(end.state, end.time, end.steps, chosen, kept=True, rule=end.rule, memory=end.memory)
+        return Start(initial.end if key is None else replace(initial.end, key=key), kept=True)
     if paths is not None:
         require_whole(paths=paths)
         require(paths >= 1, f"paths={paths}", "is below 1", "Pass how many copies of the initial point.")
@@ -118,7 +111,7 @@ def started(initial: Initial, paths: int | None, key: int | None) -> Start:
                 f"initial[{name!r}] has shape {tuple(value.shape)}, and the position {tuple(position.shape)}. "
                 "Give both the same."
             )
-    return Start(shaped, 0.0, 0, (0 if key is None else key) & (2**64 - 1), kept=False)
+    return Start(End(shaped, 0.0, 0, (0 if key is None else key) & (2**64 - 1)), kept=False)
 
 
 def _shaped(name: str, given: Any, paths: int | None) -> Tensor:
@@ -153,25 +146,25 @@ def _shaped(name: str, given: Any, paths: int | None) -> Tensor:
 def begin(motion: Motion, start: Start, noise: Noise) -> Begun:
     """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
     if start.kept:
-        state = clocked(start.variables)
-        return Begun(state, state, start.steps, 0, start.key)
+        state = clocked(start.end.state)
+        return Begun(state, state, start.end.steps, 0, start.end.key)
     given = {name: value.contiguous() for name, value in start.points.items()}
     state = motion.begin(given)
     draws = iter(range(1 << 30))
 
     def draw() -> Tensor:
-        return by_counter(motion.noise_like(given[POSITION]), derive(start.key, _OPENING), 0, next(draws), 0, noise)
+        return by_counter(motion.noise_like(given[POSITION]), derive(start.end.key, _OPENING), 0, next(draws), 0, noise)
 
     opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
     opened = detached(opened)
-    return Begun(opened, state if steps else opened, 0, steps, start.key)
+    return Begun(opened, state if steps else opened, 0, steps, start.end.key)
 
 
 def begin_at(motion: Motion, start: Start) -> tuple[State, Mapping[str, Tensor]]:
     """The state of a motion that is not staggered, and what an adaptive method remembers of its steps."""
     if start.kept:
-        return clocked(start.variables), start.memory
-    return motion.begin({name: value.contiguous() for name, value in start.points.items()}), start.memory
+        return clocked(start.end.state), start.end.memory
+    return motion.begin({name: value.contiguous() for name, value in start.points.items()}), start.end.memory
 
 
 def each_its_own_time(state: State) -> State:
