@@ -82,7 +82,7 @@ class Amos:
         """η, d = 1, and 0 for all else."""
         return begin(name, position)
 
-    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
+    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: PLR0911
         """One variable's change in a step of ξ; d and ρ are set from b before b moves."""
         match name:
             case "square":
