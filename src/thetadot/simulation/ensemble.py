@@ -16,7 +16,7 @@ from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.kinds import require_numbers
 from thetadot.simulation.adaptive import simulate_adaptively
-from thetadot.simulation.choice import Builder, choose
+from thetadot.simulation.choice import Builder, choose, require_known
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.initial import begin, begin_at, each_its_own_time, started
 from thetadot.simulation.ledger import Ledger
@@ -106,7 +106,8 @@ def simulate(
     time = _positive("time", time)
     if isinstance(integrator, Embedded):
         require(step is None, f"step={step}", "is given to an integrator that finds its own", "Leave it out.")
-        require(engine is None and compile is not True, "compile or engine", "cannot adapt steps", "Leave them out.")
+        require(engine is None, f"engine={engine!r}", "cannot adapt steps", "Leave it out.")
+        require_known(compile)
         motion = posed(system, cast("Integrator", integrator), math.nan)
         start.require_known(motion)
         saves = schedules(save)
@@ -115,7 +116,7 @@ def simulate(
         motion.require_shapes(each_its_own_time(state))
         with bar(time, shown=progress) as advance:
             return simulate_adaptively(
-                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance
+                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance, compile
             )
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
