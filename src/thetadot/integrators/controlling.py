@@ -1,8 +1,8 @@
 r"""Steps that follow the error under way, in torch's operations: all paths at once, each with its own.
 
 Paths are evaluated together until the last has arrived, those that have with steps of 0, so that a drift may hold
-parameters by path, be learned, or couple them. Where it can be taken apart, :mod:`thetadot.simulation.controlled` marches
-the same steps compiled.
+parameters by path, be learned, or couple them. Where it can be taken apart, :mod:`thetadot.simulation.controlled`
+marches the same steps compiled.
 """
 
 from __future__ import annotations
@@ -322,9 +322,11 @@ class Controlling:
             return
         goal = end if self.end is None else self.end
         known = self._pace.needed(self.time, self.tried, self.sign * (goal - self.time))
-        if known is None or not bool((known[0] > self.patience).any()):
+        if known is None:
             return
         needed, mean = (each.reshape(-1) for each in known)
+        if not self._overdue(needed):
+            return
         path = int(needed.argmax())
         most, length, tried = float(needed[path]), float(mean[path]), int(self.tried.reshape(-1)[path])
         found = self._look(path, length)
@@ -339,6 +341,10 @@ class Controlling:
             self.time,
         )
 
+    def _overdue(self, needed: Tensor) -> bool:
+        """Whether so many steps of each path, counted together, are minutes."""
+        return float(needed.max()) > self.patience
+
     def _look(self, path: int, length: float) -> Look:
         """What the motion of one path looks like; evaluated with all, for paths may be coupled."""
         names = self.measured
@@ -347,9 +353,10 @@ class Controlling:
 
         def field(place: Tensor) -> Tensor:
             moved = dict(self.state)
-            for name, part in zip(names, place.split(widths), strict=True):
-                moved[name] = tensor_of(self.state, name).clone()
-                moved[name][path] = part
+            for name, part in zip(names, torch.split(place, widths), strict=True):
+                here = tensor_of(self.state, name).clone()
+                here[path] = part
+                moved[name] = here
             found = self._slopes(moved)
             parts = [tensor_of(found, name)[path].expand(n) for name, n in zip(names, widths, strict=True)]
             return self.sign * torch.cat(parts)

@@ -30,6 +30,7 @@ WINDOW = 4096
 """Steps tried between two looks at a path's pace."""
 HOPELESS = 1e10
 """Steps that no path is waited for, whatever its motion is like."""
+_GROWS = 2.0  # from one look to the next
 _ITERATIONS = 12  # of the power method
 _TRIED_BEYOND = 0.5  # of a rate times a step: accuracy alone would choose less
 _JUMPS = 0.05  # of the tolerance, that a drift's change must move a path by in a step
@@ -45,20 +46,23 @@ class Pace:
 
     def __init__(self, time: Tensor, tried: Tensor) -> None:
         self._time, self._tried = time, tried
+        self._mean = torch.zeros_like(time)
 
     def needed(self, time: Tensor, tried: Tensor, left: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Steps that every path still needs, and their mean length; 0 steps where too few were tried to tell.
+        """Steps that every path still needs, and their mean length.
 
-        None where that is so of all paths.
+        0 steps where too few were tried to tell, and where steps grow: a fast beginning says nothing of the rest. None
+        where that is so of all paths.
         """
         since = tried - self._tried
         enough = since >= WINDOW
         if not bool(enough.any()):
             return None
         mean = (time - self._time).abs() / since.clamp(min=1)
-        needed = torch.where(enough & (left > 0), left / mean, 0.0)
+        settled = enough & (mean <= _GROWS * self._mean) & (left > 0)
         self._time, self._tried = torch.where(enough, time, self._time), torch.where(enough, tried, self._tried)
-        return needed, mean
+        self._mean = torch.where(enough, mean, self._mean)
+        return (torch.where(settled, left / mean, 0.0), mean) if bool(settled.any()) else None
 
 
 class Look(NamedTuple):
@@ -73,9 +77,7 @@ class Look(NamedTuple):
     remedy: str
 
 
-def look(
-    field: Callable[[Tensor], Tensor], place: Tensor, step: float, scale: Tensor
-) -> Look:
+def look(field: Callable[[Tensor], Tensor], place: Tensor, step: float, scale: Tensor) -> Look:
     """What makes the steps so short.
 
     Args:
@@ -113,9 +115,7 @@ def look(
     return Look("", "")
 
 
-def _jumps(
-    field: Callable[[Tensor], Tensor], place: Tensor, here: Tensor, step: float, scale: Tensor
-) -> bool:
+def _jumps(field: Callable[[Tensor], Tensor], place: Tensor, here: Tensor, step: float, scale: Tensor) -> bool:
     """Along the motion: a smooth drift changes ten times as much over ten times the way."""
 
     def change(ways: float) -> float:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.fusion.components import component, components
-from thetadot.fusion.controlled import COLUMNS, ControlledMarch, Method
+from thetadot.fusion.components import components
+from thetadot.fusion.controlled import ControlledMarch
+from thetadot.fusion.controlled_source import COLUMNS, Method
 from thetadot.fusion.program import CannotCompile
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
@@ -22,16 +23,20 @@ from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
     from thetadot.fusion.components import Components
     from thetadot.integrators.adaptive import Embedded
+    from thetadot.simulation.choice import Compile
     from thetadot.simulation.motion import Motion
     from thetadot.typing import Scalar, State
 
+    Entry = Callable[[Sequence[Tensor], Sequence[float]], tuple[int, int]]
+
 _TRIES = 1 << 20  # steps of all paths together between two looks at the keyboard: a fraction of a second
+_LEAST = 64  # of each
 _MOST = float(1 << 62)
 _POINTS = 5  # at which a trace is compared with the function; not 2, which is what is traced
 _ROUNDED = 1e3  # roundings of a slope, far above what another order of operations does
@@ -45,7 +50,7 @@ def controlling(
     start: float,
     end: float,
     memory: Mapping[str, Tensor],
-    compile: bool | str,  # noqa: A002
+    compile: Compile,  # noqa: A002 - torch's word
 ) -> tuple[Controlling, str]:
     """The motion under way, compiled where it can be, and why it is not.
 
@@ -91,15 +96,20 @@ class Marched(Controlling):
         self._run(self._kernel.begin, self.time[0, 0].item(), 0)
         self.evaluations = 2
 
-    def _try(self, left: Tensor, under_way: Tensor, end: float) -> None:
+    def _try(self, left: Tensor, under_way: Tensor, end: float) -> None:  # noqa: ARG002 - the kernel knows
         """As many steps of every path as a fraction of a second holds."""
-        tries = max(64, _TRIES // len(under_way))
+        tries = max(_LEAST, _TRIES // len(under_way))
         _, stuck = self._run(self._kernel.march, end, tries)
         if stuck:
             self._check_length((self.time != end) & (self.length <= _smallest(self.time)))
         self._check_pace(end)
 
-    def _run(self, entry: object, end: float, tries: int) -> tuple[int, int]:
+    def _overdue(self, needed: Tensor) -> bool:
+        """Of one path alone, or of many one after the other."""
+        most = float(needed.max())
+        return most > self.patience or (most > self.patience / 100 and float(needed.sum()) > 10 * self.patience)
+
+    def _run(self, entry: Entry, end: float, tries: int) -> tuple[int, int]:
         """Call the kernel on copies, so that what it is interrupted in is never seen half."""
         rule, names = self.integrator, (*self.measured, *self.clocks)
         columns = {
@@ -124,10 +134,10 @@ class Marched(Controlling):
             *(-gain / q for gain in gains), FLOOR, q, ROUNDINGS * torch.finfo(torch.float64).eps, end, self.sign,
             tries, _MOST if rule.most_steps is None else rule.most_steps,
         )  # fmt: skip
-        found = entry(arrays, settings)  # type: ignore[operator]
+        found = entry(arrays, settings)
         count = len(names)
-        self.state = {name: array for name, array in zip(names, arrays, strict=False)}
-        self.first = {name: array for name, array in zip(names, arrays[count:], strict=False)}
+        self.state = dict(zip(names, arrays, strict=False))
+        self.first = dict(zip(names, arrays[count:], strict=False))
         done = dict(zip(COLUMNS, arrays[2 * count :], strict=True))
         self.time, self.length, self.held_back = done["time"], done["length"], done["held_back"]
         self.errors = (done["error_1"], done["error_2"], done["error_3"])
@@ -171,7 +181,8 @@ def _require_alike(kernel: ControlledMarch, motion: Motion, integrator: Embedded
         for name, value in state.items()
     }
     beside: State = {  # where a choice hung on the last digit, it does so no more
-        name: value * (1.0 + 1e-3) + 1e-3 if name not in motion.system.scalars else value for name, value in some.items()
+        name: value * (1.0 + 1e-3) + 1e-3 if name not in motion.system.scalars else value
+        for name, value in some.items()
     }
     for points in (some, beside):
         run = Marched(kernel, integrator, motion, points, 0.0, 1.0, {"length": torch.ones(min(paths, _POINTS), 1)})

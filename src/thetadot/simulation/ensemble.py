@@ -75,7 +75,8 @@ def simulate(
             :class:`~thetadot.simulation.Save`; or a mapping of names to these, several schedules at once.
         key: 64 bits that fix all noise; 0 if None, that of a trajectory which is gone on with.
         noise: "normal", or "rademacher" (±1): cheaper, weak order 1.
-        compile: a kernel for the whole march: "auto" where the job is long enough to pay for it, True, False.
+        compile: a kernel for the whole march: "auto" where the job is long enough to pay for it (for an adaptive
+            integrator, whose steps are not known before, wherever there can be one), True, False.
         engine: another machine, such as :class:`thetadot.integrations.ray.RayEnsemble`.
         progress: a bar on stderr.
 
@@ -88,6 +89,7 @@ def simulate(
         IncompatiblePair: the integrator cannot step the system.
         TooLarge: what is to be saved does not fit into memory.
         Diverged: a path is not finite any more; ``last`` on the error is the trajectory up to the step before.
+        NotConverged: by an adaptive integrator a path would need more steps than allowed or waited for; likewise.
 
     Example:
         >>> import torch
