@@ -104,6 +104,7 @@ class DormandPrince(Embedded):
     """Order 5, error estimate of order 4: six evaluations a step.
 
     Example:
+        >>> import torch
         >>> from thetadot.integrators import controlled
         >>> from thetadot.systems import ODE
         >>> one = {"position": torch.ones(1, 1, dtype=torch.float64)}
