@@ -8,8 +8,9 @@ what they cannot take or give back wrongly is said with their name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -22,8 +23,84 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What an argument may be.
+
+    Attributes:
+        name: as in "is not a number".
+        remedy: what to do, a sentence.
+        fits: whether a value is one.
+    """
+
+    name: str
+    remedy: str
+    fits: Callable[[object], bool]
+
+
+def _number(value: object) -> bool:
+    """Infinity is one, where a range says so; NaN and what floats cannot hold are none."""
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1 or value.is_complex() or value.dtype == torch.bool:
+            return False
+        return value.device.type != "cpu" or not _none(value)  # to ask a device would stall it
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    return number == number  # noqa: PLR0124 - only NaN is not itself
+
+
+def _none(value: Tensor) -> bool:
+    try:
+        return bool(value.isnan())
+    except RuntimeError:  # what is being traced has no value
+        return False
+
+
+NUMBER = Kind("a number", "Pass one, such as 1.0.", _number)
+WHOLE = Kind(
+    "a whole number",
+    "Pass one, such as 100.",
+    lambda x: isinstance(x, Integral) and not isinstance(x, bool),
+)
+FUNCTION = Kind(
+    "a function",
+    "Pass a function of positions (..., dim).",
+    lambda x: callable(x) and not isinstance(x, type),
+)
+TENSOR = Kind(
+    "a tensor of floating point",
+    "Pass torch.tensor(..., dtype=torch.float64).",
+    lambda x: isinstance(x, torch.Tensor) and (x.is_floating_point() or x.is_complex()),
+)
+
+
+def require_finite(**values: object) -> None:
+    """Each a number or a tensor that is finite throughout: asked at every door to linear algebra and to solvers.
+
+    LAPACK and scipy do not ask: given NaN they end in a wrong number, an error of their own, or never.
+
+    Example:
+        >>> require_finite(point=torch.zeros(2), time=1.0)
+        >>> require_finite(point=torch.tensor([0.0, torch.nan]))
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: point is not finite: 1 of 2 numbers. Pass finite ones.
+    """
+    for name, value in values.items():
+        known = torch.as_tensor(value).detach()
+        bad = int((~known.isfinite()).sum())
+        if bad and known.numel() == 1:
+            raise InadmissibleValue(f"{name}={known.item():g} is not finite. Pass a finite number.")
+        if bad:
+            raise InadmissibleValue(f"{name} is not finite: {bad} of {known.numel()} numbers. Pass finite ones.")
+
+
 def require_numbers(**values: object) -> None:
-    """Each a real number, or a tensor that holds one.
+    """Each a real number, or a tensor that holds one; not NaN.
 
     Example:
         >>> require_numbers(time=1.0, temperature=torch.tensor(0.5))
@@ -33,8 +110,8 @@ def require_numbers(**values: object) -> None:
         thetadot.errors.InadmissibleValue: time='a' is not a number. Pass one, such as 1.0.
     """
     for name, value in values.items():
-        if not isinstance(value, Real) and not (isinstance(value, torch.Tensor) and _one_real(value)):
-            _refuse(name, value, "a number", "Pass one, such as 1.0.")
+        if not NUMBER.fits(value):
+            refuse(name, value, NUMBER.name, NUMBER.remedy)
 
 
 def require_whole(**values: object) -> None:
@@ -47,8 +124,27 @@ def require_whole(**values: object) -> None:
         thetadot.errors.InadmissibleValue: steps=1.5 is not a whole number. Pass one, such as 100.
     """
     for name, value in values.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            _refuse(name, value, "a whole number", "Pass one, such as 100.")
+        if not WHOLE.fits(value):
+            refuse(name, value, WHOLE.name, WHOLE.remedy)
+
+
+def require_count(least: int, most: int, **values: object) -> None:
+    """Each a whole number within a range: an upper end makes of a typing error a sentence, not a loop without end.
+
+    Example:
+        >>> require_count(0, 10**7, steps=100)
+        >>> require_count(1, 10**7, steps=0)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: steps=0 is below 1. Pass steps >= 1.
+    """
+    require_whole(**values)
+    for name, value in values.items():
+        if value < least:  # type: ignore[operator]
+            said = "is negative" if least == 0 else f"is below {least}"
+            raise InadmissibleValue(f"{name}={value} {said}. Pass {name} >= {least}.")
+        if value > most:  # type: ignore[operator]
+            raise InadmissibleValue(f"{name} is above {most:.3g}. Pass fewer.")
 
 
 def require_functions(**values: object) -> None:
@@ -63,8 +159,8 @@ def require_functions(**values: object) -> None:
 positions (..., dim).
     """
     for name, value in values.items():
-        if not callable(value) or isinstance(value, type):
-            _refuse(name, value, "a function", "Pass a function of positions (..., dim).")
+        if not FUNCTION.fits(value):
+            refuse(name, value, FUNCTION.name, FUNCTION.remedy)
 
 
 def require_tensors(**values: object) -> None:
@@ -79,7 +175,7 @@ torch.tensor(..., dtype=torch.float64).
     """
     for name, value in values.items():
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            _refuse(name, value, "a tensor of floating point", "Pass torch.tensor(..., dtype=torch.float64).")
+            refuse(name, value, TENSOR.name, TENSOR.remedy)
 
 
 def require_wide(**values: object) -> None:
@@ -91,7 +187,7 @@ def require_wide(**values: object) -> None:
     require_tensors(**values)
     for name, value in values.items():
         if isinstance(value, torch.Tensor) and value.dtype not in (torch.float32, torch.float64):
-            _refuse(name, value, "wide enough for linear algebra", "Pass float32 or float64.")
+            refuse(name, value, "wide enough for linear algebra", "Pass float32 or float64.")
 
 
 def require_coordinates(**values: object) -> None:
@@ -102,7 +198,7 @@ def require_coordinates(**values: object) -> None:
     """
     for name, value in values.items():
         if not _coordinates(value):
-            _refuse(name, value, "a point", "Pass its coordinates, such as (0.0, 1.0).")
+            refuse(name, value, "a point", "Pass its coordinates, such as (0.0, 1.0).")
 
 
 def require_instances(kind: Any, **values: object) -> None:
@@ -116,7 +212,7 @@ def require_instances(kind: Any, **values: object) -> None:
     """
     for name, value in values.items():
         if isinstance(value, type) or not isinstance(value, kind):
-            _refuse(name, value, f"of kind {kind.__name__}", f"Pass a {kind.__name__}.")
+            refuse(name, value, f"of kind {kind.__name__}", f"Pass a {kind.__name__}.")
 
 
 def values_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
@@ -194,18 +290,18 @@ def _coordinates(value: object) -> bool:
     return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
 
 
-def _one_real(value: Tensor) -> bool:
-    return value.numel() == 1 and not value.is_complex()
-
-
 def _came(value: object) -> str:
     return f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
 
 
-def _refuse(name: str, value: object, kind: str, remedy: str) -> None:
+def refuse(name: str, value: object, kind: str, remedy: str) -> NoReturn:
+    """Raise InadmissibleValue: what came, what it is not, what to do."""
     if isinstance(value, type):
         raise InadmissibleValue(f"{name} is the class {value.__name__}, which is not {kind}. {remedy}")
     if isinstance(value, torch.Tensor):
         raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} and {value.dtype} is not {kind}. {remedy}")
-    said = repr(value)
+    try:
+        said = repr(value)
+    except ValueError:  # a whole number of too many digits
+        said = f"a {type(value).__name__}"
     raise InadmissibleValue(f"{name}={said if len(said) <= 80 else said[:77] + '...'} is not {kind}. {remedy}")

@@ -31,7 +31,7 @@ import torch
 
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.kinds import require_coordinates, require_instances, require_numbers, values_at
+from thetadot.kinds import require_coordinates, require_finite, require_instances, require_numbers, values_at
 from thetadot.potentials import gradient_of
 from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
@@ -106,6 +106,7 @@ class Saddle:
             point = torch.as_tensor(getattr(self, name), dtype=torch.float64)
             hessian = torch.func.jacrev(gradient_of(self._at))(point)
             slope = float(gradient_of(self._at)(point).norm())
+            require_finite(curvature=hessian)
             require(
                 slope <= _FLAT * max(1.0, float(hessian.abs().max())),
                 f"{name}={tuple(getattr(self, name))}",
