@@ -12,9 +12,9 @@ from torch import nn
 
 from thetadot.errors import DamagedFile, RunFolderError, TaskError
 from thetadot.optim import Adam, HeavyBall
+from thetadot.state import generators, restore_generators
 from thetadot.training import checkpoint
 from thetadot.training.folder import claim, fresh
-from thetadot.state import generators, restore_generators
 from thetadot.training.snapshot import Snapshot, clone
 
 HEAD = {"phase": "training", "arguments": {}, "threads": 1, "offset": 0}

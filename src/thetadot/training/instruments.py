@@ -91,9 +91,7 @@ class Instruments:
 
     def _objective(self, indices: list[int]) -> Objective:
         batch = self.batch(indices)
-        return Objective(
-            self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch), learned(self.task)
-        )
+        return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch), learned(self.task))
 
     def curvature(self, when: When, step: int, iterations: int, reading: Reading | None = None) -> Curvature | None:
         """Largest curvature and the optimizer's limit; None where it is not finite.

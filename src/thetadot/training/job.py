@@ -19,10 +19,10 @@ from torch import nn
 import thetadot
 from thetadot import report
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
-from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
+from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
-from thetadot.state import generators_kept, kept
+from thetadot.state import changes_of, generators_kept, kept
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 TRACKING = 0.03
 _FEWEST_REFERENCES = 8
+_LOST = (
+    "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
+    "Keep it in a buffer, tensor, number or random generator of the module."
+)
 Show = Callable[[Entry], None]
 
 
@@ -151,35 +155,43 @@ class _Run:
         with self.writer:
             if self.saved is None:
                 # before the first line, so that no kill leaves a folder that cannot be resumed
-                self._save("measuring", {"start": Snapshot.take(self.task.model, loss=self.task.loss).pack()})
+                self._save("measuring", {"start": Snapshot.take(**self._parts()).pack()})
             elif self.saved["phase"] == "done":
                 return self._finished()
             if self.writer.offset == 0:
                 self._write(self._header())
+                for change in self.lost:
+                    self._write(Remark(0, "resume", f"{change} {_LOST}"))
             loop = self._loop()
             self._train(loop)
             entry = self._closing(loop)
             self._write(entry)
-            self._save("done", {"final": self.task.model.state_dict(), "best_state": loop.best_state})
+            self._save("done", {"final": Snapshot.take(**self._parts()).pack(), "best_state": loop.best_state})
         report.write(self.out)
         return Result(
             self.task.model,
             loop.best_state or self.task.model.state_dict(),
             self.task.model.state_dict(),
             read(self.out),
+            self.task.loss,
         )
 
     # Steps.
 
     def _try_out(self) -> tuple[str | None, Metric | None]:
         """One batch through model and loss, so that a misfit is told before anything is written."""
-        with kept(model=self.task.model, loss=self.task.loss), users_code(), warnings.catch_warnings():
+        with kept(**self._parts()), users_code(), warnings.catch_warnings():
             # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
             warnings.filterwarnings("error", message="Using a target size")
             self._require_mean()
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
             require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
+            changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
+            self.lost = [change for change in changes if not change.kept]
             return derived_metric(self.task, batch)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.task.model, "loss": self.task.loss}
 
     def _require_mean(self) -> None:
         """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch."""
@@ -209,7 +221,7 @@ class _Run:
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
-                        Snapshot.unpack(saved["start"]).restore(self.task.model, loss=self.task.loss)
+                        Snapshot.unpack(saved["start"]).restore(**self._parts())
                 plan, noise, start_loss, expected = self._choose(instruments, judges)
             loop = Loop(
                 task=self.task,
@@ -336,12 +348,13 @@ class _Run:
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
-            self.task.model.load_state_dict(self.saved["final"])
+            Snapshot.unpack(self.saved["final"]).put(**self._parts())
         report.write(self.out)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
-        return Result(self.task.model, self.saved["best_state"] or self.saved["final"], self.saved["final"], record)
+        final = self.saved["final"]["model"]
+        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss)
 
 
 def _reference_size(samples: int, available: int) -> int:

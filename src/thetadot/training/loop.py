@@ -130,6 +130,7 @@ class Loop:
                 continue
             self.checkpoint()
         self._end_no_worse_than_the_start()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _end_no_worse_than_the_start(self) -> None:
         """A run that even the guard could not save gives back its last good state."""

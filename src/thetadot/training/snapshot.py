@@ -55,11 +55,15 @@ class Snapshot:
 
     def restore(self, model: nn.Module, optimizer: Flow | None = None, *, loss: Any = None) -> None:
         """Put it back."""
-        model.load_state_dict(self.model)
-        unpack(self.rest, {"model": model, "loss": loss}, without=_in_state_dict(model))
+        self.put(model, loss=loss)
         if optimizer is not None and self.optimizer is not None:
             optimizer.load_state_dict(clone(self.optimizer))
         restore_generators(self.generators)
+
+    def put(self, model: nn.Module, *, loss: Any = None) -> None:
+        """Model and loss alone."""
+        model.load_state_dict(self.model)
+        unpack(self.rest, {"model": model, "loss": loss}, without=_in_state_dict(model))
 
     @property
     def devices(self) -> list[int]:
