@@ -118,11 +118,11 @@ def test_what_a_loss_module_learns_is_trained(tmp_path):
 
 def test_a_loss_function_that_hides_parameters_is_refused_and_frozen_ones_are_not(tmp_path):
     heads = Heads()
-    make = lambda: blobs(loss=lambda output, target: heads(output, target))
+    make = lambda: blobs(loss=lambda output, target: 1.0 * heads(output, target))
     with pytest.raises(TaskError, match=r"that nothing would train \(loss.heads.centres\)\. Make the loss a torch.nn"):
         thetadot.run(make, out=tmp_path / "a", epochs=1)
     assert not (tmp_path / "a").exists()
-    heads.requires_grad_(False)
+    heads.requires_grad_(requires_grad=False)
     thetadot.run(make, out=tmp_path / "b", epochs=1, optimizer="adam", lr=0.01)
 
 

@@ -152,7 +152,7 @@ class Trials:
             if number - first >= total // 2:
                 averaged += 1
                 for p, held in zip(parameters, average, strict=True):
-                    held += (p.detach() - held) / averaged
+                    held.add_((p.detach() - held) / averaged)
         return average
 
     def _batches(self, first: int, last: int) -> Any:
