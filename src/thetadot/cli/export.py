@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot.cli.streams import for_data
 from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def act(options: argparse.Namespace) -> int:
 
 def _write(target: str, text: str) -> None:
     if target == "-":
+        for_data()
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         return
     try:

@@ -10,6 +10,7 @@ from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfro
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import finite
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
+from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
 from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
@@ -214,7 +215,7 @@ class Langevin(Flow):
     Args:
         params: as for torch.optim.
         lr: α >= 0, the time step itself.
-        temperature: T >= 0.
+        temperature: T >= 0; that of ``problem=`` if None.
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -230,7 +231,7 @@ class Langevin(Flow):
         self,
         params: ParamsT,
         lr: Scalar,
-        temperature: Scalar,
+        temperature: Scalar | None = None,
         *,
         generator: torch.Generator | None = None,
         **common: Any,
@@ -240,13 +241,13 @@ class Langevin(Flow):
             None,
             EulerMaruyama(),
             lr,
-            hyperparameters={"temperature": temperature},
+            hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
             generator=generator,
             **common,
         )
 
     @classmethod
-    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar, **common: Any) -> Self:
+    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar | None = None, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
 
@@ -276,7 +277,7 @@ class Kramers(MechanicalFlow):
         params: as for torch.optim.
         lr: α >= 0.
         momentum: 0 <= β < 1; the friction is -ln β/γ.
-        temperature: T >= 0, in units of the loss.
+        temperature: T >= 0, in units of the loss; that of ``problem=`` if None.
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -294,7 +295,7 @@ class Kramers(MechanicalFlow):
         lr: Scalar,
         momentum: Scalar = 0.9,
         *,
-        temperature: Scalar,
+        temperature: Scalar | None = None,
         generator: torch.Generator | None = None,
         **common: Any,
     ) -> None:
@@ -303,7 +304,7 @@ class Kramers(MechanicalFlow):
             self._integrator(),
             lr,
             momentum,
-            hyperparameters={"temperature": temperature},
+            hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
             generator=generator,
             **common,
         )

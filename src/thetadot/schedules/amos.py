@@ -3,7 +3,7 @@ r"""Amos's schedule, for other optimizers: lr and weight decay that fall togethe
     d = (1 + α₀pt)⁻²  (constant p)    or    (1 + 2α₀pt)⁻¹  (p falling with the error),    ρ = α₀²d/2
 
 The continuous solution of Ṡ = α₀p e^(-S), resp. e^(-2S), with d = e^(-2S): the squared error to go, in parts of the
-first. ``optim.Amos`` steps that equation itself; both agree to first order in α₀p.
+first. ``optim.Amos(kind="constant")`` or ``"decaying"`` steps that equation itself; both agree to first order in α₀p.
 
 Source:
     Tian, Parikh, "Amos: an Adam-style optimizer with adaptive weight decay towards model-oriented scale".
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from thetadot.errors import require
 
 if TYPE_CHECKING:
-    from thetadot.systems.amos import Approach
+    from thetadot.systems.scheduled_amos import Approach
 
 
 class Decayed(NamedTuple):
