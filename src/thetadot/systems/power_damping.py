@@ -39,7 +39,7 @@ def log_radius_square(
         angle: at time 0, from θ to φ. Where damping is weak it does not matter.
 
     Example:
-        >>> round(math.exp(log_radius_square(0.02, 4.0, 1000.0, 2.0)), 4)  # 1/(1/2 + 2·.02·1000·3/8)
+        >>> round(math.exp(log_radius_square(2e-4, 4.0, 1e5, 2.0)), 4)  # 1/(1/2 + 2·2e-4·1e5·3/8)
         0.0645
     """
     now = math.log(start) / 2.0
