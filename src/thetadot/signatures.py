@@ -6,7 +6,7 @@
     float, Scalar    a real number, not NaN, within floating point; or a tensor that holds one
     int              a whole number; True is none
     Tensor           of floating point, real or complex
-    Callable[...]    what can be called, and is no class
+    Callable[[X], Y] what can be called, and is no class; a class too where it is Callable[..., Y], a factory
     Sequence[X], tuple[X, Y], tuple[X, ...]      each of its kind; a string is none
     Mapping, dict    a mapping
     Path             a name of a file or folder: a string or what stands for one
@@ -45,6 +45,7 @@ ANYTHING = Kind("anything", "", lambda _: True)
 _BOOLEAN = Kind("True or False", "Pass one of them.", lambda x: type(x).__name__ in ("bool", "bool_"))
 _WORD = Kind("a word", "Pass a string.", lambda x: isinstance(x, str))
 _NOTHING = Kind("None", "", lambda x: x is None)
+_FACTORY = Kind("a function or a class", "Pass one that builds it.", callable)
 _LONGEST_PATH = 4096  # characters, on Linux
 
 
@@ -172,6 +173,10 @@ def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: C901
             return _KNOWN[name] if name in _KNOWN else kind_of(within.get(name, ANYTHING), within)
         case ast.Attribute(value=ast.Name(id=package), attr=name):
             return kind_of(getattr(within.get(package), name, ANYTHING), within)
+        case ast.Subscript(value=ast.Name(id="Callable"), slice=ast.Tuple(elts=[ast.Constant(value=free), _])) if (
+            free is ...
+        ):
+            return _FACTORY
         case ast.Subscript(value=ast.Name(id=("Callable" | "Mapping" | "dict") as name)):
             return _KNOWN[name]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
