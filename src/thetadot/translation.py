@@ -16,11 +16,11 @@ Source:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.cayley import cayley, damping, lr_of
 from thetadot.errors import require
-from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from thetadot.typing import Scalar
@@ -37,6 +37,15 @@ __all__ = [
     "to_lr_momentum",
     "to_physical",
 ]
+
+
+def _sqrt(x: Scalar) -> Scalar:
+    """√x; floats need no torch for it, so that neither does who converts settings."""
+    if isinstance(x, float | int):
+        return math.sqrt(x)
+    from thetadot.tensors import sqrt  # noqa: PLC0415 - loads torch
+
+    return sqrt(x)
 
 
 class Physical(NamedTuple):
@@ -68,7 +77,7 @@ def _require_positive(name: str, value: Scalar) -> None:
 
 def step_of(lr: Scalar, momentum: Scalar) -> Scalar:
     """γ = √(2α/(1+β)), unchecked: also at lr = 0, where the clock stands still."""
-    return sqrt(2.0 * lr / (1.0 + momentum))
+    return _sqrt(2.0 * lr / (1.0 + momentum))
 
 
 def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
@@ -87,7 +96,7 @@ def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
     """
     _require_positive("lr", lr)
     _require_momentum(momentum)
-    return Physical(step_of(lr, momentum), (1.0 - momentum) * sqrt(2.0 / (lr * (1.0 + momentum))))
+    return Physical(step_of(lr, momentum), (1.0 - momentum) * _sqrt(2.0 / (lr * (1.0 + momentum))))
 
 
 def to_lr_momentum(step: Scalar, friction: Scalar) -> Settings:
@@ -135,10 +144,10 @@ def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False
     _require_positive("lr_ratio", lr_ratio)
     _require_momentum(momentum)
     if approximate:
-        return 1.0 - (1.0 - momentum) * sqrt(lr_ratio)
+        return 1.0 - (1.0 - momentum) * _sqrt(lr_ratio)
     kappa = lr_ratio * (1.0 - momentum) ** 2 / (1.0 + momentum)
-    root = sqrt(kappa)
-    return 1.0 - 4.0 * root / (root + sqrt(kappa + 8.0))  # 1 + (κ - √(κ²+8κ))/2 without its cancellation
+    root = _sqrt(kappa)
+    return 1.0 - 4.0 * root / (root + _sqrt(kappa + 8.0))  # 1 + (κ - √(κ²+8κ))/2 without its cancellation
 
 
 def temperature(

@@ -149,7 +149,7 @@ def _row(keeps: str, lr: float, momentum: float, batch_size: float, heat: float)
 def _judged(row: Row, sharpness: float | None) -> Row:
     from dataclasses import replace
 
-    from thetadot.analysis import stability_limit
+    from thetadot.limits import stability_limit
 
     if not 0 <= row.momentum < 1:
         return replace(row, verdict="vetoed: the momentum is outside [0, 1), so large a change cannot keep these")
@@ -221,7 +221,7 @@ def _check(
 def _show(present: Row, rows: list[Row]) -> None:
     from rich.markup import escape
 
-    from thetadot.cli.display import console
+    from thetadot.cli.terminal import console
 
     out = console(sys.stdout)
     out.print(f"[bold]now[/bold]   {_settings(present)}")
