@@ -10,6 +10,7 @@ from thetadot.records import read
 from thetadot.tasks import BUILT_IN, Task
 from thetadot.training import checkpoint
 from thetadot.training.result import Result
+from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import checked, resolve
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None
     if saved["phase"] == "done":
         final, best = saved["final"], saved["best_state"]
     elif saved["phase"] == "training":
-        final, best = saved["loop"]["now"]["model"], saved["loop"]["best_state"]
+        final, best = saved["loop"]["now"], saved["loop"]["best_state"]
     else:
         raise RunFolderError(f"{folder} was cut off before training began. Continue it with --resume {folder}.")
     with checkpoint.same_model(folder):
-        made.model.load_state_dict(final)
-    return Result(made.model, best or final, final, read(folder))
+        Snapshot.unpack(final).put(made.model, loss=made.loss)
+    return Result(made.model, best or final["model"], final["model"], read(folder), made.loss)

@@ -14,6 +14,7 @@ from thetadot.records import Epoch, Motion, Noise, Rollback
 from thetadot.training.forward import judge, loss_of
 from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
 from thetadot.training.instruments import MICRO_BATCHES
+from thetadot.training.learned import learned
 from thetadot.training.plan import put
 from thetadot.training.progress import Progress
 from thetadot.training.snapshot import Snapshot, clone
@@ -93,7 +94,7 @@ class Loop:
             checkpoint,
         )
         self.total = epochs * source.size
-        self.parameters = [p for p in task.model.parameters() if p.requires_grad]
+        self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
@@ -129,6 +130,7 @@ class Loop:
                 continue
             self.checkpoint()
         self._end_no_worse_than_the_start()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _end_no_worse_than_the_start(self) -> None:
         """A run that even the guard could not save gives back its last good state."""
@@ -136,7 +138,7 @@ class Loop:
         if last is None or good is None or self.diverged or not self.guard.lost(last.train_loss):
             return
         self.diverged = True
-        good.restore(self.task.model)
+        good.restore(self.task.model, loss=self.task.loss)
         why = "the run ended above its start"
         self.write(Rollback(self.progress.step, self.guard.good_progress["step"], why, self.guard.shrink))
         self._validate(self.progress.epoch, self.start_loss)
@@ -223,7 +225,7 @@ class Loop:
         good = self.guard.good
         assert good is not None  # noqa: S101 - kept before the first step
         step = self.progress.step
-        good.restore(self.task.model)
+        good.restore(self.task.model, loss=self.task.loss)
         at_good = self._loss_at_good(batch)
         if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
             raise Diverged(f"step {step}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
@@ -235,7 +237,7 @@ class Loop:
         best = {name: getattr(self.progress, name) for name in ("best_valid", "best_epoch")}
         self.progress = Progress(**(self.guard.good_progress | best))
         self.optimizer = self.plan.build(self.parameters)  # at rest
-        good.restore(self.task.model)
+        good.restore(self.task.model, loss=self.task.loss)
         self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
         raise _Rewound
 
@@ -263,7 +265,7 @@ class Loop:
         return all(bool(torch.isfinite(p).all()) for p in self.parameters)
 
     def _keep_good(self) -> None:
-        self.guard.good = Snapshot.take(self.task.model)
+        self.guard.good = Snapshot.take(self.task.model, loss=self.task.loss)
         self.guard.good_progress = asdict(self.progress)
 
     # The record.
@@ -347,7 +349,7 @@ class Loop:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         return {
-            "now": Snapshot.take(self.task.model, self.optimizer).pack(),
+            "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
             "progress": asdict(self.progress),
             "guard": self.guard.state_dict(),
             "instruments": self.instruments.state_dict(),
@@ -372,7 +374,7 @@ class Loop:
         self.sharpness, self.best_state = state["sharpness"], state["best_state"]
         self.start_loss = state["start_loss"]
         self.cost.samples, self.seconds_before = state["cost"], state["seconds"]
-        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer)
+        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer, loss=self.task.loss)
 
 
 _SAMPLES_SHOWN = 8
