@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Evaluate = Callable[[Tensor], tuple[float | None, Tensor]]
+    Arrived = Callable[[Tensor, float], bool]
 
 MOST_GRADIENTS = 2000
 """That one minimum is worth."""
-_REMEMBERED = 200  # pairs of steps and changes
+_REMEMBERED, _ROOM = 100, 1 << 23  # pairs of steps and changes: at most so many, and so many numbers, but ten
 _TRIALS = 40  # along a line
 _FLATTER = 0.3  # c
 _ROUNDINGS = 32.0  # of a value, that say nothing
@@ -63,23 +64,22 @@ class _Place(NamedTuple):
         return (self.value is None or math.isfinite(self.value)) and bool(self.slope.isfinite().all())
 
 
-def minimum(
-    evaluate: Evaluate, start: Tensor, arrived: Callable[[Tensor], bool], weight: Tensor | None = None
-) -> Found:
+def minimum(evaluate: Evaluate, start: Tensor, arrived: Arrived, weight: Tensor | None = None) -> Found:
     """Descend from ``start`` until ``arrived``.
 
     Args:
         evaluate: of a point (n,): G, or None where it is not known, and r (n,), its gradient in the metric.
         start: (n,).
-        arrived: of r: whether it is small enough.
+        arrived: of r, and of how much r changes where every element changes by the point's largest: that times a
+            rounding is what r can be known to. Whether r is small enough.
         weight: W (n,), >= 0; ones if None. Elements of weight 0 stay where they are.
 
     Example:
         >>> def valley(x):  # of curvatures 1 and 1e6
         ...     h = torch.tensor([1.0, 1e6], dtype=torch.float64)
         ...     return float((h * x * x).sum() / 2), h * x
-        >>> found = minimum(valley, torch.ones(2, dtype=torch.float64), lambda r: bool(r.abs().max() < 1e-9))
-        >>> found.met, found.gradients < 20
+        >>> found = minimum(valley, torch.ones(2, dtype=torch.float64), lambda r, _: float(r.abs().max()) < 1e-9)
+        >>> found.met, found.gradients < 40
         ('', True)
     """
     descent = _Descent(evaluate, torch.ones_like(start) if weight is None else weight)
@@ -92,11 +92,11 @@ class _Descent:
         self._pairs: list[tuple[Tensor, Tensor, float]] = []
         self.gradients = 0
 
-    def run(self, start: Tensor, arrived: Callable[[Tensor], bool]) -> Found:
+    def run(self, start: Tensor, arrived: Arrived) -> Found:
         here = self._at(start)
         if not here.finite:
             return Found(here.point, here.slope, self.gradients, "it met a gradient that is not finite")
-        while not arrived(here.slope):
+        while not arrived(here.slope, self._known_to(here)):
             if self.gradients >= MOST_GRADIENTS:
                 return Found(here.point, here.slope, self.gradients, f"{MOST_GRADIENTS} gradients were not enough")
             along = self._direction(here.slope)
@@ -117,6 +117,11 @@ class _Descent:
 
     def _dot(self, a: Tensor, b: Tensor) -> float:
         return float((self._weight * a * b).sum())
+
+    def _known_to(self, here: _Place) -> float:
+        """The largest change of slope by change of place that was seen of late, times the place."""
+        squares = [self._dot(change, change) / self._dot(step, step) for step, change, _ in self._pairs[-10:]]
+        return math.sqrt(max(squares, default=0.0)) * float(here.point.abs().max())
 
     def _direction(self, slope: Tensor) -> Tensor:
         """-H r by the two loops of L-BFGS; -r where that does not descend."""
@@ -139,19 +144,20 @@ class _Descent:
     def _remember(self, step: Tensor, change: Tensor) -> None:
         curved = self._dot(step, change)
         if math.isfinite(curved) and curved > 1e-12 * math.sqrt(self._dot(step, step) * self._dot(change, change)):
-            self._pairs = [*self._pairs, (step, change, curved)][-_REMEMBERED:]
+            most = max(10, min(_REMEMBERED, _ROOM // (2 * step.numel())))
+            self._pairs = [*self._pairs, (step, change, curved)][-most:]
 
-    def _search(self, here: _Place, along: Tensor, arrived: Callable[[Tensor], bool]) -> _Place | None:
+    def _search(self, here: _Place, along: Tensor, arrived: Arrived) -> _Place | None:
         """A place along the line where the slope is flatter; None where there is none to be found."""
         steep = self._dot(along, here.slope)
         low, low_steep, high = 0.0, steep, math.inf  # G falls at low, and rises or is not finite at high
-        t = 1.0
+        t, bracketed = 1.0, False
         for _ in range(_TRIALS):
             there = self._at(here.point + t * along)
             found = self._dot(along, there.slope) if there.finite else math.nan
             if not math.isfinite(found) or not _no_higher(here, there):
                 high, following = t, low + (0.1 if math.isnan(found) else 0.5) * (t - low)
-            elif arrived(there.slope) or abs(found) <= _FLATTER * abs(steep):
+            elif arrived(there.slope, self._known_to(there)) or abs(found) <= _FLATTER * abs(steep):
                 return there
             elif found < 0.0:
                 # on to where the slope would vanish if it went on changing as it did
@@ -159,8 +165,10 @@ class _Descent:
                 low, low_steep = t, found
                 following = ahead if math.isinf(high) else low + 0.5 * (high - low)
             else:
-                share = low_steep / (low_steep - found)
-                high, following = t, low + min(max(share, 0.1), 0.9) * (t - low)
+                # back to where the slope vanishes on a line: exact for a parabola, and then at least a tenth at a time
+                least = 0.1 if bracketed else 1e-9
+                high, following = t, low + min(max(low_steep / (low_steep - found), least), 0.9) * (t - low)
+                bracketed = True
             if not low < following < high or not bool((following * along).isfinite().all()):
                 return None
             t = following

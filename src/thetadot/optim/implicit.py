@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from thetadot.optim.rows import Row
     from thetadot.typing import State
 
+_NOISE = 16.0  # roundings of the parameters, by which a gradient is off
+
 
 def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any]) -> None:
     """Move every parameter that has a gradient by the implicit step and update its state.
@@ -61,7 +63,7 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
     anchor = (origin + _flatten([_led(row, torch.zeros_like(row.origin())) for row in moving])) / 2.0
 
     def residual(flat: Tensor) -> tuple[None, Tensor]:
-        """z - a + (α/2)∇L(z): α/2 times the slope of what is minimised."""
+        """Z - a + (α/2)∇L(z): α/2 times the slope of what is minimised."""
         found = zip(forces(flat), _unflatten(flat, start), strict=True)
         force = _flatten([row.sweep.move.force(row.sweep.settings, row.gradient, z) for row, z in found])
         return None, flat - anchor + reach / 2.0 * force
@@ -86,7 +88,9 @@ def _led(row: Row, force: Tensor) -> Tensor:
 def _reach(row: Row) -> Tensor:
     """α of every element: what a force of 1 takes from θ', at rest at 0."""
     sweep, one = row.sweep, torch.ones(1, dtype=torch.float64, device=row.parameter.device)
-    state: State = dict.fromkeys((POSITION, *(n for n, v in row.state.items() if isinstance(v, torch.Tensor))), 0.0 * one)
+    state: State = dict.fromkeys(
+        (POSITION, *(n for n, v in row.state.items() if isinstance(v, torch.Tensor))), 0.0 * one
+    )
     found = -tensor_of(sweep.move.integrator.advance(sweep.scales, state, one, _no_draw, 0), POSITION)
     return found.expand(row.parameter.numel())
 
@@ -100,13 +104,13 @@ def _middle(
 ) -> Tensor:
     """The midpoint, sought from where the velocity alone leads to; from the start where there is no gradient there."""
     weight = torch.where(reach > 0, reach[reach > 0].min() / reach, 0.0) if bool((reach > 0).any()) else 0.0 * reach
+    least = eps**0.75 * max(1.0, _largest(origin), _largest(anchor))
     found = None
     for place in (anchor, origin):
-        size = _largest(residual(place)[1])
-        if not math.isfinite(size):
+        if not math.isfinite(_largest(residual(place)[1])):
             continue
-        tolerance = eps**0.75 * max(1.0, _largest(origin), min(size, 1.0 / eps))
-        found = minimum(residual, place, lambda r: _largest(r) <= tolerance, weight)  # noqa: B023 - used at once
+        # no gradient is known better than its change over a rounding of the parameters
+        found = minimum(residual, place, lambda r, known: _largest(r) <= max(least, _NOISE * eps * known), weight)
         if not found.met:
             return found.point
         break

@@ -175,7 +175,8 @@ class ImplicitHeavyBall(MechanicalFlow):
 
         v' = βv - α∇L((θ+θ')/2),    θ' = θ + v'
 
-    Stable at every lr on a quadratic. Each step solves an equation: ``step(closure)`` calls the closure many times.
+    Stable at every lr on a quadratic. Each step solves an equation, which has a solution wherever the loss is bounded
+    below: m = (θ+θ')/2 minimises L(m) + |m - (θ+βv/2)|²/α. ``step(closure)`` calls the closure 6 to 100 times.
 
     Args:
         params: as for torch.optim; float64 is advised.
@@ -184,7 +185,8 @@ class ImplicitHeavyBall(MechanicalFlow):
         common: see :class:`Flow`.
 
     Raises:
-        NotConverged: from ``step``, if the equation was not solved; nothing has moved then.
+        NotConverged: from ``step``, if the equation was not solved, as where the loss jumps or has no bottom; nothing
+            has moved then.
 
     Example:
         >>> import torch
