@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from thetadot.errors import InadmissibleValue, RunFolderError
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from thetadot.records.schema import Entry
 
 
+@checked
 class Writer:
     """Write entries to ``path``, cutting the file to ``offset`` bytes first (0 begins anew).
 

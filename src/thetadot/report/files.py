@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.records import read
 from thetadot.report.page import render
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from thetadot.records import Record
 
 
+@checked
 def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) -> Path:
     """Write the page of a run, beside its record where ``out`` is None, and return where it is.
 
@@ -30,6 +32,7 @@ def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) 
     return place
 
 
+@checked
 def put(
     place: Path, records: Record | Sequence[Record], title: str | None = None, *, unreadable: Sequence[str] = ()
 ) -> None:
