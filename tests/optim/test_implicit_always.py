@@ -1,4 +1,4 @@
-"""Eq. 19 has a solution wherever the loss is bounded below, at any lr, and it is found: at a minimum, and to the digit."""
+"""Eq. 19 has a solution wherever the loss is bounded below, at any lr, and is found: a minimum, and to the digit."""
 
 import pytest
 import torch
