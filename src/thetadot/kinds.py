@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from thetadot.errors import InadmissibleValue, ThetadotError
 
@@ -98,15 +99,24 @@ def require_finite(**values: object) -> None:
         ...
         thetadot.errors.InadmissibleValue: point is not finite: 1 of 2 numbers. Pass finite ones.
     """
-    import torch  # noqa: PLC0415 - who asks this has loaded it
-
     for name, value in values.items():
-        known = torch.as_tensor(value).detach()
-        bad = int((~known.isfinite()).sum())
-        if bad and known.numel() == 1:
-            raise InadmissibleValue(f"{name}={known.item():g} is not finite. Pass a finite number.")
+        finite = _finite(value)
+        bad = len(finite) - sum(finite)
+        if bad and len(finite) == 1:
+            raise InadmissibleValue(f"{name}={float(value):g} is not finite. Pass a finite number.")  # type: ignore[arg-type]
         if bad:
-            raise InadmissibleValue(f"{name} is not finite: {bad} of {known.numel()} numbers. Pass finite ones.")
+            raise InadmissibleValue(f"{name} is not finite: {bad} of {len(finite)} numbers. Pass finite ones.")
+
+
+def _finite(value: Any) -> list[bool]:
+    """Whether each number in it is."""
+    if is_tensor(value):
+        return cast("list[bool]", value.detach().isfinite().reshape(-1).tolist())
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, Sequence):
+        return [each for part in value for each in _finite(part)]
+    return [isfinite(value.real) and isfinite(value.imag)]
 
 
 def require_numbers(**values: object) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from thetadot.errors import InadmissibleValue, RunFolderError
 from thetadot.files import open_plain
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from thetadot.records.schema import Entry
 
 
+@checked
 class Writer:
     """Write entries to ``path``, cutting the file to ``offset`` bytes first (0 begins anew).
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from thetadot.files import place_text, put_text
 from thetadot.records import read
 from thetadot.report.page import render
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from thetadot.records import Record
 
 
+@checked
 def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) -> Path:
     """Write the page of a run, beside its record where ``out`` is None, and return where it is.
 
@@ -31,6 +33,7 @@ def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) 
     return place
 
 
+@checked
 def put(
     place: Path, records: Record | Sequence[Record], title: str | None = None, *, unreadable: Sequence[str] = ()
 ) -> None:
