@@ -3,8 +3,8 @@ r"""A minimum near a point, by descent along its gradient.
     r = W⁻¹ ∇G,    d = -H r  (L-BFGS in the metric W),    x' = x + t d,    |⟨∇G(x'), d⟩| <= c |⟨∇G(x), d⟩|
 
 It serves proximal steps, G(y) = L(y) + ½|y - x|²_W, whose minimum exists whenever L is bounded below: it is descended
-to, not sought as a root, of which Newton's method finds a saddle or none. In the metric of the distance the first trial is
-the explicit step, and later ones are stable however large the curvature.
+to, not sought as a root, of which Newton's method finds a saddle or none. In the metric of the distance the first trial
+is the explicit step, and later ones are stable however large the curvature.
 
 The search along a line goes by slopes: between a place where G still falls and one where it rises there is a minimum,
 and a slope is known to its last digit where values of G agree in half of theirs. Values are used where they are given,

@@ -3,8 +3,8 @@ r"""The implicit step, as the proximal step that it is.
     z = (θ + θ'(∇L(z)))/2,    θ'(g) = c - αg    ⟺    z minimises L(z) + |z - a|²/α,    a = (θ + c)/2
 
 so that a solution exists at every lr where the loss is bounded below; it is descended to (:mod:`analysis.minimum`).
-θ'(g) is the integrator's own rule with g for the gradient; what is found is only the midpoint z at which gradient and step
-agree. That they do is checked; a step of which it does not hold is not taken.
+θ'(g) is the integrator's own rule with g for the gradient; what is found is only the midpoint z at which gradient and
+step agree. That they do is checked; a step of which it does not hold is not taken.
 """
 
 from __future__ import annotations
