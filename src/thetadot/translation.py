@@ -16,11 +16,12 @@ Source:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from thetadot.cayley import cayley, damping, lr_of
+from thetadot import cayley as formulas
 from thetadot.errors import require
+from thetadot.signatures import checked
+from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from thetadot.typing import Scalar
@@ -39,13 +40,7 @@ __all__ = [
 ]
 
 
-def _sqrt(x: Scalar) -> Scalar:
-    """√x; floats need no torch for it, so that neither does who converts settings."""
-    if isinstance(x, float | int):
-        return math.sqrt(x)
-    from thetadot.tensors import sqrt  # noqa: PLC0415 - loads torch
-
-    return sqrt(x)
+cayley, damping, lr_of = checked(formulas.cayley), checked(formulas.damping), checked(formulas.lr_of)
 
 
 class Physical(NamedTuple):
@@ -75,11 +70,15 @@ def _require_positive(name: str, value: Scalar) -> None:
     require(bool(0 < value < float("inf")), f"{name}={value:g}", "is not a positive finite number", f"Pass {name} > 0.")
 
 
+@checked
 def step_of(lr: Scalar, momentum: Scalar) -> Scalar:
-    """γ = √(2α/(1+β)), unchecked: also at lr = 0, where the clock stands still."""
-    return _sqrt(2.0 * lr / (1.0 + momentum))
+    """γ = √(2α/(1+β)), also at lr = 0, where the clock stands still."""
+    require(bool(lr >= 0), f"lr={float(lr):g}", "is negative", "Pass lr >= 0.")
+    _require_momentum(momentum)
+    return formulas.step_of(lr, momentum, sqrt)
 
 
+@checked
 def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
     """Time step and friction of a learning rate and a momentum; exact.
 
@@ -96,9 +95,10 @@ def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
     """
     _require_positive("lr", lr)
     _require_momentum(momentum)
-    return Physical(step_of(lr, momentum), (1.0 - momentum) * _sqrt(2.0 / (lr * (1.0 + momentum))))
+    return Physical(step_of(lr, momentum), formulas.friction_of(lr, momentum, sqrt))
 
 
+@checked
 def to_lr_momentum(step: Scalar, friction: Scalar) -> Settings:
     """Learning rate and momentum of a time step and a friction; exact.
 
@@ -121,6 +121,7 @@ def to_lr_momentum(step: Scalar, friction: Scalar) -> Settings:
     return Settings(lr_of(step, momentum), momentum)
 
 
+@checked
 def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False) -> Scalar:
     r"""The momentum that keeps the friction when the learning rate is multiplied by ``lr_ratio`` (r).
 
@@ -144,12 +145,11 @@ def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False
     _require_positive("lr_ratio", lr_ratio)
     _require_momentum(momentum)
     if approximate:
-        return 1.0 - (1.0 - momentum) * _sqrt(lr_ratio)
-    kappa = lr_ratio * (1.0 - momentum) ** 2 / (1.0 + momentum)
-    root = _sqrt(kappa)
-    return 1.0 - 4.0 * root / (root + _sqrt(kappa + 8.0))  # 1 + (κ - √(κ²+8κ))/2 without its cancellation
+        return 1.0 - (1.0 - momentum) * sqrt(lr_ratio)
+    return formulas.kept_friction(lr_ratio, momentum, sqrt)
 
 
+@checked
 def temperature(
     lr: Scalar,
     momentum: Scalar,
