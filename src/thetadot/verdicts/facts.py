@@ -22,6 +22,7 @@ from thetadot.records import (
     Setting,
     standing,
 )
+from thetadot.verdicts.families import family_of
 from thetadot.verdicts.scaling import Settings
 from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
 from thetadot.verdicts.words import plain
@@ -30,14 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thetadot.records import Entry, Record, Watched
-    from thetadot.verdicts.scaling import Family
+    from thetadot.verdicts.families import Family
 
 LARGEST = 1e100
 SMALLEST = 1e-100
 """Beyond these the arithmetic of a verdict could overflow; a number there says nothing."""
-
-_ADAPTIVE = ("adam", "rmsprop", "lion", "sign", "adagrad", "adadelta", "lamb", "adafactor", "amos")
-_DESCENT = ("sgd", "ball", "momentum", "descent", "nesterov", "lookahead", "leapfrog", "kramers", "langevin", "lars")
 
 
 def number(value: Any) -> float | None:
@@ -149,10 +147,7 @@ class Facts:
     @cached_property
     def family(self) -> Family | None:
         """The family that scaling rules speak of; None for an optimizer that is not known by name."""
-        name = self.optimizer.lower().replace("-", "").replace("_", "")
-        if any(e.preconditioned for e in self.curvatures) or any(word in name for word in _ADAPTIVE):
-            return "adaptive"
-        return "sgd" if any(word in name for word in _DESCENT) else None
+        return "adaptive" if any(e.preconditioned for e in self.curvatures) else family_of(self.optimizer)
 
     def at(self, step: float) -> Motion | None:
         """The motion at a step: the last one before or at it, else the first."""

@@ -31,13 +31,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.cayley import cayley, damping, lr_of
+from thetadot.errors import InadmissibleValue
 from thetadot.limits import limit_at
 from thetadot.signatures import checked
+from thetadot.verdicts.families import ADAPTIVE, DESCENT, Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Family = Literal["sgd", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Rule:
     bounds: Callable[[Settings, float, float | None], str]
 
     def applies(self, family: str) -> bool:
-        """Whether it is meant for "sgd" or "adaptive"."""
-        return family in self.families
+        """Whether it is meant for "sgd" or "adaptive", or an optimizer of such a name."""
+        return family_of(family) in self.families
 
     def outside(self, present: Settings, new_batch: float, noise_scale: float | None) -> str:
         """Why the rule does not hold for this change; "" where it does."""
@@ -341,7 +341,7 @@ def table(
     new_batch: float,
     noise_scale: float | None = None,
     *,
-    family: Family,
+    family: str,
     sharpness: float | None = None,
     limit: float | None = None,
 ) -> tuple[Row, ...]:
@@ -354,18 +354,27 @@ def table(
         present: settings now.
         new_batch: B' > 0.
         noise_scale: B_n; None where it is not known.
-        family: "sgd" or "adaptive".
+        family: "sgd" or "adaptive", or the name of an optimizer that tells it, such as "adam".
         sharpness: measured largest curvature; None: no veto.
         limit: the optimizer's own limit on it at the present settings; None: no veto.
+
+    Raises:
+        InadmissibleValue: a family that is not known.
 
     Example:
         >>> rows = table(Settings(0.1, 32, 0.9), 128, 1000.0, family="sgd", sharpness=12.0, limit=38.0)
         >>> {row.rule.name: row.standing for row in rows}["linear"]
         'vetoed'
     """
+    known = family_of(family)
+    if known is None:
+        raise InadmissibleValue(
+            f"family={family!r} is not known. Pass 'sgd' or 'adaptive', or an optimizer's name that holds one of "
+            f"{', '.join(DESCENT + ADAPTIVE)}."
+        )
     rows = []
     for rule in RULES:
-        if not rule.applies(family):
+        if known not in rule.families:
             continue
         new = rule.unbounded(present, new_batch, noise_scale)
         reason = rule.outside(present, new_batch, noise_scale)
