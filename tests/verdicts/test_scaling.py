@@ -227,3 +227,12 @@ def test_an_optimizers_name_tells_its_family(name):
 def test_an_unknown_family_is_refused_with_those_that_are_known():
     with pytest.raises(InadmissibleValue, match=r"'sgd' or 'adaptive'.*adam"):
         table(Settings(0.1, 32, 0.9), 64, family="mine")
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("decay", [0.1, 1.0])
+def test_a_limit_moves_with_its_decay(momentum, decay):
+    before, after = (stability_limit(m, decay=a * decay) / a for m, a in ((0.9, 0.1), (momentum, 0.7)))
+    assert limit_at(before, 0.1, 0.9, 0.7, momentum, decay=decay) == pytest.approx(after)
+    before, after = (stability_limit(m) / a - decay for m, a in ((0.9, 0.1), (momentum, 0.7)))
+    assert limit_at(before, 0.1, 0.9, 0.7, momentum, decay=decay, decoupled=False) == pytest.approx(after)

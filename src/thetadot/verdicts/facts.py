@@ -192,9 +192,7 @@ class Facts:
         if peak is None or lr is None:
             return None
         beta = number(peak.momentum)
-        given: dict[str, Any] = {}
-        for entry in self.record.of(Setting):
-            given |= entry.values
+        given, (decay, decoupled) = self._given, self.decay
         beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
         eps = number(given.get("eps")) if self.family == "adaptive" else None
         return Settings(
@@ -203,7 +201,24 @@ class Facts:
             beta if beta is not None and 0 <= beta < 1 else None,
             beta2 if beta2 is not None and 0 < beta2 < 1 else None,
             eps if eps is not None and eps >= 0 else None,
+            decay,
+            decoupled,
         )
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        """Hyperparameters as they were first seen and as they changed."""
+        given: dict[str, Any] = {}
+        for entry in self.record.of(Setting):
+            given |= entry.values
+        return given
+
+    @cached_property
+    def decay(self) -> tuple[float, bool]:
+        """Weight decay, 0 where none is known, and whether it acts beside the gradient."""
+        mode, flag = self._given.get("weight_decay_mode"), self._given.get("decoupled_weight_decay")
+        decoupled = mode == "decoupled" if mode is not None else bool(flag) or "adamw" in self.optimizer.lower()
+        return positive(self._given.get("weight_decay")) or 0.0, decoupled
 
     @cached_property
     def peak(self) -> Motion | None:

@@ -50,6 +50,8 @@ class Settings:
         momentum: β of momentum descent, β₁ of an adaptive method; in [0, 1).
         beta2: in (0, 1).
         eps: ε >= 0.
+        decay: weight decay w >= 0, which every rule leaves as it is.
+        decoupled: whether it acts beside the gradient.
     """
 
     lr: float
@@ -57,6 +59,8 @@ class Settings:
     momentum: float | None = None
     beta2: float | None = None
     eps: float | None = None
+    decay: float = 0.0
+    decoupled: bool = True
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def _malladi(s: Settings, new: float, _: float | None) -> Settings:
     momentum = None if s.momentum is None else 1.0 - ratio * (1.0 - s.momentum)
     beta2 = None if s.beta2 is None else 1.0 - ratio * (1.0 - s.beta2)
     eps = None if s.eps is None else s.eps / math.sqrt(ratio)
-    return Settings(s.lr * math.sqrt(ratio), new, momentum, beta2, eps)
+    return replace(s, lr=s.lr * math.sqrt(ratio), batch=new, momentum=momentum, beta2=beta2, eps=eps)
 
 
 def _li(s: Settings, new: float, noise: float | None) -> Settings | None:
@@ -389,7 +393,8 @@ def table(
 def _veto(present: Settings, new: Settings, sharpness: float | None, limit: float | None) -> str:
     if sharpness is None or limit is None:
         return ""
-    moved = limit_at(limit, present.lr, present.momentum or 0.0, new.lr, new.momentum or 0.0)
+    decay = {"decay": present.decay, "decoupled": present.decoupled}
+    moved = limit_at(limit, present.lr, present.momentum or 0.0, new.lr, new.momentum or 0.0, **decay)
     if moved is None or sharpness < moved:
         return ""
     return f"its stability limit would be {moved:.3g}, the measured sharpness is {sharpness:.3g}"
