@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 import thetadot
-from thetadot import report
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
 from thetadot.records import Result as Closing
@@ -26,7 +25,7 @@ from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
-from thetadot.training.folder import RECORD, claim, fresh
+from thetadot.training.folder import RECORD, claim, draw, fresh
 from thetadot.training.forward import derived_metric, judge, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.loop import Loop
@@ -156,12 +155,12 @@ class _Run:
             entry = self._closing(loop)
             self._write(entry)
             self._save("done", {"final": self.task.model.state_dict(), "best_state": loop.best_state})
-        report.write(self.out)
         return Result(
             self.task.model,
             loop.best_state or self.task.model.state_dict(),
             self.task.model.state_dict(),
             read(self.out),
+            draw(self.out),
         )
 
     # Steps.
@@ -268,7 +267,7 @@ class _Run:
             with users_code():
                 loop.run()
         except Diverged:
-            report.write(self.out)  # the way there is worth looking at
+            draw(self.out)  # the way there is worth looking at
             raise
 
     # Entries.
@@ -343,11 +342,16 @@ class _Run:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
             self.task.model.load_state_dict(self.saved["final"])
-        report.write(self.out)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
-        return Result(self.task.model, self.saved["best_state"] or self.saved["final"], self.saved["final"], record)
+        return Result(
+            self.task.model,
+            self.saved["best_state"] or self.saved["final"],
+            self.saved["final"],
+            record,
+            draw(self.out),
+        )
 
 
 def _reference_size(samples: int, available: int) -> int:

@@ -20,9 +20,11 @@ class Result:
         best_state: state dict at the lowest validation loss.
         final_state: state dict at the end.
         record: what happened on the way.
+        unwritten: why the page could not be written, None where it was: all else is kept.
     """
 
     model: nn.Module
     best_state: dict[str, Any]
     final_state: dict[str, Any]
     record: Record
+    unwritten: str | None = None
