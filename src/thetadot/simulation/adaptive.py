@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import Diverged, NotConverged
-from thetadot.integrators.adaptive import Controlling
+from thetadot.simulation.controlled import Marched, controlling
 from thetadot.simulation.keeping import CALL, Keeping
 from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.trajectory import End, Trajectory
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.integrators.adaptive import Embedded
+    from thetadot.simulation.choice import Compile
     from thetadot.simulation.motion import Motion
     from thetadot.simulation.saving import Save
     from thetadot.typing import State
 
-NAME = "adaptive"
 COUNTS = ("accepted", "rejected", "shortest", "longest")
 
 
@@ -34,6 +34,7 @@ def simulate_adaptively(
     time: float,
     saves: Mapping[str, Save],
     advance: Callable[[float], None],
+    compile: Compile = "auto",  # noqa: A002 - torch's word
     keep: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
     """As :func:`simulate`, by a method that finds its own steps.
@@ -45,6 +46,7 @@ def simulate_adaptively(
         time: how long.
         saves: by name.
         advance: told of times passed.
+        compile: a kernel wherever there can be one ("auto"), else an error (True), or none (False).
         keep: as :func:`simulate` was given it.
 
     Raises:
@@ -55,14 +57,15 @@ def simulate_adaptively(
     state, passed, key, memory = begun
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
     ledger = Ledger(saves, places, _tensors(motion, state))
-    run = Controlling(integrator, motion.system, motion.gradient, state, passed, 1.0, memory)
+    run, remark = controlling(motion, integrator, state, passed, passed + time, memory, compile)
+    name = "compiled" if isinstance(run, Marched) else "plain"
     met = (passed, run.state, run.memory)
 
     def trajectory() -> Trajectory:
         """Up to the last time that every path has met; on the way to the next one each has a time of its own."""
         now, there, kept = met
         shared: State = {name: (now if name in motion.numbers else value) for name, value in there.items()}
-        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), NAME, counts=counted(kept))
+        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), name, remark, counted(kept))
 
     keeping = Keeping(keep)
     try:
