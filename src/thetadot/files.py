@@ -221,9 +221,7 @@ def unsealed(place: Path, remedy: str) -> Iterator[IO[bytes]]:
         stream.seek(max(0, size))
         seal = stream.read(_SEALED + 1)
         if size < 0 or not seal.startswith(_SEAL):
-            raise DamagedFile(
-                f"{place} has no digest at its end, by which damage would be seen. {remedy}"
-            )
+            raise DamagedFile(f"{place} has no digest at its end, by which damage would be seen. {remedy}")
         if seal != _seal(stream, size):
             raise DamagedFile(f"{place} is damaged: its content is not what was written. {remedy}")
         yield io.BufferedReader(_Part(stream, size))
