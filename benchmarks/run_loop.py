@@ -91,9 +91,9 @@ def by_run(make, epochs, family, lr, batch, folder):
     return thetadot.run(make, out=folder, epochs=epochs, optimizer=family, lr=lr, momentum=0.9, batch_size=batch)
 
 
-def spent(work):
+def spent(work, *given):
     began = time.process_time()
-    work()
+    work(*given)
     return time.process_time() - began
 
 
@@ -104,14 +104,14 @@ def main():
     torch.set_num_threads(1)
     saves, save, inside, loop = [], checkpoint.save, [], Loop.run
     checkpoint.save = lambda *given, **how: (saves.append(how), save(*given, **how))
-    Loop.run = lambda self: inside.append(spent(lambda: loop(self)))
+    Loop.run = lambda self: inside.append(spent(loop, self))
     for name, settings in CASES.items():
         ratios, whole, loops = [], [], []
         with tempfile.TemporaryDirectory() as place:
             for k in range(options.repeats + 1):  # the first compiles the kernels
-                hand = spent(lambda: by_hand(*settings))
+                hand = spent(by_hand, *settings)
                 saves.clear()
-                ours = spent(lambda: by_run(*settings, Path(place) / f"{name}{k}"))
+                ours = spent(by_run, *settings, Path(place) / f"{name}{k}")
                 if k:
                     ratios.append(inside[-1] / hand)
                     whole.append(ours / hand)
