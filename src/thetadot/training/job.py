@@ -8,6 +8,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from torch import nn
 import thetadot
 from thetadot import report
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
+from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
@@ -28,6 +30,7 @@ from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
+from thetadot.training.fingerprint import fingerprint, require_same_data
 from thetadot.training.folder import RECORD, claim, fresh
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
@@ -68,6 +71,7 @@ def run(
     threads: int | None = None,
     annealing: str | None = None,
     resume: bool = False,
+    new_data: bool = False,
     show: Show = lambda _: None,
 ) -> Result:
     """Measure a task, choose what is not given, train, and write record, checkpoint and report.
@@ -90,6 +94,7 @@ def run(
         annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for
             heavy ball.
         resume: continue the run in ``out``, bit for bit.
+        new_data: resume although the data are others than those that the run was begun with.
         show: receives every record entry as it is written.
 
     Returns:
@@ -107,7 +112,8 @@ def run(
     )
     before = torch.get_num_threads()
     try:
-        return _Run(task, folder, asked, show, resume=resume).result()
+        with ExitStack() as held:
+            return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
     finally:
         torch.set_num_threads(before)
 
@@ -116,10 +122,20 @@ class _Run:
     """One run from its folder to its result."""
 
     def __init__(
-        self, task: Task | Callable[[], Task], out: Path, asked: Arguments, show: Show, *, resume: bool
+        self,
+        task: Task | Callable[[], Task],
+        out: Path,
+        asked: Arguments,
+        show: Show,
+        held: ExitStack,
+        *,
+        resume: bool,
+        new_data: bool,
     ) -> None:
         self.began = time.monotonic()
         self.device = _device(asked.device)
+        if resume:
+            held.enter_context(Claim(out))
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
@@ -146,8 +162,13 @@ class _Run:
         self.cost = Cost()
         self.samples = asked.epochs * self.source.size
         self.metric_name, self.metric = self._try_out()
+        with users_code():
+            self.data = fingerprint(self.task, asked.seed)
+        if self.saved is not None and not new_data:
+            require_same_data(self.data, self.saved["data"], out)
         if not resume:
-            claim(out)
+            held.enter_context(Claim(claim(out)))
+            claim(out)  # another run may have begun here in between
         self.writer = Writer(out / RECORD, self.saved["offset"] if self.saved else 0)
 
     def result(self) -> Result:
@@ -217,7 +238,8 @@ class _Run:
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
-                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, (0.0, 0.0), (math.inf, 0)
+                plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
+                noise, start_loss, expected = None, (0.0, 0.0), (math.inf, 0)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
@@ -233,7 +255,9 @@ class _Run:
                 instruments=instruments,
                 cost=self.cost,
                 write=self._write,
-                checkpoint=lambda: self._save("training", {"plan": asdict(plan), "loop": loop.state_dict()}),
+                checkpoint=lambda durable: self._save(
+                    "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
+                ),
                 noise=noise,
                 start_loss=start_loss,
                 expected=expected,
@@ -332,8 +356,9 @@ class _Run:
         self.writer.write(entry)
         self.show(entry)
 
-    def _save(self, phase: str, content: dict[str, Any]) -> None:
-        self.writer.sync()
+    def _save(self, phase: str, content: dict[str, Any], *, durable: bool = True) -> None:
+        if durable:
+            self.writer.sync()
         checkpoint.save(
             self.out,
             {
@@ -341,8 +366,10 @@ class _Run:
                 "arguments": asdict(self.asked),
                 "threads": torch.get_num_threads(),
                 "offset": self.writer.offset,
+                "data": self.data,
                 **content,
             },
+            durable=durable,
         )
 
     def _finished(self) -> Result:
