@@ -91,7 +91,7 @@ def by_run(make, epochs, family, lr, batch, folder):
     return thetadot.run(make, out=folder, epochs=epochs, optimizer=family, lr=lr, momentum=0.9, batch_size=batch)
 
 
-def spent(work, *given):
+def spent(work, *given: object):
     began = time.process_time()
     work(*given)
     return time.process_time() - began
