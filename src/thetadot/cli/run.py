@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load data (default: 0)")
     parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR exactly where it was cut off")
     parser.add_argument(
+        "--new-data", action="store_true", help="resume although the data are others than the run was begun with"
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object, the last line of standard output"
     )
 
@@ -84,12 +88,22 @@ def act(options: argparse.Namespace) -> int:
     else:
         name = name or "digits"
         out = Path(options.out) if options.out else fresh(name.rpartition(":")[2])
+    if options.new_data and options.resume is None:
+        raise ThetadotError("--new-data is for a run that is resumed. Leave it out, or pass --resume DIR.")
     make = resolve(name)
     with Display(console(sys.stderr), out) as show:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "the run is whole")  # said below, without a line of ours
-                result = run(make, out=out, name=name, resume=options.resume is not None, show=show, **given)
+                result = run(
+                    make,
+                    out=out,
+                    name=name,
+                    resume=options.resume is not None,
+                    new_data=options.new_data,
+                    show=show,
+                    **given,
+                )
         except KeyboardInterrupt:
             if (out / NAME_OF_CHECKPOINT).exists():
                 print(f"\nthetadot: continue exactly here with: {_resume(out)}", file=sys.stderr)
@@ -122,8 +136,10 @@ def _unwritable(error: OSError, folder: Path) -> Exception:
 def _remembered(folder: Path, name: str | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The folder's own arguments; what is repeated must agree, which ``run`` checks."""
     from thetadot.training import checkpoint
+    from thetadot.training.arguments import Arguments
 
-    saved = dict(checkpoint.load(folder)["arguments"])
+    place = folder / checkpoint.NAME
+    saved = asdict(checkpoint.converted(checkpoint.load(folder)["arguments"], Arguments, place))
     task = saved.pop("task")
     if name is not None and name != task:
         raise ThetadotError(

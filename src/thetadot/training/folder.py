@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def claim(out: str | Path) -> Path:
     folder = Path(out)
     record = folder / RECORD
     try:
-        held = (folder / checkpoint.NAME).exists() or (record.is_file() and record.stat().st_size > 0)
+        held = os.path.lexists(folder / checkpoint.NAME) or (record.is_file() and record.stat().st_size > 0)
         if not held:
             _require_writable(folder)
     except OSError as error:
@@ -39,9 +40,8 @@ def claim(out: str | Path) -> Path:
 
 def _require_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / f".writable-{os.getpid()}"
-    probe.touch()
-    probe.unlink()
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def draw(folder: Path) -> str | None:
