@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import thetadot
-from thetadot import records
+from thetadot import files, records
 from thetadot.cli import archive, main, simulate
 from thetadot.report import files as pages
 from thetadot.simulation import keeping
@@ -63,7 +63,7 @@ def test_the_library_warns_and_returns_the_model(tmp_path, monkeypatch):
 def test_a_simulations_table_is_shown_all_the_same(capsys, tmp_path, monkeypatch, owner):
     with monkeypatch.context() as patched:
         if owner == "page":
-            patched.setattr(pages, "place_text", full)
+            patched.setattr(files, "place_text", full)
         else:
             patched.setattr(archive, "place_text", full)
         out, said = refused(capsys, *SMALL, "--out", tmp_path / "run")
