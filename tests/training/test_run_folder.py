@@ -1,5 +1,6 @@
 """A run writes into its folder and nowhere else, keeps it to itself, and is saved by counts."""
 
+import itertools
 import math
 import os
 import shutil
@@ -72,7 +73,7 @@ def test_one_process_at_a_time_goes_on_with_a_run(done):
     thetadot.run(blobs, out=done, epochs=1, resume=True, **GIVEN)
 
 
-@pytest.mark.parametrize(("epochs", "batch"), [(4, 8), (12, 20), (3, 400)])
+@pytest.mark.parametrize(("epochs", "batch"), [pytest.param(4, 8, marks=pytest.mark.slow), (12, 20), (3, 400)])
 def test_a_kill_loses_a_fiftieth_of_the_steps_or_a_hundred(tmp_path, monkeypatch, epochs, batch):
     saved, save = [], checkpoint.save
 
@@ -86,7 +87,7 @@ def test_a_kill_loses_a_fiftieth_of_the_steps_or_a_hundred(tmp_path, monkeypatch
     steps = run.record.result.steps
     most = max(100, steps // 50)
     places = [0, *(step for step, _ in saved), steps]
-    assert max(b - a for a, b in zip(places, places[1:], strict=False)) <= most
+    assert max(b - a for a, b in itertools.pairwise(places)) <= most
     assert len(saved) <= 2 + epochs + math.ceil(steps / most)
     assert all(durable == (step % math.ceil(1200 / batch) == 0) for step, durable in saved)
 

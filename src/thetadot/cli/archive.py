@@ -85,8 +85,8 @@ def claim(folder: Path, *, overwrite: bool) -> Claim:
     """Make sure that a folder may be written to and holds nothing that would be lost, and keep others away.
 
     Raises:
-        RunFolderError: it holds a simulation and overwrite is not wanted, or something else, or cannot be written, or is
-            in use.
+        RunFolderError: it holds a simulation and overwrite is not wanted, or something else, or is in use, or cannot
+            be written.
     """
     with Claim(folder):
         _require_free(folder, overwrite=overwrite)
