@@ -78,8 +78,8 @@ def act(options: argparse.Namespace) -> int:
     scene, asked = asked_of(options)
     folder = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
     journey = journey_of(scene, asked)
-    archive.claim(folder, overwrite=options.overwrite)
-    return _run(scene, asked, journey, folder, None, 0.0, options)
+    with archive.claim(folder, overwrite=options.overwrite):
+        return _run(scene, asked, journey, folder, None, 0.0, options)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -87,6 +87,7 @@ def _resume(options: argparse.Namespace) -> int:
     from types import SimpleNamespace
 
     from thetadot.cli import archive
+    from thetadot.files import Claim
 
     changed = [name for name in _OPTIONS if getattr(options, name) not in (None, [])]
     if changed or options.name is not None or options.out is not None or options.overwrite:
@@ -100,10 +101,11 @@ def _resume(options: argparse.Namespace) -> int:
     if not is_own(asked.scene):
         values_of(scene, asked.values)
     journey = journey_of(scene, asked)
-    begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
-    if record.complete:
-        print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
-    return _run(scene, asked, journey, folder, begun, record.seconds, options)
+    with Claim(folder):
+        begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
+        if record.complete:
+            print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
+        return _run(scene, asked, journey, folder, begun, record.seconds, options)
 
 
 def _shapes(journey: Journey) -> dict[str, Any]:
