@@ -393,8 +393,8 @@ def table(
 def _veto(present: Settings, new: Settings, sharpness: float | None, limit: float | None) -> str:
     if sharpness is None or limit is None:
         return ""
-    decay = {"decay": present.decay, "decoupled": present.decoupled}
-    moved = limit_at(limit, present.lr, present.momentum or 0.0, new.lr, new.momentum or 0.0, **decay)
+    here, there = (present.lr, present.momentum or 0.0), (new.lr, new.momentum or 0.0)
+    moved = limit_at(limit, *here, *there, decay=present.decay, decoupled=present.decoupled)
     if moved is None or sharpness < moved:
         return ""
     return f"its stability limit would be {moved:.3g}, the measured sharpness is {sharpness:.3g}"
