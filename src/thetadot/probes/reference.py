@@ -13,7 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thetadot.errors import require
-from thetadot.probes.generators import keyed
+from thetadot.state import keyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from thetadot.errors import TaskError, ThetadotError
-from thetadot.probes.generators import keyed
 from thetadot.random import derive
+from thetadot.state import keyed
 from thetadot.training.spec import users_code
 
 if TYPE_CHECKING:
