@@ -99,6 +99,20 @@ def require_finite(**values: object) -> None:
             raise InadmissibleValue(f"{name} is not finite: {bad} of {known.numel()} numbers. Pass finite ones.")
 
 
+def plain(value: Any) -> Any:
+    """numpy's numbers and arrays of shape () as Python's, of the same value; everything else as it is.
+
+    numpy calculates with a float32 in float32, where Python has a double.
+
+    Example:
+        >>> plain(np.float32(0.5)), plain(np.array(3)), plain("a")
+        (0.5, 3, 'a')
+    """
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    return value
+
+
 def require_numbers(**values: object) -> None:
     """Each a real number, or a tensor that holds one; not NaN.
 
@@ -110,7 +124,7 @@ def require_numbers(**values: object) -> None:
         thetadot.errors.InadmissibleValue: time='a' is not a number. Pass one, such as 1.0.
     """
     for name, value in values.items():
-        if not NUMBER.fits(value):
+        if not NUMBER.fits(plain(value)):
             refuse(name, value, NUMBER.name, NUMBER.remedy)
 
 
@@ -124,7 +138,7 @@ def require_whole(**values: object) -> None:
         thetadot.errors.InadmissibleValue: steps=1.5 is not a whole number. Pass one, such as 100.
     """
     for name, value in values.items():
-        if not WHOLE.fits(value):
+        if not WHOLE.fits(plain(value)):
             refuse(name, value, WHOLE.name, WHOLE.remedy)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def is_number(leaf: Any) -> bool:
-    """A float, an int, or a tensor of shape ()."""
-    return (isinstance(leaf, float | int) and not isinstance(leaf, bool)) or (
+    """A float, an int, one of numpy's, or a tensor of shape ()."""
+    return (isinstance(leaf, (float, int, np.floating, np.integer)) and not isinstance(leaf, bool)) or (
         isinstance(leaf, Tensor) and leaf.dim() == 0
     )
 
