@@ -100,7 +100,7 @@ def require_finite(**values: object) -> None:
 
 
 def plain(value: Any) -> Any:
-    """numpy's numbers and arrays of shape () as Python's, of the same value; everything else as it is.
+    """Numpy's numbers and arrays of shape () as Python's, of the same value; everything else as it is.
 
     numpy calculates with a float32 in float32, where Python has a double.
 

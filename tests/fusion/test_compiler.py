@@ -267,12 +267,12 @@ def test_the_users_cache_folder_is_honoured(new_process, monkeypatch, tmp_path):
 # A folder that is of no use is said once, and steps are compiled all the same.
 
 
-def not_a_folder(folder, monkeypatch):  # noqa: ARG001
+def not_a_folder(folder, monkeypatch):
     folder.write_text("a file stands here")
     return "File exists"
 
 
-def open_to_others(folder, monkeypatch):  # noqa: ARG001
+def open_to_others(folder, monkeypatch):
     folder.mkdir()
     folder.chmod(0o777)
     return "others can write to it"

@@ -17,9 +17,9 @@ from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.base import name_of
+from thetadot.kinds import require_instances
 from thetadot.optim import ranks
 from thetadot.optim.averaging import averages
-from thetadot.kinds import require_instances
 from thetadot.optim.groups import (
     HYPERPARAMETERS,
     finite,

@@ -10,32 +10,52 @@ import logging
 import operator
 from abc import ABC, abstractmethod
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from thetadot.fusion import Blocks, Kernel, structure
+from thetadot.fusion import Blocks, Kernel
 from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.program import CannotCompile
 from thetadot.optim import inductor
+from thetadot.optim.measures import SQUARES, kernel_of
+from thetadot.optim.memory import Gradients, Kept, walkable
 from thetadot.optim.programs import arrays, once, own, program_of, shared
-from thetadot.optim.rows import Row, Sweep, step_plainly
+from thetadot.optim.rows import Row, step_plainly
 from thetadot.optim.shards import local
 from thetadot.random import derive, normal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from thetadot.optim.options import Compile
 
 log = logging.getLogger("thetadot")
 
-_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _GRADIENT_COLUMN = len(HEAD) + 1
-_TENSORS = {Tensor}
-_address = Tensor.data_ptr
+
+
+class Step(NamedTuple):
+    """The numbers of one stage of a step.
+
+    Attributes:
+        numbers: the integrator's and the frame's, as :func:`programs.shared` has them.
+        key: of its noise.
+        measured: what the rule needs and does not keep: a number, or a list of one a row.
+    """
+
+    numbers: Sequence[float]
+    key: int
+    measured: Mapping[str, Any]
+
+
+def step_of(rows: Sequence[Row]) -> Step:
+    """Of rows that have been gathered."""
+    sweep = rows[0].sweep
+    measured = {name: [row.measured[name] for row in rows] for name in rows[0].measured}
+    return Step(list(shared(sweep).values()), int(sweep.key), measured)
 
 
 def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
@@ -64,7 +84,7 @@ def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
         except CannotCompile:
             rest = list(rows)
     if done is not None:
-        done(able[0].sweep, [row.gradient for row in able])
+        done.run(step_of(able), [row.gradient for row in able])
     step_plainly(rest)
     return None if rest else done
 
@@ -83,30 +103,13 @@ def _say_once(why: str) -> None:
 
 
 def _able(row: Row) -> bool:
-    """Whether its memory can be walked through: on the CPU, all of it in one order."""
+    """Whether its memory can be walked through."""
     p, sweep = row.parameter, row.sweep
-    tensors = [p, row.gradient, *(local(value) for name, value in row.state.items() if name not in sweep.numbers)]
+    if torch.compiler.is_compiling() or sweep.keep:
+        return False
+    kept = [local(value) for name, value in row.state.items() if name not in sweep.numbers]
     placed = not sweep.draws or (isinstance(row.index, int) and p.is_contiguous())
-    return (
-        not torch.compiler.is_compiling()
-        and not sweep.keep
-        and placed
-        and all(_plain(tensor) and tensor.shape == p.shape for tensor in tensors)
-        and (all(map(Tensor.is_contiguous, tensors)) or _alike(tensors))
-    )
-
-
-def _plain(x: Tensor) -> bool:
-    """Real memory on the CPU, of a dtype that kernels know."""
-    known = type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu" and x.dtype in _FLOATS
-    return known and not x.is_neg() and (x.data_ptr() != 0 or x.numel() == 0)  # a zero tensor may have no memory
-
-
-def _alike(tensors: Sequence[Tensor]) -> bool:
-    """Whether all lie in memory without gaps in the same order, as channels-last weights do."""
-    strides = tensors[0].stride()
-    dense = torch.ops.aten.is_non_overlapping_and_dense
-    return all(tensor.stride() == strides for tensor in tensors) and dense(tensors[0])
+    return placed and walkable(p, row.gradient, *kept)
 
 
 class Launch(ABC):
@@ -119,64 +122,56 @@ class Launch(ABC):
     def __init__(self, rows: Sequence[Row]) -> None:
         first = rows[0]
         self.rows = rows
-        self.sweep = first.sweep
-        self.scales = structure(first.sweep.scales)
         self.states = [row.state for row in rows]
         self.parameters = [row.parameter for row in rows]
-        self.kinds = {(first.gradient.dtype, torch.strided)}
         self.names = [name for name in first.state if name not in first.sweep.numbers]
-        self.kept = self._state_tensors()
-        self.addresses = self._addresses()
-        self.sizes = self._sizes()
-        self.dtypes = [tensor.dtype for tensor in (*self.parameters, *self.kept)]
+        self.numbers = own(first)
+        self.kept = [[local(state[name]) for state in self.states] for name in self.names]
+        self.memory = Kept([*self.parameters, *(tensor for tensors in self.kept for tensor in tensors)])
+        self.gradients = Gradients([row.gradient for row in rows])
 
     @property
     def repeatable(self) -> bool:
-        """Whether it holds all that the next step needs: nothing to measure, no memories that were empty."""
+        """Whether it holds all that the next step needs: no memories that were empty, and sums of its own."""
         first = self.rows[0]
-        return not first.measured and not first.fresh
+        return not first.fresh and (self.can_square or not SQUARES & first.measured.keys())
 
-    def fits(self, sweep: Sweep, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> bool:
-        """Whether it may be repeated: the same rule on the same memory, with gradients laid out as before.
+    can_square = False
+
+    def addresses(self, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> list[int] | None:
+        """The gradients', if it may be repeated: on the same memory, with gradients laid out as before; else None.
 
         That the state is kept in the same dictionaries has been seen to.
 
         Args:
-            sweep: of the coming stage.
-            parameters: the group's.
-            gradients: the parameters', None where there is none.
+            parameters: those that have a gradient.
+            gradients: theirs.
         """
-        return (
-            len(parameters) == len(self.parameters)
-            and all(map(operator.is_, parameters, self.parameters))
-            and set(map(type, gradients)) == _TENSORS
-            and {(gradient.dtype, gradient.layout) for gradient in gradients} == self.kinds
-            and all(map(Tensor.is_contiguous, gradients))
-            and not any(map(Tensor.is_neg, gradients))
-            and all(map(_address, filter(Tensor.numel, gradients)))
-            and list(map(Tensor.numel, gradients)) == self.sizes[: len(gradients)]
-            and sweep.move == self.sweep.move
-            and structure(sweep.scales) == self.scales
-            and all(map(operator.is_, self._state_tensors(), self.kept))
-            and self._addresses() == self.addresses
-            and self._sizes() == self.sizes
-            and all(map(Tensor.is_contiguous, (*parameters, *self.kept)))
-            and [tensor.dtype for tensor in (*parameters, *self.kept)] == self.dtypes
-        )
+        if len(parameters) != len(self.parameters) or not all(map(operator.is_, parameters, self.parameters)):
+            return None
+        found = self.gradients.addresses(gradients)
+        try:
+            same = found is not None and all(
+                all(map(operator.is_, map(operator.itemgetter(name), self.states), tensors))
+                for name, tensors in zip(self.names, self.kept, strict=True)
+            )
+        except KeyError:  # a state was emptied
+            return None
+        return found if same and self.memory.unchanged() else None
 
     @abstractmethod
-    def __call__(self, sweep: Sweep, gradients: Sequence[Tensor]) -> None:
-        """Step."""
+    def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
+        """Σ g² of every row's gradient, as the rule takes it."""
 
-    def _state_tensors(self) -> list[Tensor]:
-        """All tensors of the state, name by name."""
-        return [local(state.get(name)) for name in self.names for state in self.states]
+    @abstractmethod
+    def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
+        """Step.
 
-    def _addresses(self) -> list[int]:
-        return [*map(_address, self.parameters), *map(_address, self.kept)]
-
-    def _sizes(self) -> list[int]:
-        return [*map(Tensor.numel, self.parameters), *map(Tensor.numel, self.kept)]
+        Args:
+            step: its numbers.
+            gradients: of the rows.
+            addresses: theirs, if known.
+        """
 
 
 class _Compiled(Launch):
@@ -185,31 +180,46 @@ class _Compiled(Launch):
     def __init__(self, rows: Sequence[Row]) -> None:
         super().__init__(rows)
         first, count = rows[0], len(rows)
-        self.numbers = own(first)
         self.kernel = once("kernel", first, lambda: _compile(first))
         self.table = np.zeros((count, len(HEAD) + 2 + len(self.names)), dtype=np.int64)
         self.table[:, : len(HEAD)] = [(row.parameter.numel(), _first(row), row.number) for row in rows]
         columns = [len(HEAD), *range(_GRADIENT_COLUMN + 1, self.table.shape[1])]  # the parameter's, then the state's
         for place, column in enumerate(columns):
-            self.table[:, column] = self.addresses[place * count : (place + 1) * count]
+            self.table[:, column] = self.memory.addresses[place * count : (place + 1) * count]
+        self.shared = np.zeros(len(shared(first.sweep)))
         self.own = np.zeros((count, len(self.numbers)))
         self.out = np.zeros((count, len(self.kernel.numbers)))
+        self.again = self.kernel.on(self.table, self.shared, self.own, self.out)
+        self.sums = kernel_of(first).on(self.table, self.shared) if SQUARES & first.measured.keys() else None
 
-    def __call__(self, sweep: Sweep, gradients: Sequence[Tensor]) -> None:
+    @property
+    def can_square(self) -> bool:  # type: ignore[override]
+        """Whether its rule measures any."""
+        return self.sums is not None
+
+    def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
+        """Σ g² of every row, by one kernel."""
+        self.shared[:] = numbers
+        self.table[:, _GRADIENT_COLUMN] = addresses
+        found: list[float] = cast("Any", self.sums)().tolist()
+        return found
+
+    def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
         """Step."""
-        self.table[:, _GRADIENT_COLUMN] = list(map(_address, gradients))
+        self.table[:, _GRADIENT_COLUMN] = list(map(Tensor.data_ptr, gradients)) if addresses is None else addresses
+        self.shared[:] = step.numbers
         states = self.states
         for column, name in enumerate(self.numbers):
-            measured = name in self.rows[0].measured
-            self.own[:, column] = [row.measured[name] for row in self.rows] if measured else [s[name] for s in states]
-        self.kernel(self.table, np.array(list(shared(sweep).values())), self.own, self.out, int(sweep.key))
+            given = step.measured.get(name)
+            self.own[:, column] = [state[name] for state in states] if given is None else given
+        self.again(step.key)
         torch.autograd.graph.increment_version(self.parameters)
-        for name, values in zip(self.kernel.numbers, self.out.T.tolist(), strict=True):
-            if {type(state[name]) for state in states} == {float}:
-                for state, value in zip(states, values, strict=True):
+        for column, name in enumerate(self.kernel.numbers):
+            values = self.out[:, column].tolist()
+            for state, value in zip(states, values, strict=True):
+                if type(state[name]) is float:
                     state[name] = value
-            else:
-                for state, value in zip(states, values, strict=True):
+                else:
                     _keep(state, name, value)
 
 
@@ -243,32 +253,44 @@ class _InBlocks(Launch):
         first = rows[0]
         if not all(row.parameter.is_contiguous() for row in rows):
             raise CannotCompile("memory in another order is left to plain operations.")
+        self.shared = tuple(shared(first.sweep))
         self.blocks = once("blocks", first, lambda: Blocks(program_of(first)))
         self.pieces = self.blocks.pieces(
             [[row.parameter, *(local(row.state[name]) for name in self.names)] for row in rows],
             ["position", *self.names],
         )
 
-    def __call__(self, sweep: Sweep, gradients: Sequence[Tensor]) -> None:
+    def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
+        """Not by blocks."""
+        raise NotImplementedError
+
+    def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
         """Step."""
-        common, kept = shared(sweep), own(self.rows[0])
+        common = dict(zip(self.shared, step.numbers, strict=True))
         noisy = self.blocks.draws
         before: list[Any] | None = None
         outputs: dict[str, float] = {}
         inner: list[float] = []
-        for row, pieces, gradient in zip(self.rows, self.pieces, gradients, strict=True):
-            mine = [float(row.measured[name] if name in row.measured else row.state[name]) for name in kept]
+        for place, (row, pieces, gradient) in enumerate(zip(self.rows, self.pieces, gradients, strict=True)):
+            mine = [float(_of_row(step.measured[name], place) if name in step.measured else row.state[name])
+                    for name in self.numbers]  # fmt: skip
             if mine != before:  # rows mostly have the same numbers
                 before = mine
-                outputs, inner = self.blocks.prepare(common | dict(zip(kept, mine, strict=True)))
-            self.blocks.run(pieces, gradient, inner, _drawer(row, sweep) if noisy else None)
+                outputs, inner = self.blocks.prepare(common | dict(zip(self.numbers, mine, strict=True)))
+            self.blocks.run(pieces, gradient, inner, _drawer(row, step.key) if noisy else None)
             for name, value in outputs.items():
                 _keep(row.state, name, value)
 
 
-def _drawer(row: Row, sweep: Sweep) -> Callable[[str, Tensor, int], Tensor]:
+def _of_row(value: Any, place: int) -> float:
+    return value[place] if isinstance(value, list) else value  # type: ignore[no-any-return]
+
+
+def _drawer(row: Row, step_key: int) -> Callable[[str, Tensor, int], Tensor]:
+    sweep = row.sweep
+
     def draw(name: str, like: Tensor, start: int) -> Tensor:
-        key = derive(sweep.key, row.number, sweep.move.stage, int(name.removeprefix("draw")))
+        key = derive(step_key, row.number, sweep.move.stage, int(name.removeprefix("draw")))
         return normal(like, key, sweep.move.wide, int(row.index) + start)
 
     return draw
