@@ -12,8 +12,8 @@
     a class          an instance of it, or what fits a protocol
     X | Y            either
 
-numpy's numbers are numbers: they reach the door as Python's. What an annotation does not tell, as ranges and shapes, is the door's own. A name that is no class or alias where the
-door stands is not asked for.
+numpy's numbers, and its arrays of shape (), reach the door as Python's. What an annotation does not tell, as ranges and
+shapes, is the door's own. A name that is no class or alias where the door stands is not asked for.
 """
 
 from __future__ import annotations

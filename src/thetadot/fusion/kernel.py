@@ -126,7 +126,7 @@ class Kernel:
         own: NDArray[np.float64],
         out: NDArray[np.float64],
     ) -> Callable[[int], None]:
-        """Ready to run on arrays that stay where they are, whatever is written into them: a function of the noise's key.
+        """Ready to run on arrays that stay where they are: a function of the noise's key, to be called again and again.
 
         Args:
             table: (rows, 3 + arrays): :data:`HEAD`, then addresses.

@@ -1,7 +1,7 @@
-r"""Sums of squares over many tensors in one pass: Σ f(x)² of a program's one value, for every row of a kernel's table.
+r"""Sums of squares over many tensors in one pass: Σ f(x)² of a program's one value, for each row of a kernel's table.
 
-Squares are taken and added in double, in an order that is the tensor's own: parts of 2¹⁴ elements, each in 16 lanes, one
-part after the other. So a sum does not depend on threads, nor on the tensors beside it.
+Squares are taken and added in double, in an order that is the tensor's own: parts of 2¹⁴ elements, each in 16 lanes,
+one part after the other. So a sum does not depend on threads, nor on the tensors beside it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Sums:
         self._run.restype = None
 
     def on(self, table: NDArray[np.int64], shared: NDArray[np.float64]) -> Callable[[], NDArray[np.float64]]:
-        """Ready to run on a table and numbers that stay where they are; each call gives the same array, written anew."""
+        """Ready to run on arrays that stay where they are; each call gives the same array, written anew."""
         sums = np.zeros(len(table))
         given = (len(table), table.ctypes.data, shared.ctypes.data, sums.ctypes.data)
         most, run = threads_for(table), self._run

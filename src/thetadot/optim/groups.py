@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.kinds import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from thetadot.typing import Scalar
 
@@ -156,6 +156,18 @@ def settle(group: Mapping[str, Any], held: set[int]) -> dict[str, Any]:
     return {name: own(value) for name, value in group.items() if name not in PARAMETERS}
 
 
+_Motion = TypeVar("_Motion", bound="Callable[..., Any]")
+
+
+def of_settings(motion: _Motion) -> _Motion:
+    """Mark a ``motion`` that reads nothing but the group's hyperparameters: it is asked again when one has changed.
+
+    Others, such as a user's that reads the step count, are asked at every step.
+    """
+    motion.of_settings = True  # type: ignore[attr-defined]
+    return motion
+
+
 def number(name: str, value: object) -> None:
     """Raise InadmissibleValue unless ``value`` is a number, or a tensor of one.
 
@@ -165,6 +177,7 @@ def number(name: str, value: object) -> None:
         ...
         thetadot.errors.InadmissibleValue: lr='0.1' of type str is not a number. Pass a number or a tensor of shape ().
     """
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
         raise InadmissibleValue(
             f"{name}={value!r} of type {type(value).__name__} is not a number. Pass a number or a tensor of shape ()."
@@ -186,6 +199,7 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
     number(name, value)
+    value = plain(value)
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
@@ -224,7 +238,7 @@ def flag(name: str, value: object) -> None:
         ...
         thetadot.errors.InadmissibleValue: maximize='no' is neither True nor False. Pass one of them.
     """
-    if not isinstance(value, bool):
+    if not isinstance(plain(value), bool):
         raise InadmissibleValue(f"{name}={value!r} is neither True nor False. Pass one of them.")
 
 

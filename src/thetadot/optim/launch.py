@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from thetadot.fusion import Blocks, Kernel
+from thetadot.fusion.draws import Places
 from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.program import CannotCompile
 from thetadot.optim import inductor
@@ -25,11 +26,14 @@ from thetadot.optim.memory import Gradients, Kept, walkable
 from thetadot.optim.programs import arrays, once, own, program_of, shared
 from thetadot.optim.rows import Row, step_plainly
 from thetadot.optim.shards import local
-from thetadot.random import derive, normal
+from thetadot.random import derive
+from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from thetadot.fusion.blocks import Batch
+    from thetadot.optim.move import Move
     from thetadot.optim.options import Compile
 
 log = logging.getLogger("thetadot")
@@ -121,7 +125,10 @@ class Launch(ABC):
 
     def __init__(self, rows: Sequence[Row]) -> None:
         first = rows[0]
-        self.rows = rows
+        self.sweep = first.sweep
+        self.fresh = first.fresh
+        self.measures = SQUARES & first.measured.keys()
+        self.places = [(row.number, _first(row)) for row in rows]
         self.states = [row.state for row in rows]
         self.parameters = [row.parameter for row in rows]
         self.names = [name for name in first.state if name not in first.sweep.numbers]
@@ -133,8 +140,7 @@ class Launch(ABC):
     @property
     def repeatable(self) -> bool:
         """Whether it holds all that the next step needs: no memories that were empty, and sums of its own."""
-        first = self.rows[0]
-        return not first.fresh and (self.can_square or not SQUARES & first.measured.keys())
+        return not self.fresh and (self.can_square or not self.measures)
 
     can_square = False
 
@@ -182,7 +188,9 @@ class _Compiled(Launch):
         first, count = rows[0], len(rows)
         self.kernel = once("kernel", first, lambda: _compile(first))
         self.table = np.zeros((count, len(HEAD) + 2 + len(self.names)), dtype=np.int64)
-        self.table[:, : len(HEAD)] = [(row.parameter.numel(), _first(row), row.number) for row in rows]
+        self.table[:, : len(HEAD)] = [
+            (size, index, number) for size, (number, index) in zip(self.gradients.sizes, self.places, strict=True)
+        ]
         columns = [len(HEAD), *range(_GRADIENT_COLUMN + 1, self.table.shape[1])]  # the parameter's, then the state's
         for place, column in enumerate(columns):
             self.table[:, column] = self.memory.addresses[place * count : (place + 1) * count]
@@ -190,7 +198,7 @@ class _Compiled(Launch):
         self.own = np.zeros((count, len(self.numbers)))
         self.out = np.zeros((count, len(self.kernel.numbers)))
         self.again = self.kernel.on(self.table, self.shared, self.own, self.out)
-        self.sums = kernel_of(first).on(self.table, self.shared) if SQUARES & first.measured.keys() else None
+        self.sums = kernel_of(first).on(self.table, self.shared) if self.measures else None
 
     @property
     def can_square(self) -> bool:  # type: ignore[override]
@@ -242,7 +250,7 @@ def _compile(row: Row) -> Kernel:
 
 
 class _InBlocks(Launch):
-    """Rows one after the other in combined operations.
+    """Rows in combined operations: small ones at once, as lists; large ones block by block.
 
     Raises:
         CannotCompile: the rule converts between dtypes.
@@ -255,10 +263,19 @@ class _InBlocks(Launch):
             raise CannotCompile("memory in another order is left to plain operations.")
         self.shared = tuple(shared(first.sweep))
         self.blocks = once("blocks", first, lambda: Blocks(program_of(first)))
-        self.pieces = self.blocks.pieces(
-            [[row.parameter, *(local(row.state[name]) for name in self.names)] for row in rows],
-            ["position", *self.names],
-        )
+        if not self.blocks.takes_lists:
+            raise CannotCompile("an operation knows no lists.")
+        self.batches: list[tuple[Batch, Noise]] = []
+        self.apart = False
+
+    def _cut(self, *, apart: bool) -> None:
+        """Cut rows into batches; apart, where they have numbers of their own."""
+        if self.batches and apart == self.apart:
+            return
+        tensors = [*zip(self.parameters, *self.kept, strict=True)]
+        batches = self.blocks.batches(tensors, [POSITION, *self.names], **{"together": 0} if apart else {})
+        self.batches = [(batch, Noise(batch, self.places, self.sweep.move)) for batch in batches]
+        self.apart = apart
 
     def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
         """Not by blocks."""
@@ -266,31 +283,57 @@ class _InBlocks(Launch):
 
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
         """Step."""
+        columns = [self._column(name, step.measured) for name in self.numbers]
+        mine = [tuple(map(float, numbers)) for numbers in zip(*columns, strict=True)] or [()] * len(self.states)
+        self._cut(apart=len(set(mine)) > 1)
         common = dict(zip(self.shared, step.numbers, strict=True))
-        noisy = self.blocks.draws
-        before: list[Any] | None = None
-        outputs: dict[str, float] = {}
-        inner: list[float] = []
-        for place, (row, pieces, gradient) in enumerate(zip(self.rows, self.pieces, gradients, strict=True)):
-            mine = [float(_of_row(step.measured[name], place) if name in step.measured else row.state[name])
-                    for name in self.numbers]  # fmt: skip
-            if mine != before:  # rows mostly have the same numbers
-                before = mine
-                outputs, inner = self.blocks.prepare(common | dict(zip(self.numbers, mine, strict=True)))
-            self.blocks.run(pieces, gradient, inner, _drawer(row, step.key) if noisy else None)
-            for name, value in outputs.items():
-                _keep(row.state, name, value)
+        prepared: dict[tuple[float, ...], tuple[dict[str, Any], list[Any]]] = {}
+        names = [name for _, name in self.blocks.draws]
+        place = self.blocks.arrays.index(POSITION)
+        for batch, noise in self.batches:
+            own = mine[batch.members[0].row]
+            if own not in prepared:
+                prepared[own] = self.blocks.prepare(common | dict(zip(self.numbers, own, strict=True)))
+            self.blocks.run_batch(
+                batch, gradients, prepared[own][1], noise.drawn(step.key, names, batch.arguments[place])
+            )
+        for state, own in zip(self.states, mine, strict=True):
+            for name, value in prepared[own][0].items():
+                _keep(state, name, value)
+
+    def _column(self, name: str, measured: Mapping[str, Any]) -> list[Any]:
+        """A number of every row."""
+        if name not in measured:
+            return [state[name] for state in self.states]
+        given = measured[name]
+        return given if isinstance(given, list) else [given] * len(self.states)
 
 
-def _of_row(value: Any, place: int) -> float:
-    return value[place] if isinstance(value, list) else value  # type: ignore[no-any-return]
+class Noise:
+    """The noise of a batch's blocks, drawn at once.
 
+    Args:
+        batch: the blocks.
+        places: of the rows: the parameter's number, and the index of its first element in the whole.
+        move: the rule.
+    """
 
-def _drawer(row: Row, step_key: int) -> Callable[[str, Tensor, int], Tensor]:
-    sweep = row.sweep
+    def __init__(self, batch: Batch, places: Sequence[tuple[int, int]], move: Move) -> None:
+        self._members, self._move = batch.members, move
+        self._given = [places[member.row] for member in batch.members]
+        self._places: Places | None = None
 
-    def draw(name: str, like: Tensor, start: int) -> Tensor:
-        key = derive(step_key, row.number, sweep.move.stage, int(name.removeprefix("draw")))
-        return normal(like, key, sweep.move.wide, int(row.index) + start)
-
-    return draw
+    def drawn(self, key: int, names: Sequence[str], like: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """A standard normal tensor a block, by name of the draw."""
+        if not names:
+            return {}
+        if self._places is None:
+            begins = [index + member.start for (_, index), member in zip(self._given, self._members, strict=True)]
+            self._places = Places(begins, [member.end - member.start for member in self._members])
+        numbers = np.array([number for number, _ in self._given], dtype=np.int64)
+        found = {}
+        for name in names:
+            keys = derive(key, cast("Any", numbers), self._move.stage, int(name.removeprefix("draw")))
+            normals = self._places.normals(keys)
+            found[name] = [z.view(part.shape).to(self._move.wide) for z, part in zip(normals, like, strict=True)]
+        return found

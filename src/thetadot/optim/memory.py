@@ -76,9 +76,7 @@ class Gradients:
         self.dtypes = set(map(_dtype, tensors))
 
     def addresses(self, tensors: Sequence[Any]) -> list[int] | None:
-        """Where these lie; None if any lies otherwise than those that were gathered."""
-        if set(map(type, tensors)) != {Tensor}:
-            return None
+        """Where these lie, plain tensors all; None if any lies otherwise than those that were gathered."""
         try:
             found = list(map(_address, tensors))
         except RuntimeError:  # sparse: it has none

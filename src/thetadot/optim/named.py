@@ -8,7 +8,7 @@ from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, Splitting
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import finite, of_settings
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -256,6 +256,7 @@ class Langevin(Flow):
         super().check(group)
         finite("temperature", group["temperature"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]

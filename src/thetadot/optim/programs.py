@@ -30,7 +30,7 @@ def once(kind: str, row: Row, make: Callable[[], Made]) -> Made:
     Raises:
         CannotCompile: as ``make`` did.
     """
-    key = (kind, row.sweep.move, structure(row.sweep.scales), arrays(row))
+    key: tuple[Any, ...] = (kind, row.sweep.move, structure(row.sweep.scales), arrays(row))
     key += () if kind == "squares" else (own(row), row.fresh)  # a force is nothing to a row's own numbers
     if key not in _made:
         try:

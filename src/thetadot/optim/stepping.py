@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from thetadot.fusion.numbers import apart
-from thetadot.optim.groups import PARAMETERS, settle
+from thetadot.optim.groups import settle
 from thetadot.optim.launch import Launch, Step, launch
 from thetadot.optim.measures import loss_of, measure, of_squares
 from thetadot.optim.move import Decay, Move, Settings
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from thetadot.systems.base import System
 
     Group = dict[str, Any]
+
+
+_TENSORS = (Tensor, torch.nn.Parameter)
+_PLAIN = {Tensor, NoneType}
 
 
 class Pace(NamedTuple):
@@ -57,12 +61,14 @@ class Stepping:
     def __init__(self) -> None:
         self.launches: dict[tuple[int, int], tuple[Any, Launch]] = {}
         self.settings: dict[int, tuple[list[Any], list[type]]] = {}
+        self.paces: dict[int, tuple[Pace, tuple[Any, ...], list[float]]] = {}
         self.states: list[dict[str, Any]] = []
 
     def forget(self) -> None:
         """Gather anew: parameters or state were exchanged."""
         self.launches.clear()
         self.settings.clear()
+        self.paces.clear()
         self.states.clear()
 
     def run(self, flow: Flow, stage: int, loss: Any = None) -> None:
@@ -82,6 +88,7 @@ class Stepping:
 
     def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
         """Every parameter that has a gradient, with everything that moves it."""
+        self._check(flow)
         found: list[Row] = []
         key, first = self._key(flow), 0
         for group in flow.param_groups:
@@ -92,12 +99,26 @@ class Stepping:
     def _check(self, flow: Flow) -> None:
         """Settings that were changed since the last step, before anything moves; tensors are not waited for."""
         for number, group in enumerate(flow.param_groups):
-            settings = [value for name, value in group.items() if name not in PARAMETERS and type(value) is not Tensor]
-            kinds = [*map(type, settings)]
+            settings = [value for value in map(group.get, flow.defaults) if type(value) not in _TENSORS]
+            settings += flow.integrator, flow.options
+            kinds = [*map(type, settings)]  # numpy's numbers equal Python's
             if (settings, kinds) != self.settings.get(number):
+                self.paces.pop(number, None)
                 group.update(settle(group, set()))  # numpy's numbers, from a schedule of theirs
                 flow.check(group)
                 self.settings[number] = settings, kinds
+
+    def _paced(self, flow: Flow, number: int, group: Group) -> tuple[Pace, tuple[Any, ...], list[float]]:
+        """What a group's settings stand for, its frame and its numbers; worked out again when a setting has changed."""
+        if number in self.paces:
+            return self.paces[number]
+        numbers: list[Any] = []
+        pace = self._pace(flow, group)
+        frame = _frame(flow, group, pace, numbers)
+        found = pace, frame, [*map(float, numbers)]
+        if flow.system is None and getattr(flow.motion, "of_settings", False) and not _tensors_in(numbers, group):
+            self.paces[number] = found
+        return found
 
     def _same_states(self, flow: Flow) -> bool:
         """Whether the optimizer keeps the dictionaries that it kept after the last stage."""
@@ -117,20 +138,19 @@ class Stepping:
         """Run the group's last launch again, if it fits."""
         if (number, stage) not in self.launches:
             return False
-        frame, last = self.launches[number, stage]
-        pace = self._pace(flow, group)
-        numbers: list[Any] = []
-        if _frame(flow, group, pace, numbers) != frame:
+        made_for, last = self.launches[number, stage]
+        pace, frame, numbers = self._paced(flow, number, group)
+        if frame != made_for:
             return False
         params = group["params"]
         gradients = [p.grad for p in params]
-        if NoneType in set(map(type, gradients)):
+        kinds = set(map(type, gradients))
+        if NoneType in kinds:
             params = [p for p, gradient in zip(params, gradients, strict=True) if gradient is not None]
             gradients = [gradient for gradient in gradients if gradient is not None]
-        addresses = last.addresses(params, gradients)
+        addresses = last.addresses(params, gradients) if kinds <= _PLAIN else None
         if addresses is None:
             return False
-        numbers = [*map(float, numbers)]
         measured: dict[str, Any] = {}
         if pace.system.measures:
             if "loss" in pace.system.measures:
@@ -227,6 +247,12 @@ def _frame(flow: Flow, group: Group, pace: Pace, numbers: list[Any]) -> tuple[An
         apart(pace.scales, numbers),
         apart(pace.settings, numbers),
     )
+
+
+def _tensors_in(numbers: list[Any], group: Group) -> bool:
+    """Whether a number may move without being set."""
+    values = [*numbers, *group.values(), *group.get("betas", ())]
+    return any(isinstance(value, Tensor) for value in values)
 
 
 def _descended(group: Group, loss: Any) -> Any:
