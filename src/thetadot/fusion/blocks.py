@@ -120,7 +120,11 @@ class Blocks:
         _, scratch = cast("tuple[Any, int]", self._lists)
         longest = max((sum(member.end - member.start for member in batch) for batch in batches), default=0)
         buffers = [tensors[0][0].new_empty(longest) for _ in range(scratch)]
-        return [Batch(batch, self._arguments(batch, tensors, names, buffers)) for batch in batches]
+        shapes = [[member.of(tensors[member.row][0]).shape for member in batch] for batch in batches]
+        return [
+            Batch(batch, shape, self._arguments(batch, tensors, names, buffers))
+            for batch, shape in zip(batches, shapes, strict=True)
+        ]
 
     def _arguments(
         self,
@@ -155,7 +159,10 @@ class Blocks:
         function, _ = cast("tuple[Any, int]", self._lists)
         arguments = list(batch.arguments)
         if self._place is not None:
-            arguments[self._place] = [member.of(changing[member.row]) for member in batch.members]
+            arguments[self._place] = [
+                changing[row] if whole else changing[row].view(-1)[start:end]
+                for row, start, end, whole in batch.members
+            ]
         for place, name in self.draws:
             arguments[place] = draws[name]
         function(*arguments, *inner)
@@ -230,8 +237,10 @@ class Batch(NamedTuple):
 
     Attributes:
         members: the blocks.
+        shapes: theirs.
         arguments: of the lists' function: lists of tensors, empty places for what changes and for noise, buffers.
     """
 
     members: list[Member]
+    shapes: list[torch.Size]
     arguments: list[Any]

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from thetadot.fusion.numbers import apart
+from thetadot.optim.gathered import Launch, Step
 from thetadot.optim.groups import settle
-from thetadot.optim.launch import Launch, Step, launch
+from thetadot.optim.launch import launch
 from thetadot.optim.measures import loss_of, measure, of_squares
 from thetadot.optim.move import Decay, Move, Settings
 from thetadot.optim.programs import arrays
