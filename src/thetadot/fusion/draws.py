@@ -123,6 +123,26 @@ class Places:
                 drawn[part, place] = vectors.outputs[name][:count].view(drawn.dtype)
 
 
+def normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
+    """:func:`thetadot.random.normal` of one tensor on the CPU: the same bits in a fifth of the time."""
+    places = Places([index], [like.numel()])
+    drawn = torch.empty(places.total)
+    places.normals(_one(key), drawn)
+    return places.of(drawn)[0].view(like.shape).to(dtype)
+
+
+def words(like: Tensor, key: int, index: int) -> Tensor:
+    """:func:`thetadot.random.words` of one tensor on the CPU."""
+    places = Places([index], [like.numel()])
+    drawn = torch.empty(places.total, dtype=torch.int32)
+    places.words(_one(key), drawn)
+    return places.of(drawn)[0].view(like.shape).to(torch.int64) & _WORD
+
+
+def _one(key: int) -> Keys:
+    return Keys(*(np.array([half], dtype=np.uint32) for half in halves(key)))
+
+
 def _power(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 

@@ -195,12 +195,9 @@ class Rewriter:
         """Of a block of lists, and how many lists of buffers it asks; None where an operation knows no lists."""
         graph = fx.Graph()
         held: dict[Node, Node] = {self.program.inputs[name]: graph.placeholder(name) for name in arrays}
+        (dtype,) = {self.program.kinds[node] for node in held}
         memory = _Memory(self, graph, held)
         numbers = [graph.placeholder(f"number{i}") for i in range(len(self.inner))]
-
-        def write(function: Any, out: Node, *operands: Any, **extra: Any) -> None:
-            graph.call_function(_OF_LISTS[function], (out, *operands), extra)
-
         for place, (node, target, args, keywords) in enumerate(self.steps):
             function: Any = target if keywords else _OUT.get(target)
             if function not in _OF_LISTS or self.program.kinds[node] == torch.bool:
@@ -211,15 +208,12 @@ class Rewriter:
             out = memory.place_for(node, place, args, first=operands[turned])
             if out is not operands[turned]:
                 graph.call_function(torch._foreach_copy_, (out, operands[turned]))
-            if not turned:
-                write(function, out, *operands[1:], **extra)
-            elif target is operator.truediv:
-                write(torch.reciprocal, out)
-                write(torch.mul, out, operands[0])
-            else:
-                if target is operator.sub:
-                    write(torch.neg, out)
-                write(torch.mul if target is operator.mul else torch.add, out, operands[0])
+            if turned:
+                function = _turned(graph, function, out)
+                operands = [out, operands[0]]
+            if len(operands) > 1 and operands[1] in numbers:
+                function, operands[1] = _narrowed(graph, function, operands[1], dtype)
+            graph.call_function(_OF_LISTS[function], (out, *operands[1:]), extra)
             held[node] = out
         for value, home in memory.homes.items():
             if held[value] is not home:
@@ -356,3 +350,21 @@ def _number_first(graph: fx.Graph, target: Any, operands: list[Any], out: Node) 
     else:
         graph.call_function(torch.reciprocal, (array,), {"out": out})
         graph.call_function(torch.mul, (out, number), {"out": out})
+
+
+def _turned(graph: fx.Graph, function: Any, out: Node) -> Any:
+    """A number and a list, s - x or s / x: -x or 1/x is written; the operation that is left takes s last."""
+    if function is torch.sub:
+        graph.call_function(_OF_LISTS[torch.neg], (out,))
+        return torch.add
+    if function is torch.div:
+        graph.call_function(_OF_LISTS[torch.reciprocal], (out,))
+        return torch.mul
+    return function
+
+
+def _narrowed(graph: fx.Graph, function: Any, number: Node, dtype: Any) -> tuple[Any, Node]:
+    """A number as a tensor of the list's dtype; as a number, torch would make one of it for every tensor."""
+    if function is torch.sub:  # which takes no tensor here
+        function, number = torch.add, graph.call_function(operator.neg, (number,))
+    return function, graph.call_function(torch.full, ((), number), {"dtype": dtype})

@@ -67,7 +67,7 @@ class Vectors:
         self._last |= {self._root[node]: len(program.nodes) for node in kept}
         self._values: dict[fx.Node, NDArray[Any]] = {node: self._new() for node in program.inputs.values()}
         self._free: list[NDArray[np.uint32]] = []
-        self._steps: list[Callable[[], Any]] = []
+        self._steps: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         for place, node in enumerate(program.nodes):
             self._add(node, place)
         self.inputs = {name: self._values[node] for name, node in program.inputs.items()}
@@ -75,8 +75,8 @@ class Vectors:
 
     def __call__(self) -> None:
         """Write the outputs."""
-        for step in self._steps:
-            step()
+        for function, args in self._steps:
+            function(*args)
 
     def _new(self) -> NDArray[np.uint32]:
         return np.zeros(self._count, dtype=np.uint32)
@@ -95,16 +95,18 @@ class Vectors:
             if self._last[root] == place:
                 self._free.append(self._values[root].view(np.uint32))
 
-    def _writer(self, node: fx.Node, args: list[Any], result: NDArray[Any]) -> Callable[[], Any]:
+    def _writer(
+        self, node: fx.Node, args: list[Any], result: NDArray[Any]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         if node.target == "to":
-            return lambda: np.copyto(result, args[0], casting="unsafe")
+            return np.copyto, (result, args[0], "unsafe")
         if node.target is operator.ne:
 
             def compare() -> None:
                 np.copyto(result, np.not_equal(*args), casting="unsafe")
                 np.negative(result, out=result)
 
-            return compare
+            return compare, ()
         if node.target is torch.where:
             mask, yes, no = args[0], *(arg.view(np.uint32) for arg in args[1:])
             bits = result.view(np.uint32)
@@ -114,12 +116,12 @@ class Vectors:
                 np.bitwise_and(bits, mask, out=bits)
                 np.bitwise_xor(bits, no, out=bits)
 
-            return choose
+            return choose, ()
         if node.target not in _FUNCTIONS:
             raise CannotCompile(f"{node.target} is not run by numpy here.")
         function = _FUNCTIONS[node.target]
         given = [arg if isinstance(arg, np.ndarray) else result.dtype.type(arg) for arg in args]
-        return lambda: function(*given, out=result)
+        return function, (*given, result)
 
 
 def _roots(program: Program) -> dict[fx.Node, fx.Node]:

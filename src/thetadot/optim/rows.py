@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thetadot.fusion import draws
 from thetadot.optim.shards import local
 from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from thetadot.optim.move import Move, Settings
     from thetadot.typing import State
@@ -80,14 +81,27 @@ class Row:
         def draw() -> Tensor:
             nonlocal drawn
             drawn += 1
-            return normal(like, key(drawn), sweep.move.wide, self.index)
+            return self._drawn(draws.normal, normal, key(drawn), sweep.move.wide)
 
         start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
         state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
         new = sweep.move.advance(
-            sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
+            sweep.scales,
+            sweep.settings,
+            state,
+            self.gradient,
+            draw,
+            lambda: self._drawn(draws.words, words, key(0)),
+            at,
         )
         return {name: value for name, value in new.items() if name not in self.measured}
+
+    def _drawn(self, by_numpy: Callable[..., Tensor], by_torch: Callable[..., Tensor], key: Any, *kind: Any) -> Tensor:
+        """The same bits either way; torch's where an operation is recorded, or memory lies elsewhere or in pieces."""
+        recorded = torch.compiler.is_compiling() or isinstance(key, Tensor) or self.sweep.keep
+        if recorded or self.parameter.device.type != "cpu" or isinstance(self.index, Tensor):
+            return by_torch(self.parameter, key, *kind, index=self.index)
+        return by_numpy(self.parameter, key, *kind, self.index)
 
     def origin(self) -> Tensor:
         """Where the rule starts from."""
