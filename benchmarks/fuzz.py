@@ -78,7 +78,7 @@ def valid() -> dict[str, object]:
     model = torch.nn.Linear(2, 1)
     inputs, targets = torch.randn(16, 2), torch.randn(16, 1)
     well = potentials.DoubleWell()
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir="."))  # main() goes into a folder of its own
     problem = systems.Problem(systems.Langevin(0.2), well)
     point = torch.tensor([0.5], dtype=torch.float64)
     return {

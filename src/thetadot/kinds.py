@@ -3,22 +3,25 @@
 Types are hints, and a string or two swapped arguments would else fail far from where they were given, or not at all.
 Ranges are the door's own (:func:`thetadot.errors.require`). Functions are tried where they are first needed, so that
 what they cannot take or give back wrongly is said with their name.
+
+Torch is not loaded to ask: what is a tensor has loaded it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import numpy as np
-import torch
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from thetadot.errors import InadmissibleValue, ThetadotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeGuard
 
     from torch import Tensor
 
@@ -38,10 +41,16 @@ class Kind:
     fits: Callable[[object], bool]
 
 
+def is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether it is one, without loading torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
 def _number(value: object) -> bool:
     """Infinity is one, where a range says so; NaN and what floats cannot hold are none."""
-    if isinstance(value, torch.Tensor):
-        if value.numel() != 1 or value.is_complex() or value.dtype == torch.bool:
+    if is_tensor(value):
+        if value.numel() != 1 or value.is_complex() or str(value.dtype) == "torch.bool":
             return False
         return value.device.type != "cpu" or not _none(value)  # to ask a device would stall it
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -74,7 +83,7 @@ FUNCTION = Kind(
 TENSOR = Kind(
     "a tensor of floating point",
     "Pass torch.tensor(..., dtype=torch.float64).",
-    lambda x: isinstance(x, torch.Tensor) and (x.is_floating_point() or x.is_complex()),
+    lambda x: is_tensor(x) and (x.is_floating_point() or x.is_complex()),
 )
 
 
@@ -84,6 +93,7 @@ def require_finite(**values: object) -> None:
     LAPACK and scipy do not ask: given NaN they end in a wrong number, an error of their own, or never.
 
     Example:
+        >>> import torch
         >>> require_finite(point=torch.zeros(2), time=1.0)
         >>> require_finite(point=torch.tensor([0.0, torch.nan]))
         Traceback (most recent call last):
@@ -91,12 +101,23 @@ def require_finite(**values: object) -> None:
         thetadot.errors.InadmissibleValue: point is not finite: 1 of 2 numbers. Pass finite ones.
     """
     for name, value in values.items():
-        known = torch.as_tensor(value).detach()
-        bad = int((~known.isfinite()).sum())
-        if bad and known.numel() == 1:
-            raise InadmissibleValue(f"{name}={known.item():g} is not finite. Pass a finite number.")
+        finite = _finite(value)
+        bad = len(finite) - sum(finite)
+        if bad and len(finite) == 1:
+            raise InadmissibleValue(f"{name}={float(value):g} is not finite. Pass a finite number.")  # type: ignore[arg-type]
         if bad:
-            raise InadmissibleValue(f"{name} is not finite: {bad} of {known.numel()} numbers. Pass finite ones.")
+            raise InadmissibleValue(f"{name} is not finite: {bad} of {len(finite)} numbers. Pass finite ones.")
+
+
+def _finite(value: Any) -> list[bool]:
+    """Whether each number in it is."""
+    if is_tensor(value):
+        return cast("list[bool]", value.detach().isfinite().reshape(-1).tolist())
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, Sequence):
+        return [each for part in value for each in _finite(part)]
+    return [isfinite(value.real) and isfinite(value.imag)]
 
 
 def plain(value: Any) -> Any:
@@ -105,18 +126,21 @@ def plain(value: Any) -> Any:
     numpy calculates with a float32 in float32, where Python has a double.
 
     Example:
+        >>> import numpy as np
         >>> plain(np.float32(0.5)), plain(np.array(3)), plain("a")
         (0.5, 3, 'a')
     """
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return value.item()
-    return value
+    if type(value) in (float, int, str, bool, NoneType) or (numpy := sys.modules.get("numpy")) is None:
+        return value
+    one = isinstance(value, numpy.generic) or (isinstance(value, numpy.ndarray) and value.ndim == 0)
+    return value.item() if one else value
 
 
 def require_numbers(**values: object) -> None:
     """Each a real number, or a tensor that holds one; not NaN.
 
     Example:
+        >>> import torch
         >>> require_numbers(time=1.0, temperature=torch.tensor(0.5))
         >>> require_numbers(time="a")
         Traceback (most recent call last):
@@ -165,6 +189,7 @@ def require_functions(**values: object) -> None:
     """Each can be called, and is no class.
 
     Example:
+        >>> import torch
         >>> require_functions(drift=torch.sin)
         >>> require_functions(potential=dict)
         Traceback (most recent call last):
@@ -188,7 +213,7 @@ def require_tensors(**values: object) -> None:
 torch.tensor(..., dtype=torch.float64).
     """
     for name, value in values.items():
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if not is_tensor(value) or not value.is_floating_point():
             refuse(name, value, TENSOR.name, TENSOR.remedy)
 
 
@@ -196,11 +221,12 @@ def require_wide(**values: object) -> None:
     """Each a tensor of float32 or float64, in which linear algebra is done.
 
     Example:
+        >>> import torch
         >>> require_wide(point=torch.zeros(2))
     """
     require_tensors(**values)
     for name, value in values.items():
-        if isinstance(value, torch.Tensor) and value.dtype not in (torch.float32, torch.float64):
+        if is_tensor(value) and str(value.dtype) not in ("torch.float32", "torch.float64"):
             refuse(name, value, "wide enough for linear algebra", "Pass float32 or float64.")
 
 
@@ -208,6 +234,7 @@ def require_coordinates(**values: object) -> None:
     """Each a number, a sequence of numbers, or a tensor of them.
 
     Example:
+        >>> import torch
         >>> require_coordinates(start=(0.0, 1.0), end=torch.zeros(2))
     """
     for name, value in values.items():
@@ -219,6 +246,7 @@ def require_instances(kind: Any, **values: object) -> None:
     """Each of a class of ours, or fits a protocol of ours; a class itself is none.
 
     Example:
+        >>> import torch
         >>> require_instances(torch.device, where=torch.device)
         Traceback (most recent call last):
         ...
@@ -233,6 +261,7 @@ def values_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor
     """One function's value at each of the points: (...) of (..., dim).
 
     Example:
+        >>> import torch
         >>> values_at(torch.ones(2, 3), potential=lambda x: (x * x).sum(-1))
         tensor([3., 3.])
         >>> values_at(torch.ones(2, 3), potential=lambda x: x)
@@ -243,7 +272,7 @@ position, such as (x * x).sum(-1).
     """
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
-    if not isinstance(found, torch.Tensor) or found.shape != points.shape[:-1]:
+    if not is_tensor(found) or found.shape != points.shape[:-1]:
         raise InadmissibleValue(
             f"{name} gives {_came(found)} for positions {tuple(points.shape)}. "
             "Let it return one value a position, such as (x * x).sum(-1)."
@@ -255,6 +284,7 @@ def field_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
     """One field at each of the points, of their shape.
 
     Example:
+        >>> import torch
         >>> field_at(torch.ones(1, 2), drift=lambda x: x[..., 2])
         Traceback (most recent call last):
         ...
@@ -263,7 +293,7 @@ bounds for dimension 1 with size 2). Pass a function of such points, or points o
     """
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
-    if not isinstance(found, torch.Tensor) or found.shape != points.shape:
+    if not is_tensor(found) or found.shape != points.shape:
         raise InadmissibleValue(
             f"{name} gives {_came(found)} for points {tuple(points.shape)}. Let it return their shape, (..., dim)."
         )
@@ -274,7 +304,7 @@ def each_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
     """One function's value at each of the points, of any shape: (..., *) of (..., dim)."""
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
-    if not isinstance(found, torch.Tensor) or found.shape[: points.dim() - 1] != points.shape[:-1]:
+    if not is_tensor(found) or found.shape[: points.dim() - 1] != points.shape[:-1]:
         raise InadmissibleValue(
             f"{name} gives {_came(found)} for positions {tuple(points.shape)}. Let it return a tensor, (..., *)."
         )
@@ -297,22 +327,22 @@ def result_of(name: str, function: Callable[..., object], *points: Tensor) -> ob
 
 
 def _coordinates(value: object) -> bool:
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         return not value.is_complex()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(_coordinates(part) for part in value)
-    return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
+    return isinstance(value, Real) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
 
 
 def _came(value: object) -> str:
-    return f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+    return f"{tuple(value.shape)}" if is_tensor(value) else repr(value)
 
 
 def refuse(name: str, value: object, kind: str, remedy: str) -> NoReturn:
     """Raise InadmissibleValue: what came, what it is not, what to do."""
     if isinstance(value, type):
         raise InadmissibleValue(f"{name} is the class {value.__name__}, which is not {kind}. {remedy}")
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} and {value.dtype} is not {kind}. {remedy}")
     try:
         said = repr(value)

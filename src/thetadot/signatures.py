@@ -6,14 +6,17 @@
     float, Scalar    a real number, not NaN, within floating point; or a tensor that holds one
     int              a whole number; True is none
     Tensor           of floating point, real or complex
-    Callable[...]    what can be called, and is no class
+    Callable[[X], Y] what can be called, and is no class; a class too where it is Callable[..., Y], a factory
     Sequence[X], tuple[X, Y], tuple[X, ...]      each of its kind; a string is none
+    Mapping, dict    a mapping
+    Path             a name of a file or folder: a string or what stands for one
     Literal[...]     one of these
     a class          an instance of it, or what fits a protocol
     X | Y            either
 
-numpy's numbers, and its arrays of shape (), reach the door as Python's. What an annotation does not tell, as ranges and
-shapes, is the door's own. A name that is no class or alias where the door stands is not asked for.
+numpy's numbers, and its arrays of shape (), reach the door as Python's.
+What an annotation does not tell, as ranges and shapes, is the door's own. Names are those of the door's module and of
+its package; one that is neither's is not asked for.
 """
 
 from __future__ import annotations
@@ -21,14 +24,18 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import os
+import sys
 import typing
+from collections import ChainMap
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _Door = TypeVar("_Door", bound="Callable[..., Any]")
 
@@ -39,6 +46,17 @@ ANYTHING = Kind("anything", "", lambda _: True)
 _BOOLEAN = Kind("True or False", "Pass one of them.", lambda x: type(x).__name__ in ("bool", "bool_"))
 _WORD = Kind("a word", "Pass a string.", lambda x: isinstance(x, str))
 _NOTHING = Kind("None", "", lambda x: x is None)
+_FACTORY = Kind("a function or a class", "Pass one that builds it.", callable)
+_LONGEST_PATH = 4096  # characters, on Linux
+
+
+def _path(value: object) -> bool:
+    if not isinstance(value, str | os.PathLike):
+        return False
+    name = str(os.fspath(value))
+    return 0 < len(name) < _LONGEST_PATH and "\0" not in name
+
+
 _KNOWN = {
     "float": NUMBER,
     "Scalar": NUMBER,
@@ -47,6 +65,9 @@ _KNOWN = {
     "str": _WORD,
     "None": _NOTHING,
     "Tensor": TENSOR,
+    "Mapping": Kind("a mapping", "Pass a dictionary.", lambda x: isinstance(x, Mapping)),
+    "dict": Kind("a mapping", "Pass a dictionary.", lambda x: isinstance(x, Mapping)),
+    "Path": Kind("a path", "Pass the name of a file or folder.", _path),
     "Callable": FUNCTION,
     "Field": FUNCTION,
     "Force": FUNCTION,
@@ -103,7 +124,9 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
-    within = inspect.unwrap(function).__globals__
+    module = inspect.unwrap(function)
+    package = sys.modules.get(module.__module__.rpartition(".")[0])
+    within = ChainMap(module.__globals__, vars(package) if package else {})
     found = {"": ANYTHING}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -141,7 +164,7 @@ def kind_of(note: object, within: Mapping[str, object]) -> Kind:  # noqa: PLR091
     return ANYTHING
 
 
-def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: PLR0911 - a case each
+def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: C901, PLR0911 - a case each
     match node:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return _either([_parsed(left, within), _parsed(right, within)])
@@ -151,8 +174,14 @@ def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: PLR0
             return kind_of(quoted, within)
         case ast.Name(id=name):
             return _KNOWN[name] if name in _KNOWN else kind_of(within.get(name, ANYTHING), within)
-        case ast.Subscript(value=ast.Name(id="Callable")):
-            return FUNCTION
+        case ast.Attribute(value=ast.Name(id=package), attr=name):
+            return kind_of(getattr(within.get(package), name, ANYTHING), within)
+        case ast.Subscript(value=ast.Name(id="Callable"), slice=ast.Tuple(elts=[ast.Constant(value=free), _])) if (
+            free is ...
+        ):
+            return _FACTORY
+        case ast.Subscript(value=ast.Name(id=("Callable" | "Mapping" | "dict") as name)):
+            return _KNOWN[name]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             return _choice(ast.literal_eval(ast.unparse(inner)))
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=inner):

@@ -195,10 +195,15 @@ class Rewriter:
         """Of a block of lists, and how many lists of buffers it asks; None where an operation knows no lists."""
         graph = fx.Graph()
         held: dict[Node, Node] = {self.program.inputs[name]: graph.placeholder(name) for name in arrays}
-        (dtype,) = {self.program.kinds[node] for node in held}
+        if not self.outputs:  # nothing is written
+            return None
+        dtype = self.program.kinds[next(iter(self.outputs.values()))]
         memory = _Memory(self, graph, held)
         numbers = [graph.placeholder(f"number{i}") for i in range(len(self.inner))]
         for place, (node, target, args, keywords) in enumerate(self.steps):
+            if target == "to" and args[0] in self.program.inputs.values():  # noise, which comes as wide as it is needed
+                held[node] = held[args[0]]
+                continue
             function: Any = target if keywords else _OUT.get(target)
             if function not in _OF_LISTS or self.program.kinds[node] == torch.bool:
                 return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from thetadot.optim.move import Move, Settings
-    from thetadot.typing import State
+    from thetadot.typing import Draw, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +73,7 @@ class Row:
 
     def advance(self, at: Tensor | None = None) -> State:
         """The state after the stage; nothing is written."""
-        sweep, like, drawn = self.sweep, self.parameter, 0
-
-        def key(draw: int) -> int | Tensor:
-            return derive(sweep.key, self.number, sweep.move.stage, draw)
-
-        def draw() -> Tensor:
-            nonlocal drawn
-            drawn += 1
-            return self._drawn(draws.normal, normal, key(drawn), sweep.move.wide)
-
+        sweep, like = self.sweep, self.parameter
         start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
         state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
         new = sweep.move.advance(
@@ -90,11 +81,25 @@ class Row:
             sweep.settings,
             state,
             self.gradient,
-            draw,
-            lambda: self._drawn(draws.words, words, key(0)),
+            self.draw(),
+            lambda: self._drawn(draws.words, words, self._key(0)),
             at,
         )
         return {name: value for name, value in new.items() if name not in self.measured}
+
+    def draw(self) -> Draw:
+        """The stage's standard normal numbers, from the first."""
+        drawn = 0
+
+        def draw() -> Tensor:
+            nonlocal drawn
+            drawn += 1
+            return self._drawn(draws.normal, normal, self._key(drawn), self.sweep.move.wide)
+
+        return draw
+
+    def _key(self, draw: int) -> int | Tensor:
+        return derive(self.sweep.key, self.number, self.sweep.move.stage, draw)
 
     def _drawn(self, by_numpy: Callable[..., Tensor], by_torch: Callable[..., Tensor], key: Any, *kind: Any) -> Tensor:
         """The same bits either way; torch's where an operation is recorded, or memory lies elsewhere or in pieces."""
