@@ -507,6 +507,21 @@ def test_parameters_without_gradients_cost_the_others_nothing(rows_of_kernels):
     assert gathered == [True, False, False, False, False, True, False, False]
 
 
+def test_memory_that_is_read_in_another_dtype_of_its_width_is_gathered_anew():
+    def run():
+        params = parameters(BF16, ((64,), (7,)), channels_last=False)
+        optimizer = train(functools.partial(HeavyBall, lr=0.05, compile=True, low_precision="none"), params)
+        for p in params:
+            p.data = p.data.view(F16)
+            p.grad = torch.full_like(p, 0.1)
+        optimizer.step()
+        return optimizer
+
+    compiled = run()
+    with in_torchs_operations():
+        assert_same_bits(compiled, run())
+
+
 class Cooling(HeavyBall):
     """A user's: what it moves by is no setting of the group."""
 

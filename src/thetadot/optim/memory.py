@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _address, _numel, _contiguous, _negative = Tensor.data_ptr, Tensor.numel, Tensor.is_contiguous, Tensor.is_neg
-_dtype = operator.attrgetter("dtype")
+_dtype, _bytes = operator.attrgetter("dtype"), operator.attrgetter("nbytes")
 
 
 def walkable(*tensors: Tensor) -> bool:
@@ -50,17 +50,19 @@ class Kept:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = list(tensors)
         self.addresses = list(map(_address, self.tensors))
-        self.sizes = list(map(_numel, self.tensors))
-        self.dtypes = list(map(_dtype, self.tensors))
+        self.sizes = list(map(_bytes, self.tensors))
 
     def unchanged(self) -> bool:
-        """Whether each lies as it lay: address, number of elements, order, dtype."""
+        """Whether each lies as it lay: address, size in bytes, order.
+
+        A dtype of another width is another size; one of the same width (bfloat16 read as float16) is its gradient's, of
+        which it is asked.
+        """
         tensors = self.tensors
         return (
             list(map(_address, tensors)) == self.addresses
-            and list(map(_numel, tensors)) == self.sizes
+            and list(map(_bytes, tensors)) == self.sizes
             and all(map(_contiguous, tensors))
-            and list(map(_dtype, tensors)) == self.dtypes
         )
 
 
