@@ -10,7 +10,8 @@ Gradients are preset; every round steps each optimizer once (on the tiny model 2
 the median over rounds of time / time of the reference in the same round, with its quartiles. On one thread it is the
 processor's time, which other processes disturb less. "--only" takes parts of names, and what they are divided by comes
 with them; "norms" are the rules that need a norm, "noise" those that draw. "triad" is torch.add of two buffers
-into a third, of as many elements. Peers are measured where they are installed: schedulefree, pytorch_optimizer, heavyball.
+into a third, of as many elements. Peers are measured where they are installed: schedulefree, pytorch_optimizer,
+heavyball.
 """
 
 from __future__ import annotations
