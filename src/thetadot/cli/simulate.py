@@ -239,8 +239,8 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from rich.markup import escape
     from rich.table import Table
 
-    from thetadot.cli.display import console
     from thetadot.cli.sheet import verdict, words
+    from thetadot.cli.terminal import console
 
     out = console(sys.stdout)
     fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
@@ -264,9 +264,9 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
 
 
 def _list(*, as_json: bool) -> None:
-    from thetadot.cli.display import console
     from thetadot.cli.scenes import SCENES
-    from thetadot.cli.scenes.integrators import ADAPTIVE, PLAIN
+    from thetadot.cli.scenes.names import ADAPTIVE, PLAIN
+    from thetadot.cli.terminal import console
 
     if as_json:
         print(
