@@ -134,6 +134,7 @@ class Controlling:
         sign: float,
         memory: Mapping[str, Tensor] | None = None,
         end: float | None = None,
+        *,
         together: bool = False,
     ) -> None:
         require_timed(integrator, system)
@@ -171,8 +172,7 @@ class Controlling:
         """The slopes at the state, and the first step where it is not known."""
         self.first = self._slopes(self.state)
         self.length = self._first_length(self.one).double() if length is None else length
-        if self.together:
-            self.length = self.length.min().expand_as(self.length)
+        self._share_length()
 
     @property
     def tried(self) -> Tensor:
@@ -233,7 +233,7 @@ class Controlling:
         new, last, error = self._step(self.sign * length)
         error = torch.where(self._finite(new), error, torch.inf)
         if self.together:
-            error = error.max().expand_as(error)
+            error = error.max() * torch.ones_like(error)
         good = error <= 1.0
         factor = self.integrator.controller.factor((error, *self.errors[:2]), self.integrator.local_order)
         factor = torch.where(good & ~self.held_back, factor, factor.clamp(max=1.0))
@@ -247,6 +247,7 @@ class Controlling:
             torch.where(taken, now, before) for now, before in zip((error, *self.errors), self.errors, strict=False)
         )
         self.length = torch.where(under_way, meant, self.length)
+        self._share_length()
         self.held_back = torch.where(under_way, ~good, self.held_back)
         free = taken & ~arrives
         self.shortest = torch.where(free, torch.minimum(self.shortest, length), self.shortest)
@@ -254,6 +255,11 @@ class Controlling:
         self.accepted = self.accepted + taken
         self.rejected = self.rejected + (under_way & ~good)
         self._check_length(under_way & ~(taken & arrives) & self._stuck())
+
+    def _share_length(self) -> None:
+        """To the bit: equal errors may be raised to a power with another last digit."""
+        if self.together:
+            self.length = self.length.min() * torch.ones_like(self.length)
 
     def _stuck(self) -> Tensor:
         """Where the next step is none."""
