@@ -250,6 +250,23 @@ def test_staged_steps_keep_to_float32_and_to_bounds():
         )
 
 
+def test_what_is_interrupted_before_the_first_time_stands_at_the_start():
+    calls = []
+
+    def field(x):
+        calls.append(1)
+        if len(calls) > 400:
+            raise KeyboardInterrupt
+        return torch.cumprod(torch.sin(10 * x), -1)
+
+    start = points(3, 2)
+    with pytest.raises(KeyboardInterrupt) as told:
+        simulate(ODE(field), DormandPrince(), start, time=50.0)
+    assert told.value.last.engine == "staged"
+    assert told.value.last.end.time == 0
+    assert torch.equal(told.value.last.end.state["position"], start)
+
+
 # Paths that see each other take their steps together.
 
 
