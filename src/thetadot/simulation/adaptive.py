@@ -58,7 +58,8 @@ def simulate_adaptively(
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
     ledger = Ledger(saves, places, _tensors(motion, state))
     run, remark = controlling(motion, integrator, state, passed, passed + time, memory, compile)
-    met = (passed, {name: tensor_of(run.state, name).clone() for name in run.state}, run.memory)
+    begin: State = {name: tensor_of(run.state, name).clone() for name in run.state}
+    met = (passed, begin, run.memory)
 
     def trajectory() -> Trajectory:
         """Up to the last time that every path has met; on the way to the next one each has a time of its own."""
