@@ -497,7 +497,7 @@ def test_a_module_in_float32_is_simulated_and_drawn(tmp_path):
 
 @pytest.mark.parametrize("friction", [0.0, 0.01])
 def test_gibbs_law_is_held_against_only_where_heat_came_in(friction, tmp_path):
-    """Without friction there is none, and with little not yet: 30 · .01 is far below the 7 that leave 1e-3 of a start."""
+    """Without friction there is none, and with little not yet: 30 · .01 is far below 7."""
     simulate("double-well", "--paths", 50, "--friction", friction, "--out", tmp_path / "run")
     found = record(tmp_path / "run")["rows"]
     assert not [row for row in found if row["expected"] is not None and row["quantity"] != "furthest from the start"]

@@ -16,8 +16,8 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from scipy.optimize import minimize
 
+from thetadot.analysis.minimum import minimum
 from thetadot.errors import InadmissibleValue, NotConverged, require
 from thetadot.kinds import require_finite, require_tensors, require_wide, result_of
 from thetadot.signatures import checked
@@ -25,7 +25,6 @@ from thetadot.signatures import checked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from torch import Tensor
 
 
@@ -102,7 +101,7 @@ def proximal_step(
     step: float,
     distance: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """argmin_y { loss(y) + distance(y, x)/step }, by L-BFGS from x.
+    """argmin_y { loss(y) + distance(y, x)/step }, descended to from x (:mod:`thetadot.analysis.minimum`).
 
     The loss never rises, whatever the step; for small steps it is steepest descent in the metric of the distance.
 
@@ -128,19 +127,20 @@ def proximal_step(
     anchor = position.detach().double().cpu()
     require_finite(loss=_cost("loss", loss, anchor))
 
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        here = torch.from_numpy(flat.copy()).requires_grad_()
-        away = ((here - anchor) ** 2).sum() / 2.0 if distance is None else _cost("distance", distance, here, anchor)
-        value = _cost("loss", loss, here) + away / step
-        (gradient,) = torch.autograd.grad(value, here)
-        return float(value.detach()), gradient.numpy()
+    def objective(point: Tensor) -> tuple[float, Tensor]:
+        """Step times what is minimised, in which the distance has curvatures of its own alone."""
+        here = point.clone().requires_grad_()
+        away = ((here - anchor) ** 2).sum() / 2.0 if distance is None else distance(here, anchor)
+        value = step * loss(here) + away
+        (slope,) = torch.autograd.grad(value, here)
+        return float(value.detach()), slope
 
-    options = {"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9}
-    found = minimize(objective, anchor.numpy(), jac=True, method="L-BFGS-B", options=options)
-    slope = float(abs(found.jac).max())
-    if not slope <= 1e-5 * max(1.0, abs(float(found.fun))):
-        raise NotConverged(f"slope {slope:.2g} after {found.nit} iterations: {found.message} Pass a smaller step.")
-    return torch.from_numpy(found.x).to(position)
+    least = max(1e-9 * step, 1e-15 * (1.0 + float(anchor.abs().max())))
+    found = minimum(objective, anchor, lambda slope, _: float(slope.abs().max()) <= least)
+    size = float(found.slope.abs().max()) / step
+    if not size <= 1e-5 * max(1.0, abs(objective(found.point)[0]) / step):
+        raise NotConverged(f"slope {size:.2g} after {found.gradients} gradients: {found.met}. Pass a smaller step.")
+    return found.point.to(position)
 
 
 def _cost(name: str, function: Callable[..., Tensor], *points: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ import torch
 from torch import nn
 
 import thetadot
-from thetadot import report
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
+from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
@@ -28,7 +29,8 @@ from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
-from thetadot.training.folder import RECORD, claim, fresh
+from thetadot.training.fingerprint import fingerprint, require_same_data
+from thetadot.training.folder import RECORD, claim, draw, fresh
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
@@ -68,6 +70,7 @@ def run(
     threads: int | None = None,
     annealing: str | None = None,
     resume: bool = False,
+    new_data: bool = False,
     show: Show = lambda _: None,
 ) -> Result:
     """Measure a task, choose what is not given, train, and write record, checkpoint and report.
@@ -90,6 +93,7 @@ def run(
         annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for
             heavy ball.
         resume: continue the run in ``out``, bit for bit.
+        new_data: resume although the data are others than those that the run was begun with.
         show: receives every record entry as it is written.
 
     Returns:
@@ -107,7 +111,8 @@ def run(
     )
     before = torch.get_num_threads()
     try:
-        return _Run(task, folder, asked, show, resume=resume).result()
+        with ExitStack() as held:
+            return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
     finally:
         torch.set_num_threads(before)
 
@@ -116,10 +121,20 @@ class _Run:
     """One run from its folder to its result."""
 
     def __init__(
-        self, task: Task | Callable[[], Task], out: Path, asked: Arguments, show: Show, *, resume: bool
+        self,
+        task: Task | Callable[[], Task],
+        out: Path,
+        asked: Arguments,
+        show: Show,
+        held: ExitStack,
+        *,
+        resume: bool,
+        new_data: bool,
     ) -> None:
         self.began = time.monotonic()
         self.device = _device(asked.device)
+        if resume:
+            held.enter_context(Claim(out))
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
@@ -146,8 +161,13 @@ class _Run:
         self.cost = Cost()
         self.samples = asked.epochs * self.source.size
         self.metric_name, self.metric = self._try_out()
+        with users_code():
+            self.data = fingerprint(self.task, asked.seed)
+        if self.saved is not None and not new_data:
+            require_same_data(self.data, self.saved["data"], out)
         if not resume:
-            claim(out)
+            held.enter_context(Claim(claim(out)))
+            claim(out)  # another run may have begun here in between
         self.writer = Writer(out / RECORD, self.saved["offset"] if self.saved else 0)
 
     def result(self) -> Result:
@@ -167,13 +187,13 @@ class _Run:
             entry = self._closing(loop)
             self._write(entry)
             self._save("done", {"final": Snapshot.take(**self._parts()).pack(), "best_state": loop.best_state})
-        report.write(self.out)
         return Result(
             self.task.model,
             loop.best_state or self.task.model.state_dict(),
             self.task.model.state_dict(),
             read(self.out),
             self.task.loss,
+            unwritten=draw(self.out),
         )
 
     # Steps.
@@ -217,7 +237,8 @@ class _Run:
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
-                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, (0.0, 0.0), (math.inf, 0)
+                plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
+                noise, start_loss, expected = None, (0.0, 0.0), (math.inf, 0)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
@@ -233,7 +254,9 @@ class _Run:
                 instruments=instruments,
                 cost=self.cost,
                 write=self._write,
-                checkpoint=lambda: self._save("training", {"plan": asdict(plan), "loop": loop.state_dict()}),
+                checkpoint=lambda durable: self._save(
+                    "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
+                ),
                 noise=noise,
                 start_loss=start_loss,
                 expected=expected,
@@ -274,7 +297,7 @@ class _Run:
             with users_code():
                 loop.run()
         except Diverged:
-            report.write(self.out)  # the way there is worth looking at
+            draw(self.out)  # the way there is worth looking at
             raise
 
     # Entries.
@@ -332,8 +355,9 @@ class _Run:
         self.writer.write(entry)
         self.show(entry)
 
-    def _save(self, phase: str, content: dict[str, Any]) -> None:
-        self.writer.sync()
+    def _save(self, phase: str, content: dict[str, Any], *, durable: bool = True) -> None:
+        if durable:
+            self.writer.sync()
         checkpoint.save(
             self.out,
             {
@@ -341,20 +365,21 @@ class _Run:
                 "arguments": asdict(self.asked),
                 "threads": torch.get_num_threads(),
                 "offset": self.writer.offset,
+                "data": self.data,
                 **content,
             },
+            durable=durable,
         )
 
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
             Snapshot.unpack(self.saved["final"]).put(**self._parts())
-        report.write(self.out)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
         final = self.saved["final"]["model"]
-        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss)
+        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss, draw(self.out))
 
 
 def _reference_size(samples: int, available: int) -> int:

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 
 from thetadot.errors import Diverged
@@ -32,11 +33,16 @@ if TYPE_CHECKING:
     from thetadot.training.instruments import Cost, Instruments
     from thetadot.training.plan import Plan
 
-MOTIONS = 600  # motion entries a run writes, about
+MOTIONS = 600, 60, 3
+"""Motion entries that a run writes at most, about; entries that a short one writes at least; steps between two, where
+there are more: an entry takes a twentieth of a step of a small network."""
 READINGS = 8  # measurements during training
-GOOD_EVERY = 0.02  # share of the run between two good states
+GOOD_EVERY = 0.02, 20  # share of the run between two good states, and least number of steps
 TRACKING_ITERATIONS = 6
-FEW_EPOCHS = 20
+PASS = 16  # samples that a pass takes the time of, if it has fewer
+LOST = 0.02, 100
+"""Most that a kill loses: a share of the run's steps, or so many steps, whichever is more. Counts, so that a run is
+saved at the same steps wherever it runs."""
 
 
 class _Rewound(Exception):  # noqa: N818 - control flow, never seen outside
@@ -56,7 +62,7 @@ class Loop:
         instruments: measure during training.
         cost: counts evaluations.
         write: receives record entries.
-        checkpoint: called where the run may be cut off and resumed.
+        checkpoint: called where the run may be cut off and resumed, with whether a power cut must not lose it.
         noise: the latest measured gradient noise.
         start_loss: loss before the first step, and its standard error.
         expected: loss that the best trial came to, and its steps.
@@ -77,7 +83,7 @@ class Loop:
         instruments: Instruments,
         cost: Cost,
         write: Callable[[Entry], None],
-        checkpoint: Callable[[], None],
+        checkpoint: Callable[[bool], None],
         noise: Noise | None,
         start_loss: tuple[float, float],
         expected: tuple[float, int],
@@ -103,11 +109,15 @@ class Loop:
         self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start, expected=expected[0])
         self.guard.chance = start_loss[0] - 0.01 * abs(start_loss[0])
         self.guard.patience = max(2 * expected[1], steps // 10) + self.guard.memory + int(plan.warmup * steps)
-        self.origin = [p.detach().clone() for p in self.parameters]
+        self.origin = self._position()
         self.noise = noise
         self.sharpness: float | None = None
         self.best_state: dict[str, Any] | None = None
-        self.motion_every = max(1, steps // MOTIONS)
+        most, least, apart = MOTIONS
+        self.motion_every = max(1, min(apart, steps // least), steps // most)
+        self.save_every = max(int(LOST[0] * steps), LOST[1])
+        self.unsaved = 0  # steps that a kill would lose now
+        self.epoch_steps = 0  # of the last epoch
         self.reading_every = self._reading_cadence(tracking)
         self.first_reading = 1 + int(plan.warmup * steps)
         self.last_epoch: Epoch | None = None
@@ -122,13 +132,15 @@ class Loop:
             self._keep_good()
         if self.last_epoch is None:
             self._validate(0, self.start_loss)
-            self.checkpoint()
+            self._checkpoint(durable=True)
         while self.progress.epoch < self.epochs and not self._late():
             try:
                 self._epoch()
             except _Rewound:
                 continue
-            self.checkpoint()
+            # the end of the next epoch were too late, and after the last one all is written anyway
+            if self.unsaved + self.epoch_steps > self.save_every and self.progress.epoch < self.epochs:
+                self._checkpoint(durable=True)
         self._end_no_worse_than_the_start()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -143,6 +155,10 @@ class Loop:
         self.write(Rollback(self.progress.step, self.guard.good_progress["step"], why, self.guard.shrink))
         self._validate(self.progress.epoch, self.start_loss)
 
+    def _checkpoint(self, *, durable: bool) -> None:
+        self.unsaved = 0
+        self.checkpoint(durable)
+
     # One epoch, one step.
 
     def _epoch(self) -> None:
@@ -150,6 +166,7 @@ class Loop:
         before = progress.epoch * self.source.size
         requests = self.source.plan(progress.epoch, lambda taken: self.plan.batch_at((before + taken) / self.total))
         self.task.model.train()
+        self.epoch_steps = len(requests)
         for request, batch in zip(
             requests[progress.place :], self.source.load(requests[progress.place :]), strict=True
         ):
@@ -168,11 +185,13 @@ class Loop:
         if because is not None:
             self._go_back(because, batch, indices)
         loss.backward()  # type: ignore[no-untyped-call]
-        recorded = progress.step % self.motion_every == 0
-        before = [p.detach().clone() for p in self.parameters] if recorded else None
+        last = progress.samples + batch.size >= self.total
+        recorded = last or progress.step % self.motion_every == 0
+        before = self._position() if recorded else None
         self.optimizer.step()
         self.cost.gradient(batch.size)
         progress.step += 1
+        self.unsaved += 1
         progress.place += 1
         progress.samples += batch.size
         progress.clock += self._time_step(settings)
@@ -184,8 +203,8 @@ class Loop:
             self._measure()
         if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
             self._keep_good()
-            if self.epochs < FEW_EPOCHS:  # else the ends of epochs are close enough
-                self.checkpoint()
+        if self.unsaved >= self.save_every:
+            self._checkpoint(durable=False)
 
     def _close_epoch(self) -> None:
         progress = self.progress
@@ -259,7 +278,7 @@ class Loop:
         return value
 
     def _good_every(self) -> int:
-        return max(self.plan.batch_size, int(GOOD_EVERY * self.total))
+        return max(GOOD_EVERY[1] * self.plan.batch_size, int(GOOD_EVERY[0] * self.total))
 
     def _finite(self) -> bool:
         return all(bool(torch.isfinite(p).all()) for p in self.parameters)
@@ -270,21 +289,23 @@ class Loop:
 
     # The record.
 
+    def _position(self) -> Tensor:
+        """θ, flat, a copy, in float32 at least."""
+        wide = (p.detach() if p.dtype.itemsize >= 4 else p.detach().float() for p in self.parameters)
+        return torch.cat([p.reshape(-1) for p in wide])
+
     def _time_step(self, settings: Coupled) -> float:
         if self.plan.optimizer == "adam":
             return settings.lr
         return float(step_of(settings.lr, settings.momentum))
 
-    def _record_motion(self, loss: float, settings: Coupled, batch_size: int, before: list[Tensor]) -> None:
+    def _record_motion(self, loss: float, settings: Coupled, batch_size: int, before: Tensor) -> None:
         step = self._time_step(settings)
-        square = radial = moved = 0.0
-        count = 0
-        for p, old, start in zip(self.parameters, before, self.origin, strict=True):
-            change, away = p.detach() - old, p.detach() - start
-            square += float((change * change).sum())
-            radial += float((change * away).sum())
-            moved += float((away * away).sum())
-            count += p.numel()
+        here = self._position()
+        away = here - self.origin
+        change = here.sub_(before)
+        count = len(change)
+        square, radial, moved = torch.stack([change.dot(change), change.dot(away), away.dot(away)]).tolist()
         distance = math.sqrt(moved)
         heavy = self.plan.optimizer == "heavy-ball"
         entry = Motion(
@@ -326,12 +347,12 @@ class Loop:
     def _reading_cadence(self, tracking: float) -> int:
         """Steps between two readings; 0 where none is affordable."""
         steps = max(1, self.total // self.plan.batch_size)
-        one = len(self.instruments.reference) * (1 + 2 * TRACKING_ITERATIONS) + 8 * MICRO_BATCHES
-        affordable = int(tracking * self.total / one)
-        readings = min(READINGS, affordable)
+        curved = max(len(self.instruments.reference), PASS) * (1 + 2 * TRACKING_ITERATIONS)
+        affordable = int(tracking * self.total / (curved + MICRO_BATCHES * max(8, PASS)))
+        readings = min(READINGS, affordable)  # the first of them after the warm-up
         if readings <= 0 or len(self.instruments.reference) < 8:
             return 0
-        return max(1, steps // (readings + 1))
+        return steps // readings + 1
 
     def _measure(self) -> None:
         reading = self.optimizer.reading(self.optimizer.param_groups[0])  # type: ignore[attr-defined]
@@ -365,16 +386,19 @@ class Loop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`, bit for bit."""
-        self.progress = Progress(**state["progress"])
+        self.progress = msgspec.convert(state["progress"], Progress)
         self.guard.load_state_dict(state["guard"])
         self.instruments.load_state_dict(state["instruments"])
-        self.origin = [value.to(p) for value, p in zip(state["origin"], self.parameters, strict=True)]
-        self.noise = None if state["noise"] is None else Noise(**state["noise"])
-        self.last_epoch = None if state["last_epoch"] is None else Epoch(**state["last_epoch"])
-        self.sharpness, self.best_state = state["sharpness"], state["best_state"]
-        self.start_loss = state["start_loss"]
-        self.cost.samples, self.seconds_before = state["cost"], state["seconds"]
+        self.origin = state["origin"].to(self.origin).reshape(self.origin.shape)
+        self.noise = msgspec.convert(state["noise"], Noise | None)
+        self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
+        self.sharpness = msgspec.convert(state["sharpness"], float | None)
+        self.best_state = msgspec.convert(state["best_state"], dict[str, Any] | None)
+        self.start_loss, self.cost.samples, self.seconds_before = (
+            float(state[name]) for name in ("start_loss", "cost", "seconds")
+        )
         Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer, loss=self.task.loss)
+        self.unsaved = 0
 
 
 _SAMPLES_SHOWN = 8
