@@ -12,7 +12,7 @@ from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, number
+from thetadot.optim.groups import finite, number, of_settings
 from thetadot.optim.states import first_state
 from thetadot.reading import Reading
 from thetadot.systems import DampedNewton, Kramers
@@ -82,6 +82,7 @@ class MechanicalFlow(Flow, ABC):
         if "temperature" in group:
             finite("temperature", group["temperature"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Damped Newton, or Kramers where the group has a temperature; its step by the integrator's map."""
         momentum = group["momentum"]

@@ -17,7 +17,7 @@ from thetadot.integrators import (
     Splitting,
 )
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, flag
+from thetadot.optim.groups import finite, flag, of_settings
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -280,6 +280,7 @@ class Langevin(Flow):
         super().check(group)
         finite("temperature", group["temperature"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]

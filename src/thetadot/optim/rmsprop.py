@@ -11,7 +11,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import finite, of_settings
 from thetadot.reading import Reading
 from thetadot.systems import ErrorControlledFlow
 from thetadot.systems.base import PerStep
@@ -115,6 +115,7 @@ class RMSprop(Flow):
         finite("decay", group["decay"], below=1.0)
         finite("eps", group["eps"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[ErrorControlledFlow, Scalar]:
         """The error-controlled flow with a memory of the group's decay."""
         rate = PerStep(1.0 - group["decay"])
