@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetadot.cli.asking import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
-from thetadot.errors import ThetadotError
+from thetadot.errors import RunFolderError, ThetadotError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from thetadot.cli.archive import Asked
     from thetadot.cli.journey import Journey
@@ -140,17 +140,44 @@ def _run(
     trajectory: Trajectory | None = None
     try:
         with spoken_of():
-            trajectory = journey.run(begun, begun.engine if begun is not None else "", progress=sys.stderr.isatty())
+            trajectory = journey.run(
+                begun,
+                begun.engine if begun is not None else "",
+                progress=sys.stderr.isatty(),
+                keep=_keeper(asked, folder, started),
+            )
         rows = journey.rows(trajectory)
     except KeyboardInterrupt as interrupt:
         last = trajectory if trajectory is not None else getattr(interrupt, "last", None)
         _interrupted(scene, asked, journey, folder, last, time.perf_counter() - started)
         raise
     seconds = time.perf_counter() - started
-    _write(asked, folder, trajectory, rows, seconds)
-    _draw(scene, asked, journey, folder, trajectory, rows, seconds)
-    _show(scene, asked, rows, folder, as_json=options.json)
+    failed: RunFolderError | None = None
+    try:
+        _write(asked, folder, trajectory, rows, seconds)
+        _draw(scene, asked, journey, folder, trajectory, rows, seconds)
+    except RunFolderError as error:  # the table is of a whole simulation all the same
+        failed = error
+    _show(scene, asked, rows, folder, as_json=options.json, drawn=failed is None)
+    if failed is not None:
+        raise failed
     return 0
+
+
+def _keeper(asked: Asked, folder: Path, started: float) -> Callable[[Trajectory], None]:
+    """Writes what there is; where that fails it is said once, and the simulation goes on."""
+    failed: list[RunFolderError] = []
+
+    def keep(last: Trajectory) -> None:
+        if failed:
+            return
+        try:
+            _write(asked, folder, last, None, time.perf_counter() - started)
+        except RunFolderError as error:
+            failed.append(error)
+            print(f"thetadot: on the way, {error}", file=sys.stderr)
+
+    return keep
 
 
 def _interrupted(
@@ -189,7 +216,10 @@ def _draw(
     try:
         place_text(folder / PAGE, text)
     except OSError as error:
-        raise ThetadotError(f"{folder / PAGE} cannot be written ({error.strerror}). Name another --out.") from error
+        raise RunFolderError(
+            f"{folder / PAGE} cannot be written ({error.strerror or error}); what was simulated is kept. "
+            f"Make room, and draw it with: thetadot simulate --resume {shlex.quote(str(folder))}"
+        ) from error
 
 
 def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
@@ -230,7 +260,7 @@ def _line(row: Row) -> Any:
     )
 
 
-def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
+def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool, drawn: bool) -> None:
     """The table on standard output."""
     if as_json:
         import msgspec
@@ -262,7 +292,8 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
         )
     out.print(table)
     out.print(escape(verdict(rows)[0]))
-    out.print(f"look at {escape(str(folder / 'report.html'))}")
+    if drawn:
+        out.print(f"look at {escape(str(folder / 'report.html'))}")
 
 
 def _list(*, as_json: bool) -> None:
