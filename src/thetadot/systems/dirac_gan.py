@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_numbers
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -93,6 +94,9 @@ class DiracGAN(Driven):
                 f"penalty={self.penalty!r} beside kind='wgan' has no effect on a critic whose slope is 1. "
                 "Pass kind='linear', or penalty=None."
             )
+        for name in ("weight", "centre", "decay"):
+            if not isinstance(getattr(self, name), float):  # of floats the ranges say it
+                require_numbers(**{name: getattr(self, name)})
         if self.centre != 0 and self.penalty != "gp":
             raise InadmissibleValue(
                 f"centre={self.centre:g} belongs to penalty='gp', and penalty={self.penalty!r} came. "
