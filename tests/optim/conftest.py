@@ -48,7 +48,7 @@ PLAIN = {
     "SignDescent": SignDescent,
     "NormalizedDescent": NormalizedDescent,
     "Amos": Amos,
-    "Amos-half-life": functools.partial(Amos, half_life=20, kind="decaying"),
+    "Amos-half-life": functools.partial(Amos, kind="decaying", half_life=20),
 }
 NOISY = ("Langevin", "Kramers")
 MOMENTOUS = tuple(name for name in PLAIN if name.startswith(("HeavyBall", "Nesterov", "Kramers")))

@@ -180,7 +180,7 @@ def _draw(
     """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
     from thetadot.cli.files import PAGE
     from thetadot.cli.sheet import page
-    from thetadot.report.files import place_text
+    from thetadot.files import place_text
 
     resume = shlex.quote(str(folder)) if rows is None else None
     text = page(scene, asked, journey, trajectory, rows or (), seconds=seconds, resume=resume)

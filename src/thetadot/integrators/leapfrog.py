@@ -18,11 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from thetadot.cayley import cayley, damping
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import Direct, NoiseOrder, require_mechanical
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import sqrt, tensor_of
-from thetadot.translation import cayley, damping
 
 if TYPE_CHECKING:
     from torch import Tensor

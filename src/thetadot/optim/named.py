@@ -10,6 +10,7 @@ from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfro
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import finite
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
+from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
 from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
@@ -174,7 +175,8 @@ class ImplicitHeavyBall(MechanicalFlow):
 
         v' = βv - α∇L((θ+θ')/2),    θ' = θ + v'
 
-    Stable at every lr on a quadratic. Each step solves an equation: ``step(closure)`` calls the closure many times.
+    Stable at every lr on a quadratic. Each step solves an equation, which has a solution wherever the loss is bounded
+    below: m = (θ+θ')/2 minimises L(m) + |m - (θ+βv/2)|²/α. ``step(closure)`` calls the closure 6 to 100 times.
 
     Args:
         params: as for torch.optim; float64 is advised.
@@ -183,7 +185,8 @@ class ImplicitHeavyBall(MechanicalFlow):
         common: see :class:`Flow`.
 
     Raises:
-        NotConverged: from ``step``, if the equation was not solved; nothing has moved then.
+        NotConverged: from ``step``, if the equation was not solved, as where the loss jumps or has no bottom; nothing
+            has moved then.
 
     Example:
         >>> import torch
@@ -214,7 +217,7 @@ class Langevin(Flow):
     Args:
         params: as for torch.optim.
         lr: α >= 0, the time step itself.
-        temperature: T >= 0.
+        temperature: T >= 0; that of ``problem=`` if None.
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -230,7 +233,7 @@ class Langevin(Flow):
         self,
         params: ParamsT,
         lr: Scalar,
-        temperature: Scalar,
+        temperature: Scalar | None = None,
         *,
         generator: torch.Generator | None = None,
         **common: Any,
@@ -240,13 +243,13 @@ class Langevin(Flow):
             None,
             EulerMaruyama(),
             lr,
-            hyperparameters={"temperature": temperature},
+            hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
             generator=generator,
             **common,
         )
 
     @classmethod
-    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar, **common: Any) -> Self:
+    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar | None = None, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
 
@@ -276,7 +279,7 @@ class Kramers(MechanicalFlow):
         params: as for torch.optim.
         lr: α >= 0.
         momentum: 0 <= β < 1; the friction is -ln β/γ.
-        temperature: T >= 0, in units of the loss.
+        temperature: T >= 0, in units of the loss; that of ``problem=`` if None.
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -294,7 +297,7 @@ class Kramers(MechanicalFlow):
         lr: Scalar,
         momentum: Scalar = 0.9,
         *,
-        temperature: Scalar,
+        temperature: Scalar | None = None,
         generator: torch.Generator | None = None,
         **common: Any,
     ) -> None:
@@ -303,7 +306,7 @@ class Kramers(MechanicalFlow):
             self._integrator(),
             lr,
             momentum,
-            hyperparameters={"temperature": temperature},
+            hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
             generator=generator,
             **common,
         )

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ class Sharpness:
     restart: Tensor
 
 
+@checked
 def sharpness(
     hessian: Callable[[Tensor], Tensor],
     start: Tensor,

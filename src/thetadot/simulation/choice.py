@@ -58,8 +58,7 @@ def choose(
     Raises:
         IncompatiblePair: compile=True, and the step cannot be compiled.
     """
-    if compile not in ("auto", True, False):
-        raise InadmissibleValue(f"compile={compile!r} is unknown. Pass 'auto', True or False.")
+    require_known(compile)
     if engine is not None:
         if not isinstance(engine, Builder) or isinstance(engine, type):
             raise InadmissibleValue(
@@ -78,6 +77,12 @@ def choose(
         return believed(InPlace(motion, randomness, like), motion, randomness, like), said
     except CannotCompile as error:
         return Plain(motion, randomness), said or str(error)
+
+
+def require_known(compile: object) -> None:  # noqa: A002
+    """Raise InadmissibleValue where it is none of 'auto', True and False."""
+    if compile not in ("auto", True, False):
+        raise InadmissibleValue(f"compile={compile!r} is unknown. Pass 'auto', True or False.")
 
 
 def called(name: str, motion: Motion, randomness: Randomness, like: Tensor) -> Plain | InPlace | Compiled:

@@ -16,7 +16,7 @@ from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.kinds import require_numbers
 from thetadot.simulation.adaptive import simulate_adaptively
-from thetadot.simulation.choice import Builder, choose
+from thetadot.simulation.choice import Builder, choose, require_known
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.initial import begin, begin_at, each_its_own_time, started
 from thetadot.simulation.ledger import Ledger
@@ -75,7 +75,8 @@ def simulate(
             :class:`~thetadot.simulation.Save`; or a mapping of names to these, several schedules at once.
         key: 64 bits that fix all noise; 0 if None, that of a trajectory which is gone on with.
         noise: "normal", or "rademacher" (±1): cheaper, weak order 1.
-        compile: a kernel for the whole march: "auto" where the job is long enough to pay for it, True, False.
+        compile: a kernel for the whole march: "auto" where the job is long enough to pay for it (for an adaptive
+            integrator, whose steps are not known before, wherever there can be one), True, False.
         engine: another machine, such as :class:`thetadot.integrations.ray.RayEnsemble`.
         progress: a bar on stderr.
 
@@ -88,6 +89,7 @@ def simulate(
         IncompatiblePair: the integrator cannot step the system.
         TooLarge: what is to be saved does not fit into memory.
         Diverged: a path is not finite any more; ``last`` on the error is the trajectory up to the step before.
+        NotConverged: by an adaptive integrator a path would need more steps than allowed or waited for; likewise.
 
     Example:
         >>> import torch
@@ -106,7 +108,8 @@ def simulate(
     time = _positive("time", time)
     if isinstance(integrator, Embedded):
         require(step is None, f"step={step}", "is given to an integrator that finds its own", "Leave it out.")
-        require(engine is None and compile is not True, "compile or engine", "cannot adapt steps", "Leave them out.")
+        require(engine is None, f"engine={engine!r}", "cannot adapt steps", "Leave it out.")
+        require_known(compile)
         motion = posed(system, cast("Integrator", integrator), math.nan)
         start.require_known(motion)
         saves = schedules(save)
@@ -115,7 +118,7 @@ def simulate(
         motion.require_shapes(each_its_own_time(state))
         with bar(time, shown=progress) as advance:
             return simulate_adaptively(
-                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance
+                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance, compile
             )
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
