@@ -39,7 +39,7 @@ def trained(kind, folder, steps=24, passes=1, bound=None):
     model = wrapped(kind)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
-    probe = None if folder is None else thetadot.watch(model, optimizer, out=folder, **options)
+    probe = None if folder is None else thetadot.watch(model, optimizer, out=folder, **options).start()
     for step in range(steps):
         optimizer.zero_grad()
         for k in range(passes):
@@ -160,7 +160,7 @@ def alone_on_rank_0(kind):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
         first = distributed.get_rank() == 0
-        probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options) if first else None
+        probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options).start() if first else None
         for step in range(SETTLED):
             optimizer.zero_grad()
             loss = loss_of(model, *part(step))

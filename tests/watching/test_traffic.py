@@ -89,7 +89,7 @@ def test_a_function_as_loss_is_said_not_to_be_seen():
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     functional = nn.functional.mse_loss
-    probe = thetadot.watch(model, optimizer, loss_fn=functional, reference=(X, Y))
+    probe = thetadot.watch(model, optimizer, loss_fn=functional, reference=(X, Y)).start()
     functional(model(X), Y).backward()
     with pytest.warns(UserWarning, match=r"does not see the training loss.*probe\.loss\(loss\)"):
         optimizer.step()
@@ -128,7 +128,7 @@ def test_a_compiled_model_is_compiled_once_and_measured_as_it_is_written(how):
     graphs = []
     called, watched = compiled(how, graphs)
     optimizer = torch.optim.SGD(watched.parameters(), lr=0.01)
-    probe = thetadot.watch(watched, optimizer, loss_fn=MSE, reference=(X, Y), level="full")
+    probe = thetadot.watch(watched, optimizer, loss_fn=MSE, reference=(X, Y), level="full").start()
 
     def train():
         for _ in range(12):

@@ -105,25 +105,29 @@ def sharpness(
     require(count >= 1, f"count={count}", "is below 1", "Pass count >= 1.")
     first, share = _direction(start), 1.0
     if warm is not None:
-        first = first + _direction(warm.to(first))
+        kept = _direction(warm.to(first))
+        if float((first + kept).norm()) < 0.5:  # nearly opposite: in one dimension every second time
+            kept = -kept
+        first = first + kept
         length = float(first.norm())
         first, share = first / length, 1.0 / length
     least = share * (1.0 - LEVEL) * math.sqrt(math.pi / (2.0 * start.numel()))
     rounding = ROUNDINGS * torch.finfo(first.dtype).eps
     scale = None if preconditioner is None else preconditioner.rsqrt()
     most = min(iterations, start.numel())
-    basis: list[Tensor] = [first]
+    basis = first.new_empty(most + 1, first.numel())
+    basis[0] = first
     diagonal: list[float] = []
     beside: list[float] = []
     for made in range(1, most + 1):
-        v = basis[-1]
-        product = hessian(v) if scale is None else scale * hessian(scale * v)
+        v, product, own = basis[made - 1], basis[made], basis[:made]
+        product.copy_(hessian(v.clone()) if scale is None else scale * hessian(scale * v))
         diagonal.append(float(product @ v))
-        for other in basis + basis:  # twice is enough
-            product = product - (product @ other) * other
+        for _ in range(2):  # twice is enough; in place, since at millions of parameters this is memory's work
+            product.addmv_(own.T, own @ product, alpha=-1.0)
         beside.append(float(product.norm()))
         if not math.isfinite(diagonal[-1] + beside[-1]):
-            return Sharpness(math.nan, math.nan, basis[0], math.nan, made, (math.nan,), (math.nan,), basis[0])
+            return Sharpness(math.nan, math.nan, first, math.nan, made, (math.nan,), (math.nan,), first)
         values, vectors = _eigen(diagonal, beside[:-1])
         residuals = beside[-1] * vectors[-1].abs()
         ritz = values.tolist()
@@ -132,9 +136,9 @@ def sharpness(
         settled = made >= min(count, most) and wide <= tolerance * abs(ritz[0])
         if settled or beside[-1] <= 1e-12 * float(values.abs().max()):
             break
-        basis.append(product / beside[-1])
-    vector = _combined(basis, vectors[:, 0])
-    restart = vector if count == 1 else _combined(basis, vectors[:, :count].sum(dim=1))
+        product.div_(beside[-1])
+    vector = _combined(own, vectors[:, 0])
+    restart = vector if count == 1 else _combined(own, vectors[:, :count].sum(dim=1))
     spectrum, residual = tuple(values[:count].tolist()), tuple(residuals[:count].tolist())
     return Sharpness(spectrum[0], high, vector, residual[0], made, spectrum, residual, restart)
 
@@ -163,11 +167,9 @@ def _upper(ritz: list[float], beside: list[float], least: float) -> float:
     return ritz[0] + high
 
 
-def _combined(basis: list[Tensor], weights: Tensor) -> Tensor:
+def _combined(basis: Tensor, weights: Tensor) -> Tensor:
     """Σᵢ wᵢvᵢ, of length 1."""
-    vector = torch.zeros_like(basis[0])
-    for weight, v in zip(weights.tolist(), basis, strict=False):
-        vector.add_(v, alpha=weight)
+    vector = basis.T @ weights.to(basis)
     return vector.div_(vector.norm())
 
 

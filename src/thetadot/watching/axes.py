@@ -61,7 +61,7 @@ def walk(data: Any, path: Path = ()) -> Iterator[tuple[Path, tuple[int, ...]]]:
         [(('x',), (3, 5))]
     """
     found = sizes(data)
-    if found:
+    if found and (path or not isinstance(data, list)):  # the outermost list is a loader's tuple
         yield path, found
     if isinstance(data, Tensor | PackedSequence | np.ndarray | str | bytes):
         return
