@@ -77,7 +77,11 @@ class Run:
         if watched is not None:
             reference = None if watched == "null" else (self.x[: self.batch], self.y[: self.batch])
             level = "default" if watched == "null" else watched
-            self.probe = thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level).start().start()
+            self.probe = (
+                thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level)
+                .start()
+                .start()
+            )
             if watched == "null":
                 self.probe.plan = thetadot.watching.cadence.Plan(
                     10**9, 0, 0, 0, 0, away=False, pairs=False, early=False

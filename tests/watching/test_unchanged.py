@@ -31,7 +31,9 @@ def trained(name, build, watching, steps=5, **options):
     model, loss_fn = make(), nn.CrossEntropyLoss()
     optimizer = build([p for p in model.parameters() if p.requires_grad])
     if watching:
-        probe = thetadot.watch(model, optimizer, loss_fn=loss_fn, reference=(inputs, TARGETS), level="full", **options).start()
+        probe = thetadot.watch(
+            model, optimizer, loss_fn=loss_fn, reference=(inputs, TARGETS), level="full", **options
+        ).start()
     for step in range(steps):
         optimizer.zero_grad(set_to_none=step % 2 == 0)
         loss_fn(model(inputs), TARGETS).backward()

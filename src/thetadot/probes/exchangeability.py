@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SHUFFLES = 999
 FEWEST = 20
 """Steps from which a small share is told; before, only one of a half."""
+SMALL = 0.25
+"""A share that is not told from chance and, if it were real, would make trΣ too large by a third at most."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def exchangeability(rows: ArrayLike, key: int = 5655) -> Exchangeability:
     """Test whether passes of one step are equal draws.
 
     Args:
-        rows: (n, k, s): s numbers of the gradient of each of k >= 2 passes at n >= 5 steps, such as some of its elements.
+        rows: (n, k, s): s elements of the gradient of each of k >= 2 passes at n >= 5 steps.
         key: of the shuffles.
 
     Raises:
@@ -82,7 +84,8 @@ def exchangeability(rows: ArrayLike, key: int = 5655) -> Exchangeability:
     chance = min(1.0, 2.0 * min(p for _, p in found))
     share = max(found, key=lambda pair: -pair[1])[0] if found[0][1] > 0.01 else found[0][0]
     different = chance <= 0.004 if n >= FEWEST else chance <= 0.02 and share > 0.5
-    alike = False if different else (True if chance > 0.05 or n >= 4 * FEWEST else None)
+    harmless = chance > 0.05 or share < SMALL or n >= 4 * FEWEST
+    alike = False if different else (True if harmless else None)
     return Exchangeability(alike, share, chance)
 
 

@@ -31,7 +31,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from thetadot.errors import require
 from thetadot.probes.gradient_noise import noise_from_squares
-from thetadot.probes.reference import Objective
+from thetadot.probes.reference import Objective  # noqa: TC001 - the door asks for it
 from thetadot.probes.shares import COVERED, Share, shares
 from thetadot.signatures import checked
 from thetadot.tensors import accumulation_dtype

@@ -33,7 +33,7 @@ class State(Protocol):
 
 
 class Passing:
-    """Buffers and modes of a model as they are now: all that most passes write, at a tenth of the cost of a whole state."""
+    """Buffers and modes of a model as they are now: all that most passes write, for a tenth of a whole state."""
 
     def __init__(self, model: nn.Module) -> None:
         self.buffers = [

@@ -1,8 +1,9 @@
 """An objective of narrow parameters (bfloat16, float16), computed in float32.
 
-A Hessian-vector product rounded to eight bits has errors of the size of what an interval of λmax is to tell. So the loss
-is taken on float32 copies that stand in the places of parameters and buffers while it is computed, and whatever else is
-narrow is widened as it enters or leaves an operation: inputs, constants, explicit casts. autocast inside is off.
+A Hessian-vector product rounded to eight bits has errors of the size of what an interval of λmax is to tell. So the
+loss is taken on float32 copies that stand in the places of parameters and buffers while it is computed, and whatever
+else is narrow is widened as it enters or leaves an operation: inputs, constants, explicit casts. autocast inside is
+off.
 Exact: the loss of the model whose parameters have the same values and whose arithmetic is float32's.
 """
 
@@ -81,15 +82,16 @@ class WideObjective(Objective):
         with ExitStack() as after:
             for module in self.model.modules():
                 for space in (module._parameters, module._buffers):  # noqa: SLF001 - attributes would register anew
-                    for name, tensor in space.items():
-                        if tensor is None:
-                            continue
-                        wide = self.copies.get(id(tensor))
-                        if wide is None and tensor.dtype in NARROW:
-                            wide = tensor.float()
-                        if wide is not None:
-                            after.callback(space.__setitem__, name, tensor)
-                            space[name] = wide
+                    held: dict[str, Any] = space
+                for name, tensor in list(held.items()):
+                    if tensor is None:
+                        continue
+                    wide = self.copies.get(id(tensor))
+                    if wide is None and tensor.dtype in NARROW:
+                        wide = tensor.float()
+                    if wide is not None:
+                        after.callback(held.__setitem__, name, tensor)
+                        held[name] = wide
                 flat: Any = module.__dict__.get("_flat_weights")  # recurrent layers hold their parameters twice
                 if isinstance(flat, list):
                     after.callback(flat.__setitem__, slice(None), list(flat))
@@ -132,10 +134,11 @@ class _Widening(TorchFunctionMode):
         return value.float() if value.dtype in NARROW else value
 
 
-_GETTERS = frozenset({
-    Tensor.requires_grad.__get__, Tensor.grad.__get__, Tensor.is_leaf.__get__, Tensor.shape.__get__,  # type: ignore[attr-defined]
-    Tensor.device.__get__, Tensor.dim, Tensor.size, Tensor.numel,  # type: ignore[attr-defined]
-})  # fmt: skip
+_KIND: Any = Tensor
+_GETTERS = frozenset(
+    {*(getattr(_KIND, name).__get__ for name in ("requires_grad", "grad", "is_leaf", "shape", "device")), _KIND.dim,
+     _KIND.size, _KIND.numel}
+)  # fmt: skip
 
 
 class Casting(TorchFunctionMode):

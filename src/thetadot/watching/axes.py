@@ -1,7 +1,7 @@
 """Along which axis of which tensor the samples lie: all that sizes alone can tell.
 
-Data may nest tuples, lists, mappings and dataclasses. A place in them is a path of keys. What can carry samples: an axis
-of a tensor or an array, the sequences of a packed one, the parts of a nested one, the members of a list.
+Data may nest tuples, lists, mappings and dataclasses. A place in them is a path of keys. What can carry samples: an
+axis of a tensor or an array, the sequences of a packed one, the parts of a nested one, the members of a list.
 """
 
 from __future__ import annotations
@@ -69,13 +69,14 @@ def walk(data: Any, path: Path = ()) -> Iterator[tuple[Path, tuple[int, ...]]]:
         yield from walk(part, (*path, key))
 
 
-def take(data: Any, axes: dict[Path, int], rows: slice | Tensor, path: Path = ()) -> Any:
+def take(data: Any, axes: dict[Path, int], rows: slice | Tensor, path: Path = ()) -> Any:  # noqa: PLR0911
     """The same structure with those samples alone; what carries none is handed on as it is.
 
     Args:
         data: of any structure.
         axes: by path.
         rows: samples from a first to a last one, or their numbers, (k,).
+        path: where ``data`` lies in what ``axes`` speaks of.
 
     Example:
         >>> take({"x": torch.arange(6).reshape(2, 3), "a": 1}, {("x",): 1}, slice(1, 3))
@@ -98,8 +99,9 @@ def take(data: Any, axes: dict[Path, int], rows: slice | Tensor, path: Path = ()
         return made
     if isinstance(data, tuple | list):
         members = [part for _, part in parts]
-        return type(data)(*members) if hasattr(data, "_fields") else type(data)(members)  # type: ignore[call-arg]
-    return dataclasses.replace(data, **dict(parts)) if dataclasses.is_dataclass(data) else data  # type: ignore[type-var]
+        return type(data)(*members) if hasattr(data, "_fields") else type(data)(members)
+    held: Any = data
+    return dataclasses.replace(held, **dict(parts)) if dataclasses.is_dataclass(data) else data
 
 
 def ways(data: Any, target: Path | None = None, axis: int | None = None) -> list[Axes]:

@@ -3,8 +3,9 @@ r"""Where the samples of the reference lie, found by what a mean over samples do
     ∇L(all) = w ∇L(even ones) + (1-w) ∇L(odd ones)        a mean; without the weights, a sum
     ∇L(all) = ∇L(all in another order)                     any other function of a set of samples
 
-Cut along another axis (time, features, nodes) a gradient is another one. Gradients are compared, not losses: a head that
-begins at zero has the same loss whatever lies where. Cost: two gradients of the reference where the first way is right.
+Cut along another axis (time, features, nodes) a gradient is another one. Gradients are compared, not losses: a head
+that begins at zero has the same loss whatever lies where. Cost: two gradients of the reference if the first
+way is right.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Placement:
     rival: Axes | None = None
 
 
-def placement(slope: Callable[[Axes | None, Any], Tensor], ways: list[Axes], *, insist: bool) -> Placement:
+def placement(slope: Callable[[Axes | None, Any], Tensor], ways: list[Axes], *, insist: bool) -> Placement:  # noqa: PLR0911
     """The first way that stands the test.
 
     Args:
@@ -86,7 +87,7 @@ def _alone(ways: list[Axes]) -> bool:
 
 
 def _halves(slope: Callable[[Axes | None, Any], Tensor], axes: Axes, whole: Tensor) -> tuple[str, float]:
-    """ "mean", "sum" or "", and by how much the mean fails."""
+    """What the halves make of it, "mean", "sum" or "", and by how much the mean fails."""
     if axes.count < 2:
         return "", float("inf")
     rows = torch.arange(axes.count)

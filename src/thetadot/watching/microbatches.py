@@ -105,8 +105,9 @@ class MicroBatches:
             return None
         widths = [max((len(part) for part in own), default=0) for own in self.some]
         like = next(part for own in self.some for part in own)
+        pairs = list(zip(self.some, widths, strict=True))
         mine = torch.stack([
-            torch.cat([own[i] if i < len(own) else like.new_zeros(width) for own, width in zip(self.some, widths, strict=True)])
+            torch.cat([own[i] if i < len(own) else like.new_zeros(width) for own, width in pairs])
             for i in range(passes)
         ])  # fmt: skip
         if self.ranks == 1:

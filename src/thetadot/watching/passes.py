@@ -11,21 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
 from thetadot.probes.exchangeability import exchangeability
 from thetadot.watching.microbatches import MicroBatches
 from thetadot.watching.pool import BETWEEN, MOST, Pool
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from thetadot.records import Noise
     from thetadot.watching.layers import Layout
 
 REMEDY = (
-    "no noise is taken from passes. Give reference=(inputs, target) with 16 or more samples and the whole loss, on which "
-    "it is measured instead"
+    "no noise is taken from passes. Give reference=(inputs, target) with 16 or more samples and the whole loss, on "
+    "which it is measured instead"
 )
 
 

@@ -187,7 +187,7 @@ class Reference:
         )
 
     def _slope(self, axes: Axes | None, rows: Any) -> Tensor:
-        """The gradient as :func:`~thetadot.watching.locate.placement` asks for it, in evaluation mode where it can be."""
+        """The gradient as :func:`~thetadot.watching.locate.placement` asks for it, in evaluation mode."""
         data = self.held if axes is None else take(self.held, axes.of, rows)
 
         def loss() -> Tensor:

@@ -207,7 +207,8 @@ class Traffic:
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
         for tensor in tensors:
             one.reached = False
-            tensor.register_hook(lambda _, one=one: setattr(one, "reached", True))
+            hooked: Any = tensor
+            hooked.register_hook(lambda _, one=one: setattr(one, "reached", True))
 
     def _lost(self, _module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if not self._seen():
@@ -255,9 +256,9 @@ def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0) -> dict[
     """What a measured step did not show, and what would."""
     if batch is None and evaluating:
         return {
-            "samples": f"model is in eval(), and passes in it ({evaluating} in this step) are taken for validation. Call "
-            "model.train(), and eval() only on the layers that are to keep their statistics or drop nothing; or call "
-            "probe.passed(samples, loss) in the loop"
+            "samples": f"model is in eval(), and passes in it ({evaluating} in this step) are taken for validation. "
+            "Call model.train(), and eval() only on the layers that are to keep their statistics or drop nothing; or "
+            "call probe.passed(samples, loss) in the loop"
         }
     if batch is None:
         return {

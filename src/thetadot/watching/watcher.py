@@ -5,8 +5,9 @@ r"""Read a training loop of one's own as motion, from hooks alone.
             ...                      # the loop as it was
             optimizer.step()
 
-Nothing of the run changes: parameters, gradients, all that model and loss hold and random numbers are bit for bit those
-without it. Whatever cannot be measured is named in the record and left out; an error in a measurement never reaches the loop.
+Nothing of the run changes: parameters, gradients, all that model and loss hold and random numbers are bit for bit
+those without it. Whatever cannot be measured is named in the record and left out; an error in a measurement never
+reaches the loop.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Watch:
         (1.0, 20.0)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - it sets up what it has
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -197,7 +198,7 @@ class Watch:
         """
         if isinstance(samples, torch.Tensor) and samples.dim():
             samples = samples.shape[batch_dim]
-        require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
+        require(int(samples) >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
         self.traffic.passed(int(samples))
         if loss is not None:
             self.traffic.loss(loss)
@@ -222,8 +223,8 @@ class Watch:
         self.closed = True
         self._begin()
         if not self.opened:
-            warnings.warn("this watch was never entered: nothing was seen. Write `with thetadot.watch(...) as probe:`, or "
-                          "call probe.start() before the loop.", stacklevel=2)  # fmt: skip
+            warnings.warn("this watch was never entered: nothing was seen. Write `with thetadot.watch(...) as probe:`, "
+                          "or call probe.start() before the loop.", stacklevel=2)  # fmt: skip
         for handle in self.handles:
             handle.remove()
         self._count()
@@ -348,8 +349,8 @@ class Watch:
         self.company.leave()
         self._lack(
             "micro-batches",
-            "the model is under torch's Join, where ranks may end before others: their noise is not taken, and a batch is "
-            "counted as if all took part",
+            "the model is under torch's Join, where ranks may end before others: their noise is not taken, and a batch "
+            "is counted as if all took part",
         )
 
     def _begin(self) -> None:
