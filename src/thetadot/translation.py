@@ -75,7 +75,7 @@ def step_of(lr: Scalar, momentum: Scalar) -> Scalar:
     """γ = √(2α/(1+β)), also at lr = 0, where the clock stands still."""
     require(bool(lr >= 0), f"lr={float(lr):g}", "is negative", "Pass lr >= 0.")
     _require_momentum(momentum)
-    return sqrt(2.0 * lr / (1.0 + momentum))
+    return formulas.step_of(lr, momentum, sqrt)
 
 
 @checked
@@ -95,7 +95,7 @@ def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
     """
     _require_positive("lr", lr)
     _require_momentum(momentum)
-    return Physical(step_of(lr, momentum), (1.0 - momentum) * sqrt(2.0 / (lr * (1.0 + momentum))))
+    return Physical(step_of(lr, momentum), formulas.friction_of(lr, momentum, sqrt))
 
 
 @checked
@@ -146,9 +146,7 @@ def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False
     _require_momentum(momentum)
     if approximate:
         return 1.0 - (1.0 - momentum) * sqrt(lr_ratio)
-    kappa = lr_ratio * (1.0 - momentum) ** 2 / (1.0 + momentum)
-    root = sqrt(kappa)
-    return 1.0 - 4.0 * root / (root + sqrt(kappa + 8.0))  # 1 + (κ - √(κ²+8κ))/2 without its cancellation
+    return formulas.kept_friction(lr_ratio, momentum, sqrt)
 
 
 @checked

@@ -65,7 +65,7 @@ def _told(given: list[str]) -> int:
 
 
 def _act(given: list[str]) -> int:
-    parser = _parser()
+    parser = _parser(given)
     if not given:
         parser.print_help()
         return 0
@@ -89,7 +89,8 @@ def _unforeseen(error: Exception) -> str:
     return f"{where}{reason}. Make sure that there is room, and that it may be read and written; --debug shows where."
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Every command, with the options of the one that was given: what the others offer is loaded by them."""
     parser = _Parser(prog="thetadot", description="Training read as motion.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -101,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
             epilog=module.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.arguments(sub)
+        if module.NAME in given:
+            module.arguments(sub)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         sub.set_defaults(act=module.act)
     return parser

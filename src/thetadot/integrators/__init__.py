@@ -3,6 +3,7 @@
 from thetadot.integrators.adaptive import BogackiShampine, DormandPrince
 from thetadot.integrators.additive import SRA1
 from thetadot.integrators.base import Integrator, MechanicalIntegrator, NoiseOrder, initial_state
+from thetadot.integrators.centred import CentredLeapfrog, CentredSplitting
 from thetadot.integrators.controller import Controller
 from thetadot.integrators.controlling import Controlled, controlled
 from thetadot.integrators.euler import Euler
@@ -19,6 +20,8 @@ from thetadot.integrators.splitting import Splitting
 __all__ = [
     "SRA1",
     "BogackiShampine",
+    "CentredLeapfrog",
+    "CentredSplitting",
     "Controlled",
     "Controller",
     "DormandPrince",

@@ -107,6 +107,10 @@ class CayleyMap(Direct):
         """γ, 1 or -α, by convention."""
         return scales.drift
 
+    def settled(self, scales: KickDrift) -> State:  # noqa: ARG002
+        """Numbers that are carried after a step of these settings."""
+        return {}
+
     def at_rest(self, scales: KickDrift, gradient: Tensor) -> Tensor:
         """η = γ∇L/2."""
         return scales.rest * gradient

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 from thetadot.errors import InadmissibleValue
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
 from thetadot.optim.shards import drop_gathered, is_sharded
+from thetadot.state import generators_kept
 from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
@@ -91,5 +92,5 @@ def _renew_statistics(model: nn.Module, data: Iterable[Any] | None) -> None:
         )
         return
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with generators_kept():
         update_bn(data, model, device)

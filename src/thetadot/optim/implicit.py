@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis.minimum import minimum
-from thetadot.errors import IncompatiblePair, NotConverged
+from thetadot.errors import NotConverged
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
@@ -79,10 +79,10 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
 
 
 def _led(row: Row, force: Tensor) -> Tensor:
-    """θ' where the rule leads under a force, before it is rounded."""
+    """θ' where the rule leads under a force and its noise, before it is rounded."""
     sweep = row.sweep
     state: State = {**row.state, POSITION: row.origin()}
-    return tensor_of(sweep.move.integrator.advance(sweep.scales, state, force, _no_draw, 0), POSITION)
+    return tensor_of(sweep.move.integrator.advance(sweep.scales, state, force, row.draw(), 0), POSITION)
 
 
 def _reach(row: Row) -> Tensor:
@@ -91,12 +91,8 @@ def _reach(row: Row) -> Tensor:
     state: State = dict.fromkeys(
         (POSITION, *(n for n, v in row.state.items() if isinstance(v, torch.Tensor))), 0.0 * one
     )
-    found = -tensor_of(sweep.move.integrator.advance(sweep.scales, state, one, _no_draw, 0), POSITION)
+    found = -tensor_of(sweep.move.integrator.advance(sweep.scales, state, one, lambda: 0.0 * one, 0), POSITION)
     return found.expand(row.parameter.numel())
-
-
-def _no_draw() -> Tensor:
-    raise IncompatiblePair("a step that is solved for draws no noise.")
 
 
 def _middle(

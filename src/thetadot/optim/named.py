@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
-from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, Splitting
+from thetadot.integrators import (
+    CentredLeapfrog,
+    CentredSplitting,
+    Euler,
+    EulerMaruyama,
+    ImplicitMidpoint,
+    Leapfrog,
+    LookAhead,
+    Splitting,
+)
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import decayed, finite, flag, of_settings
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -65,7 +74,7 @@ class GradientDescent(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
+        return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 
 
 class HeavyBall(MechanicalFlow):
@@ -82,6 +91,8 @@ class HeavyBall(MechanicalFlow):
         momentum: 0 <= β < 1.
         convention: what is held fixed when settings change: "physical" η, "displacement" v, or "torch" v/lr (with
             torch's l2 decay).
+        move_half_step: when lr or momentum changes, move the half step by which the velocity is late too, so that the
+            motion stays of second order through a schedule (:class:`CentredLeapfrog`; convention "physical").
         common: ``weight_decay``, ``weight_decay_mode``, ``maximize``, ``start``; see :class:`Flow`.
 
     Example:
@@ -95,13 +106,24 @@ class HeavyBall(MechanicalFlow):
     """
 
     def __init__(
-        self, params: ParamsT, lr: Scalar, momentum: Scalar = 0.9, *, convention: Convention = "physical", **common: Any
+        self,
+        params: ParamsT,
+        lr: Scalar,
+        momentum: Scalar = 0.9,
+        *,
+        convention: Convention = "physical",
+        move_half_step: bool = False,
+        **common: Any,
     ) -> None:
-        super().__init__(params, self._integrator(convention), lr, momentum, **_decay(convention, common))
+        rule = self._integrator(convention, move_half_step=move_half_step)
+        super().__init__(params, rule, lr, momentum, **_decay(convention, common))
 
     @classmethod
-    def _integrator(cls, convention: Convention = "physical", **_: Any) -> MechanicalIntegrator:
-        return Leapfrog(convention)
+    def _integrator(
+        cls, convention: Convention = "physical", *, move_half_step: bool = False, **_: Any
+    ) -> MechanicalIntegrator:
+        flag("move_half_step", move_half_step)
+        return CentredLeapfrog(convention) if move_half_step else Leapfrog(convention)
 
     @classmethod
     def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
@@ -258,6 +280,7 @@ class Langevin(Flow):
         super().check(group)
         finite("temperature", group["temperature"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]
@@ -265,7 +288,7 @@ class Langevin(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """As gradient descent."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
+        return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 
 
 class Kramers(MechanicalFlow):
@@ -280,6 +303,7 @@ class Kramers(MechanicalFlow):
         lr: α >= 0.
         momentum: 0 <= β < 1; the friction is -ln β/γ.
         temperature: T >= 0, in units of the loss; that of ``problem=`` if None.
+        move_half_step: as for :class:`HeavyBall` (:class:`CentredSplitting`).
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -298,12 +322,13 @@ class Kramers(MechanicalFlow):
         momentum: Scalar = 0.9,
         *,
         temperature: Scalar | None = None,
+        move_half_step: bool = False,
         generator: torch.Generator | None = None,
         **common: Any,
     ) -> None:
         super().__init__(
             params,
-            self._integrator(),
+            self._integrator(move_half_step=move_half_step),
             lr,
             momentum,
             hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
@@ -312,5 +337,6 @@ class Kramers(MechanicalFlow):
         )
 
     @classmethod
-    def _integrator(cls, **_: Any) -> MechanicalIntegrator:
-        return Splitting("BAOA")
+    def _integrator(cls, *, move_half_step: bool = False, **_: Any) -> MechanicalIntegrator:
+        flag("move_half_step", move_half_step)
+        return CentredSplitting() if move_half_step else Splitting("BAOA")

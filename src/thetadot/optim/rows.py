@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thetadot.fusion import draws
 from thetadot.optim.shards import local
 from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from thetadot.optim.move import Move, Settings
-    from thetadot.typing import State
+    from thetadot.typing import Draw, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +73,40 @@ class Row:
 
     def advance(self, at: Tensor | None = None) -> State:
         """The state after the stage; nothing is written."""
-        sweep, like, drawn = self.sweep, self.parameter, 0
+        sweep, like = self.sweep, self.parameter
+        start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
+        state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
+        new = sweep.move.advance(
+            sweep.scales,
+            sweep.settings,
+            state,
+            self.gradient,
+            self.draw(),
+            lambda: self._drawn(draws.words, words, self._key(0)),
+            at,
+        )
+        return {name: value for name, value in new.items() if name not in self.measured}
 
-        def key(draw: int) -> int | Tensor:
-            return derive(sweep.key, self.number, sweep.move.stage, draw)
+    def draw(self) -> Draw:
+        """The stage's standard normal numbers, from the first."""
+        drawn = 0
 
         def draw() -> Tensor:
             nonlocal drawn
             drawn += 1
-            return normal(like, key(drawn), sweep.move.wide, self.index)
+            return self._drawn(draws.normal, normal, self._key(drawn), self.sweep.move.wide)
 
-        start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
-        state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
-        new = sweep.move.advance(
-            sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
-        )
-        return {name: value for name, value in new.items() if name not in self.measured}
+        return draw
+
+    def _key(self, draw: int) -> int | Tensor:
+        return derive(self.sweep.key, self.number, self.sweep.move.stage, draw)
+
+    def _drawn(self, by_numpy: Callable[..., Tensor], by_torch: Callable[..., Tensor], key: Any, *kind: Any) -> Tensor:
+        """The same bits either way; torch's where an operation is recorded, or memory lies elsewhere or in pieces."""
+        recorded = torch.compiler.is_compiling() or isinstance(key, Tensor) or self.sweep.keep
+        if recorded or self.parameter.device.type != "cpu" or isinstance(self.index, Tensor):
+            return by_torch(self.parameter, key, *kind, index=self.index)
+        return by_numpy(self.parameter, key, *kind, self.index)
 
     def origin(self) -> Tensor:
         """Where the rule starts from."""

@@ -115,16 +115,16 @@ def sharpness(
     rounding = ROUNDINGS * torch.finfo(first.dtype).eps
     scale = None if preconditioner is None else preconditioner.rsqrt()
     most = min(iterations, start.numel())
-    basis = first.new_empty(most + 1, first.numel())
+    basis = first.new_empty(most, first.numel())  # one block: a step is orthogonal to all before it in two passes
     basis[0] = first
     diagonal: list[float] = []
     beside: list[float] = []
     for made in range(1, most + 1):
-        v, product, own = basis[made - 1], basis[made], basis[:made]
-        product.copy_(hessian(v.clone()) if scale is None else scale * hessian(scale * v))
+        v, known = basis[made - 1], basis[:made]
+        product = hessian(v).clone() if scale is None else scale * hessian(scale * v)
         diagonal.append(float(product @ v))
-        for _ in range(2):  # twice is enough; in place, since at millions of parameters this is memory's work
-            product.addmv_(own.T, own @ product, alpha=-1.0)
+        for _ in range(2):  # twice is enough
+            product.addmv_(known.T, known @ product, alpha=-1.0)
         beside.append(float(product.norm()))
         if not math.isfinite(diagonal[-1] + beside[-1]):
             return Sharpness(math.nan, math.nan, first, math.nan, made, (math.nan,), (math.nan,), first)
@@ -134,11 +134,11 @@ def sharpness(
         high = _upper(ritz, beside, least) + rounding * max(map(abs, ritz))
         wide = max(high - ritz[0], float(residuals[:count].max()))
         settled = made >= min(count, most) and wide <= tolerance * abs(ritz[0])
-        if settled or beside[-1] <= 1e-12 * float(values.abs().max()):
+        if settled or made == most or beside[-1] <= 1e-12 * float(values.abs().max()):
             break
-        product.div_(beside[-1])
-    vector = _combined(own, vectors[:, 0])
-    restart = vector if count == 1 else _combined(own, vectors[:, :count].sum(dim=1))
+        torch.div(product, beside[-1], out=basis[made])
+    vector = _combined(known, vectors[:, 0])
+    restart = vector if count == 1 else _combined(known, vectors[:, :count].sum(dim=1))
     spectrum, residual = tuple(values[:count].tolist()), tuple(residuals[:count].tolist())
     return Sharpness(spectrum[0], high, vector, residual[0], made, spectrum, residual, restart)
 

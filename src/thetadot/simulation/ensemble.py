@@ -57,6 +57,7 @@ def simulate(
     compile: Literal["auto"] | bool = "auto",  # noqa: A002 - torch's word
     engine: Builder | None = None,
     progress: bool = False,
+    keep: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
     """Simulate paths of ``system`` over ``time``.
 
@@ -79,6 +80,8 @@ def simulate(
             integrator, whose steps are not known before, wherever there can be one), True, False.
         engine: another machine, such as :class:`thetadot.integrations.ray.RayEnsemble`.
         progress: a bar on stderr.
+        keep: given the trajectory so far now and then, by counts of steps: what it writes loses little when the
+            process is killed, and a simulation goes on from there bit for bit.
 
     Returns:
         What was saved: ``times`` (n,), ``states`` (n, paths, dim), in the dtype and on the device of ``initial``. No
@@ -118,7 +121,14 @@ def simulate(
         motion.require_shapes(each_its_own_time(state))
         with bar(time, shown=progress) as advance:
             return simulate_adaptively(
-                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance, compile
+                motion,
+                integrator,
+                (state, start.end.time, start.end.key, memory),
+                time,
+                saves,
+                advance,
+                compile,
+                keep,
             )
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
@@ -143,7 +153,7 @@ def simulate(
         name: {done: clock(done) for done in steps} for name, steps in places.items()
     }
     ledger = Ledger(saves, times, motion.read(begun.shown))
-    run = Run(motion, runner, ledger, begun, randomness, clock, remark)
+    run = Run(motion, runner, ledger, begun, randomness, clock, remark, keep)
     with bar(total, shown=progress) as advance:
         return run.through(total, advance)
 

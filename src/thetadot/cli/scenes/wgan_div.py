@@ -16,7 +16,7 @@ from thetadot.analysis import phase_portrait
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.phase import phase
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.cli.scenes.starts import round_about
 from thetadot.systems import WGANDiv
 from thetadot.systems.power_damping import log_radius_square
@@ -112,20 +112,3 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             log=True,
         ),
     ]
-
-
-SCENE = Scene(
-    "wgan-div",
-    "WGAN-div on the Dirac game",
-    "A penalty of the critic's slope to the power p: it ends the game, but for p > 2 only as a power of time.",
-    make,
-    paths=12,
-    time=100.0,
-    step=0.05,
-    integrator="rk4",
-    parameters={
-        "weight": Parameter(2.0, "k > 0"),
-        "power": Parameter(6.0, "p > 1"),
-        "radius": Parameter(0.5, "where paths begin, from the solution"),
-    },
-)
