@@ -111,8 +111,12 @@ def describe(
         lacks = dict.fromkeys(("curvature", "barrier"), "no reference batch was given. Pass reference=(inputs, target)")
     elif not reference.parts()[0]:
         least = 2 * PARTS
+        cut = reference.axes is not None or reference.own or not reference.samples
         lacks["noise"] = (
             f"the reference has {reference.samples or 'an unknown number of'} samples. Pass {least} or more"
+            if cut
+            else "the reference is not cut: its samples lie along no axis. Pass batch_dim=, or a Batch of "
+            "thetadot.watching with samples and cut of its own"
         )
     return Header(
         schema=SCHEMA,

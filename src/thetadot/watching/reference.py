@@ -138,6 +138,8 @@ class Reference:
         found = placement(self._slope, self.ways, insist=self.batch_dim is not None)
         self.axes = found.axes
         self.samples = self._samples()
+        if found.axes is not None:
+            self._learn(found.axes)
         if found.kind == "sum":
             raise InadmissibleValue(
                 f"the loss on the reference is a sum over its {self.samples} samples: its curvature, noise and step "
@@ -148,7 +150,6 @@ class Reference:
                 "the reference is not cut into parts: along no axis is its gradient that of a mean over samples. "
                 "Pass batch_dim= of its first input, or a thetadot.watching.Batch with a cut of its own"
             )
-        self._learn(found.axes)
         if found.rival is None:
             return ""
         return (
