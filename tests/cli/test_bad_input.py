@@ -118,7 +118,7 @@ def test_corrupt_checkpoint(capsys, tmp_path, content):
 
 def test_foreign_checkpoint(capsys, tmp_path):
     torch.save({"model": {}}, tmp_path / "checkpoint.pt")
-    assert "not a thetadot checkpoint" in refused(capsys, "run", "--resume", tmp_path)
+    assert "has no digest at its end" in refused(capsys, "run", "--resume", tmp_path)
 
 
 def test_hostile_checkpoint_runs_no_code(capsys, tmp_path):
