@@ -34,7 +34,7 @@ def test_a_misfit_names_the_sample_and_the_remedy(tmp_path, name, said):
 
 
 def test_a_batch_of_one_beside_statistics_of_a_batch_is_refused_where_it_is_asked_for(tmp_path):
-    with pytest.raises(TaskError, match="batch_size=1 does not do for this model.*BatchNorm"):
+    with pytest.raises(TaskError, match=r"batch_size=1 does not do for this model.*BatchNorm"):
         thetadot.run(misfits.with_batch_norm, out=tmp_path / "run", epochs=1, batch_size=1)
     assert not (tmp_path / "run").exists()
 
