@@ -14,7 +14,7 @@ import torch
 
 from thetadot.errors import TaskError, ThetadotError
 from thetadot.training.data import Batch, Request, keyed_batch
-from thetadot.training.forward import apply, loss_of
+from thetadot.training.forward import apply, judging, loss_of
 from thetadot.training.learned import learned
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _output(task: Task, source: Source) -> Any:
     """The model's output for the first two samples; where it fails, what came and what the model is of."""
     batch = _batch(source, list(range(min(2, source.size))))
     try:
-        with torch.no_grad():
+        with judging(task):
             return apply(task.model, batch.inputs)
     except ThetadotError:
         raise
