@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -29,6 +29,7 @@ FEW = 64
 OFTEN = 400
 """Times of these, and of statistics."""
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_WAYS: dict[str, Literal["auto"] | bool] = {"compiled": True, "staged": "auto"}  # how an engine is chosen again
 _MOST_NAMED = 4  # coordinates whose quantiles are kept
 
 
@@ -110,7 +111,7 @@ class Journey:
                 paths=None if begun is not None else self._copies,
                 key=self.settings.key,
                 save={name: Save(self.saves[name].what, times=[t - passed for t in at]) for name, at in left.items()},
-                compile="auto" if begun is None else engine == "compiled",
+                compile=_WAYS.get(engine, False) if begun is not None else "auto",
                 progress=progress,
                 keep=None if keep is None else lambda last: keep(self._joined(begun, last)),
             )

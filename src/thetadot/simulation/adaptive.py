@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import Diverged, NotConverged
-from thetadot.simulation.controlled import Marched, controlling
+from thetadot.simulation.controlled import controlling
 from thetadot.simulation.keeping import CALL, Keeping
 from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.trajectory import End, Trajectory
@@ -58,14 +58,14 @@ def simulate_adaptively(
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
     ledger = Ledger(saves, places, _tensors(motion, state))
     run, remark = controlling(motion, integrator, state, passed, passed + time, memory, compile)
-    name = "compiled" if isinstance(run, Marched) else "plain"
-    met = (passed, run.state, run.memory)
+    begin: State = {name: tensor_of(run.state, name).clone() for name in run.state}
+    met = (passed, begin, run.memory)
 
     def trajectory() -> Trajectory:
         """Up to the last time that every path has met; on the way to the next one each has a time of its own."""
         now, there, kept = met
         shared: State = {name: (now if name in motion.numbers else value) for name, value in there.items()}
-        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), name, remark, counted(kept))
+        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), run.engine, remark, counted(kept))
 
     keeping = Keeping(keep)
     try:
