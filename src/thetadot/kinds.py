@@ -3,29 +3,127 @@
 Types are hints, and a string or two swapped arguments would else fail far from where they were given, or not at all.
 Ranges are the door's own (:func:`thetadot.errors.require`). Functions are tried where they are first needed, so that
 what they cannot take or give back wrongly is said with their name.
+
+Torch is not loaded to ask: what is a tensor has loaded it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from thetadot.errors import InadmissibleValue, ThetadotError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeGuard
 
     from torch import Tensor
 
 
-def require_numbers(**values: object) -> None:
-    """Each a real number, or a tensor that holds one.
+@dataclass(frozen=True)
+class Kind:
+    """What an argument may be.
+
+    Attributes:
+        name: as in "is not a number".
+        remedy: what to do, a sentence.
+        fits: whether a value is one.
+    """
+
+    name: str
+    remedy: str
+    fits: Callable[[object], bool]
+
+
+def is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether it is one, without loading torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _number(value: object) -> bool:
+    """Infinity is one, where a range says so; NaN and what floats cannot hold are none."""
+    if is_tensor(value):
+        if value.numel() != 1 or value.is_complex() or str(value.dtype) == "torch.bool":
+            return False
+        return value.device.type != "cpu" or not _none(value)  # to ask a device would stall it
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    return number == number  # noqa: PLR0124 - only NaN is not itself
+
+
+def _none(value: Tensor) -> bool:
+    try:
+        return bool(value.isnan())
+    except RuntimeError:  # what is being traced has no value
+        return False
+
+
+NUMBER = Kind("a number", "Pass one, such as 1.0.", _number)
+WHOLE = Kind(
+    "a whole number",
+    "Pass one, such as 100.",
+    lambda x: isinstance(x, Integral) and not isinstance(x, bool),
+)
+FUNCTION = Kind(
+    "a function",
+    "Pass a function of positions (..., dim).",
+    lambda x: callable(x) and not isinstance(x, type),
+)
+TENSOR = Kind(
+    "a tensor of floating point",
+    "Pass torch.tensor(..., dtype=torch.float64).",
+    lambda x: is_tensor(x) and (x.is_floating_point() or x.is_complex()),
+)
+
+
+def require_finite(**values: object) -> None:
+    """Each a number or a tensor that is finite throughout: asked at every door to linear algebra and to solvers.
+
+    LAPACK and scipy do not ask: given NaN they end in a wrong number, an error of their own, or never.
 
     Example:
+        >>> import torch
+        >>> require_finite(point=torch.zeros(2), time=1.0)
+        >>> require_finite(point=torch.tensor([0.0, torch.nan]))
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: point is not finite: 1 of 2 numbers. Pass finite ones.
+    """
+    for name, value in values.items():
+        finite = _finite(value)
+        bad = len(finite) - sum(finite)
+        if bad and len(finite) == 1:
+            raise InadmissibleValue(f"{name}={float(value):g} is not finite. Pass a finite number.")  # type: ignore[arg-type]
+        if bad:
+            raise InadmissibleValue(f"{name} is not finite: {bad} of {len(finite)} numbers. Pass finite ones.")
+
+
+def _finite(value: Any) -> list[bool]:
+    """Whether each number in it is."""
+    if is_tensor(value):
+        return cast("list[bool]", value.detach().isfinite().reshape(-1).tolist())
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, Sequence):
+        return [each for part in value for each in _finite(part)]
+    return [isfinite(value.real) and isfinite(value.imag)]
+
+
+def require_numbers(**values: object) -> None:
+    """Each a real number, or a tensor that holds one; not NaN.
+
+    Example:
+        >>> import torch
         >>> require_numbers(time=1.0, temperature=torch.tensor(0.5))
         >>> require_numbers(time="a")
         Traceback (most recent call last):
@@ -33,8 +131,8 @@ def require_numbers(**values: object) -> None:
         thetadot.errors.InadmissibleValue: time='a' is not a number. Pass one, such as 1.0.
     """
     for name, value in values.items():
-        if not isinstance(value, Real) and not (isinstance(value, torch.Tensor) and _one_real(value)):
-            _refuse(name, value, "a number", "Pass one, such as 1.0.")
+        if not NUMBER.fits(value):
+            refuse(name, value, NUMBER.name, NUMBER.remedy)
 
 
 def require_whole(**values: object) -> None:
@@ -47,14 +145,34 @@ def require_whole(**values: object) -> None:
         thetadot.errors.InadmissibleValue: steps=1.5 is not a whole number. Pass one, such as 100.
     """
     for name, value in values.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            _refuse(name, value, "a whole number", "Pass one, such as 100.")
+        if not WHOLE.fits(value):
+            refuse(name, value, WHOLE.name, WHOLE.remedy)
+
+
+def require_count(least: int, most: int, **values: object) -> None:
+    """Each a whole number within a range: an upper end makes of a typing error a sentence, not a loop without end.
+
+    Example:
+        >>> require_count(0, 10**7, steps=100)
+        >>> require_count(1, 10**7, steps=0)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: steps=0 is below 1. Pass steps >= 1.
+    """
+    require_whole(**values)
+    for name, value in values.items():
+        if value < least:  # type: ignore[operator]
+            said = "is negative" if least == 0 else f"is below {least}"
+            raise InadmissibleValue(f"{name}={value} {said}. Pass {name} >= {least}.")
+        if value > most:  # type: ignore[operator]
+            raise InadmissibleValue(f"{name} is above {most:.3g}. Pass fewer.")
 
 
 def require_functions(**values: object) -> None:
     """Each can be called, and is no class.
 
     Example:
+        >>> import torch
         >>> require_functions(drift=torch.sin)
         >>> require_functions(potential=dict)
         Traceback (most recent call last):
@@ -63,8 +181,8 @@ def require_functions(**values: object) -> None:
 positions (..., dim).
     """
     for name, value in values.items():
-        if not callable(value) or isinstance(value, type):
-            _refuse(name, value, "a function", "Pass a function of positions (..., dim).")
+        if not FUNCTION.fits(value):
+            refuse(name, value, FUNCTION.name, FUNCTION.remedy)
 
 
 def require_tensors(**values: object) -> None:
@@ -78,37 +196,40 @@ def require_tensors(**values: object) -> None:
 torch.tensor(..., dtype=torch.float64).
     """
     for name, value in values.items():
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            _refuse(name, value, "a tensor of floating point", "Pass torch.tensor(..., dtype=torch.float64).")
+        if not is_tensor(value) or not value.is_floating_point():
+            refuse(name, value, TENSOR.name, TENSOR.remedy)
 
 
 def require_wide(**values: object) -> None:
     """Each a tensor of float32 or float64, in which linear algebra is done.
 
     Example:
+        >>> import torch
         >>> require_wide(point=torch.zeros(2))
     """
     require_tensors(**values)
     for name, value in values.items():
-        if isinstance(value, torch.Tensor) and value.dtype not in (torch.float32, torch.float64):
-            _refuse(name, value, "wide enough for linear algebra", "Pass float32 or float64.")
+        if is_tensor(value) and str(value.dtype) not in ("torch.float32", "torch.float64"):
+            refuse(name, value, "wide enough for linear algebra", "Pass float32 or float64.")
 
 
 def require_coordinates(**values: object) -> None:
     """Each a number, a sequence of numbers, or a tensor of them.
 
     Example:
+        >>> import torch
         >>> require_coordinates(start=(0.0, 1.0), end=torch.zeros(2))
     """
     for name, value in values.items():
         if not _coordinates(value):
-            _refuse(name, value, "a point", "Pass its coordinates, such as (0.0, 1.0).")
+            refuse(name, value, "a point", "Pass its coordinates, such as (0.0, 1.0).")
 
 
 def require_instances(kind: Any, **values: object) -> None:
     """Each of a class of ours, or fits a protocol of ours; a class itself is none.
 
     Example:
+        >>> import torch
         >>> require_instances(torch.device, where=torch.device)
         Traceback (most recent call last):
         ...
@@ -116,13 +237,14 @@ def require_instances(kind: Any, **values: object) -> None:
     """
     for name, value in values.items():
         if isinstance(value, type) or not isinstance(value, kind):
-            _refuse(name, value, f"of kind {kind.__name__}", f"Pass a {kind.__name__}.")
+            refuse(name, value, f"of kind {kind.__name__}", f"Pass a {kind.__name__}.")
 
 
 def values_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
     """One function's value at each of the points: (...) of (..., dim).
 
     Example:
+        >>> import torch
         >>> values_at(torch.ones(2, 3), potential=lambda x: (x * x).sum(-1))
         tensor([3., 3.])
         >>> values_at(torch.ones(2, 3), potential=lambda x: x)
@@ -133,7 +255,7 @@ position, such as (x * x).sum(-1).
     """
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
-    if not isinstance(found, torch.Tensor) or found.shape != points.shape[:-1]:
+    if not is_tensor(found) or found.shape != points.shape[:-1]:
         raise InadmissibleValue(
             f"{name} gives {_came(found)} for positions {tuple(points.shape)}. "
             "Let it return one value a position, such as (x * x).sum(-1)."
@@ -145,6 +267,7 @@ def field_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
     """One field at each of the points, of their shape.
 
     Example:
+        >>> import torch
         >>> field_at(torch.ones(1, 2), drift=lambda x: x[..., 2])
         Traceback (most recent call last):
         ...
@@ -153,7 +276,7 @@ bounds for dimension 1 with size 2). Pass a function of such points, or points o
     """
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
-    if not isinstance(found, torch.Tensor) or found.shape != points.shape:
+    if not is_tensor(found) or found.shape != points.shape:
         raise InadmissibleValue(
             f"{name} gives {_came(found)} for points {tuple(points.shape)}. Let it return their shape, (..., dim)."
         )
@@ -164,7 +287,7 @@ def each_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
     """One function's value at each of the points, of any shape: (..., *) of (..., dim)."""
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
-    if not isinstance(found, torch.Tensor) or found.shape[: points.dim() - 1] != points.shape[:-1]:
+    if not is_tensor(found) or found.shape[: points.dim() - 1] != points.shape[:-1]:
         raise InadmissibleValue(
             f"{name} gives {_came(found)} for positions {tuple(points.shape)}. Let it return a tensor, (..., *)."
         )
@@ -187,25 +310,25 @@ def result_of(name: str, function: Callable[..., object], *points: Tensor) -> ob
 
 
 def _coordinates(value: object) -> bool:
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         return not value.is_complex()
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(_coordinates(part) for part in value)
-    return isinstance(value, Real) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
-
-
-def _one_real(value: Tensor) -> bool:
-    return value.numel() == 1 and not value.is_complex()
+    return isinstance(value, Real) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
 
 
 def _came(value: object) -> str:
-    return f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+    return f"{tuple(value.shape)}" if is_tensor(value) else repr(value)
 
 
-def _refuse(name: str, value: object, kind: str, remedy: str) -> None:
+def refuse(name: str, value: object, kind: str, remedy: str) -> NoReturn:
+    """Raise InadmissibleValue: what came, what it is not, what to do."""
     if isinstance(value, type):
         raise InadmissibleValue(f"{name} is the class {value.__name__}, which is not {kind}. {remedy}")
-    if isinstance(value, torch.Tensor):
+    if is_tensor(value):
         raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} and {value.dtype} is not {kind}. {remedy}")
-    said = repr(value)
+    try:
+        said = repr(value)
+    except ValueError:  # a whole number of too many digits
+        said = f"a {type(value).__name__}"
     raise InadmissibleValue(f"{name}={said if len(said) <= 80 else said[:77] + '...'} is not {kind}. {remedy}")

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from thetadot.cayley import cayley, damping, lr_of
+from thetadot import cayley as formulas
 from thetadot.errors import require
+from thetadot.signatures import checked
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ __all__ = [
     "to_lr_momentum",
     "to_physical",
 ]
+
+
+cayley, damping, lr_of = checked(formulas.cayley), checked(formulas.damping), checked(formulas.lr_of)
 
 
 class Physical(NamedTuple):
@@ -66,11 +70,15 @@ def _require_positive(name: str, value: Scalar) -> None:
     require(bool(0 < value < float("inf")), f"{name}={value:g}", "is not a positive finite number", f"Pass {name} > 0.")
 
 
+@checked
 def step_of(lr: Scalar, momentum: Scalar) -> Scalar:
-    """γ = √(2α/(1+β)), unchecked: also at lr = 0, where the clock stands still."""
-    return sqrt(2.0 * lr / (1.0 + momentum))
+    """γ = √(2α/(1+β)), also at lr = 0, where the clock stands still."""
+    require(bool(lr >= 0), f"lr={float(lr):g}", "is negative", "Pass lr >= 0.")
+    _require_momentum(momentum)
+    return formulas.step_of(lr, momentum, sqrt)
 
 
+@checked
 def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
     """Time step and friction of a learning rate and a momentum; exact.
 
@@ -87,9 +95,10 @@ def to_physical(lr: Scalar, momentum: Scalar) -> Physical:
     """
     _require_positive("lr", lr)
     _require_momentum(momentum)
-    return Physical(step_of(lr, momentum), (1.0 - momentum) * sqrt(2.0 / (lr * (1.0 + momentum))))
+    return Physical(step_of(lr, momentum), formulas.friction_of(lr, momentum, sqrt))
 
 
+@checked
 def to_lr_momentum(step: Scalar, friction: Scalar) -> Settings:
     """Learning rate and momentum of a time step and a friction; exact.
 
@@ -112,6 +121,7 @@ def to_lr_momentum(step: Scalar, friction: Scalar) -> Settings:
     return Settings(lr_of(step, momentum), momentum)
 
 
+@checked
 def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False) -> Scalar:
     r"""The momentum that keeps the friction when the learning rate is multiplied by ``lr_ratio`` (r).
 
@@ -136,11 +146,10 @@ def momentum_at(lr_ratio: Scalar, momentum: Scalar, *, approximate: bool = False
     _require_momentum(momentum)
     if approximate:
         return 1.0 - (1.0 - momentum) * sqrt(lr_ratio)
-    kappa = lr_ratio * (1.0 - momentum) ** 2 / (1.0 + momentum)
-    root = sqrt(kappa)
-    return 1.0 - 4.0 * root / (root + sqrt(kappa + 8.0))  # 1 + (κ - √(κ²+8κ))/2 without its cancellation
+    return formulas.kept_friction(lr_ratio, momentum, sqrt)
 
 
+@checked
 def temperature(
     lr: Scalar,
     momentum: Scalar,

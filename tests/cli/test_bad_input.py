@@ -113,7 +113,7 @@ def test_absent_resume_folder(capsys, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn"])
 def test_corrupt_checkpoint(capsys, tmp_path, content):
     (tmp_path / "checkpoint.pt").write_bytes(content)
-    assert "not a checkpoint that can be read" in refused(capsys, "run", "--resume", tmp_path)
+    assert "has no digest" in refused(capsys, "run", "--resume", tmp_path)
 
 
 def test_foreign_checkpoint(capsys, tmp_path):
@@ -127,7 +127,7 @@ def test_hostile_checkpoint_runs_no_code(capsys, tmp_path):
             return (Path.touch, (tmp_path / "owned",))
 
     torch.save({"format": "thetadot.checkpoint", "x": Hostile()}, tmp_path / "checkpoint.pt")
-    assert "not a checkpoint that can be read" in refused(capsys, "run", "--resume", tmp_path)
+    assert "has no digest" in refused(capsys, "run", "--resume", tmp_path)
     assert not (tmp_path / "owned").exists()
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from thetadot.cli import journey, main
 from thetadot.cli.clock import Free
-from thetadot.integrators.adaptive import Controlling
 from thetadot.simulation import Save
+from thetadot.simulation.controlled import Marched
 
 from . import motions
 from .test_bad_input import refused
@@ -77,7 +77,7 @@ GAME = ["dirac-gan", "--time", "30", "--integrator", "dormand-prince"]
 def test_what_was_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, when):
     simulate(*GAME, "--out", tmp_path / "whole")
     with monkeypatch.context() as patched:
-        interrupt(patched, Controlling, "_try", when)
+        interrupt(patched, Marched, "_try", when)
         assert main(["simulate", *GAME, "--out", str(tmp_path / "cut")]) == 130
     goes_on_as(tmp_path / "whole", tmp_path / "cut")
 

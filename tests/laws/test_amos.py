@@ -13,7 +13,8 @@ from thetadot.integrators import SemiImplicitEuler
 from thetadot.integrators.base import initial_state
 from thetadot.optim import Amos
 from thetadot.schedules import amos_schedule, p_from_half_life
-from thetadot.systems import Amos as AmosFlow
+from thetadot.systems import Amos as PublishedAmos
+from thetadot.systems import ScheduledAmos
 from thetadot.systems.base import Beginning, PerStep
 
 KINDS = pytest.mark.parametrize("kind", ["constant", "decaying"])
@@ -30,7 +31,7 @@ def rms(x):
 
 def approach(kind, rate, steps):
     """S after so many steps of the system, as the integrator makes them."""
-    flow = AmosFlow(PerStep(rate), PerStep(0.1), kind)
+    flow = ScheduledAmos(PerStep(rate), PerStep(0.1), kind)
     rule = SemiImplicitEuler()
     state = initial_state(flow, rule, torch.ones(1))
     scales = rule.prepare(flow, 0.0)
@@ -91,7 +92,7 @@ def test_the_first_step_is_that_of_the_formula(q):
     """σ·α in units of the gradient's root mean square, and the decay α²/2q; d = 1."""
     p = matrix()
     before, g = p.detach().clone(), torch.randn(20, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    step(Amos([p], 0.1, half_life=10, q=q), p, g)
+    step(Amos([p], 0.1, "constant", half_life=10, q=q), p, g)
     expected = before - 0.1 * rms(before) * g / rms(g) - 0.1**2 / (2 * q) * before
     assert torch.allclose(p, expected, rtol=0, atol=1e-14)
 
@@ -101,7 +102,7 @@ def test_step_and_decay_fall_by_the_factor(kind):
     """With a constant gradient: θ' - θ = -ασd - α²dθ/2 with d = e^(-2S) before S moves."""
     p = matrix()
     size, s, theta = rms(p), 0.0, p.detach().clone()
-    optimizer = Amos([p], 0.1, half_life=5, kind=kind)
+    optimizer = Amos([p], 0.1, kind, half_life=5)
     rate, power = (math.sqrt(2) - 1, 1) if kind == "constant" else (0.5, 2)
     for _ in range(30):
         d = math.exp(-2 * s)
@@ -118,7 +119,7 @@ def test_the_scale_of_loss_and_of_tensor_do_not_matter(scale, size):
     ends = []
     for by_loss, by_size in ((1.0, 1.0), (scale, size)):
         p = matrix(by_size, (3, 4))
-        optimizer = Amos([p], 0.1, half_life=10)
+        optimizer = Amos([p], 0.1, "constant", half_life=10)
         for _ in range(5):
             step(optimizer, p, by_loss * (p.detach() / by_size) ** 3)
         ends.append(p.detach() / by_size)
@@ -133,11 +134,77 @@ def test_decay_balances_what_random_steps_add():
     """
     p = matrix(1.0, (40, 50))
     before, generator = rms(p) ** 2, torch.Generator().manual_seed(2)
-    optimizer = Amos([p], 0.2)
+    optimizer = Amos([p], 0.2, "constant")
     for _ in range(200):
         step(optimizer, p, torch.randn(40, 50, dtype=torch.float64, generator=generator))
     # discretely: |θ'|² = (1-α²/2)²|θ|² + α²σ², whose fixed point is σ²/(1-α²/4)
     assert rms(p) ** 2 / before == pytest.approx(1 / (1 - 0.2**2 / 4), abs=5 * math.sqrt(2 / 2000))
+
+
+# The published rule.
+
+
+def published(theta, gradient_of, lr, beta, steps):
+    """arXiv 2210.11693, algorithm 1, one v and one b for the tensor, written out by itself; (θ, b) after every step."""
+    size, v, b, path = rms(theta), 0.0, 0.0, []
+    for t in range(1, steps + 1):
+        g = gradient_of(theta)
+        square = float(g.square().mean())
+        v = beta * v + (1 - beta) * square
+        hat = v / (1 - beta**t)
+        gamma = (1 + 0.25 * math.sqrt(lr) * b) ** -0.5 * lr**2 * square / hat
+        fall = 1 / (1 + 0.25 * math.sqrt(lr * size) * b)
+        theta = theta - fall * (lr * size / math.sqrt(hat) * g + 0.5 * gamma * theta)
+        b = b + gamma * (1 + b)
+        path.append((theta, b))
+    return path
+
+
+@pytest.mark.parametrize(("lr", "beta"), [(0.1, 0.9), (0.05, 0.0), (0.01, 0.999)])
+def test_by_default_it_is_the_published_recursion(lr, beta):
+    p = matrix()
+    optimizer = Amos([p], lr, decay=beta)
+    for theta, b in published(p.detach().clone(), lambda x: x**3 - 1.0, lr, beta, 40):
+        step(optimizer, p, p.detach() ** 3 - 1.0)
+        assert torch.allclose(p, theta, rtol=1e-12, atol=1e-12)
+        assert optimizer.state[p]["taken"] == pytest.approx(b, rel=1e-11)
+
+
+def test_what_decay_has_taken_grows_by_its_square_law():
+    """b -> ξ^(7/2) t² where mean g² = v̂: the next order is 1/t, so it is .04% off after ten times 10⁵ steps' law."""
+    flow, rule = PublishedAmos(PerStep(1.0)), SemiImplicitEuler()
+    state, still = initial_state(flow, rule, torch.ones(1)), torch.zeros(1)
+    xi, steps = 0.5, 20_000
+    scales = rule.prepare(flow, xi)
+    for _ in range(steps):
+        state = rule.advance(scales, {**state, "tensor_square": 1.0}, still, None)
+    assert state["taken"] == pytest.approx(xi**3.5 * steps**2, rel=2e-3)
+    assert state["share"] == pytest.approx(2 / steps, rel=2e-3)
+    assert state["factor"] == pytest.approx((1 + 0.5 * 0.5**0.25 * xi**2 * steps) ** -2, rel=2e-3)
+
+
+def test_noise_is_annealed_by_itself():
+    """About a minimum in noise a constant step keeps its floor (ασ)²/..., the published fall goes below it."""
+    floors = {}
+    for kind in ("published", "constant"):
+        p = matrix(1.0, (30, 30))
+        optimizer = Amos([p], 0.1, kind)
+        goal, generator = p.detach().clone().roll(1, 0), torch.Generator().manual_seed(3)
+        for _ in range(3000):
+            noise = torch.randn(30, 30, dtype=torch.float64, generator=generator)
+            step(optimizer, p, p.detach() - goal + noise)
+        floors[kind] = float((p.detach() - goal).square().mean())
+    assert floors["published"] < 0.2 * floors["constant"]
+
+
+def test_a_gradient_that_is_zero_moves_nothing():
+    p = matrix()
+    before = p.detach().clone()
+    optimizer = Amos([p], 0.1)
+    for _ in range(3):
+        step(optimizer, p, torch.zeros_like(p))
+    assert torch.equal(p, before)
+    assert optimizer.state[p]["taken"] == 0.0
 
 
 # The size of a tensor.
@@ -165,8 +232,8 @@ def test_the_size_is_that_of_the_tensor_as_it_begins(tensor, size):
 
 
 def test_beginnings_are_a_matter_of_the_system():
-    assert isinstance(AmosFlow(0.0, 1.0), Beginning)
-    state = initial_state(AmosFlow(0.0, 1.0), SemiImplicitEuler(), torch.full((2, 2), 3.0))
+    assert isinstance(ScheduledAmos(0.0, 1.0), Beginning)
+    state = initial_state(ScheduledAmos(0.0, 1.0), SemiImplicitEuler(), torch.full((2, 2), 3.0))
     assert state["size"] == 3.0
     assert (state["factor"], state["approach"], state["square"]) == (1.0, 0.0, 0.0)
 
@@ -184,11 +251,12 @@ def test_it_keeps_numbers_only_and_the_size_survives_saving():
     assert other.state[q]["size"] == pytest.approx(size, rel=1e-14)
 
 
-def test_numbers_may_live_on_the_device():
+@pytest.mark.parametrize("kind", ["published", "constant"])
+def test_numbers_may_live_on_the_device(kind):
     ends = []
     for capturable in (False, True):
         p = matrix()
-        optimizer = Amos([p], 0.1, half_life=3, capturable=capturable)
+        optimizer = Amos([p], 0.1, kind, half_life=None if kind == "published" else 3, capturable=capturable)
         for _ in range(4):
             step(optimizer, p, p.detach() ** 3)
         assert all(isinstance(value, torch.Tensor) == capturable for value in optimizer.state[p].values())
@@ -210,10 +278,12 @@ def test_the_common_decay_acts_besides():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"half_life": 0.0}, "half_life=0 is not positive"),
-        ({"half_life": math.nan}, "half_life=nan is not positive"),
-        ({"kind": "falling"}, "kind='falling' is unknown. Pass 'constant' or 'decaying'"),
-        ({"q": 0.0}, "q=0 is not positive"),
+        ({"kind": "constant", "half_life": 0.0}, "half_life=0 is not positive"),
+        ({"kind": "constant", "half_life": math.nan}, "half_life=nan is not positive"),
+        ({"kind": "falling"}, "kind='falling' is unknown. Pass 'published', 'constant' or 'decaying'"),
+        ({"kind": "decaying", "q": 0.0}, "q=0 is not positive"),
+        ({"half_life": 10}, "half_life=10 and q=1.0 belong to a given fall"),
+        ({"q": 2.0}, "half_life=None and q=2.0 belong to a given fall"),
         ({"decay": 1.0}, r"decay=1 is outside \[0, 1\)"),
     ],
 )
@@ -232,8 +302,8 @@ def test_settings_out_of_range_are_refused(options, said):
         (lambda: p_from_half_life(0, 0.1), "half_life=0"),
         (lambda: p_from_half_life(10, 0.0), "alpha0=0"),
         (lambda: p_from_half_life(10, 0.1, "cosine"), "kind='cosine' is unknown"),
-        (lambda: AmosFlow(1.0, 1.0, "cosine"), "kind='cosine' is unknown"),
-        (lambda: AmosFlow(1.0, 1.0, q=-1.0), "q=-1 is not positive"),
+        (lambda: ScheduledAmos(1.0, 1.0, "cosine"), "kind='cosine' is unknown"),
+        (lambda: ScheduledAmos(1.0, 1.0, q=-1.0), "q=-1 is not positive"),
     ],
 )
 def test_what_is_inadmissible_is_named(call, said):

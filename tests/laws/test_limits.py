@@ -222,7 +222,7 @@ def test_wholly_clipped_polyak_is_normalized_descent_whose_lr_is_the_loss():
 
 @pytest.mark.parametrize("kind", ["constant", "decaying"])
 def test_amos_without_approach_is_that_of_an_endless_half_life(kind):
-    assert_one(lambda p: Amos(p, LR), lambda p: Amos(p, LR, half_life=1e300, kind=kind))
+    assert_one(lambda p: Amos(p, LR, kind), lambda p: Amos(p, LR, kind, half_life=1e300))
 
 
 def test_amos_without_approach_memory_and_decay_is_normalized_descent_of_each_tensor():
@@ -234,7 +234,7 @@ def test_amos_without_approach_memory_and_decay_is_normalized_descent_of_each_te
             [{"params": [p], "lr": LR * s * math.sqrt(p.numel())} for p, s in zip(params, sizes, strict=True)], LR
         )
 
-    assert_same(lambda p: Amos(p, LR, q=1e300, decay=0.0), normalized, rtol=1e-14)
+    assert_same(lambda p: Amos(p, LR, "constant", q=1e300, decay=0.0), normalized, rtol=1e-14)
 
 
 # Weight decay 0, lr -> 0.

@@ -30,6 +30,7 @@ from thetadot.systems import (
     GradientFlow,
     NormalizedFlow,
     PolyakFlow,
+    ScheduledAmos,
     SignFlow,
 )
 from thetadot.systems import Kramers as KramersDynamics
@@ -56,8 +57,9 @@ SYSTEMS = [
     NormalizedFlow(),
     PolyakFlow(),
     PolyakFlow(floor=-0.1, bound=0.5),
-    Amos(0.5, PerStep(0.1)),
-    Amos(PerStep(0.01), 0.5, kind="decaying", q=2.0),
+    Amos(PerStep(0.1)),
+    ScheduledAmos(0.5, PerStep(0.1)),
+    ScheduledAmos(PerStep(0.01), 0.5, kind="decaying", q=2.0),
 ]
 INTEGRATORS = [
     Euler(),
@@ -163,8 +165,9 @@ def test_systems_refuse_numbers_out_of_range(bad):
         (lambda: AdaptiveFlow(1.0, 1.0, eps=bad), "eps"),
         (lambda: ErrorControlledFlow(bad), "square_rate"),
         (lambda: ErrorControlledFlow(1.0, eps=bad), "eps"),
-        (lambda: Amos(bad, 1.0), "approach_rate"),
-        (lambda: Amos(1.0, bad), "square_rate"),
+        (lambda: Amos(bad), "square_rate"),
+        (lambda: ScheduledAmos(bad, 1.0), "approach_rate"),
+        (lambda: ScheduledAmos(1.0, bad), "square_rate"),
     ):
         with pytest.raises(InadmissibleValue, match=f"{name}={bad:g} is negative or not finite. Pass {name} >= 0."):
             build()

@@ -33,12 +33,14 @@ PLAIN = {
     "HeavyBall": HeavyBall,
     "HeavyBall-torch": functools.partial(HeavyBall, convention="torch"),
     "HeavyBall-displacement": functools.partial(HeavyBall, convention="displacement"),
+    "HeavyBall-moving": functools.partial(HeavyBall, move_half_step=True),
     "HeavyBall-rest": functools.partial(HeavyBall, start="rest"),
     "Nesterov": Nesterov,
     "Nesterov-half": functools.partial(Nesterov, lookahead=0.5),
     "Nesterov-torch": functools.partial(Nesterov, convention="torch"),
     "Langevin": functools.partial(Langevin, temperature=0.01),
     "Kramers": functools.partial(Kramers, temperature=0.01),
+    "Kramers-moving": functools.partial(Kramers, temperature=0.01, move_half_step=True),
     "Adam": Adam,
     "AdamW": AdamW,
     "Adam-amsgrad": functools.partial(Adam, amsgrad=True),
@@ -48,9 +50,9 @@ PLAIN = {
     "SignDescent": SignDescent,
     "NormalizedDescent": NormalizedDescent,
     "Amos": Amos,
-    "Amos-half-life": functools.partial(Amos, half_life=20, kind="decaying"),
+    "Amos-half-life": functools.partial(Amos, kind="decaying", half_life=20),
 }
-NOISY = ("Langevin", "Kramers")
+NOISY = ("Langevin", "Kramers", "Kramers-moving")
 MOMENTOUS = tuple(name for name in PLAIN if name.startswith(("HeavyBall", "Nesterov", "Kramers")))
 MEASURING = ("RMSprop-global", "NormalizedDescent", "Amos", "Amos-half-life")  # sums over the gradient's elements
 EVERY = PLAIN | {"ImplicitHeavyBall": ImplicitHeavyBall, "Polyak": functools.partial(Polyak, bound=0.1)}

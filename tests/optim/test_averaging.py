@@ -258,3 +258,58 @@ def test_averaging_takes_the_predicted_noise_out_of_sgd(d):
         assert predicted == pytest.approx(mean_of(STEPS, retain), rel=1e-10)
     assert float(averages(optimizer, [p])[0].square().mean()) == pytest.approx(variance * predicted, rel=error)
     assert predicted < (0.5 if d == 0.9 else 0.1)
+
+
+# BatchNorm: its statistics are those of the average inside, and the run's own afterwards.
+
+
+def normed():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 1)
+    )
+    optimizer = GradientDescent(model.parameters(), 0.3, averaging=1.0)
+    data = [torch.randn(32, 3) for _ in range(6)]
+    for x in data:
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+    return model, optimizer, data
+
+
+def test_statistics_are_those_of_the_average_inside_and_the_runs_own_afterwards():
+    """The mean over batches of the first layer's output at the averaged weights, whose own mean is linear."""
+    model, optimizer, data = normed()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    drawn = torch.get_rng_state()
+    with optimizer.averaged(model, [(x, None) for x in data]):
+        with torch.no_grad():
+            expected = torch.stack([model[0](x).mean(0) for x in data]).mean(0)
+        assert torch.allclose(model[1].running_mean, expected, atol=1e-6)
+        assert model.training
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
+    assert torch.equal(drawn, torch.get_rng_state())
+
+
+def test_whatever_is_done_to_buffers_inside_is_put_back():
+    model, optimizer, data = normed()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with pytest.warns(UserWarning, match="statistics are those of the last iterate"), optimizer.averaged(model):
+        torch.optim.swa_utils.update_bn(data, model)
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
+
+
+def test_data_that_cannot_be_used_leave_all_as_it_was():
+    model, optimizer, _ = normed()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(RuntimeError), optimizer.averaged(model, [torch.ones(4, 99)]):
+        pass
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    with optimizer.averaged(model, [torch.ones(4, 3)]):
+        pass
+
+
+def test_data_without_a_model_are_refused():
+    _, optimizer, data = normed()
+    with pytest.raises(InadmissibleValue, match=r"Pass averaged\(model, data\)"), optimizer.averaged(data=data):
+        pass

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
 from shared.motion import end
 
 from thetadot.analysis import describe, field_of
@@ -45,6 +46,32 @@ def test_the_averaged_orbit_is_followed_where_damping_is_weak(power):
     reached = (end(game, (1.0, 0.0), 40 * math.pi, rtol=1e-9) ** 2).sum()
     assert game.radius_square(40 * math.pi, 1.0) == pytest.approx(reached, rel=5e-3)
     assert reached < 0.97
+
+
+@pytest.mark.parametrize("power", [1.2, 1.5, 1.9, 2.0, 2.1, 3.0, 6.0])
+@pytest.mark.parametrize("weight", [0.01, 0.3, 1.0, 2.0, 30.0])
+@pytest.mark.parametrize(("time", "start"), [(1.0, 0.2), (10.0, 1.0), (100.0, 2.0)])
+def test_the_radius_is_that_of_the_game_whatever_the_damping(weight, power, time, start):
+    """Integrated in θ and φ from θ = φ, by a stiff method; where r² is above what numbers hold of it."""
+    game = WGANDiv(weight, power)
+
+    def motion(_, state):
+        brake = weight * power * abs(state[1]) ** (power - 1.0)
+        return state[1], -state[0] - math.copysign(brake, state[1])
+
+    side = math.sqrt(start / 2)
+    found = solve_ivp(motion, (0.0, time), (side, side), method="LSODA", rtol=1e-9, atol=1e-18).y[:, -1]
+    reached = (found**2).sum()
+    assert game.radius_square(time, start) == pytest.approx(reached, rel=2e-3, abs=1e-20)
+
+
+def test_values_by_hand():
+    assert WGANDiv(1.0, 1.5).radius_square(100.0, 1.0) == pytest.approx(4.76e-4, rel=1e-3)
+    assert WGANDiv(2.0, 2.0).radius_square(10.0, 1.0) == pytest.approx(math.exp(-20 * (2 - math.sqrt(3))), rel=1e-9)
+    assert WGANDiv(1.0, 2.0).radius_square(3.0, 1.0) == pytest.approx(((1 + 6) ** 2 + (1 - 6) ** 2) / 2 * math.exp(-6))
+    slow = WGANDiv(100.0, 1.5)  # θ^(-1) grows like t/(kp)²
+    assert slow.radius_square(1e9, 1.0) == pytest.approx((1 + 1e9 / 150.0**2) ** -2, rel=1e-4)
+    assert 0 < WGANDiv(2.0, 6.0).radius_square(1e30, 2.0) < 1e-14
 
 
 @given(st.lists(st.floats(-2, 2), min_size=4, max_size=4), st.floats(0.1, 2.0))

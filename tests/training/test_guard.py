@@ -1,6 +1,7 @@
 """The guard trips on what is lost, and not on noise."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from thetadot.training import checkpoint
 from thetadot.training.guard import BEHIND, MOST_BEHIND, MOST_ROLLBACKS, Guard
+from thetadot.training.progress import Progress
 from thetadot.training.snapshot import Snapshot
 
 LOST = "the loss had lost a quarter of what was gained"
@@ -201,11 +203,11 @@ def test_a_guard_continues_from_its_checkpoint(tmp_path):
     losses = (1.0 + 0.3 * rng.normal(size=200)).tolist()
     model = nn.Linear(2, 1)
     guard = Guard(memory=20, start=1.0, expected=0.5, patience=7)
-    guard.good, guard.good_progress = Snapshot.take(model), {"step": 3}
+    guard.good, guard.good_progress = Snapshot.take(model), asdict(Progress(step=3))
     guard.rewind()
     for loss in losses[:100]:
         guard.tripped(loss)
-    head = {"phase": "training", "arguments": {}, "threads": 1, "offset": 0}
+    head = {"phase": "training", "arguments": {}, "threads": 1, "offset": 0, "data": {}, "plan": {}, "loop": {}}
     checkpoint.save(tmp_path, head | {"guard": guard.state_dict()})
     other = Guard(memory=1, start=0.0)
     other.load_state_dict(checkpoint.load(tmp_path)["guard"])

@@ -14,14 +14,16 @@ and what is left of the way is s₁/(1 - s₂/s₁); where it is simple, next to
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from thetadot.analysis.phase import as_taken, field_of, jacobian
-from thetadot.errors import InadmissibleValue
-from thetadot.kinds import field_at, require_numbers, require_whole, require_wide
+from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import field_at, require_count, require_finite, require_wide
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +35,7 @@ Kind = Literal["stable node", "stable focus", "unstable node", "unstable focus",
 _FLAT = 1e-9
 _ROUNDINGS = 64.0  # of the largest |f|, below which no field is computed
 _HALVINGS = 30
+_MOST = 1_000_000  # of Newton's steps
 _SLOWEST = 0.9  # ratio of steps at a tenfold root; beyond it rounding is read, not a root
 
 
@@ -58,6 +61,7 @@ class FixedPoint:
         return self.kind in ("stable node", "stable focus")
 
 
+@checked
 def find_fixed_points(
     motion: Motion,
     starts: Tensor,
@@ -69,7 +73,8 @@ def find_fixed_points(
 ) -> tuple[FixedPoint, ...]:
     """Fixed points that Newton's method reaches from the starts, in the order of their coordinates.
 
-    A point that is no start's end is not found; a line of fixed points gives as many as were reached.
+    A point that is no start's end is not found; a line of fixed points gives as many as were reached. One where the
+    field has no derivative is "degenerate", its eigenvalues NaN.
 
     Args:
         motion: a system with a drift of its own, a Problem, or a field of points (m, n).
@@ -82,7 +87,8 @@ def find_fixed_points(
         time: where the field depends on it.
 
     Raises:
-        InadmissibleValue: starts that are not (m, n).
+        InadmissibleValue: starts that are not (m, n) or not finite, a field that is finite at none of them, or a number
+            out of range.
 
     Example:
         >>> from thetadot.systems import Competition
@@ -91,14 +97,16 @@ def find_fixed_points(
         [([-0.0, -0.0], 'unstable node'), ([375.0, 250.0], 'stable node')]
     """
     require_wide(starts=starts)
-    require_numbers(tolerance=tolerance, separation=separation, time=time)
-    require_whole(iterations=iterations)
     if starts.ndim != 2 or starts.shape[0] == 0:
         raise InadmissibleValue(f"starts of shape {tuple(starts.shape)} are not (m, n) with m >= 1. Pass one a row.")
+    require_finite(starts=starts, tolerance=tolerance, separation=separation)
+    require_count(0, _MOST, iterations=iterations)
     field = field_of(motion, time=time)
     starts = as_taken(field, starts)
     tolerance = max(tolerance, _ROUNDINGS * torch.finfo(starts.dtype).eps)
-    scale = float(field_at(starts, field=field).detach().norm(dim=-1).nan_to_num(posinf=0.0).max())
+    speeds = field_at(starts, field=field).detach().norm(dim=-1)
+    require(bool(speeds.isfinite().any()), "a field", "is finite at no start", "Pass starts where it is defined.")
+    scale = float(speeds[speeds.isfinite()].max())
     size = float(starts.abs().max())
     ends = _newton(field, starts, tolerance * scale, iterations)
     residuals = field(ends).detach().norm(dim=-1)
@@ -114,8 +122,12 @@ def find_fixed_points(
     return tuple(_described(field, point, _doubt(field, point)) for point in found)
 
 
+@checked
 def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
     """Eigenvalues and kind at a point (n,), whether the field stands still there or not.
+
+    Raises:
+        InadmissibleValue: not one point (n,), or one where it, the field or the field's derivative is not finite.
 
     Example:
         >>> describe(lambda x: x.flip(-1), torch.zeros(2)).kind
@@ -125,11 +137,14 @@ def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
     field = field_of(motion, time=time)
     if point.dim() != 1 or not len(point):
         raise InadmissibleValue(f"a point of shape {tuple(point.shape)}. Pass one, (n,).")
+    require_finite(point=point)
     point = as_taken(field, point.unsqueeze(0))[0]
-    field_at(point.unsqueeze(0), field=field)
+    require_finite(field=field_at(point.unsqueeze(0), field=field))
+    require_finite(derivative=jacobian(field, point.unsqueeze(0)))
     return _described(field, point, 0.0)
 
 
+@checked
 def classify(eigenvalues: Tensor, doubt: float = 0.0) -> Kind:
     """The kind that eigenvalues make; parts below 1e-9 of the largest modulus, or in doubt, count as zero.
 
@@ -137,11 +152,22 @@ def classify(eigenvalues: Tensor, doubt: float = 0.0) -> Kind:
         eigenvalues: complex, (n,).
         doubt: how much an eigenvalue may be off.
 
+    Raises:
+        InadmissibleValue: no eigenvalue, or one that is not finite.
+
     Example:
         >>> classify(torch.tensor([1j, -1j])), classify(torch.tensor([-1 + 1j, -1 - 1j]))
         ('centre', 'stable focus')
     """
+    require(
+        eigenvalues.dim() == 1 and len(eigenvalues) > 0,
+        f"eigenvalues of shape {tuple(eigenvalues.shape)}",
+        "are none",
+        "Pass (n,), n >= 1.",
+    )
+    require_finite(eigenvalues=eigenvalues, doubt=doubt)
     flat = max(_FLAT * float(eigenvalues.abs().max()), doubt)
+    eigenvalues = eigenvalues.to(torch.complex128)
     real, turns = eigenvalues.real, eigenvalues.imag.abs() > flat
     still = real.abs() <= flat
     if bool(still.any()):
@@ -155,16 +181,21 @@ def classify(eigenvalues: Tensor, doubt: float = 0.0) -> Kind:
 
 
 def _described(field: Field, point: Tensor, doubt: float) -> FixedPoint:
-    values = torch.linalg.eigvals(jacobian(field, point.unsqueeze(0))[0])
+    matrix, residual = jacobian(field, point.unsqueeze(0))[0], float(field(point.unsqueeze(0)).detach().norm())
+    if not bool(matrix.isfinite().all()):  # no linear part
+        nothing = torch.full(point.shape, torch.nan, dtype=matrix.dtype.to_complex())
+        return FixedPoint(point, nothing, "degenerate", residual)
+    values = torch.linalg.eigvals(matrix)
     values = values[values.real.argsort(descending=True)]
-    return FixedPoint(point, values, classify(values, doubt), float(field(point.unsqueeze(0)).detach().norm()))
+    return FixedPoint(point, values, classify(values, doubt), residual)
 
 
 def _doubt(field: Field, point: Tensor) -> float:
     """How much the Jacobian changes over what is left to the root: as much as itself where the root is a double one."""
     here = point.unsqueeze(0)
     there = here + _step(field, here, field(here).detach())
-    return 4.0 * float((jacobian(field, there) - jacobian(field, here)).abs().max())
+    doubt = 4.0 * float((jacobian(field, there) - jacobian(field, here)).abs().max())
+    return doubt if math.isfinite(doubt) else 0.0
 
 
 def _left(field: Field, points: Tensor) -> Tensor:
@@ -179,10 +210,12 @@ def _left(field: Field, points: Tensor) -> Tensor:
 
 
 def _step(field: Field, points: Tensor, value: Tensor) -> Tensor:
-    """Newton's, (m, n); of singular Jacobians by the pseudo-inverse."""
-    inverse = torch.linalg.pinv(jacobian(field, points).nan_to_num())
-    move: Tensor = -(inverse @ value.nan_to_num().unsqueeze(-1)).squeeze(-1)
-    return move
+    """Newton's, (m, n); of singular Jacobians by the pseudo-inverse; none where there is no derivative."""
+    matrix = jacobian(field, points)
+    known = matrix.isfinite().all(-1).all(-1) & value.isfinite().all(-1)
+    inverse = torch.linalg.pinv(torch.where(known[:, None, None], matrix, torch.zeros_like(matrix)))
+    move: Tensor = -(inverse @ torch.where(known[:, None], value, torch.zeros_like(value)).unsqueeze(-1)).squeeze(-1)
+    return torch.where(move.isfinite().all(-1, keepdim=True), move, torch.zeros_like(move))
 
 
 def _newton(field: Field, points: Tensor, enough: float, iterations: int) -> Tensor:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import require_numbers, result_of
+from thetadot.kinds import require_finite, result_of
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ class Floquet:
     @property
     def multipliers(self) -> Tensor:
         """(..., n), complex."""
+        require_finite(monodromy=self.monodromy)
         values: Tensor = torch.linalg.eigvals(self.monodromy)
         return values
 
@@ -73,6 +75,7 @@ class Floquet:
         return (self.multipliers.abs() <= 1.0 + _GROWTH).all(-1)
 
 
+@checked
 def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, tolerance: float = 1e-11) -> Floquet:
     """M of ẋ = A(t)x.
 
@@ -92,7 +95,6 @@ def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, toleranc
         >>> bool(once.stable), round(float(once.trace), 7), round(float(once.exponents.imag.abs().max()), 6)
         (True, 1.9996052, 1.581124)
     """
-    require_numbers(period=period, tolerance=tolerance)
     require(0 < period < math.inf, f"period={period:g}", "is not positive and finite", "Pass period > 0.")
     first = result_of("coefficients", coefficients, torch.zeros((), dtype=torch.float64))
     if not isinstance(first, torch.Tensor):
@@ -125,6 +127,7 @@ def _product(coefficients: Callable[[Tensor], Tensor], period: float, steps: int
     for first in range(0, steps, _CHUNK):
         indices = range(first, min(first + _CHUNK, steps))
         left, middle, right = (torch.stack([coefficients((k + node) * width) for k in indices]) for node in nodes)
+        require_finite(coefficients=torch.stack((left, middle, right)))
         for once in _exponential(_magnus(left.double(), middle.double(), right.double(), width)):
             whole = once if whole is None else once @ whole
     assert whole is not None  # noqa: S101 - there is at least one step

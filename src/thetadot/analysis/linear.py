@@ -16,7 +16,7 @@ import torch
 
 from thetadot.errors import IncompatiblePair, require
 from thetadot.integrators.base import Integrator, initial_state, name_of
-from thetadot.kinds import require_instances, require_numbers
+from thetadot.kinds import require_finite, require_instances, require_numbers
 from thetadot.systems.base import POSITION, System
 from thetadot.tensors import tensor_of
 
@@ -166,6 +166,7 @@ def linearize(system: System, integrator: Integrator, *, step: float, curvature:
     rest = probe(zeros)
     thermal = [probe(zeros, draw=index) - rest for index in range(probe.count_draws())]
     matrix = probe(torch.eye(size, dtype=torch.float64)) - rest
+    require_finite(matrix=matrix)
     twice = torch.full((size, 1), 2.0, dtype=torch.float64)
     if not torch.allclose(probe(twice) - rest, matrix @ twice, rtol=1e-9, atol=1e-9):
         raise _nonlinear(system)

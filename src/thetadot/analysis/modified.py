@@ -30,7 +30,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -40,8 +40,9 @@ from thetadot.analysis.linear import linearize
 from thetadot.analysis.phase import field_of
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.tableaus import Tableau
-from thetadot.kinds import require_functions, require_instances, require_numbers, require_whole
+from thetadot.kinds import require_count, require_finite
 from thetadot.potentials import gradient_of
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +54,12 @@ if TYPE_CHECKING:
     from thetadot.integrators.base import Integrator
     from thetadot.systems.base import System
 
+_MOST_TERMS = 1000
 EULER = Tableau("EULER", ((),), (1.0,), order=1)
 """Euler's method."""
 
 
+@checked
 def gradient_penalty(lr: float, momentum: float = 0.0) -> float:
     """α(1+β)/(4(1-β)²), by which |∇L|² is added to the loss.
 
@@ -71,12 +74,12 @@ def gradient_penalty(lr: float, momentum: float = 0.0) -> float:
         >>> gradient_penalty(0.1), round(gradient_penalty(0.1, 0.9), 9)
         (0.025, 4.75)
     """
-    require_numbers(lr=lr, momentum=momentum)
-    require(lr >= 0, f"lr={lr:g}", "is below 0", "Pass lr >= 0.")
+    require(0 <= lr < math.inf, f"lr={lr:g}", "is negative or not finite", "Pass lr >= 0.")
     require(0 <= momentum < 1, f"momentum={momentum:g}", "is outside [0, 1)", "Pass 0 <= momentum < 1.")
     return lr * (1.0 + momentum) / (4.0 * (1.0 - momentum) ** 2)
 
 
+@checked
 @dataclass(frozen=True)
 class ModifiedLoss:
     """L + α(1+β)/(4(1-β)²) |∇L|²: what gradient descent or heavy ball descends, to second order in α.
@@ -102,7 +105,6 @@ class ModifiedLoss:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        require_functions(loss=self.loss)
         gradient_penalty(self.lr, self.momentum)
 
     def __call__(self, position: Tensor) -> Tensor:
@@ -111,8 +113,9 @@ class ModifiedLoss:
         return self.loss(position) + gradient_penalty(self.lr, self.momentum) * (slope * slope).sum(-1)
 
 
+@checked
 def modified_field(
-    motion: Motion, *, step: float, order: Literal[1, 2, 3] = 2, tableau: Tableau = EULER, time: float = 0.0
+    motion: Motion, *, step: float, order: int = 2, tableau: Tableau = EULER, time: float = 0.0
 ) -> Field:
     """The modified field f̃ of a Runge-Kutta rule, so that its iterates follow f̃ with an error of this order in γ.
 
@@ -131,11 +134,7 @@ def modified_field(
         >>> follow(torch.tensor([1.0]))
         tensor([-1.0533])
     """
-    require_whole(order=order)
-    if order not in (1, 2, 3):
-        raise InadmissibleValue(f"order={order} is not derived here. Pass 1, 2 or 3, or use iterated_field.")
-    require_numbers(step=step)
-    require_instances(Tableau, tableau=tableau)
+    require(order in (1, 2, 3), f"order={order}", "is not derived here", "Pass 1, 2 or 3, or use iterated_field.")
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     field = field_of(motion, time=time)
     first, second, third = _weights(tableau)
@@ -156,6 +155,7 @@ def modified_field(
     return follow
 
 
+@checked
 def iterated_field(step_of_points: Field, *, step: float, terms: int = 3) -> Field:
     """The modified field f̃ of any one-step rule, from its own iterates.
 
@@ -173,11 +173,8 @@ def iterated_field(step_of_points: Field, *, step: float, terms: int = 3) -> Fie
         >>> iterated_field(lambda x: 0.9 * x, step=0.1, terms=8)(torch.ones(1).double())
         tensor([-1.0536], dtype=torch.float64)
     """
-    require_functions(step_of_points=step_of_points)
-    require_numbers(step=step)
-    require_whole(terms=terms)
-    require(step > 0, f"step={step:g}", "is not positive", "Pass step > 0.")
-    require(terms >= 1, f"terms={terms}", "is below 1", "Pass terms >= 1.")
+    require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    require_count(1, _MOST_TERMS, terms=terms)
 
     def follow(x: Tensor) -> Tensor:
         points = [x]
@@ -222,7 +219,7 @@ def modified_generator(system: System, integrator: Integrator, *, step: float, c
 
 
 def slowest_rate(system: System, integrator: Integrator, *, step: float, curvature: float) -> float:
-    """-ln ρ/γ: the rate in 1/time at which the iterates' slowest mode decays, ρ the spectral radius.
+    """-ln ρ/γ: the rate in 1/time at which the iterates' slowest mode decays, ρ the spectral radius; infinite at ρ = 0.
 
     Example:
         >>> from thetadot.integrators import Leapfrog
@@ -231,13 +228,15 @@ def slowest_rate(system: System, integrator: Integrator, *, step: float, curvatu
         >>> round(rate, 4)
         1.0
     """
-    return -math.log(_moving(system, integrator, step, curvature).spectral_radius()) / step
+    radius = _moving(system, integrator, step, curvature).spectral_radius()
+    return -math.log(radius) / step if radius > 0 else math.inf
 
 
 def _moving(system: System, integrator: Integrator, step: float, curvature: float) -> LinearStep:
     """One step's matrix, of a step that is one: what is said of it is divided by γ."""
     once = linearize(system, integrator, step=step, curvature=curvature)
     require(step > 0, f"step={step:g}", "is not positive", "Pass step > 0.")
+    require_finite(matrix=once.matrix)
     return once
 
 

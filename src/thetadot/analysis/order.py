@@ -3,7 +3,6 @@ r"""The order of an integrator, measured: error ∝ γᵖ at a fixed time, p = l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,15 +11,22 @@ import torch
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.integrators.base import Integrator, MechanicalIntegrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
-from thetadot.kinds import field_at, require_instances, require_numbers, require_tensors, require_whole
+from thetadot.kinds import field_at, require_count, require_finite, require_instances, require_tensors
+from thetadot.signatures import checked
 from thetadot.systems.base import System, noisy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from thetadot.typing import Force, Scalar, State
 
 
+_MOST = 10_000_000  # steps
+
+
+@checked
 def trajectory(
     system: System,
     integrator: Integrator,
@@ -44,13 +50,14 @@ def trajectory(
 
     Raises:
         IncompatiblePair: the integrator cannot step the system, noise acts on it, or it moves by the loss.
+        InadmissibleValue: a number out of range, a start that is not finite.
     """
     require_instances(System, system=system)
     require_instances(Integrator, integrator=integrator)
     require_tensors(initial=initial)
-    require_numbers(step=step)
-    require_whole(steps=steps)
+    require_count(0, _MOST, steps=steps)
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
+    require_finite(initial=initial)
     field_at(initial, gradient=gradient)
     if noisy(system):
         raise IncompatiblePair(
@@ -73,6 +80,7 @@ def trajectory(
     return torch.stack(positions)
 
 
+@checked
 def measured_order(
     system: System,
     integrator: Integrator,
@@ -106,11 +114,8 @@ def measured_order(
         1.0
     """
     require_tensors(initial=initial, reference=reference)
-    require_numbers(time=time)
     require(0 < time < math.inf, f"time={time:g}", "is not positive and finite", "Pass time > 0.")
-    counts = tuple(steps) if isinstance(steps, Sequence) else (steps,)
-    require_whole(**{f"steps[{index}]": count for index, count in enumerate(counts)})
-    require(len(counts) >= 2 and min(counts) >= 1, f"steps={steps}", "are not two numbers or more", "Pass (10, 20).")
+    require(len(steps) >= 2 and min(steps) >= 1, f"steps={steps}", "are not two numbers or more", "Pass (10, 20).")
     if reference.shape != initial.shape:
         raise InadmissibleValue(
             f"initial of shape {tuple(initial.shape)}, reference {tuple(reference.shape)}. Pass θ(time), of one shape."

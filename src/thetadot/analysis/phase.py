@@ -18,7 +18,14 @@ import torch
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.integrators.base import Integrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
-from thetadot.kinds import require_functions, require_instances, require_numbers, require_tensors
+from thetadot.kinds import (
+    require_finite,
+    require_functions,
+    require_instances,
+    require_numbers,
+    require_tensors,
+    require_wide,
+)
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
@@ -256,6 +263,10 @@ def jacobian(function: Field, points: Tensor, *, differentiable: bool = False) -
 def local_spectral_radius(motion: System | Problem, integrator: Integrator, point: Tensor, *, step: float) -> float:
     """Largest |eigenvalue| of one step, linearized at a point (n,): below 1, what is near a fixed point stays.
 
+    Raises:
+        InadmissibleValue: not one point (n,), or one where it or the step's derivative is not finite.
+        IncompatiblePair: as :func:`step_of`.
+
     Example:
         >>> from thetadot.integrators import Euler
         >>> from thetadot.systems import DiracGAN
@@ -263,8 +274,12 @@ def local_spectral_radius(motion: System | Problem, integrator: Integrator, poin
         >>> round(local_spectral_radius(DiracGAN(), Euler(), origin, step=0.1), 7)  # √(1+γ²/4)
         1.0012492
     """
-    require_tensors(point=point)
+    require_wide(point=point)
+    if point.dim() != 1 or not len(point):
+        raise InadmissibleValue(f"a point of shape {tuple(point.shape)}. Pass one, (n,).")
+    require_finite(point=point)
     matrix = jacobian(step_of(motion, integrator, step=step), point.unsqueeze(0))[0]
+    require_finite(derivative=matrix)
     return float(torch.linalg.eigvals(matrix).abs().max())
 
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis.phase import field_of, jacobian, step_of
-from thetadot.errors import require
-from thetadot.kinds import require_tensors, require_whole
+from thetadot.errors import Diverged
+from thetadot.kinds import require_count, require_finite, require_wide
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from thetadot.systems.base import System
     from thetadot.systems.problem import Problem
 
+_MOST = 10_000_000  # steps
 
+
+@checked
 def divergence(motion: Motion, points: Tensor, *, time: float = 0.0, differentiable: bool = False) -> Tensor:
     """∇·f at points (..., n): (...).
 
@@ -50,6 +54,7 @@ def divergence(motion: Motion, points: Tensor, *, time: float = 0.0, differentia
     return found.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
+@checked
 def log_volume(motion: System | Problem, integrator: Integrator, points: Tensor, *, step: float, steps: int) -> Tensor:
     """Ln of the volume round each point after some steps, in units of that before: (...).
 
@@ -61,7 +66,8 @@ def log_volume(motion: System | Problem, integrator: Integrator, points: Tensor,
         steps: >= 0.
 
     Raises:
-        InadmissibleValue: steps below 0.
+        InadmissibleValue: steps out of range, points that are not finite.
+        Diverged: a step that is not finite.
         IncompatiblePair: as :func:`step_of`.
 
     Example:
@@ -72,12 +78,15 @@ def log_volume(motion: System | Problem, integrator: Integrator, points: Tensor,
         >>> log_volume(ball, Leapfrog(), torch.tensor([[0.3, 0.1]]), step=2 / 3, steps=5) / torch.tensor(0.5).log()
         tensor([5.])
     """
-    require_tensors(points=points)
-    require_whole(steps=steps)
-    require(steps >= 0, f"steps={steps}", "is negative", "Pass steps >= 0.")
+    require_wide(points=points)
+    require_finite(points=points)
+    require_count(0, _MOST, steps=steps)
     advance = step_of(motion, integrator, step=step)
     total = points.new_zeros(points.shape[:-1])
-    for _ in range(steps):
-        total = total + torch.linalg.slogdet(jacobian(advance, points)).logabsdet
+    for done in range(steps):
+        matrix = jacobian(advance, points)
+        if not bool(matrix.isfinite().all()):
+            raise Diverged(f"step {done + 1} has a derivative that is not finite. Pass a smaller step, or fewer.")
+        total = total + torch.linalg.slogdet(matrix).logabsdet
         points = advance(points).detach()
     return total

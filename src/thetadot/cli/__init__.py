@@ -1,6 +1,7 @@
 """The command: ``thetadot run``, ``simulate``, ``convert``, ``report`` and ``export``. One sub-command, one file.
 
-Errors become one sentence and exit code 2.
+Errors become one sentence and exit code 2; signals that ask a process to end are taken like Ctrl-C
+(:mod:`thetadot.cli.signals`), and standard streams that fail end nothing (:mod:`thetadot.cli.streams`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from thetadot.cli import convert, export, report, run, simulate
+from thetadot.cli.signals import ending
+from thetadot.cli.streams import enduring
 from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
@@ -26,27 +29,68 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: of the command line; those of this process if None.
+
+    Returns:
+        0; 2 for bad input, or for output that cannot be written; 130 when interrupted, 143 by SIGTERM; 141 where the
+        reader of standard output has gone.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    with enduring() as streams:
+        with ending() as asked:
+            code = _told(given)
+        lost, why = streams.code()
+        if why is not None and code == 0:
+            _say(why)
+        return asked.code or code or lost
+
+
+def _told(given: list[str]) -> int:
+    """The exit code of one command, its errors in one sentence."""
     try:
-        parser = _parser()
-        if not given:
-            parser.print_help()
-            return 0
-        options = parser.parse_args(given)
-        return int(options.act(options))
-    except ThetadotError as error:
-        if debug:
-            raise
-        print(f"thetadot: {error}", file=sys.stderr)
-        return 2
+        return _act(given)
     except KeyboardInterrupt:
-        print("thetadot: interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
+    except SystemExit as end:  # of --help and --version
+        return end.code if isinstance(end.code, int) else 0
+    except (ThetadotError, OSError, MemoryError, RecursionError) as error:
+        if "--debug" in given:
+            raise
+        _say(str(error) if isinstance(error, ThetadotError) else _unforeseen(error))
+        return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _act(given: list[str]) -> int:
+    parser = _parser(given)
+    if not given:
+        parser.print_help()
+        return 0
+    options = parser.parse_args(given)
+    return int(options.act(options))
+
+
+def _say(sentence: str) -> None:
+    print(f"thetadot: {sentence}", file=sys.stderr)
+
+
+def _unforeseen(error: Exception) -> str:
+    """What the machine lacks, where no command has told it better."""
+    if isinstance(error, MemoryError):
+        return f"out of memory ({str(error) or 'no more can be had'}). Ask for less, or free some."
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply. Pass a flatter one."
+    name = getattr(error, "filename", None)
+    where = f"{name}: " if name else ""
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{where}{reason}. Make sure that there is room, and that it may be read and written; --debug shows where."
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Every command, with the options of the one that was given: what the others offer is loaded by them."""
     parser = _Parser(prog="thetadot", description="Training read as motion.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -58,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
             epilog=module.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.arguments(sub)
+        if module.NAME in given:
+            module.arguments(sub)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         sub.set_defaults(act=module.act)
     return parser

@@ -9,11 +9,9 @@ Files are hostile: sizes are looked at before anything is read, nothing is unpic
 
 from __future__ import annotations
 
-import os
+import hashlib
 import tempfile
 import zipfile
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,16 +21,17 @@ import torch
 from thetadot.cli.clock import clock
 from thetadot.cli.files import ARRAYS, PAGE, RECORD
 from thetadot.errors import DamagedFile, RunFolderError
-from thetadot.report.files import place_text
+from thetadot.files import place_text, sealed, unsealed
 from thetadot.report.names import clean
 from thetadot.simulation import End, Series, Trajectory
 from thetadot.simulation.adaptive import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 SCHEMA = "thetadot.simulation"
-VERSION = 1
+VERSION = 2
 _LONGEST = 1 << 20  # bytes of a record
 _RULE = 500  # characters of a rule's name
 _MOST = 1 << 34  # bytes of arrays, unpacked
@@ -79,6 +78,7 @@ class Simulation(msgspec.Struct, frozen=True):
     rows: list[Line] = []
     seconds: float = 0.0
     software: dict[str, str] = {}
+    digest: str = ""  # of all the rest
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:
@@ -92,9 +92,8 @@ def claim(folder: Path, *, overwrite: bool) -> None:
         ours = (folder / RECORD).is_file()
         if not taken or (ours and overwrite):
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder)
-            os.close(handle)
-            Path(name).unlink()
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from error
     if taken and not ours:
@@ -113,9 +112,10 @@ def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
     """
     try:
         (folder / PAGE).unlink(missing_ok=True)
-        text = msgspec.json.format(msgspec.json.encode(record), indent=1).decode()
-        place_text(folder / RECORD, text + "\n")
-        _write_arrays(folder / ARRAYS, arrays(trajectory))
+        with sealed(folder / ARRAYS) as stream:
+            np.savez(stream, allow_pickle=False, **arrays(trajectory))
+        sealed_record = msgspec.structs.replace(record, digest=_digest(record))
+        place_text(folder / RECORD, msgspec.json.format(msgspec.json.encode(sealed_record), indent=1).decode() + "\n")
     except OSError as error:
         raise _unwritable(folder, error) from error
 
@@ -149,21 +149,6 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
     return found
 
 
-def _write_arrays(place: Path, content: Mapping[str, Any]) -> None:
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=".trajectory.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        os.replace(name, place)  # noqa: PTH105 - one atomic call
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
 def read(folder: Path) -> Simulation:
     """What a folder was asked and found.
 
@@ -184,7 +169,14 @@ def read(folder: Path) -> Simulation:
         raise DamagedFile(
             f"{place} is {record.schema!r}, version {record.version}, not {SCHEMA} {VERSION}. Simulate anew."
         )
+    if record.digest != _digest(record):
+        raise DamagedFile(f"{place} is damaged: its content is not what was written. Simulate anew.")
     return record
+
+
+def _digest(record: Simulation) -> str:
+    """Of what it holds, however it is laid out."""
+    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(record, digest=""))).hexdigest()
 
 
 def load(
@@ -209,12 +201,16 @@ def load(
     """
     place = folder / ARRAYS
     try:
-        with zipfile.ZipFile(place) as packed:
-            size = sum(info.file_size for info in packed.infolist())
         found: dict[str, Any] | None = None
-        if size <= min(expected, _MOST):
-            with np.load(place, allow_pickle=False) as content:
-                found = {name: content[name] for name in content.files}
+        size = place.stat().st_size
+        if size <= _MOST:
+            with unsealed(place, "Simulate anew, with another --out.") as stream:
+                with zipfile.ZipFile(stream) as packed:
+                    size = sum(info.file_size for info in packed.infolist())
+                if size <= min(expected, _MOST):
+                    stream.seek(0)
+                    with np.load(stream, allow_pickle=False) as content:
+                        found = {name: content[name] for name in content.files}
         read = None if found is None else _trajectory(found, record, like, places)
     except DamagedFile:
         raise

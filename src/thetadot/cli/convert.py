@@ -89,11 +89,11 @@ def translate(
 
 
 def _to_lr(present: Row, lr: float) -> list[Row]:
-    from thetadot.translation import momentum_at
+    from thetadot.cayley import kept_friction
 
     ratio = lr / present.lr
     heat = lr_heat(present)
-    kept = float(momentum_at(ratio, present.momentum)) if ratio > 0 else 0.0
+    kept = float(kept_friction(ratio, present.momentum)) if ratio > 0 else 0.0
     same = _row("friction and temperature", lr, kept, 1.0, heat)
     batch = present.batch_size * same.step / present.step  # T = γs²/(2λB)
     return [
@@ -111,7 +111,7 @@ def _to_lr(present: Row, lr: float) -> list[Row]:
 
 
 def _to_batch_size(present: Row, batch_size: float) -> list[Row]:
-    from thetadot.translation import cayley, lr_of
+    from thetadot.cayley import cayley, lr_of
 
     ratio = batch_size / present.batch_size
     heat = lr_heat(present)
@@ -137,19 +137,18 @@ def lr_heat(present: Row) -> float:
 
 
 def _row(keeps: str, lr: float, momentum: float, batch_size: float, heat: float) -> Row:
-    from thetadot.translation import to_physical
+    from thetadot.cayley import friction_of, step_of
 
     if not -1 < momentum < 1:
         return Row(keeps, lr, momentum, batch_size, math.nan, math.nan, math.nan)
-    physical = to_physical(lr, momentum)
     factor = lr / (1.0 - momentum) / batch_size / heat
-    return Row(keeps, lr, momentum, batch_size, float(physical.step), float(physical.friction), factor)
+    return Row(keeps, lr, momentum, batch_size, float(step_of(lr, momentum)), float(friction_of(lr, momentum)), factor)
 
 
 def _judged(row: Row, sharpness: float | None) -> Row:
     from dataclasses import replace
 
-    from thetadot.analysis import stability_limit
+    from thetadot.limits import stability_limit
 
     if not 0 <= row.momentum < 1:
         return replace(row, verdict="vetoed: the momentum is outside [0, 1), so large a change cannot keep these")
@@ -221,7 +220,7 @@ def _check(
 def _show(present: Row, rows: list[Row]) -> None:
     from rich.markup import escape
 
-    from thetadot.cli.display import console
+    from thetadot.cli.terminal import console
 
     out = console(sys.stdout)
     out.print(f"[bold]now[/bold]   {_settings(present)}")

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from thetadot.cli.terminal import console
 from thetadot.records import Choice, Curvature, Epoch, Header, Motion, Noise, Rollback, Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TextIO
+
+    from rich.console import Console
 
     from thetadot.records import Entry, Record
 
 
-def console(stream: TextIO) -> Console:
-    """A console on a stream; a log gets lines of at most 120 characters instead of a terminal's width."""
-    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+__all__ = ["Display", "console", "summary"]
 
 
 class Display:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot.cli.streams import for_data
 from thetadot.errors import ThetadotError
+from thetadot.files import put_text
 
 if TYPE_CHECKING:
     import argparse
@@ -64,10 +66,11 @@ def act(options: argparse.Namespace) -> int:
 
 def _write(target: str, text: str) -> None:
     if target == "-":
+        for_data()
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         return
     try:
-        Path(target).write_text(text, encoding="utf-8")
+        put_text(Path(target), text)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ThetadotError(f"{target} cannot be written ({reason}). Name a file that you may write to.") from error

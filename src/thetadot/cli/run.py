@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load data (default: 0)")
     parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR exactly where it was cut off")
     parser.add_argument(
+        "--new-data", action="store_true", help="resume although the data are others than the run was begun with"
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object, the last line of standard output"
     )
 
@@ -81,10 +85,20 @@ def act(options: argparse.Namespace) -> int:
     else:
         name = name or "digits"
         out = Path(options.out) if options.out else fresh(name.rpartition(":")[2])
+    if options.new_data and options.resume is None:
+        raise ThetadotError("--new-data is for a run that is resumed. Leave it out, or pass --resume DIR.")
     make = resolve(name)
     with Display(console(sys.stderr), out) as show:
         try:
-            result = run(make, out=out, name=name, resume=options.resume is not None, show=show, **given)
+            result = run(
+                make,
+                out=out,
+                name=name,
+                resume=options.resume is not None,
+                new_data=options.new_data,
+                show=show,
+                **given,
+            )
         except KeyboardInterrupt:
             print(f"\nthetadot: continue exactly here with: thetadot run --resume {out}", file=sys.stderr)
             raise
@@ -97,8 +111,10 @@ def act(options: argparse.Namespace) -> int:
 def _remembered(folder: Path, name: str | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The folder's own arguments; what is repeated must agree, which ``run`` checks."""
     from thetadot.training import checkpoint
+    from thetadot.training.arguments import Arguments
 
-    saved = dict(checkpoint.load(folder)["arguments"])
+    place = folder / checkpoint.NAME
+    saved = asdict(checkpoint.converted(checkpoint.load(folder)["arguments"], Arguments, place))
     task = saved.pop("task")
     if name is not None and name != task:
         raise ThetadotError(

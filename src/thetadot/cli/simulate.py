@@ -180,7 +180,7 @@ def _draw(
     """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
     from thetadot.cli.files import PAGE
     from thetadot.cli.sheet import page
-    from thetadot.report.files import place_text
+    from thetadot.files import place_text
 
     resume = shlex.quote(str(folder)) if rows is None else None
     text = page(scene, asked, journey, trajectory, rows or (), seconds=seconds, resume=resume)
@@ -239,8 +239,8 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from rich.markup import escape
     from rich.table import Table
 
-    from thetadot.cli.display import console
     from thetadot.cli.sheet import verdict, words
+    from thetadot.cli.terminal import console
 
     out = console(sys.stdout)
     fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
@@ -264,9 +264,9 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
 
 
 def _list(*, as_json: bool) -> None:
-    from thetadot.cli.display import console
     from thetadot.cli.scenes import SCENES
-    from thetadot.cli.scenes.integrators import ADAPTIVE, PLAIN
+    from thetadot.cli.scenes.names import ADAPTIVE, PLAIN
+    from thetadot.cli.terminal import console
 
     if as_json:
         print(

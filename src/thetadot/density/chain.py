@@ -36,6 +36,8 @@ _ROUNDING = 1e-12  # of Σ|ℓ|: what the sum does not tell
 _FLAT = 1e-9  # of Σ|ℓ|: a fall for which a stationary chain is not left
 _DAMPING = 1e-4  # least μ above 0, in units where free points have curvature 1
 _SUFFICES, _BAD, _GOOD = 1e-4, 0.25, 0.75  # shares of an expected fall
+_DOUBLINGS = 60  # of a step that goes on falling
+_HEAVIEST = 1e100  # μ at which nothing moves
 _SMOOTHING = 30  # inverse iterations
 
 
@@ -75,6 +77,8 @@ def least_chain(
     if not model.finite:
         return chain, math.inf
     for _ in range(rounds):
+        if damping > _HEAVIEST:
+            break
         factor = _factor(model.hessian + damping * free)
         if factor is None:
             damping = max(4.0 * damping, _DAMPING)
@@ -184,7 +188,9 @@ def _moved(chain: Tensor, step: Array) -> Tensor:
 
 def _farther(cost: Cost, chain: Tensor, step: Array, value: float) -> Tensor:
     """Along a damped step, doubled as long as S falls: from a ridge it leads down slowly."""
-    while (farther := _value(cost, _moved(chain, 2.0 * step))) < value:
+    for _ in range(_DOUBLINGS):
+        if not (farther := _value(cost, _moved(chain, 2.0 * step))) < value:
+            break
         step, value = 2.0 * step, farther
     return _moved(chain, step)
 

@@ -16,8 +16,9 @@ import torch
 from scipy.integrate import solve_ivp
 
 from thetadot.analysis import divergence
-from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import field_at, require_numbers, require_tensors
+from thetadot.errors import Diverged, InadmissibleValue, NotConverged, require
+from thetadot.kinds import field_at, require_finite, require_tensors
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_MOST = 1_000_000  # evaluations of the field
+
+
+@checked
 def carry(
     field: Callable[[Tensor], Tensor], position: Tensor, log_density: Tensor, time: float, tolerance: float = 1e-10
 ) -> tuple[Tensor, Tensor]:
@@ -42,8 +47,9 @@ def carry(
         x(t), log p(x(t), t), of the dtype and on the device of ``position``; computed in float64.
 
     Raises:
-        InadmissibleValue: shapes that do not fit, or a time or tolerance out of range.
-        NotConverged: the flow leaves every bound before ``time``.
+        InadmissibleValue: shapes that do not fit, what is not finite, or a time or tolerance out of range.
+        NotConverged: the flow leaves every bound before ``time``, or a million evaluations do not reach it.
+        Diverged: the field or its divergence is not finite on the way.
 
     Example:
         >>> x, log_p = carry(lambda x: -x, torch.tensor([[2.0]]), torch.tensor([0.0]), 1.0)
@@ -51,19 +57,30 @@ def carry(
         (0.735759, 1.0)
     """
     require_tensors(position=position, log_density=log_density)
-    require_numbers(time=time, tolerance=tolerance)
+    require_finite(position=position, log_density=log_density)
     if position.dim() != 2 or log_density.shape != position.shape[:1]:
         raise InadmissibleValue(
             f"positions {tuple(position.shape)}, log densities {tuple(log_density.shape)}. Pass (n, d) and (n,)."
         )
     require(math.isfinite(time), f"time={time:g}", "is not finite", "Pass a finite time.")
     require(1e-13 <= tolerance < 1, f"tolerance={tolerance:g}", "is outside [1e-13, 1)", "Pass such as 1e-10.")
-    field_at(position.detach().double().cpu(), field=field)
+    require_finite(field=field_at(position.detach().double().cpu(), field=field))
     count, dim = position.shape
+    asked = 0
 
-    def motion(_: float, state: np.ndarray) -> np.ndarray:
+    def motion(now: float, state: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += 1
+        if asked > _MOST:
+            raise NotConverged(
+                f"{_MOST} evaluations of the field reach time {now:.4g}. Pass a shorter time, a larger tolerance or a "
+                "smoother field."
+            )
         here = torch.from_numpy(state).reshape(count, dim + 1)[:, :dim]
-        return torch.cat((field(here), -divergence(field, here)[:, None]), 1).detach().numpy().ravel()
+        moved = torch.cat((field(here), -divergence(field, here)[:, None]), 1).detach()
+        if not bool(moved.isfinite().all()):  # scipy halves its steps without end
+            raise Diverged(f"the field or its divergence is not finite at time {now:.4g}. Pass a shorter time.")
+        return moved.numpy().ravel()
 
     start = torch.cat((position, log_density[:, None]), 1).detach().double().cpu().numpy().ravel()
     solution = solve_ivp(motion, (0.0, time), start, method="DOP853", rtol=tolerance, atol=tolerance)
@@ -73,6 +90,7 @@ def carry(
     return end[:, :dim], end[:, dim]
 
 
+@checked
 def log_volume(field: Callable[[Tensor], Tensor], position: Tensor, time: float, tolerance: float = 1e-10) -> Tensor:
     """Log |det ∂x(t)/∂x(0)| of a flow, at points (n, d): (n,); arguments as for :func:`carry`.
 
@@ -81,4 +99,5 @@ def log_volume(field: Callable[[Tensor], Tensor], position: Tensor, time: float,
         -6.0
     """
     require_tensors(position=position)
+    require(position.dim() == 2, f"position of shape {tuple(position.shape)}", "is not points", "Pass (n, d).")
     return -carry(field, position, torch.zeros(len(position), dtype=position.dtype), time, tolerance)[1]

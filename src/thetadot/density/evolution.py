@@ -22,7 +22,7 @@ from thetadot.density.chebyshev import chebyshev
 from thetadot.density.picture import draw
 from thetadot.density.uniformization import uniformization
 from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import require_coordinates
+from thetadot.kinds import require_coordinates, require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,10 @@ class Evolution(ABC):
 
     @cached_property
     def _rates(self) -> Rates:
-        return self.rates
+        rates = self.rates
+        for kept in (*rates.forward, *rates.backward):
+            require_finite(rates=kept)
+        return rates
 
     def propagate(self, density: Tensor, time: float | Sequence[float]) -> Tensor:
         """The density at one time or at several.

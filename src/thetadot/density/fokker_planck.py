@@ -52,7 +52,7 @@ class FokkerPlanck(Evolution):
 
     Raises:
         InadmissibleValue: a temperature that is not positive; both or neither of potential and drift; values that are
-            not finite; cells too coarse for the law.
+            not finite; a potential that is not periodic where the grid is; cells too coarse for the law.
 
     Example:
         >>> from thetadot.density import Grid

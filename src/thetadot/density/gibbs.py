@@ -51,8 +51,8 @@ class Gibbs:
         grid: a box that holds the law, and the cells that resolve it.
 
     Raises:
-        InadmissibleValue: a temperature that is not positive; a potential that is not finite; cells too coarse; more
-            than 1e-9 of the mass beyond the walls.
+        InadmissibleValue: a temperature that is not positive; a potential that is not finite, or not periodic where the
+            grid is; cells too coarse; more than 1e-9 of the mass beyond the walls.
 
     Example:
         >>> from thetadot.density import Grid
@@ -68,6 +68,7 @@ class Gibbs:
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
         require_instances(Grid, grid=self.grid)
+        _ = self._masses  # what is wrong is said here
         for axis, (side, wraps) in enumerate(zip(self.grid.sides, self.grid.wraps, strict=True)):
             if wraps:
                 continue

@@ -56,8 +56,8 @@ class Kinetic(Evolution):
         transport: "central" or "upwind".
 
     Raises:
-        InadmissibleValue: a number out of range, a grid that has no such axes or does not hold the velocities, cells
-            too coarse for the law.
+        InadmissibleValue: a number out of range, a grid that has no such axes or does not hold the velocities, a
+            potential that is not periodic where the grid is, cells too coarse for the law.
 
     Example:
         >>> from thetadot.density import Grid

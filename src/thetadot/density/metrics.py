@@ -16,18 +16,19 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from scipy.optimize import minimize
 
+from thetadot.analysis.minimum import minimum
 from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import require_numbers, require_tensors, result_of
+from thetadot.kinds import require_finite, require_tensors, require_wide, result_of
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from torch import Tensor
 
 
+@checked
 def steepest_direction(gradient: Tensor, p: float = 2.0) -> Tensor:
     """The direction of unit length ‖Δ‖_p along which the loss falls fastest, at the rate ‖g‖_q; 0 where g is 0.
 
@@ -44,8 +45,8 @@ def steepest_direction(gradient: Tensor, p: float = 2.0) -> Tensor:
         [[-0.0, 1.0], [-0.6000000238418579, 0.800000011920929], [-1.0, 1.0]]
     """
     require_tensors(gradient=gradient)
-    require_numbers(p=p)
     require(gradient.numel() > 0, "a gradient", "has no elements", "Pass at least one.")
+    require_finite(gradient=gradient)
     require(p >= 1, f"p={p:g}", "is below 1: that is no norm", "Pass 1 <= p <= inf.")
     size = gradient.abs()
     largest = size.max()
@@ -61,6 +62,7 @@ def steepest_direction(gradient: Tensor, p: float = 2.0) -> Tensor:
     return -gradient.sign() * (share / norm) ** (dual - 1.0)
 
 
+@checked
 def natural_gradient(gradient: Tensor, fisher: Tensor) -> Tensor:
     """F⁻¹ g: the gradient in the metric ½ δᵀF δ, which is KL to second order.
 
@@ -75,7 +77,8 @@ def natural_gradient(gradient: Tensor, fisher: Tensor) -> Tensor:
         >>> natural_gradient(torch.tensor([1.0, 2.0]), torch.diag(torch.tensor([1.0, 4.0])))
         tensor([1.0000, 0.5000])
     """
-    require_tensors(gradient=gradient, fisher=fisher)
+    require_wide(gradient=gradient, fisher=fisher)
+    require_finite(gradient=gradient, fisher=fisher)
     if gradient.dim() != 1 or fisher.shape != (len(gradient), len(gradient)) or fisher.dtype != gradient.dtype:
         raise InadmissibleValue(
             f"gradient {tuple(gradient.shape)} of {gradient.dtype} and metric {tuple(fisher.shape)} of {fisher.dtype}. "
@@ -91,13 +94,14 @@ def natural_gradient(gradient: Tensor, fisher: Tensor) -> Tensor:
     return torch.cholesky_solve(gradient[:, None], factor)[:, 0]
 
 
+@checked
 def proximal_step(
     loss: Callable[[Tensor], Tensor],
     position: Tensor,
     step: float,
     distance: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """argmin_y { loss(y) + distance(y, x)/step }, by L-BFGS from x.
+    """argmin_y { loss(y) + distance(y, x)/step }, descended to from x (:mod:`thetadot.analysis.minimum`).
 
     The loss never rises, whatever the step; for small steps it is steepest descent in the metric of the distance.
 
@@ -108,7 +112,7 @@ def proximal_step(
         distance: d(y, x) >= 0, 0 at y = x; ½|y - x|² if None. KL(y‖x), where y are parameters, is the natural gradient.
 
     Raises:
-        InadmissibleValue: a step that is not positive.
+        InadmissibleValue: a step that is not positive, a loss that is not finite at x or that autograd does not see.
         NotConverged: no minimum was found.
 
     Example:
@@ -116,28 +120,33 @@ def proximal_step(
         1.0
     """
     require_tensors(position=position)
-    require_numbers(step=step)
-    if position.dim() != 1:
+    require_finite(position=position)
+    if position.dim() != 1 or not len(position):
         raise InadmissibleValue(f"position of shape {tuple(position.shape)} is not one vector. Pass (d,).")
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     anchor = position.detach().double().cpu()
-    costs = {"loss": result_of("loss", loss, anchor)}
-    if distance is not None:
-        costs["distance"] = result_of("distance", distance, anchor, anchor)
-    for name, cost in costs.items():
-        if not isinstance(cost, torch.Tensor) or cost.numel() != 1:
-            raise InadmissibleValue(f"{name} gives {cost!r}. Let it return one number, a tensor.")
+    require_finite(loss=_cost("loss", loss, anchor))
 
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        here = torch.from_numpy(flat.copy()).requires_grad_()
+    def objective(point: Tensor) -> tuple[float, Tensor]:
+        """Step times what is minimised, in which the distance has curvatures of its own alone."""
+        here = point.clone().requires_grad_()
         away = ((here - anchor) ** 2).sum() / 2.0 if distance is None else distance(here, anchor)
-        value = loss(here) + away / step
-        (gradient,) = torch.autograd.grad(value, here)
-        return float(value.detach()), gradient.numpy()
+        value = step * loss(here) + away
+        (slope,) = torch.autograd.grad(value, here)
+        return float(value.detach()), slope
 
-    options = {"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9}
-    found = minimize(objective, anchor.numpy(), jac=True, method="L-BFGS-B", options=options)
-    slope = float(abs(found.jac).max())
-    if not slope <= 1e-5 * max(1.0, abs(float(found.fun))):
-        raise NotConverged(f"slope {slope:.2g} after {found.nit} iterations: {found.message} Pass a smaller step.")
-    return torch.from_numpy(found.x).to(position)
+    least = max(1e-9 * step, 1e-15 * (1.0 + float(anchor.abs().max())))
+    found = minimum(objective, anchor, lambda slope, _: float(slope.abs().max()) <= least)
+    size = float(found.slope.abs().max()) / step
+    if not size <= 1e-5 * max(1.0, abs(objective(found.point)[0]) / step):
+        raise NotConverged(f"slope {size:.2g} after {found.gradients} gradients: {found.met}. Pass a smaller step.")
+    return found.point.to(position)
+
+
+def _cost(name: str, function: Callable[..., Tensor], *points: Tensor) -> Tensor:
+    """A function's one number, differentiable."""
+    with torch.enable_grad():
+        value = result_of(name, function, *points)
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        raise InadmissibleValue(f"{name} gives {value!r}. Let it return one number, a tensor.")
+    return value.reshape(())

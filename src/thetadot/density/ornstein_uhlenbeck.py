@@ -23,7 +23,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from thetadot import random
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.kinds import require_instances, require_numbers, require_tensors, require_whole
+from thetadot.kinds import require_finite, require_instances, require_numbers, require_tensors, require_whole
 from thetadot.potentials import Harmonic
 from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
@@ -120,16 +120,17 @@ class OrnsteinUhlenbeck:
             InadmissibleValue: an eigenvalue of A has no negative real part, so that nothing is stationary.
         """
         slowest = float(torch.linalg.eigvals(self.matrix).real.max())
+        spread = self.noise @ self.noise.T
+        require_finite(noise=spread)
         require(slowest < 0, f"a matrix with the eigenvalue {slowest:.3g}", "has no stationary law", "Add friction.")
-        solved: Tensor = torch.from_numpy(
-            solve_continuous_lyapunov(self.matrix.numpy(), -(self.noise @ self.noise.T).numpy())
-        )
+        solved: Tensor = torch.from_numpy(solve_continuous_lyapunov(self.matrix.numpy(), -spread.numpy()))
         return solved
 
     def sample(self, time: float, start: Tensor, key: int = 0) -> Tensor:
         """States at ``time`` of paths that begin at ``start`` (paths, d), exact in law for every time, float64."""
         require_whole(key=key)
         mean, spread = self.mean(time, start), self._spread(time)
+        require_finite(covariance=spread)
         values, vectors = torch.linalg.eigh(spread)  # a root also where a variable has no noise yet
         root = vectors * values.clamp(min=0.0).sqrt()
         states: Tensor = mean + random.normal(mean, random.derive(key, 0)) @ root.T
@@ -148,13 +149,15 @@ class OrnsteinUhlenbeck:
         """e^(At)."""
         require_numbers(time=time)
         require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass t >= 0.")
+        require_finite(exponent=self.matrix * time)
         transition: Tensor = torch.linalg.matrix_exp(self.matrix * time)
         return transition
 
     def _spread(self, time: float) -> Tensor:
         """C(t) from a point."""
-        size = len(self.matrix)
-        halvings = max(0, math.ceil(math.log2(max(float(torch.linalg.norm(self.matrix)) * time, 1e-300))))
+        size, length = len(self.matrix), float(torch.linalg.norm(self.matrix)) * time
+        require_finite(exponent=length)
+        halvings = max(0, math.ceil(math.log2(max(length, 1e-300))))
         short = time / 2.0**halvings
         block = torch.zeros(2 * size, 2 * size, dtype=torch.float64)
         block[:size, :size], block[:size, size:] = -self.matrix, self.noise @ self.noise.T

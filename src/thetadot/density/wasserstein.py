@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,8 +24,9 @@ from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import Euler, Integrator
 from thetadot.integrators.base import initial_state
-from thetadot.kinds import require_functions, require_instances, require_numbers, require_wide
+from thetadot.kinds import require_finite, require_instances, require_wide
 from thetadot.potentials import gradient_of
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+_MOST = 1e7  # steps
+
+
+@checked
 def gaussian_divergence(mean: float, deviation: float) -> float:
     """KL(N(m, s²) ‖ N(0, 1)) = (m² + s² - 1)/2 - log s.
 
@@ -49,6 +54,7 @@ def gaussian_divergence(mean: float, deviation: float) -> float:
     return (mean**2 + deviation**2 - 1.0) / 2.0 - math.log(deviation)
 
 
+@checked
 def jko_gaussian(mean: float, deviation: float, step: float) -> tuple[float, float]:
     """(m', s') after one implicit step of KL(q ‖ N(0, 1)) in W₂, exactly.
 
@@ -66,7 +72,6 @@ def jko_gaussian(mean: float, deviation: float, step: float) -> tuple[float, flo
         >>> jko_gaussian(2.0, 1.0, 1.0)
         (1.0, 1.0)
     """
-    require_numbers(step=step)
     _require_gaussian(mean, deviation)
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     more = 1.0 + step
@@ -74,11 +79,11 @@ def jko_gaussian(mean: float, deviation: float, step: float) -> tuple[float, flo
 
 
 def _require_gaussian(mean: float, deviation: float) -> None:
-    require_numbers(mean=mean, deviation=deviation)
     require(math.isfinite(mean), f"mean={mean:g}", "is not finite", "Pass a finite mean.")
     require(0 < deviation < math.inf, f"deviation={deviation:g}", "is not positive and finite", "Pass one > 0.")
 
 
+@checked
 @dataclass(frozen=True)
 class ParticleFlow(Driven):
     """ẋ = -∇U(x) - T ∇log q(x), q estimated from the particles themselves: a system of all paths together.
@@ -105,17 +110,15 @@ class ParticleFlow(Driven):
 
     potential: Callable[[Tensor], Tensor]
     temperature: Scalar = 1.0
-    estimate: Literal["gaussian"] | float = "gaussian"
+    estimate: str | float = "gaussian"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", require_temperature(self.temperature))
-        require_functions(potential=self.potential)
         if isinstance(self.estimate, str):
             if self.estimate != "gaussian":
                 raise InadmissibleValue(f"estimate={self.estimate!r} is unknown. Pass 'gaussian' or a bandwidth.")
         else:
-            require_numbers(estimate=self.estimate)
-            require(self.estimate > 0, f"estimate={self.estimate:g}", "is no bandwidth", "Pass a number > 0.")
+            require(0 < self.estimate < math.inf, f"estimate={self.estimate:g}", "is no bandwidth", "Pass one > 0.")
 
     @cached_property
     def _gradient(self) -> Callable[[Tensor], Tensor]:
@@ -131,8 +134,11 @@ class ParticleFlow(Driven):
         if isinstance(self.estimate, str):
             excess = position - position.mean(0)
             covariance = excess.T @ excess / len(position)
-            pull: Tensor = torch.linalg.solve(covariance, excess.T).T
-            return -pull
+            require_finite(covariance=covariance)
+            pull, failed = torch.linalg.solve_ex(covariance, excess.T)
+            require(not int(failed), "particles", "lie in fewer dimensions than they have", "Spread them, or add more.")
+            score: Tensor = -pull.T
+            return score
         narrow = 1.0 / float(self.estimate) ** 2
         weight = torch.softmax(-0.5 * narrow * torch.cdist(position, position) ** 2, dim=1)
         return narrow * (weight @ position - position)
@@ -147,7 +153,7 @@ class ParticleFlow(Driven):
             integrator: :class:`~thetadot.integrators.Euler` if None.
         """
         require_wide(initial=initial)
-        require_numbers(time=time, step=step)
+        require_finite(initial=initial)
         if initial.dim() != 2 or len(initial) <= initial.shape[1]:
             raise InadmissibleValue(
                 f"initial of shape {tuple(initial.shape)}. Pass (paths, dim), more paths than dimensions."
@@ -155,6 +161,7 @@ class ParticleFlow(Driven):
         require(
             0 < step <= time < math.inf, f"time={time:g}, step={step:g}", "are out of order", "Pass 0 < step <= time."
         )
+        require(time / step <= _MOST, f"time={time:g} in steps of {step:g}", "is more than 1e7 steps", "Pass fewer.")
         count = math.ceil(time / step - 1e-9)
         rule = Euler() if integrator is None else integrator
         require_instances(Integrator, integrator=rule)

@@ -57,7 +57,7 @@ extern "C" void march(int64_t paths, int64_t first, int64_t steps, int64_t befor
 """
 # The C library's own vector functions. A block is padded, so that no element is ever computed by the scalar ones:
 # they differ in the last place, and a path must not depend on where it lies.
-_VECTORS = """
+VECTORS = """
 #if __has_include(<features.h>)
 #include <features.h>
 #endif
@@ -195,4 +195,4 @@ def _source(components: Components, arrays: Mapping[str, torch.dtype], carried: 
         end="\n        ".join(end),
         out=" ".join(f"handed[{i}] = c_{name};" for i, name in enumerate(carried)),
     )
-    return _VECTORS + PREAMBLE + _COPIES + (library() + _SIGNS if draws else "") + main
+    return VECTORS + PREAMBLE + _COPIES + (library() + _SIGNS if draws else "") + main

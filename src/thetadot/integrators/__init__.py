@@ -1,9 +1,11 @@
 """How a step is made: rules that carry a state over one time step, each a pure function of tensors."""
 
-from thetadot.integrators.adaptive import BogackiShampine, Controlled, DormandPrince, controlled
+from thetadot.integrators.adaptive import BogackiShampine, DormandPrince
 from thetadot.integrators.additive import SRA1
 from thetadot.integrators.base import Integrator, MechanicalIntegrator, NoiseOrder, initial_state
+from thetadot.integrators.centred import CentredLeapfrog, CentredSplitting
 from thetadot.integrators.controller import Controller
+from thetadot.integrators.controlling import Controlled, controlled
 from thetadot.integrators.euler import Euler
 from thetadot.integrators.heun import Heun
 from thetadot.integrators.leapfrog import Leapfrog
@@ -18,6 +20,8 @@ from thetadot.integrators.splitting import Splitting
 __all__ = [
     "SRA1",
     "BogackiShampine",
+    "CentredLeapfrog",
+    "CentredSplitting",
     "Controlled",
     "Controller",
     "DormandPrince",

@@ -22,7 +22,8 @@ from thetadot.errors import require
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FLOOR = 1e-4  # of an error that is remembered: one lucky step says little about the next
+FLOOR = 1e-4
+"""Of an error that is remembered: one lucky step says little about the next."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,15 @@ class Controller:
         require(0 < self.least < 1, f"least={self.least:g}", "is outside (0, 1)", "Pass least < 1, such as 0.2.")
         require(1 < self.most < float("inf"), f"most={self.most:g}", "is not above 1", "Pass most > 1, such as 10.")
 
+    @property
+    def gains(self) -> tuple[float, float, float]:
+        """Of the last three errors, the latest first: times -1/q they are the powers."""
+        return (
+            self.integral + self.proportional + self.derivative,
+            -self.proportional - 2.0 * self.derivative,
+            self.derivative,
+        )
+
     def factor(self, errors: tuple[Tensor, Tensor, Tensor], order: int) -> Tensor:
         """By what the step is multiplied; ``least`` where an error is not finite.
 
@@ -72,12 +82,7 @@ class Controller:
             errors: e_n, e_{n-1}, e_{n-2} >= 0, (paths, 1).
             order: q, the power of the step that the error is.
         """
-        gains = (
-            self.integral + self.proportional + self.derivative,
-            -self.proportional - 2.0 * self.derivative,
-            self.derivative,
-        )
         product = torch.full_like(errors[0], self.safety)
-        for error, gain in zip(errors, gains, strict=True):
-            product = product * error.clamp(min=_FLOOR) ** (-gain / order)
+        for error, gain in zip(errors, self.gains, strict=True):
+            product = product * error.clamp(min=FLOOR) ** (-gain / order)
         return product.nan_to_num(self.least, self.most, self.least).clamp(self.least, self.most)

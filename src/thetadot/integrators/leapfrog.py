@@ -18,11 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from thetadot.cayley import cayley, damping
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import Direct, NoiseOrder, require_mechanical
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import sqrt, tensor_of
-from thetadot.translation import cayley, damping
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,6 +106,10 @@ class CayleyMap(Direct):
     def drift(self, scales: KickDrift) -> Scalar:
         """γ, 1 or -α, by convention."""
         return scales.drift
+
+    def settled(self, scales: KickDrift) -> State:  # noqa: ARG002
+        """Numbers that are carried after a step of these settings."""
+        return {}
 
     def at_rest(self, scales: KickDrift, gradient: Tensor) -> Tensor:
         """η = γ∇L/2."""

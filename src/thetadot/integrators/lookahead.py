@@ -63,8 +63,15 @@ class LookAhead(CayleyMap):
         """One step."""
         theta = self.position(scales, state)
         velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
-        ahead = self.lookahead * scales.retain * scales.drift
+        ahead = self._ahead(scales)
         return {POSITION: theta + (scales.drift + ahead) * velocity, "velocity": velocity, "shift": ahead}
+
+    def settled(self, scales: KickDrift) -> State:
+        """cβγ."""
+        return {"shift": self._ahead(scales)}
+
+    def _ahead(self, scales: KickDrift) -> Scalar:
+        return self.lookahead * scales.retain * scales.drift
 
     def position(self, scales: KickDrift, state: State) -> Tensor:  # type: ignore[override]
         """θ = Θ - cβγη."""
@@ -72,4 +79,4 @@ class LookAhead(CayleyMap):
 
     def shift(self, scales: KickDrift, state: State) -> Scalar:
         """(Θ-θ)/s of the step before; in torch's formula, of the coming one."""
-        return self.lookahead * scales.retain * scales.drift if self.convention == "torch" else state["shift"]
+        return self._ahead(scales) if self.convention == "torch" else state["shift"]

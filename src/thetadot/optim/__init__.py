@@ -13,6 +13,7 @@ from thetadot.optim.named import (
     Nesterov,
 )
 from thetadot.optim.rmsprop import RMSprop
+from thetadot.optim.rounding_noise import rounding_temperature
 
 __all__ = [
     "Adam",
@@ -29,4 +30,5 @@ __all__ = [
     "Polyak",
     "RMSprop",
     "SignDescent",
+    "rounding_temperature",
 ]

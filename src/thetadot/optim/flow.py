@@ -18,22 +18,24 @@ from torch.optim import Optimizer
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.base import name_of
 from thetadot.optim import ranks
+from thetadot.optim.averaging import averages
 from thetadot.optim.groups import HYPERPARAMETERS, finite, flag, refuse, require_floats, split_decay
 from thetadot.optim.implicit import solve_midpoint
-from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
 from thetadot.optim.noise import Noise
 from thetadot.optim.options import Options
 from thetadot.optim.packing import mark, pack, restore
+from thetadot.optim.posed import force_of, require_agreement
 from thetadot.optim.replay import replayable
-from thetadot.optim.shards import drop_gathered, is_sharded, local, spread
+from thetadot.optim.shards import is_sharded, local, spread
 from thetadot.optim.states import first_state
 from thetadot.optim.stepping import Stepping
 from thetadot.rounding import NARROW
+from thetadot.systems import Problem
 from thetadot.systems.base import POSITION, noisy
 from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim.optimizer import ParamsT
@@ -55,11 +57,15 @@ class Flow(Optimizer):
 
     Args:
         params: as for torch.optim.
-        system: what moves.
+        system: what moves; or a :class:`Problem`, which is a system and the potential it moves in.
         integrator: how it is stepped.
         step: time step γ >= 0; ``lr`` in ``param_groups``.
+        problem: the same for named optimizers, whose settings must agree with it. ``step()`` then takes the force from
+            the potential, at every parameter as positions (..., dim), leaves it in ``p.grad`` and returns the loss
+            summed over positions; no backward() is needed.
         weight_decay: wd >= 0.
-        weight_decay_mode: "decoupled" or "l2".
+        weight_decay_mode: "decoupled" or "l2". Optimizers with a temperature take "l2" by default: it adds wd|θ|²/2 to
+            the loss whose law they sample; the decoupled one samples no law of that kind. All others "decoupled".
         no_decay: parts of parameter names that weight decay leaves alone, such as ("bias", "norm", "embedding"); give
             named parameters.
         maximize: climb instead of descend.
@@ -73,8 +79,9 @@ class Flow(Optimizer):
             keyword that is none of these is refused.
 
     Raises:
-        IncompatiblePair: the integrator cannot step the system, or a keyword means nothing to them.
-        InadmissibleValue: a hyperparameter out of range.
+        IncompatiblePair: the integrator cannot step the system, a keyword means nothing to them, or a problem has noise
+            and the rule none.
+        InadmissibleValue: a hyperparameter out of range, or another than the problem's.
         MissingClosure: from ``step()``, where a step needs more gradients than p.grad holds.
 
     Example:
@@ -89,12 +96,13 @@ class Flow(Optimizer):
     def __init__(
         self,
         params: ParamsT,
-        system: System | None,
+        system: System | Problem | None,
         integrator: Integrator,
         step: Scalar,
         *,
+        problem: Problem | None = None,
         weight_decay: float = 0.0,
-        weight_decay_mode: Decay = "decoupled",
+        weight_decay_mode: Decay | None = None,
         no_decay: Sequence[str] = (),
         maximize: bool = False,
         averaging: Scalar | None = None,
@@ -102,13 +110,16 @@ class Flow(Optimizer):
         hyperparameters: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        if isinstance(system, Problem):
+            problem, system = system, system.system
         own = dict(hyperparameters or {})
-        defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": weight_decay_mode} | own
+        self._stochastic = "temperature" in own or (system is not None and noisy(system))
+        mode = weight_decay_mode or ("l2" if self._stochastic else "decoupled")
+        defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": mode} | own
         defaults |= {"maximize": maximize, "averaging": averaging}
         refuse(name_of(self), options.keys() - Options.names(), (*defaults, "no_decay", *Options.names()))
-        self.system = system
-        self.integrator = integrator
-        self.options = Options(**options)
+        self.system, self.integrator, self.problem = system, integrator, problem
+        self.options = Options(**{"low_precision": "kahan" if self._stochastic else "stochastic"} | options)
         self.options.check(integrator)
         if self.options.differentiable:
             defaults["differentiable"] = True  # torch then takes parameters that are no leaves
@@ -117,7 +128,8 @@ class Flow(Optimizer):
         self.ticks = torch.zeros((), dtype=torch.int64)
         self._stepping = Stepping()
         super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
-        self._stochastic = "temperature" in own or (system is not None and noisy(system))
+        if problem is not None:
+            require_agreement(self, problem)
         if self._stochastic or generator is not None:
             device = generator.device if generator else "cpu"
             self.noise.key = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
@@ -203,7 +215,7 @@ class Flow(Optimizer):
             loss: the loss whose gradients p.grad holds, for systems that move by it; instead of a closure.
 
         Returns:
-            The closure's loss; None without one.
+            The closure's loss, or the problem's; None without either.
         """
         if self._swapped:
             raise InadmissibleValue("step() inside averaged(): the parameters hold their average. Step outside of it.")
@@ -212,6 +224,13 @@ class Flow(Optimizer):
                 f"step() got a {type(closure).__name__} where a closure belongs. Pass step(loss=loss), or a function "
                 "that recomputes the loss and its gradients."
             )
+        if self.problem is not None:
+            if closure is not None:
+                raise InadmissibleValue(
+                    "step(closure): the force of this optimizer comes from its problem's potential. Call step(), or "
+                    "build without problem=."
+                )
+            closure = force_of(self, self.problem)
         evaluate, returned = None, None
         if closure is not None:
             evaluate = replayable(closure, self._devices())
@@ -249,17 +268,21 @@ class Flow(Optimizer):
         return found
 
     @contextmanager
-    def averaged(self, model: nn.Module | None = None) -> Iterator[None]:
+    def averaged(self, model: nn.Module | None = None, data: Iterable[Any] | None = None) -> Iterator[None]:
         """Inside, parameters hold their running average; afterwards, whatever happened, what they held before.
 
         Parameters that have not moved yet stay as they are. State dicts are the same inside and outside.
 
         Args:
-            model: whose parameters these are; needed where they are spread over ranks, because FSDP2 keeps whole copies
-                of them after a forward pass alone, which are dropped here.
+            model: whose parameters these are. Its buffers (BatchNorm's running statistics) are put back afterwards,
+                whatever is done to them inside. Needed where parameters are spread over ranks, because FSDP2 keeps
+                whole copies of them after a forward pass alone, which are dropped here.
+            data: training batches, each the model's input or a tuple that begins with it: BatchNorm's statistics are
+                taken anew from them, at the average. Without data a model that has BatchNorm is warned of.
 
         Raises:
-            InadmissibleValue: the optimizer keeps no average, or parameters are spread and no model is given.
+            InadmissibleValue: the optimizer keeps no average, data without a model, or parameters are spread and no
+                model is given.
 
         Example:
             >>> from thetadot.optim import GradientDescent
@@ -273,36 +296,14 @@ class Flow(Optimizer):
             >>> p.item()
             3.0
         """
-        moving = [(p, self.state.get(p, {})) for group in self.param_groups for p in group["params"]]
-        if all(group["averaging"] is None for group in self.param_groups):
-            raise InadmissibleValue("averaging=None: no average is kept. Build with averaging=0.999, say, or 1.0.")
         if self._swapped:
             raise InadmissibleValue("averaged() inside averaged(): the parameters hold their average already.")
-        if model is None and any(is_sharded(p) for p, _ in moving):
-            raise InadmissibleValue(
-                "averaged() of parameters that are spread over ranks: FSDP2 may have gathered copies. Pass the model, "
-                "averaged(model), so that it gathers them anew."
-            )
-        kept = [
-            (p, state[AVERAGE], p.detach().clone())
-            for p, state in moving
-            if AVERAGE in state and float(state[AVERAGE_COUNT]) > 0
-        ]
-        self._swapped = True
-        try:
-            if model is not None:
-                drop_gathered(model)
-            with torch.no_grad():
-                for p, average, _ in kept:
-                    real_view(p).copy_(average)
-            yield
-        finally:
-            if model is not None:
-                drop_gathered(model)
-            with torch.no_grad():
-                for p, _, before in kept:
-                    p.copy_(before)
-            self._swapped = False
+        with averages(self, model, data):
+            self._swapped = True
+            try:
+                yield
+            finally:
+                self._swapped = False
 
     def _solve(self, evaluate: Callable[[], Any]) -> None:
         """The implicit step; if it fails, no state is begun."""
@@ -355,7 +356,7 @@ class Flow(Optimizer):
         restore(self, state_dict, super().load_state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("system", "integrator", "options", "noise", "ticks", "_swapped", "_stochastic")
+        own = ("system", "problem", "integrator", "options", "noise", "ticks", "_swapped", "_stochastic")
         return super().__getstate__() | {name: self.__dict__[name] for name in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

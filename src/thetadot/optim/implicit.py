@@ -1,7 +1,10 @@
-r"""The implicit step, solved: z = (θ + θ'(∇L(z)))/2 by Newton's method with Krylov inner solves.
+r"""The implicit step, as the proximal step that it is.
 
-θ'(g) is the integrator's own rule with g for the gradient; the solver only finds the midpoint z at which gradient and
-step agree. Convergence is checked; a step that does not converge is not taken.
+    z = (θ + θ'(∇L(z)))/2,    θ'(g) = c - αg    ⟺    z minimises L(z) + |z - a|²/α,    a = (θ + c)/2
+
+so that a solution exists at every lr where the loss is bounded below; it is descended to (:mod:`analysis.minimum`).
+θ'(g) is the integrator's own rule with g for the gradient; what is found is only the midpoint z at which gradient and
+step agree. That they do is checked; a step of which it does not hold is not taken.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
+from thetadot.analysis.minimum import minimum
 from thetadot.errors import NotConverged
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
@@ -19,15 +22,12 @@ from thetadot.tensors import tensor_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from thetadot.optim.rows import Row
     from thetadot.typing import State
 
-    Vector = NDArray[np.float64]
-
-_MOST_ITERATIONS = 50
+_NOISE = 16.0  # roundings of the parameters, by which a gradient is off
 
 
 def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any]) -> None:
@@ -51,22 +51,26 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
         for p, value in zip(parameters, values, strict=True):
             p.copy_(value)
 
-    def step_through(flat: Vector) -> list[State]:
-        """The rule's states from the start, with the gradient at ``flat``."""
-        middle = _unflatten(flat, start)
-        put(middle)
+    def forces(flat: Tensor) -> list[Row]:
+        """The parameters, with the gradients at ``flat``."""
+        put(_unflatten(flat, start))
         evaluate()
         put(start)
-        return [row.advance(at=z) for row, z in zip(rows(), middle, strict=True)]
+        return list(rows())
 
-    begin = _flatten([row.origin() for row in moving])
+    reach = torch.cat([_reach(row) for row in moving])
+    origin = _flatten([row.origin() for row in moving])
+    anchor = (origin + _flatten([_led(row, torch.zeros_like(row.origin())) for row in moving])) / 2.0
 
-    def residual(flat: Vector) -> Vector:
-        after = _flatten([tensor_of(state, POSITION) for state in step_through(flat)])
-        return flat - (begin + after) / 2.0
+    def residual(flat: Tensor) -> tuple[None, Tensor]:
+        """Z - a + (α/2)∇L(z): α/2 times the slope of what is minimised."""
+        found = zip(forces(flat), _unflatten(flat, start), strict=True)
+        force = _flatten([row.sweep.move.force(row.sweep.settings, row.gradient, z) for row, z in found])
+        return None, flat - anchor + reach / 2.0 * force
 
     try:
-        states = step_through(_root(residual, begin, eps))
+        middle = _middle(residual, origin, anchor, reach, eps)
+        states = [row.advance(at=z) for row, z in zip(forces(middle), _unflatten(middle, start), strict=True)]
     except BaseException:  # the closure's own errors too: parameters go back before they are passed on
         put(start)
         raise
@@ -74,61 +78,56 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
         row.store(state)
 
 
-def _root(residual: Callable[[Vector], Vector], begin: Vector, eps: float) -> Vector:
-    """Where the residual vanishes."""
-    from scipy.optimize import NoConvergence, newton_krylov  # noqa: PLC0415 - half a second of import that few need
-
-    first = residual(begin)
-    guess, size = begin, _largest(first)
-    tolerance = eps**0.75 * max(1.0, _largest(begin), min(size, 1.0 / eps))
-    if tolerance < size < math.inf:
-        ahead = _largest(residual(begin - first))
-        if ahead < size:  # the explicit step is a better guess, unless it is unstable
-            guess, size = begin - first, ahead
-    if size <= tolerance:
-        return guess
-
-    theirs: list[Exception] = []
-
-    def finite(flat: Vector) -> Vector:
-        try:
-            value = residual(flat)
-        except Exception as error:
-            theirs.append(error)
-            raise
-        if not np.isfinite(value).all():
-            raise _NotFiniteError
-        return value
-
-    try:
-        return np.asarray(
-            newton_krylov(finite, guess, method="lgmres", f_tol=tolerance, rdiff=eps**0.5, maxiter=_MOST_ITERATIONS)
-        )
-    except (NoConvergence, _NotFiniteError, ValueError) as error:  # scipy has ValueError for a singular Jacobian
-        if theirs:
-            raise
-        met = "met a gradient that is not finite" if isinstance(error, _NotFiniteError) else "was not solved"
-        raise NotConverged(
-            f"the implicit step {met}: {tolerance:.1e} was not reached in {_MOST_ITERATIONS} iterations. "
-            "Pass a smaller lr, or parameters in float64."
-        ) from error
+def _led(row: Row, force: Tensor) -> Tensor:
+    """θ' where the rule leads under a force and its noise, before it is rounded."""
+    sweep = row.sweep
+    state: State = {**row.state, POSITION: row.origin()}
+    return tensor_of(sweep.move.integrator.advance(sweep.scales, state, force, row.draw(), 0), POSITION)
 
 
-def _largest(flat: Vector) -> float:
-    return float(abs(flat).max(initial=0.0)) if np.isfinite(flat).all() else math.inf
+def _reach(row: Row) -> Tensor:
+    """α of every element: what a force of 1 takes from θ', at rest at 0."""
+    sweep, one = row.sweep, torch.ones(1, dtype=torch.float64, device=row.parameter.device)
+    state: State = dict.fromkeys(
+        (POSITION, *(n for n, v in row.state.items() if isinstance(v, torch.Tensor))), 0.0 * one
+    )
+    found = -tensor_of(sweep.move.integrator.advance(sweep.scales, state, one, lambda: 0.0 * one, 0), POSITION)
+    return found.expand(row.parameter.numel())
 
 
-class _NotFiniteError(ArithmeticError):
-    """Leaves the solver."""
+def _middle(
+    residual: Callable[[Tensor], tuple[None, Tensor]], origin: Tensor, anchor: Tensor, reach: Tensor, eps: float
+) -> Tensor:
+    """The midpoint, sought from where the velocity alone leads to; from the start where there is no gradient there."""
+    weight = torch.where(reach > 0, reach[reach > 0].min() / reach, 0.0) if bool((reach > 0).any()) else 0.0 * reach
+    least = eps**0.75 * max(1.0, _largest(origin), _largest(anchor))
+    found = None
+    for place in (anchor, origin):
+        if not math.isfinite(_largest(residual(place)[1])):
+            continue
+        # no gradient is known better than its change over a rounding of the parameters
+        found = minimum(residual, place, lambda r, known: _largest(r) <= max(least, _NOISE * eps * known), weight)
+        if not found.met:
+            return found.point
+        break
+    said = "met a gradient that is not finite"
+    if found is not None:
+        said = f"was not solved: {found.met}, {_largest(found.slope):.1e} short of it after {found.gradients} gradients"
+    raise NotConverged(
+        f"the implicit step {said}. Its equation has a solution where the loss is smooth and bounded below. "
+        "Pass a smaller lr, or parameters in float64."
+    )
 
 
-def _flatten(values: Sequence[Tensor]) -> Vector:
-    return np.asarray(torch.cat([value.reshape(-1).double() for value in values]).cpu().numpy(), dtype=np.float64)
+def _largest(flat: Tensor) -> float:
+    return float(flat.abs().max()) if bool(flat.isfinite().all()) else math.inf
 
 
-def _unflatten(flat: Vector, like: Sequence[Tensor]) -> list[Tensor]:
-    parts, offset = [], 0
-    for p in like:
-        parts.append(torch.from_numpy(flat[offset : offset + p.numel()].copy()).reshape(p.shape).to(p))
-        offset += p.numel()
-    return parts
+def _flatten(values: Sequence[Tensor]) -> Tensor:
+    first = values[0].device
+    return torch.cat([value.detach().reshape(-1).double().to(first) for value in values])
+
+
+def _unflatten(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    parts = torch.split(flat, [p.numel() for p in like])
+    return [part.reshape(p.shape).to(p) for part, p in zip(parts, like, strict=True)]

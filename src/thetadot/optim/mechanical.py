@@ -10,6 +10,7 @@ import torch
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
+from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import finite, number
 from thetadot.optim.states import first_state
@@ -141,8 +142,8 @@ def adopt(cls: Callable[..., Adopted], sgd: torch.optim.SGD, *, nesterov: bool, 
             buffer = real_view(buffer.detach())
             flow.state[p] = first_state(flow, p, group)
             flow.state[p]["velocity"] = buffer.to(accumulation_dtype(buffer)) * (-source["lr"] / drift)
-            if flow.integrator.carried:
-                flow.state[p]["shift"] = float(getattr(flow.integrator, "lookahead", 0.0) * group["momentum"] * drift)
+            if isinstance(flow.integrator, CayleyMap):
+                flow.state[p] |= {name: float(value) for name, value in flow.integrator.settled(scales).items()}
     return flow
 
 

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
-from thetadot.integrators import Euler, EulerMaruyama, ImplicitMidpoint, Leapfrog, LookAhead, Splitting
+from thetadot.integrators import (
+    CentredLeapfrog,
+    CentredSplitting,
+    Euler,
+    EulerMaruyama,
+    ImplicitMidpoint,
+    Leapfrog,
+    LookAhead,
+    Splitting,
+)
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import finite, flag
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
+from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
 from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
@@ -81,6 +91,8 @@ class HeavyBall(MechanicalFlow):
         momentum: 0 <= β < 1.
         convention: what is held fixed when settings change: "physical" η, "displacement" v, or "torch" v/lr (with
             torch's l2 decay).
+        move_half_step: when lr or momentum changes, move the half step by which the velocity is late too, so that the
+            motion stays of second order through a schedule (:class:`CentredLeapfrog`; convention "physical").
         common: ``weight_decay``, ``weight_decay_mode``, ``maximize``, ``start``; see :class:`Flow`.
 
     Example:
@@ -94,13 +106,24 @@ class HeavyBall(MechanicalFlow):
     """
 
     def __init__(
-        self, params: ParamsT, lr: Scalar, momentum: Scalar = 0.9, *, convention: Convention = "physical", **common: Any
+        self,
+        params: ParamsT,
+        lr: Scalar,
+        momentum: Scalar = 0.9,
+        *,
+        convention: Convention = "physical",
+        move_half_step: bool = False,
+        **common: Any,
     ) -> None:
-        super().__init__(params, self._integrator(convention), lr, momentum, **_decay(convention, common))
+        rule = self._integrator(convention, move_half_step=move_half_step)
+        super().__init__(params, rule, lr, momentum, **_decay(convention, common))
 
     @classmethod
-    def _integrator(cls, convention: Convention = "physical", **_: Any) -> MechanicalIntegrator:
-        return Leapfrog(convention)
+    def _integrator(
+        cls, convention: Convention = "physical", *, move_half_step: bool = False, **_: Any
+    ) -> MechanicalIntegrator:
+        flag("move_half_step", move_half_step)
+        return CentredLeapfrog(convention) if move_half_step else Leapfrog(convention)
 
     @classmethod
     def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
@@ -174,7 +197,8 @@ class ImplicitHeavyBall(MechanicalFlow):
 
         v' = βv - α∇L((θ+θ')/2),    θ' = θ + v'
 
-    Stable at every lr on a quadratic. Each step solves an equation: ``step(closure)`` calls the closure many times.
+    Stable at every lr on a quadratic. Each step solves an equation, which has a solution wherever the loss is bounded
+    below: m = (θ+θ')/2 minimises L(m) + |m - (θ+βv/2)|²/α. ``step(closure)`` calls the closure 6 to 100 times.
 
     Args:
         params: as for torch.optim; float64 is advised.
@@ -183,7 +207,8 @@ class ImplicitHeavyBall(MechanicalFlow):
         common: see :class:`Flow`.
 
     Raises:
-        NotConverged: from ``step``, if the equation was not solved; nothing has moved then.
+        NotConverged: from ``step``, if the equation was not solved, as where the loss jumps or has no bottom; nothing
+            has moved then.
 
     Example:
         >>> import torch
@@ -214,7 +239,7 @@ class Langevin(Flow):
     Args:
         params: as for torch.optim.
         lr: α >= 0, the time step itself.
-        temperature: T >= 0.
+        temperature: T >= 0; that of ``problem=`` if None.
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -230,7 +255,7 @@ class Langevin(Flow):
         self,
         params: ParamsT,
         lr: Scalar,
-        temperature: Scalar,
+        temperature: Scalar | None = None,
         *,
         generator: torch.Generator | None = None,
         **common: Any,
@@ -240,13 +265,13 @@ class Langevin(Flow):
             None,
             EulerMaruyama(),
             lr,
-            hyperparameters={"temperature": temperature},
+            hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
             generator=generator,
             **common,
         )
 
     @classmethod
-    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar, **common: Any) -> Self:
+    def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar | None = None, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
 
@@ -276,7 +301,8 @@ class Kramers(MechanicalFlow):
         params: as for torch.optim.
         lr: α >= 0.
         momentum: 0 <= β < 1; the friction is -ln β/γ.
-        temperature: T >= 0, in units of the loss.
+        temperature: T >= 0, in units of the loss; that of ``problem=`` if None.
+        move_half_step: as for :class:`HeavyBall` (:class:`CentredSplitting`).
         generator: source of the noise's key.
         common: see :class:`Flow`.
 
@@ -294,20 +320,22 @@ class Kramers(MechanicalFlow):
         lr: Scalar,
         momentum: Scalar = 0.9,
         *,
-        temperature: Scalar,
+        temperature: Scalar | None = None,
+        move_half_step: bool = False,
         generator: torch.Generator | None = None,
         **common: Any,
     ) -> None:
         super().__init__(
             params,
-            self._integrator(),
+            self._integrator(move_half_step=move_half_step),
             lr,
             momentum,
-            hyperparameters={"temperature": temperature},
+            hyperparameters={"temperature": temperature_of(temperature, common.get("problem"))},
             generator=generator,
             **common,
         )
 
     @classmethod
-    def _integrator(cls, **_: Any) -> MechanicalIntegrator:
-        return Splitting("BAOA")
+    def _integrator(cls, *, move_half_step: bool = False, **_: Any) -> MechanicalIntegrator:
+        flag("move_half_step", move_half_step)
+        return CentredSplitting() if move_half_step else Splitting("BAOA")

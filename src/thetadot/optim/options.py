@@ -27,7 +27,9 @@ class Options:
             order.
         low_precision: how bfloat16 and float16 parameters take small steps: "stochastic" rounding (from the
             optimizer's own counters), "kahan" compensation (one more number an element), or "none", to the nearest,
-            in which small steps are lost. Wider parameters are not concerned.
+            in which small steps are lost. The default is "kahan" where there is a temperature, whose samples stochastic
+            rounding heats (:func:`rounding_temperature` says by how much), and "stochastic" elsewhere. Wider
+            parameters are not concerned.
         differentiable: steps can be differentiated through; give parameters that are no leaves.
         capturable: step count and the rule's own numbers are tensors on the parameters' device, so that a step can be
             captured in a graph, or compiled without ever compiling again. Make hyperparameters that move tensors, too.

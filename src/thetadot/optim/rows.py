@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from thetadot.optim.move import Move, Settings
-    from thetadot.typing import State
+    from thetadot.typing import Draw, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +72,33 @@ class Row:
 
     def advance(self, at: Tensor | None = None) -> State:
         """The state after the stage; nothing is written."""
-        sweep, like, drawn = self.sweep, self.parameter, 0
+        sweep, like = self.sweep, self.parameter
+        start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
+        state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
+        new = sweep.move.advance(
+            sweep.scales,
+            sweep.settings,
+            state,
+            self.gradient,
+            self.draw(),
+            lambda: words(like, self._key(0), self.index),
+            at,
+        )
+        return {name: value for name, value in new.items() if name not in self.measured}
 
-        def key(draw: int) -> int | Tensor:
-            return derive(sweep.key, self.number, sweep.move.stage, draw)
+    def draw(self) -> Draw:
+        """The stage's standard normal numbers, from the first."""
+        drawn = 0
 
         def draw() -> Tensor:
             nonlocal drawn
             drawn += 1
-            return normal(like, key(drawn), sweep.move.wide, self.index)
+            return normal(self.parameter, self._key(drawn), self.sweep.move.wide, self.index)
 
-        start = like.clone() if sweep.keep else like  # what is differentiated must not be written over
-        state: State = {POSITION: start, **{name: local(value) for name, value in self.state.items()}, **self.measured}
-        new = sweep.move.advance(
-            sweep.scales, sweep.settings, state, self.gradient, draw, lambda: words(like, key(0), self.index), at
-        )
-        return {name: value for name, value in new.items() if name not in self.measured}
+        return draw
+
+    def _key(self, draw: int) -> int | Tensor:
+        return derive(self.sweep.key, self.number, self.sweep.move.stage, draw)
 
     def origin(self) -> Tensor:
         """Where the rule starts from."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 from thetadot.probes.averages import mean_interval
 
 
+@checked
 def alignment(products: ArrayLike, level: float = 0.95) -> Interval:
     """Mean inner product of consecutive gradients.
 
@@ -41,6 +43,7 @@ def alignment(products: ArrayLike, level: float = 0.95) -> Interval:
     return mean_interval(products, level)
 
 
+@checked
 def stationary_alignment(rate: float, curvature: float, noise: float) -> float:
     """What it is once stationary: gradient descent on hθ²/2 with gradient noise s², summed over degrees of freedom.
 

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t as student
 
-from thetadot.errors import require
+from thetadot.errors import InadmissibleValue, require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +78,7 @@ class Ratio:
     resolved: bool
 
 
+@checked
 def mean_interval(series: ArrayLike, level: float = 0.95) -> Interval:
     """Mean of a stationary record.
 
@@ -102,6 +104,7 @@ def mean_interval(series: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n, effective)
 
 
+@checked
 def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, level: float = 0.95) -> Ratio:
     """Ratio of two averages, never the average of ratios, which is biased.
 
@@ -216,7 +219,10 @@ def quantile(level: float, freedom: float) -> float:
 
 def as_series(series: ArrayLike, level: float) -> Series:
     """A float64 record, checked."""
-    x = np.asarray(series, dtype=np.float64)
+    try:
+        x = np.asarray(series, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise InadmissibleValue(f"a record of type {type(series).__name__} holds no numbers. Pass floats.") from error
     came = f"a record of shape {x.shape}"
     require(x.ndim == 1 and len(x) > 0, came, "is not a series", "Pass one reading per time, (n,).")
     require(0 < level < 1, f"level={level:g}", "is outside (0, 1)", "Pass a probability, such as 0.95.")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Barrier:
     losses: tuple[float, ...]
 
 
+@checked
 def barrier(
     objective: Objective, start: Tensor | Sequence[Tensor], end: Tensor | Sequence[Tensor], interior: int = 5
 ) -> Barrier:

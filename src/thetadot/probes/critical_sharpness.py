@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.probes.reference import Objective
+
 
 GROWTH = 4.0
 
@@ -51,6 +53,7 @@ class CriticalSharpness:
     resolved: bool
 
 
+@checked
 def critical_sharpness(
     objective: Objective,
     direction: Tensor | Sequence[Tensor],

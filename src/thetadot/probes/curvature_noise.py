@@ -25,6 +25,7 @@ from thetadot.errors import require
 from thetadot.probes.averages import bounded, fieller, quantile
 from thetadot.probes.gradient_noise import leave_one_out
 from thetadot.random import derive, words
+from thetadot.signatures import checked
 from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class CurvatureNoise:
     products: int
 
 
+@checked
 def curvature_noise(
     gradients: Tensor,
     hessian: Callable[[Tensor], Tensor],

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ class Fluctuation:
         )
 
 
+@checked
 def heavy_ball_fluctuation(
     position: Sequence[Tensor],
     gradient: Sequence[Tensor],
@@ -111,6 +113,7 @@ def heavy_ball_fluctuation(
     )
 
 
+@checked
 def fluctuation(
     position: Sequence[Tensor], displacement: Sequence[Tensor], *, origin: Sequence[Tensor] | None = None
 ) -> Fluctuation:

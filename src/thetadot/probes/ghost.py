@@ -31,14 +31,19 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from thetadot.errors import require
 from thetadot.probes.gradient_noise import noise_from_squares
-from thetadot.probes.reference import undisturbed
+from thetadot.probes.reference import (
+    Objective,
+    undisturbed,
+)
 from thetadot.probes.shares import COVERED, Share, shares
+from thetadot.signatures import checked
 from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from thetadot.probes.reference import Objective
+
 
 _AGREE = 1e-2  # of the gradient: shares that are wrong differ by its own size, rounding in bfloat16 by a thousandth
 
@@ -77,6 +82,7 @@ class _Call:
     made: GradientEdge
 
 
+@checked
 def ghost_norms(objective: Objective, samples: int) -> GhostNorms:
     """Every sample's squared gradient norm at the present parameters; nothing is changed.
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from thetadot.errors import require
 from thetadot.probes.averages import ratio_interval
+from thetadot.signatures import checked
 from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class GradientNoise:
     resolved: bool
 
 
+@checked
 def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
     """Noise of one sample's gradient.
 
@@ -91,6 +93,7 @@ def leave_one_out(gram: Tensor, along: Tensor, centre: Tensor, samples: float) -
     return variance, _square(shift + 2.0 * share @ along + centre, variance, count, samples)
 
 
+@checked
 def noise_from_squares(squares: _Number, mean_square: _Number, count: int, samples: float) -> tuple[_Number, _Number]:
     """TrΣ of one sample and |G|² from two batch sizes: micro-batches, and all of them together.
 
@@ -116,6 +119,7 @@ def noise_from_squares(squares: _Number, mean_square: _Number, count: int, sampl
     return variance, _square(mean_square, variance, count, samples)
 
 
+@checked
 def pooled_noise(variances: ArrayLike, squares: ArrayLike, level: float = 0.95) -> GradientNoise:
     """The noise scale over several times of measurement, as a ratio of averages.
 

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thetadot.errors import require
-from thetadot.probes.generators import keyed
+from thetadot.signatures import checked
+from thetadot.state import keyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
 _MASK_SEED = 5655
 
@@ -48,6 +50,7 @@ def undisturbed(model: nn.Module, seed: int = _MASK_SEED) -> Iterator[None]:
             module.training = training
 
 
+@checked
 class Objective:
     """Loss, gradient and Hessian-vector products at the model's present parameters.
 

@@ -22,8 +22,10 @@ from __future__ import annotations
 
 from thetadot.analysis.modified import gradient_penalty
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 
+@checked
 def gradient_term(rate: float, momentum: float, square: float) -> float:
     """α(1+β)/(4(1-β)²)·|G|², in units of the loss.
 
@@ -43,6 +45,7 @@ def gradient_term(rate: float, momentum: float, square: float) -> float:
     return gradient_penalty(rate, momentum) * square
 
 
+@checked
 def noise_term(rate: float, momentum: float, variance: float, batch_size: float, batches: int | None = None) -> float:
     """C α·trΣ/B, in units of the loss, for sampling by reshuffling.
 
@@ -66,6 +69,7 @@ def noise_term(rate: float, momentum: float, variance: float, batch_size: float,
     return noise_coefficient(momentum, batches) * rate * variance / batch_size * share
 
 
+@checked
 def noise_coefficient(momentum: float, batches: int | None = None) -> float:
     """C, by which α times the variance V between batches is weighed.
 

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ class Sharpness:
     restart: Tensor
 
 
+@checked
 def sharpness(
     hessian: Callable[[Tensor], Tensor],
     start: Tensor,
@@ -110,29 +112,30 @@ def sharpness(
     rounding = ROUNDINGS * torch.finfo(first.dtype).eps
     scale = None if preconditioner is None else preconditioner.rsqrt()
     most = min(iterations, start.numel())
-    basis: list[Tensor] = [first]
+    basis = first.new_empty(most, first.numel())  # one block: a step is orthogonal to all before it in two passes
+    basis[0] = first
     diagonal: list[float] = []
     beside: list[float] = []
     for made in range(1, most + 1):
-        v = basis[-1]
-        product = hessian(v) if scale is None else scale * hessian(scale * v)
+        v, known = basis[made - 1], basis[:made]
+        product = hessian(v).clone() if scale is None else scale * hessian(scale * v)
         diagonal.append(float(product @ v))
-        for other in basis + basis:  # twice is enough
-            product = product - (product @ other) * other
+        for _ in range(2):  # twice is enough
+            product.addmv_(known.T, known @ product, alpha=-1.0)
         beside.append(float(product.norm()))
         if not math.isfinite(diagonal[-1] + beside[-1]):
-            return Sharpness(math.nan, math.nan, basis[0], math.nan, made, (math.nan,), (math.nan,), basis[0])
+            return Sharpness(math.nan, math.nan, first, math.nan, made, (math.nan,), (math.nan,), first)
         values, vectors = _eigen(diagonal, beside[:-1])
         residuals = beside[-1] * vectors[-1].abs()
         ritz = values.tolist()
         high = _upper(ritz, beside, least) + rounding * max(map(abs, ritz))
         wide = max(high - ritz[0], float(residuals[:count].max()))
         settled = made >= min(count, most) and wide <= tolerance * abs(ritz[0])
-        if settled or beside[-1] <= 1e-12 * float(values.abs().max()):
+        if settled or made == most or beside[-1] <= 1e-12 * float(values.abs().max()):
             break
-        basis.append(product / beside[-1])
-    vector = _combined(basis, vectors[:, 0])
-    restart = vector if count == 1 else _combined(basis, vectors[:, :count].sum(dim=1))
+        torch.div(product, beside[-1], out=basis[made])
+    vector = _combined(known, vectors[:, 0])
+    restart = vector if count == 1 else _combined(known, vectors[:, :count].sum(dim=1))
     spectrum, residual = tuple(values[:count].tolist()), tuple(residuals[:count].tolist())
     return Sharpness(spectrum[0], high, vector, residual[0], made, spectrum, residual, restart)
 
@@ -161,11 +164,9 @@ def _upper(ritz: list[float], beside: list[float], least: float) -> float:
     return ritz[0] + high
 
 
-def _combined(basis: list[Tensor], weights: Tensor) -> Tensor:
+def _combined(basis: Tensor, weights: Tensor) -> Tensor:
     """Σᵢ wᵢvᵢ, of length 1."""
-    vector = torch.zeros_like(basis[0])
-    for weight, v in zip(weights.tolist(), basis, strict=False):
-        vector.add_(v, alpha=weight)
+    vector = basis.T @ weights.to(basis)
     return vector.div_(vector.norm())
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from thetadot.errors import require
 from thetadot.probes.averages import Interval, Ratio, as_series, ratio_interval
 from thetadot.probes.trend import trend
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -52,6 +53,7 @@ class Stationarity:
     samples: int
 
 
+@checked
 def stationarity(virial: ArrayLike, kinetic: ArrayLike, loss: ArrayLike, level: float = 0.95) -> Stationarity:
     """Whether a window of readings is of a stationary motion.
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thetadot.probes.averages import Interval, as_series, coarser, quantile
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _FREEDOM = 5.0  # fewest degrees of freedom, with which the false alarms above were counted
 
 
+@checked
 def trend(series: ArrayLike, level: float = 0.95) -> Interval:
     """Change of the expectation from the first reading to the last.
 

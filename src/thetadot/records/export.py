@@ -9,6 +9,7 @@ from thetadot.records.observed import End, Setting
 from thetadot.records.schema import Choice, Result, Rollback, Trial
 from thetadot.records.table import number
 from thetadot.records.units import quantity, tag
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ _UNNUMBERED = (Trial, Choice, Rollback, Setting, End, Result)
 """Kinds that are no reading of a moment: what was tried, decided or given, and closing lines."""
 
 
+@checked
 def export(record: Record, log: Callable[[dict[str, float], int], object]) -> int:
     """Call ``log(values, step)`` once a step, steps ascending, with every number measured there.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.errors import DamagedFile
 from thetadot.records.reader import Record, _entries, _header, _lines, _require_modest
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 REMEMBERED = 512
 
 
+@checked
 class Follower:
     """Reads a record again and again; each time, only the lines that came since.
 

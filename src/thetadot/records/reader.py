@@ -12,6 +12,7 @@ import msgspec
 from thetadot.errors import DamagedFile
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
 from thetadot.records.table import frame, table
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,6 +63,7 @@ class Record:
         return results[-1] if results else None
 
 
+@checked
 def read(path: str | Path) -> Record:
     """Read ``record.jsonl``, or the one in the folder ``path``.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from thetadot.records.schema import Rollback
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from thetadot.records.reader import Record
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=msgspec.Struct)
 
 
+@checked
 def standing(record: Record, kind: type[E]) -> tuple[list[E], list[E]]:
     """Entries of one kind that stand, and those that a rollback undid, each in order."""
     kept: list[E] = []

@@ -13,12 +13,14 @@ import numpy as np
 from thetadot.errors import ThetadotError
 from thetadot.records.schema import Entry
 from thetadot.records.units import tag
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from thetadot.records.reader import Record
+
 
 Column: TypeAlias = "NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_] | list[Any]"
 
@@ -69,6 +71,7 @@ def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
     return pd.DataFrame({name: list(c) if np.ndim(c) == 2 else c for name, c in columns.items()})
 
 
+@checked
 def to_csv(record: Record, kind: type[msgspec.Struct]) -> str:
     """Comma-separated lines under the fields' names; empty where a value is missing.
 
@@ -83,6 +86,7 @@ def to_csv(record: Record, kind: type[msgspec.Struct]) -> str:
     return out.getvalue()
 
 
+@checked
 def to_json(record: Record, kind: type[msgspec.Struct] | None = None) -> str:
     """The header and the entries, all or of one kind, as one JSON object; numbers as the record has them."""
     entries = record.entries if kind is None else record.of(kind)

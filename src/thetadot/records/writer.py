@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from thetadot.errors import InadmissibleValue, RunFolderError
+from thetadot.files import open_plain
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from thetadot.records.schema import Entry
 
 
+@checked
 class Writer:
     """Write entries to ``path``, cutting the file to ``offset`` bytes first (0 begins anew).
 
@@ -30,11 +33,11 @@ class Writer:
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
         try:
-            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            self._file = open_plain(path)
         except OSError as error:
             raise self._unwritable(error) from error
         size = self._file.seek(0, os.SEEK_END)
-        if size < offset:
+        if not 0 <= offset <= size:
             self._file.close()
             raise RunFolderError(
                 f"{path} has {size} bytes, its checkpoint expects {offset}. Restore the file or start a new run."
@@ -95,7 +98,8 @@ class Writer:
 
     def _unwritable(self, error: OSError) -> RunFolderError:
         return RunFolderError(
-            f"{self._path} cannot be written ({error.strerror}). Free space, or name a folder that you may write to."
+            f"{self._path} cannot be written ({error.strerror or error}). "
+            "Free space, or name a folder that you may write to."
         )
 
     def __enter__(self) -> Self:

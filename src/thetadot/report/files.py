@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot.files import place_text, put_text
 from thetadot.records import read
 from thetadot.report.page import render
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from thetadot.records import Record
 
 
+@checked
 def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) -> Path:
     """Write the page of a run, beside its record where ``out`` is None, and return where it is.
 
@@ -25,11 +25,15 @@ def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) 
         OSError: the page cannot be written.
     """
     record = read(run_folder_or_record_path)
-    place = Path(out) if out is not None else (record.path or Path(run_folder_or_record_path)).parent / "report.html"
-    put(place, record)
+    if out is not None:
+        put(Path(out), record)
+        return Path(out)
+    place = (record.path or Path(run_folder_or_record_path)).parent / "report.html"
+    place_text(place, render(record))
     return place
 
 
+@checked
 def put(
     place: Path, records: Record | Sequence[Record], title: str | None = None, *, unreadable: Sequence[str] = ()
 ) -> None:
@@ -38,25 +42,4 @@ def put(
     Raises:
         OSError: it cannot be written; an older page is still there.
     """
-    place_text(place, render(records, title, unreadable=unreadable))
-
-
-def place_text(place: Path, text: str) -> None:
-    """Write a text file whole or not at all: beside its place, and moved there.
-
-    Raises:
-        OSError: it cannot be written; an older one is still there.
-    """
-    page = text.encode("utf-8", "replace")
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:100]}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(page)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp's own mode would hide the page from a group
-        os.replace(name, place)  # noqa: PTH105 - one atomic call
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    put_text(place, render(records, title, unreadable=unreadable))

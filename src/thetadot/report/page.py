@@ -28,6 +28,7 @@ from thetadot.report.runs import line_up
 from thetadot.report.scaling import scaling
 from thetadot.report.shell import asset, compose
 from thetadot.report.summary import summarize
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ class Section:
     silent: str = ""
 
 
+@checked
 def render(
     records: Record | Sequence[Record],
     title: str | None = None,

@@ -3,7 +3,7 @@ r"""Amos's schedule, for other optimizers: lr and weight decay that fall togethe
     d = (1 + α₀pt)⁻²  (constant p)    or    (1 + 2α₀pt)⁻¹  (p falling with the error),    ρ = α₀²d/2
 
 The continuous solution of Ṡ = α₀p e^(-S), resp. e^(-2S), with d = e^(-2S): the squared error to go, in parts of the
-first. ``optim.Amos`` steps that equation itself; both agree to first order in α₀p.
+first. ``optim.Amos(kind="constant")`` or ``"decaying"`` steps that equation itself; both agree to first order in α₀p.
 
 Source:
     Tian, Parikh, "Amos: an Adam-style optimizer with adaptive weight decay towards model-oriented scale".
@@ -12,12 +12,11 @@ Source:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from thetadot.errors import require
-
-if TYPE_CHECKING:
-    from thetadot.systems.amos import Approach
+from thetadot.signatures import checked
+from thetadot.systems.scheduled_amos import Approach  # noqa: TC001 - asked at run time
 
 
 class Decayed(NamedTuple):
@@ -27,6 +26,7 @@ class Decayed(NamedTuple):
     weight_decay: float
 
 
+@checked
 def amos_schedule(t: float, alpha0: float, p: float, kind: Approach = "constant") -> Decayed:
     """The factor d and the decay ρ after t steps.
 
@@ -63,6 +63,7 @@ def approach_per_step(half_life: float, kind: Approach = "constant") -> float:
     return (math.sqrt(2.0) - 1.0 if kind == "constant" else 0.5) / half_life
 
 
+@checked
 def p_from_half_life(half_life: float, alpha0: float, kind: Approach = "constant") -> float:
     """The p with which d = 1/2 after ``half_life`` steps of α₀.
 

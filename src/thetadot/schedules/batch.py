@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 
+@checked
 def staircase(t: float, first: int, last: int, since: float = 0.5) -> int:
     """Doubles from ``first`` to ``last`` in equal flights between t = ``since`` and t = 1.
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from thetadot.cayley import cayley, lr_of
 from thetadot.errors import require
-from thetadot.translation import cayley, lr_of, to_physical
+from thetadot.signatures import checked
+from thetadot.translation import to_physical
 
 
 class Coupled(NamedTuple):
@@ -26,6 +28,7 @@ class Coupled(NamedTuple):
     momentum: float
 
 
+@checked
 def at_fixed_friction(lr: float, momentum: float, fraction: float) -> Coupled:
     """Settings when the time step is ``fraction`` of that of (lr, momentum), friction unchanged; exact.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 
 def _check(t: float, end: float) -> None:
@@ -15,6 +16,7 @@ def _check(t: float, end: float) -> None:
     require(0 <= end <= 1, f"end={end:g}", "is outside [0, 1]", "Pass the fraction of the first value to end at.")
 
 
+@checked
 def cosine(t: float, end: float = 0.0) -> float:
     """The half wave end + (1-end)(1+cos πt)/2.
 
@@ -26,6 +28,7 @@ def cosine(t: float, end: float = 0.0) -> float:
     return end + (1.0 - end) * (1.0 + math.cos(math.pi * t)) / 2.0
 
 
+@checked
 def linear(t: float, end: float = 0.0) -> float:
     """The straight line end + (1-end)(1-t).
 
@@ -37,6 +40,7 @@ def linear(t: float, end: float = 0.0) -> float:
     return end + (1.0 - end) * (1.0 - t)
 
 
+@checked
 def warmup(t: float, length: float) -> float:
     """Rises linearly to 1 at t = length, then stays.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.errors import Diverged, NotConverged
-from thetadot.integrators.adaptive import Controlling
+from thetadot.simulation.controlled import Marched, controlling
 from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.tensors import tensor_of
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.integrators.adaptive import Embedded
+    from thetadot.simulation.choice import Compile
     from thetadot.simulation.motion import Motion
     from thetadot.simulation.saving import Save
     from thetadot.typing import State
 
-NAME = "adaptive"
 COUNTS = ("accepted", "rejected", "shortest", "longest")
 
 
@@ -31,6 +31,7 @@ def simulate_adaptively(
     time: float,
     saves: Mapping[str, Save],
     advance: Callable[[float], None],
+    compile: Compile = "auto",  # noqa: A002 - torch's word
 ) -> Trajectory:
     """As :func:`simulate`, by a method that finds its own steps.
 
@@ -41,6 +42,7 @@ def simulate_adaptively(
         time: how long.
         saves: by name.
         advance: told of times passed.
+        compile: a kernel wherever there can be one ("auto"), else an error (True), or none (False).
 
     Raises:
         Diverged: a path gets no further; ``last`` is the trajectory up to the last time that was saved.
@@ -50,14 +52,15 @@ def simulate_adaptively(
     state, passed, key, memory = begun
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
     ledger = Ledger(saves, places, _tensors(motion, state))
-    run = Controlling(integrator, motion.system, motion.gradient, state, passed, 1.0, memory)
+    run, remark = controlling(motion, integrator, state, passed, passed + time, memory, compile)
+    name = "compiled" if isinstance(run, Marched) else "plain"
     met = (passed, run.state, run.memory)
 
     def trajectory() -> Trajectory:
         """Up to the last time that every path has met; on the way to the next one each has a time of its own."""
         now, there, kept = met
         shared: State = {name: (now if name in motion.numbers else value) for name, value in there.items()}
-        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), NAME, counts=counted(kept))
+        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), name, remark, counted(kept))
 
     try:
         for place in sorted({*ledger.stops(), time}):

@@ -16,6 +16,7 @@ from thetadot.systems.langevin import Langevin
 from thetadot.systems.mathieu import InvertedPendulum, mathieu_matrix
 from thetadot.systems.newton import DampedNewton
 from thetadot.systems.problem import Problem
+from thetadot.systems.scheduled_amos import ScheduledAmos
 from thetadot.systems.simsiam import SimSiam
 from thetadot.systems.wgan_div import WGANDiv
 
@@ -42,6 +43,7 @@ __all__ = [
     "PerStep",
     "PolyakFlow",
     "Problem",
+    "ScheduledAmos",
     "SignFlow",
     "SimSiam",
     "System",

@@ -1,115 +1,109 @@
-r"""Amos: steps in units of how far there is to go, and a weight decay that balances them.
+r"""Amos as published: steps in units of the tensor's size, a weight decay that balances them, and both fall by it.
 
-    θ̇ = -σ d u - (α/2q) d θ,    u = ∇L/√v̂,    d = e^(-2S),    Ṡ = p e^(-S)  or  p e^(-2S)      [su2022, tian2022]
-    v̇ = b(mean ∇L² - v),  ẇ = b(1 - w),  v̂ = v/w;    S, v, w from 0
+    v' = v + (1-β)(mean g² - v),  w' = w + (1-β)(1 - w),  v̂ = v'/w'
+    c = (1 + ¼√ξ b)^(-1/2),  d = (1 + ¼√(ξη) b)^(-1),  ρ = c ξ² mean g²/v̂
+    θ' = θ - d(ξη g/√v̂ + ½ρθ),    b' = b + ρ(1 + b);    v, w, b from 0
 
-The tensor's k elements are thought to lie √k·σ from where they should be, and e^(-S) of that after a while. A step of
-α in this unit is ασd·u, ‖u‖ ≈ √k; it brings the tensor nearer by the share αp e^(-S) (a constant cosine p between step
-and error) or αp e^(-2S) (a cosine that falls with the error). What the steps add at right angles, ‖ασd u‖², is taken
-off again by a decay of α²d/2q: ‖ασd u‖² = 2(α²d/2q)·q‖error‖². So
+ξ is the learning rate, η the size that the tensor's elements should have, mean g² that of the tensor: one number v and
+one number b a tensor (the published code may keep one of each for every slice). b counts what the decay has taken off:
+it grows by ξ² a step at first, and step and decay fall by d as it does, so that no half-life need be known. Where the
+gradient is noise, mean g² = v̂, b approaches ξ^(7/2) t², hence
 
-    d = (1 + αpt)⁻²  or  (1 + 2αpt)⁻¹  after t steps of a constant α, to first order in αp
+    ρ -> 2/t,    d -> (1 + ½ η^(1/4) ξ² t)^(-2)  in its tail
 
-and p = 0 leaves step and decay as they are. The decay is of second order in the step: it is a correction of the
-discrete rule and vanishes from the flow. That the error is orthogonal to the goal and the cosine as said is heuristic.
+a fall like that of :class:`ScheduledAmos` with a constant cosine of ½ η^(1/4) ξ. That the cosine between a step and the
+error is as this supposes is the authors' model, not a law.
 
-σ is the root mean square of the tensor as it begins where it has two or more dimensions, as a matrix is drawn at the
-size it should have; 1/2 for vectors, which begin at 0 or 1, and for what begins at zero. d is moved before S, so that
-the first step has d = 1.
+η is the root mean square of the tensor as it begins where it has two or more dimensions, as a matrix is drawn at the
+size it should have; 1/2 for vectors, which begin at 0 or 1, and for what begins at zero.
 
 Source:
-    [tian2022] Tian, Parikh, "Amos: an Adam-style optimizer with adaptive weight decay towards model-oriented scale".
-    [su2022] Su Jianlin, https://kexue.fm/archives/9344 (2022).
+    [tian2022] Tian, Parikh, "Amos: an Adam-style optimizer with adaptive weight decay towards model-oriented scale",
+    arXiv 2210.11693, algorithm 1; the factors of c and d are those of its authors' code.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.errors import InadmissibleValue, require
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
-from thetadot.tensors import accumulation_dtype, exp, sqrt, tensor_of
+from thetadot.tensors import accumulation_dtype, sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.typing import Scalar, State
 
-Approach = Literal["constant", "decaying"]
-
 _UNKNOWN_SIZE = 0.5
+_QUARTER = 0.25  # how fast c and d fall; the authors' code has the same number for both
+
+
+def begin(name: str, position: Tensor) -> Tensor | float:
+    """The size η of the tensor, d = 1, and 0 for all else."""
+    if name != "size":
+        return 1.0 if name == "factor" else 0.0
+    if position.ndim < 2:
+        return _UNKNOWN_SIZE
+    position = position.to(accumulation_dtype(position))
+    size = ((position * position).sum() / max(position.numel(), 1)).sqrt()
+    return size + _UNKNOWN_SIZE * (size == 0)
 
 
 @dataclass(frozen=True)
 class Amos:
-    """θ̇ = -σ e^(-2S) ∇L/√v̂, with the weight decay that its steps need.
+    """The published Amos: its weight decay brings its own steps down.
 
     Args:
-        approach_rate: p >= 0 in 1/time, or :class:`PerStep` (αp).
-        square_rate: b > 0, likewise (1-β).
-        kind: "constant" p, or "decaying" in proportion to the error.
-        q: > 0, how much of the error the decay counts; 1 in theory.
+        square_rate: b > 0 in 1/time, or :class:`PerStep` (1-β): how fast v follows.
 
     Raises:
-        InadmissibleValue: a number out of range, or an unknown kind.
+        InadmissibleValue: a rate out of range.
 
     Example:
         >>> import torch
-        >>> flow = Amos(approach_rate=0.0, square_rate=1.0)
+        >>> rule = Amos(square_rate=1.0)
         >>> state = {"position": torch.ones(2), "size": 0.5, "square": 4.0, "square_weight": 1.0, "factor": 1.0}
-        >>> flow.increment("position", state, torch.tensor([2.0, -2.0]), 0.1)  # -0.1·0.5·u - 0.005·θ
+        >>> state |= {"share": 0.01}
+        >>> rule.increment("position", state, torch.tensor([2.0, -2.0]), 0.1)  # -0.1·0.5·u - 0.005·θ
         tensor([-0.0550,  0.0450])
     """
 
-    approach_rate: Rate
     square_rate: Rate
-    kind: Approach = "constant"
-    q: Scalar = 1.0
 
-    variables: ClassVar[tuple[str, ...]] = ("square", "square_weight", "factor", "approach", "size")
+    variables: ClassVar[tuple[str, ...]] = ("square", "square_weight", "factor", "share", "taken", "size")
     scalars: ClassVar[tuple[str, ...]] = variables
     measures: ClassVar[tuple[str, ...]] = ("tensor_square",)
 
     def __post_init__(self) -> None:
-        admissible("approach_rate", self.approach_rate)
         admissible("square_rate", self.square_rate)
-        if self.kind not in ("constant", "decaying"):
-            raise InadmissibleValue(f"kind={self.kind!r} is unknown. Pass 'constant' or 'decaying'.")
-        if isinstance(self.q, (float, int)):
-            require(0 < self.q < math.inf, f"q={self.q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
 
     def begin(self, name: str, position: Tensor) -> Tensor | float:
-        """σ, d = 1, and 0 for all else."""
-        if name != "size":
-            return 1.0 if name == "factor" else 0.0
-        if position.ndim < 2:
-            return _UNKNOWN_SIZE
-        position = position.to(accumulation_dtype(position))
-        size = ((position * position).sum() / max(position.numel(), 1)).sqrt()
-        return size + _UNKNOWN_SIZE * (size == 0)
+        """η, d = 1, and 0 for all else."""
+        return begin(name, position)
 
-    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """One variable's drift times the step; the position's with its decay."""
+    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: PLR0911
+        """One variable's change in a step of ξ; d and ρ are set from b before b moves."""
         match name:
             case "square":
                 return over(self.square_rate, step) * (state["tensor_square"] - state["square"])
             case "square_weight":
                 return over(self.square_rate, step) * (1.0 - state["square_weight"])
-            case "factor":  # no equation of motion, but a name for e^(-2S) before S moves
-                return exp(-2.0 * state["approach"]) - state["factor"]
-            case "approach":
-                power = 1.0 if self.kind == "constant" else 2.0
-                return over(self.approach_rate, step) * exp(-power * state["approach"])
+            case "factor":
+                return 1.0 / (1.0 + _QUARTER * sqrt(step * state["size"]) * state["taken"]) - state["factor"]
+            case "share":
+                unit = sqrt(state["tensor_square"]) * sqrt(state["square_weight"]) / (sqrt(state["square"]) + TINY)
+                slowed = step * step / sqrt(1.0 + _QUARTER * sqrt(step) * state["taken"])
+                return slowed * unit * unit - state["share"]
+            case "taken":
+                return state["share"] * (1.0 + state["taken"])
             case "size":
                 return 0.0
         assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
         position = tensor_of(state, POSITION)
         root = sqrt(state["square"]) + TINY
         length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])
-        decay = step * step * state["factor"] / (2.0 * self.q)
-        return -(length / root) * gradient - decay * position
+        return -(length / root) * gradient - (0.5 * state["factor"] * state["share"]) * position
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
         """No noise."""

@@ -4,13 +4,17 @@ r"""WGAN-div on the Dirac game: a penalty of the critic's slope to a power, in p
 
 A linear critic between points a gap m apart has the slope w = (m/kp)^{1/(p-1)} and the value W = m w - k w^p.
 
-p = 2 is zero-centred "gp" with λ = k, which damps exponentially. For p > 2, the paper's favoured (k, p) = (2, 6)
-among them, there is no linear damping at all: the orbit shrinks by a power of time,
+p = 2 is zero-centred "gp" with λ = k, which damps exponentially: r² like e^(-2kt) for k < 1, like e^(-2t/(k+√(k²-1)))
+above. For p > 2, the paper's favoured (k, p) = (2, 6) among them, there is no linear damping at all: on the line the
+orbit shrinks by a power of time,
 
     d(r²)/dt = -2kp m_p r^p,    r² ∝ t^{-2/(p-2)},    m_p = ⟨|cos|^p⟩ = Γ((p+1)/2) / (√π Γ(p/2+1))
 
-on the line, averaged over an orbit: exact as r → 0. (That the optimum at k = 1/2, p = 2 is the potential of the
-Wasserstein distance is asserted by the article; it solves -∇·(r∇D) = p - q, whose slope is not 1 in general.)
+averaged over a turn: exact as r → 0. For p < 2 it is the other way about: near the end damping is so strong that the
+critic creeps, |φ| = (|θ|/kp)^{1/(p-1)}, and r² ∝ t^{-2(p-1)/(2-p)} (:mod:`~thetadot.systems.power_damping`).
+
+(That the optimum at k = 1/2, p = 2 is the potential of the Wasserstein distance is asserted by the article; it solves
+-∇·(r∇D) = p - q, whose slope is not 1 in general.)
 
 Source:
     [wu2018] Wu et al., "Wasserstein divergence for GANs" (1712.01026).
@@ -29,6 +33,7 @@ import torch
 from thetadot.errors import require
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
+from thetadot.systems.power_damping import log_radius_square
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
@@ -95,7 +100,9 @@ class WGANDiv(Driven):
         return self.weight * ((slopes * slopes).sum(-1) + TINY).pow(self.power / 2.0).mean()
 
     def radius_square(self, time: float, start: float) -> float:
-        """r² at a time on the line, averaged over an orbit.
+        """r² at a time on the line, for the game that begins at θ = φ; to 1e-3, whatever k and p.
+
+        While the game turns and damping is weak, it is that of every start, averaged over a turn.
 
         Args:
             time: t >= 0.
@@ -105,14 +112,11 @@ class WGANDiv(Driven):
             InadmissibleValue: a number out of range.
 
         Example:
-            >>> round(WGANDiv(power=2.0, weight=0.1).radius_square(10.0, 2.0), 6)  # 2 e^(-2)
-            0.270671
+            >>> round(WGANDiv(weight=2.0, power=2.0).radius_square(10.0, 1.0), 6)  # e^(-20/(2+√3))
+            0.004706
+            >>> round(WGANDiv(weight=0.02, power=2.0).radius_square(50.0 * math.pi, 2.0), 4)  # 2 e^(-2π)
+            0.0037
         """
         require(0 < start < math.inf, f"start={start:g}", "is not positive and finite", "Pass r² > 0.")
         require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass time >= 0.")
-        share = math.gamma((self.power + 1.0) / 2.0) / (math.sqrt(math.pi) * math.gamma(self.power / 2.0 + 1.0))
-        rate = 2.0 * self.weight * self.power * share
-        excess = self.power / 2.0 - 1.0
-        if excess == 0:
-            return start * math.exp(-rate * time)
-        return math.pow(math.pow(start, -excess) + excess * rate * time, -1.0 / excess)
+        return math.exp(log_radius_square(self.weight * self.power, self.power, time, start))

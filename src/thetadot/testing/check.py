@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.errors import InadmissibleValue, ThetadotError
+from thetadot.signatures import checked
 from thetadot.testing.collection import laws
 from thetadot.testing.subject import Subject
 from thetadot.testing.traits import Traits
@@ -46,6 +47,7 @@ class Finding:
     seen: str = ""
 
 
+@checked
 def check_optimizer(
     build: Callable[..., Optimizer],
     *,

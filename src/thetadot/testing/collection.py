@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thetadot.signatures import checked
 from thetadot.testing.law import Law
 from thetadot.testing.laws import (
     closure,
@@ -36,6 +37,7 @@ SUBJECTS = (
 )
 
 
+@checked
 def laws() -> tuple[Law, ...]:
     """Every law of the contract, in the order of reading.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.errors import ThetadotError
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ class BrokenLaw(ThetadotError, AssertionError):  # noqa: N818 - a noun, as the o
     """What was seen does not agree with a law."""
 
 
+@checked
 def expect(condition: object, seen: str) -> None:
     """Raise :class:`BrokenLaw`, saying what was seen, unless ``condition`` holds.
 
@@ -63,6 +65,7 @@ class Law:
         self.experiment(subject)
 
 
+@checked
 def law(
     *, applies: Callable[[Traits], bool] = _always, slow: bool = False
 ) -> Callable[[Callable[[Subject], None]], Law]:

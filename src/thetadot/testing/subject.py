@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.signatures import checked
 from thetadot.testing.traits import Traits
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SHAPES = ((3, 2), (4,), ())
 
 
+@checked
 @dataclass(frozen=True)
 class Subject:
     """A factory, its traits, and what the laws do with them.

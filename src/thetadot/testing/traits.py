@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from thetadot.signatures import checked
 
+
+@checked
 @dataclass(frozen=True)
 class Traits:
     """The nature of an optimizer; whoever holds it to the contract declares it.

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue, RunFolderError, require
-from thetadot.training.plan import FAMILIES
+from thetadot.training.plan import FAMILIES, Family
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thetadot.training.plan import Family
 
 EPOCHS = 60
+_MOST = 1024  # threads or processes
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ class Arguments:
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
         require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")
+        threads = 1 if self.threads is None else self.threads
         require(
-            self.threads is None or self.threads >= 1, f"threads={self.threads}", "is below 1", "Pass threads >= 1."
+            1 <= threads <= _MOST, f"threads={threads}", f"is outside [1, {_MOST}]", "Pass as many as there are cores."
         )
-        require(self.workers >= 0, f"workers={self.workers}", "is negative", "Pass workers >= 0.")
+        require(0 <= self.workers <= _MOST, f"workers={self.workers}", f"is outside [0, {_MOST}]", "Pass a few, or 0.")
         if self.minutes is not None:
             require(
                 0 < self.minutes < math.inf,

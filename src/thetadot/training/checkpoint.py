@@ -1,59 +1,82 @@
-"""Checkpoints: written whole or not at all, loaded with ``weights_only=True``, checked before anything is changed."""
+"""Checkpoints: written whole or not at all, sealed by a digest, checked before anything is read or changed.
+
+torch's archive carries checksums that its reader does not compare, so that damaged parameters would load. The digest
+sees every damage; it is no signature. Loading is ``weights_only=True``, and fields are bounded like a record's.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+import msgspec
 import torch
 
-from thetadot.errors import DamagedFile, RunFolderError, TaskError
+from thetadot.errors import DamagedFile, RunFolderError, TaskError, ThetadotError
+from thetadot.files import sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 FORMAT = "thetadot.checkpoint"
-VERSION = 1
+VERSION = 2
 NAME = "checkpoint.pt"
-PARTS = {"phase", "arguments", "threads", "offset"}  # of every checkpoint, whatever else it holds
-PARTIAL = ".checkpoint.part"  # one name, so that killed runs do not fill the folder
+_ANEW = "Start the run again in a new folder."
+_LONGEST = 200  # characters of what torch says
+
+T = TypeVar("T")
 
 
-def save(folder: Path, content: dict[str, Any]) -> None:
+class Head(msgspec.Struct):
+    """What every checkpoint has, whatever else it holds."""
+
+    phase: Literal["measuring", "training", "done"]
+    arguments: dict[str, Any]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+    data: dict[str, Any]
+
+
+_NEEDED = {"measuring": {"start"}, "training": {"plan", "loop"}, "done": {"final", "best_state"}}
+
+
+def save(folder: Path, content: dict[str, Any], *, durable: bool = True) -> None:
     """Replace the folder's checkpoint atomically.
+
+    Args:
+        folder: of the run.
+        content: plain containers of tensors and numbers.
+        durable: forced onto the disk; else it outlives the process, and perhaps not a power cut.
 
     Raises:
         RunFolderError: it cannot be written; the old one stays.
         TaskError: the first of a folder, if it holds what could not be read again.
     """
-    path, partial = folder / NAME, folder / PARTIAL
+    path = folder / NAME
+    first = not os.path.lexists(path)
     try:
-        with partial.open("wb") as stream:
+        with sealed(path, durable=durable) as stream:
             torch.save({"format": FORMAT, "version": VERSION, **content}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if not path.exists():
-            _try(partial)
-        partial.replace(path)
+            if first:
+                _try(stream)
     except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer on a full disk
+        if isinstance(error, ThetadotError):
+            raise
         if isinstance(error, RuntimeError) and not isinstance(error.__context__, OSError):
             raise
         cause = error if isinstance(error, OSError) else error.__context__
         reason = getattr(cause, "strerror", None) or error
         raise RunFolderError(f"{path} cannot be written ({reason}). Free space, or name another folder.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
-def _try(partial: Path) -> None:
+def _try(stream: Any) -> None:
     """A model's extra state may be anything; told before training, not at the resume."""
+    stream.seek(0)
     try:
-        torch.load(partial, map_location="cpu", weights_only=True)
+        torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f"it holds a {found[1]}" if found else type(error).__name__
@@ -68,34 +91,55 @@ def load(folder: Path) -> dict[str, Any]:
 
     Raises:
         RunFolderError: there is none.
-        DamagedFile: it is torn, foreign or of a newer version.
+        DamagedFile: it is torn, damaged, foreign, of another version, or out of bounds.
     """
     path = folder / NAME
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for names that are too long
         raise RunFolderError(f"{folder} holds no run: there is no {NAME}. Pass the --out folder of a run.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged archive raises is not to be listed
-        raise DamagedFile(
-            f"{path} is not a checkpoint that can be read. Start the run again in a new folder."
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("version"), int):
+        with unsealed(path, _ANEW) as stream:
+            content: Any = torch.load(stream, map_location="cpu", weights_only=True)
+    except DamagedFile:
+        raise
+    except Exception as error:  # what a foreign archive raises is not to be listed
+        raise DamagedFile(f"{path} is not a checkpoint that can be read. {_ANEW}") from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if type(version) is not int or content.get("format") != FORMAT:
         raise DamagedFile(f"{path} is not a thetadot checkpoint. Pass the --out folder of a thetadot run.")
-    if content["version"] > VERSION:
-        raise DamagedFile(
-            f"{path} has version {content['version']}, this thetadot reads up to {VERSION}. Update thetadot."
-        )
-    missing = sorted(PARTS - content.keys())
+    if version != VERSION:
+        other = "Update thetadot." if version > VERSION else _ANEW
+        raise DamagedFile(f"{path} has version {_short(version)}, this thetadot reads {VERSION}. {other}")
+    head = converted({name: content.get(name) for name in Head.__struct_fields__ if name in content}, Head, path)
+    missing = sorted(_NEEDED[head.phase] - content.keys())
     if missing:
-        raise DamagedFile(f"{path} lacks {', '.join(missing)}. Start the run again in a new folder.")
-    return content
+        raise DamagedFile(f"{path} lacks {', '.join(missing)}. {_ANEW}")
+    return dict(content)
+
+
+def converted(values: Any, kind: type[T], where: Path) -> T:
+    """Values of a checkpoint as the dataclass or struct that they were made from.
+
+    Raises:
+        DamagedFile: a field is missing, of another kind, or out of bounds.
+    """
+    try:
+        return msgspec.convert(values, kind)
+    except (msgspec.ValidationError, ValueError, TypeError, OverflowError) as error:
+        raise DamagedFile(f"{where}: {_short(error)}. {_ANEW}") from error
 
 
 @contextmanager
 def same_model(folder: Path) -> Iterator[None]:
-    """Say it where a checkpoint's tensors do not fit the model that the task makes now."""
+    """Say it where a checkpoint does not fit the model that the task makes now."""
     try:
         yield
-    except (RuntimeError, KeyError, ValueError) as error:
-        said = str(error).splitlines()[0]
+    except ThetadotError:
+        raise
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        said = _short(error)
         raise DamagedFile(f"{folder} holds another model ({said}). Give the task that was trained.") from error
+
+
+def _short(said: object) -> str:
+    text = str(said) if not isinstance(said, int) or said.bit_length() < _LONGEST else f"{said.bit_length()} bits long"
+    return (text.splitlines() or [type(said).__name__])[0][:_LONGEST]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from thetadot.analysis import stability_limit
 from thetadot.records import Choice
 from thetadot.training import reasons
+from thetadot.training.learned import learned
 from thetadot.training.plan import FAMILIES, Family, Plan
 from thetadot.training.search import Ladder, Lengths, Search
 from thetadot.training.trials import Candidate, Trials
@@ -138,7 +139,7 @@ class Chooser:
         self.write(reasons.lr(best, self.curvature, horizon, center, source))
         self.write(reasons.momentum(best, given=given.momentum is not None))
         if self.noise is not None and best.optimizer == "heavy-ball":
-            size = sum(p.numel() for p in self.task.model.parameters() if p.requires_grad)
+            size = sum(p.numel() for p in learned(self.task))
             heat = temperature(
                 best.lr,
                 best.momentum,
@@ -194,7 +195,7 @@ class Chooser:
     def _stable_after(self, candidate: Candidate, horizon: float) -> bool:
         """Measure where the trial has come to: a step above the stability limit there has been lucky."""
         assert candidate.snapshot is not None  # noqa: S101 - a trial of the second round has one
-        candidate.snapshot.restore(self.task.model)
+        candidate.snapshot.restore(self.task.model, loss=self.task.loss)
         if self.cost.samples + self.instruments.spent / 2 <= SHARE * self.samples:  # else the last reading must do
             self._measure("warm-up")
         if candidate.optimizer == "adam" or self.curvature is None:
@@ -207,7 +208,7 @@ class Chooser:
 
     def _typical_size(self) -> float:
         """Root mean square of the parameters: Adam moves each by lr a step, and a step longer than that is none."""
-        parameters = [p.detach() for p in self.task.model.parameters() if p.requires_grad]
+        parameters = [p.detach() for p in learned(self.task)]
         return math.sqrt(sum(float((p * p).sum()) for p in parameters) / sum(p.numel() for p in parameters))
 
 

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from thetadot.errors import TaskError, ThetadotError
-from thetadot.probes.generators import keyed
 from thetadot.random import derive
+from thetadot.state import keyed
 from thetadot.training.spec import users_code
 
 if TYPE_CHECKING:
@@ -42,24 +42,25 @@ class _Failed(NamedTuple):
     message: str
 
 
+def keyed_batch(dataset: Dataset[Any], request: Request) -> Any:
+    """Samples drawn and collated, with the transforms' randomness from the request's key."""
+    with keyed(request.key):
+        if hasattr(dataset, "__getitems__"):
+            return default_collate(dataset.__getitems__(request.indices))
+        return default_collate([dataset[i] for i in request.indices])
+
+
 class _Keyed(Dataset[Any]):
     """The user's dataset, asked for whole batches under a key."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def batch(self, request: Request) -> Any:
-        """Samples drawn and collated, with the transforms' randomness from the request's key."""
-        with keyed(request.key):
-            if hasattr(self.dataset, "__getitems__"):
-                return default_collate(self.dataset.__getitems__(request.indices))
-            return default_collate([self.dataset[i] for i in request.indices])
-
     def __getitems__(self, request: Request) -> Any:
         """In a worker, where an exception would lose the user's file and line on its way."""
         try:
             with users_code():
-                return self.batch(request)
+                return keyed_batch(self.dataset, request)
         except ThetadotError as error:
             return _Failed(str(error))
 
@@ -127,9 +128,8 @@ class Source:
             for request, items in zip(requests, loader, strict=True):
                 yield self._batch(items, len(request.indices))
         else:
-            whole = _Keyed(self.dataset)
             for request in requests:
-                yield self._batch(whole.batch(request), len(request.indices))
+                yield self._batch(keyed_batch(self.dataset, request), len(request.indices))
 
     def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[Request]:
         """All samples in their own order, in batches; for judging."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from thetadot.errors import RunFolderError
@@ -20,7 +21,7 @@ def claim(out: str | Path) -> Path:
     folder = Path(out)
     record = folder / RECORD
     try:
-        held = (folder / checkpoint.NAME).exists() or (record.is_file() and record.stat().st_size > 0)
+        held = os.path.lexists(folder / checkpoint.NAME) or (record.is_file() and record.stat().st_size > 0)
         if not held:
             _require_writable(folder)
     except OSError as error:
@@ -36,9 +37,8 @@ def claim(out: str | Path) -> Path:
 
 def _require_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / f".writable-{os.getpid()}"
-    probe.touch()
-    probe.unlink()
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def fresh(name: str) -> Path:

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from thetadot.errors import TaskError
+from thetadot.state import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from thetadot.tasks.task import Loss, Metric, Task
     from thetadot.training.data import Batch
@@ -58,22 +60,19 @@ def _number(value: Any) -> float:
 
 
 @contextmanager
-def _judging(model: nn.Module) -> Iterator[None]:
-    """In eval mode and without gradients; every module's mode is put back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def judging(task: Task) -> Iterator[None]:
+    """In eval mode and without gradients; the state of model and loss, modes too, is as before afterwards."""
+    with kept(model=task.model, loss=task.loss), torch.no_grad():
+        for part in (task.model, task.loss):
+            if isinstance(part, nn.Module):
+                part.eval()
+        yield
 
 
 def judge(task: Task, batches: Iterable[Batch], metric: Metric | None) -> tuple[float, float | None]:
-    """Mean loss and metric in eval mode, weighted by batch size; the model's mode is put back."""
+    """Mean loss and metric in eval mode, weighted by batch size; nothing of the run is changed."""
     total, score, count = 0.0, 0.0, 0
-    with _judging(task.model):
+    with judging(task):
         for batch in batches:
             output = apply(task.model, batch.inputs)
             total += float(_scalar(task.loss(output, batch.target))) * batch.size
@@ -96,7 +95,7 @@ def derived_metric(task: Task, batch: Batch) -> tuple[str | None, Metric | None]
     target = batch.target
     if not isinstance(target, torch.Tensor) or target.is_floating_point() or target.is_complex():
         return None, None
-    with _judging(task.model):
+    with judging(task):
         output = apply(task.model, batch.inputs)
     if not isinstance(output, torch.Tensor) or output.dim() < 2 or output.shape[1] < 2:  # one class is no choice
         return None, None

@@ -11,9 +11,12 @@ trial, and that beyond the noise of its batches. Then it goes back to the last g
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import msgspec
+
+from thetadot.training.progress import Progress
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
@@ -134,7 +137,8 @@ class Guard:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        for name, value in state.items():
-            if name != "good":
-                setattr(self, name, value)
+        for part in fields(self):
+            if part.name not in ("good", "good_progress"):
+                setattr(self, part.name, (int if part.type == "int" else float)(state[part.name]))
+        self.good_progress = asdict(msgspec.convert(state["good_progress"], Progress))
         self.good = Snapshot.unpack(state["good"]) if state["good"] else None

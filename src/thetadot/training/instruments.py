@@ -12,12 +12,17 @@ import torch
 from thetadot.probes import Objective, gradient_noise, sharpness
 from thetadot.random import derive
 from thetadot.records import Curvature, Noise
+from thetadot.state import kept
 from thetadot.training.forward import loss_of
+from thetadot.training.learned import learned
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
 
     from thetadot.reading import Reading
+    from thetadot.state import Kept
     from thetadot.tasks.task import Task
     from thetadot.training.data import Batch, Source
 
@@ -69,7 +74,11 @@ class Instruments:
     def loss(self, indices: list[int]) -> float:
         """Mean loss on ``indices``, the model as training sees it, with a fixed dropout mask."""
         self.cost.forward(len(indices))
-        return self._objective(indices).value()
+        with self._kept():
+            return self._objective(indices).value()
+
+    def _kept(self) -> AbstractContextManager[Kept]:
+        return kept(model=self.task.model, loss=self.task.loss)
 
     def start_loss(self, samples: int) -> tuple[float, float]:
         """Mean loss on training samples in their keyed order, and its standard error."""
@@ -82,7 +91,7 @@ class Instruments:
 
     def _objective(self, indices: list[int]) -> Objective:
         batch = self.batch(indices)
-        return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch))
+        return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch), learned(self.task))
 
     def curvature(self, when: When, step: int, iterations: int, reading: Reading | None = None) -> Curvature | None:
         """Largest curvature and the optimizer's limit; None where it is not finite.
@@ -90,7 +99,7 @@ class Instruments:
         The vector of the last reading of its kind is half of its start; a first reading takes twice as many iterations.
         """
         objective, size = self._objective(self.reference), len(self.reference)
-        preconditioner = _flat_preconditioner(self.task.model, reading)
+        preconditioner = _flat_preconditioner(objective.parameters, reading)
         dimension = sum(p.numel() for p in objective.parameters)
         kind = "plain" if preconditioner is None else "preconditioned"
         warm = self.vectors.get(kind)
@@ -100,7 +109,7 @@ class Instruments:
         start = torch.randn(dimension, generator=generator).to(objective.parameters[0].device, dtype)
         before = self.cost.samples
         self.cost.gradient(size)
-        with objective.hessian() as hessian:
+        with self._kept(), objective.hessian() as hessian:
             found = sharpness(hessian, start, iterations, warm=warm, preconditioner=preconditioner, tolerance=1e-2)
         self.cost.gradient(2.0 * found.products * size)
         self.spent += self.cost.samples - before
@@ -129,14 +138,18 @@ class Instruments:
         if size < 2:  # batch statistics need two samples
             return None
         indices = self.reference if len(self.reference) >= size * MICRO_BATCHES else self.source.order(-1)
-        rows = [self._objective(indices[k * size : (k + 1) * size]).gradient() for k in range(MICRO_BATCHES)]
+        objectives = [self._objective(indices[k * size : (k + 1) * size]) for k in range(MICRO_BATCHES)]
+        rows = []
+        for objective in objectives:
+            with self._kept():
+                rows.append(objective.gradient())
         self.cost.gradient(size * MICRO_BATCHES)
         self.spent += size * MICRO_BATCHES
         gradients = torch.stack(rows)
         found = gradient_noise(gradients, size)
         if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
             return None
-        preconditioner = _flat_preconditioner(self.task.model, reading)
+        preconditioner = _flat_preconditioner(objectives[0].parameters, reading)
         self.heating["plain"] = found.variance
         if preconditioner is not None:
             self.heating["preconditioned"] = gradient_noise(gradients * preconditioner.rsqrt(), size).variance
@@ -164,13 +177,12 @@ class Instruments:
         self.heating = dict(state["heating"])
 
 
-def _flat_preconditioner(model: nn.Module, reading: Reading | None) -> Tensor | None:
+def _flat_preconditioner(parameters: list[Tensor], reading: Reading | None) -> Tensor | None:
     if reading is None or not reading.preconditioner:
         return None
     return torch.cat(
         [
             reading.preconditioner[p].reshape(-1) if p in reading.preconditioner else torch.ones(p.numel()).to(p)
-            for p in model.parameters()
-            if p.requires_grad
+            for p in parameters
         ]
     )

@@ -8,31 +8,37 @@ import random
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 import thetadot
 from thetadot import report
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
-from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Writer, read
+from thetadot.files import Claim
+from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.schedules import Coupled
+from thetadot.state import changes_of, generators_kept, kept
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
+from thetadot.training.fingerprint import fingerprint, require_same_data
 from thetadot.training.folder import RECORD, claim, fresh
-from thetadot.training.forward import derived_metric, judge, loss_of
+from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
+from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
-from thetadot.training.snapshot import Snapshot, generators, restore_generators
+from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import checked, users_code
 
 if TYPE_CHECKING:
@@ -41,6 +47,10 @@ if TYPE_CHECKING:
 
 TRACKING = 0.03
 _FEWEST_REFERENCES = 8
+_LOST = (
+    "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
+    "Keep it in a buffer, tensor, number or random generator of the module."
+)
 Show = Callable[[Entry], None]
 
 
@@ -61,6 +71,7 @@ def run(
     threads: int | None = None,
     annealing: str | None = None,
     resume: bool = False,
+    new_data: bool = False,
     show: Show = lambda _: None,
 ) -> Result:
     """Measure a task, choose what is not given, train, and write record, checkpoint and report.
@@ -83,6 +94,7 @@ def run(
         annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for
             heavy ball.
         resume: continue the run in ``out``, bit for bit.
+        new_data: resume although the data are others than those that the run was begun with.
         show: receives every record entry as it is written.
 
     Returns:
@@ -100,7 +112,8 @@ def run(
     )
     before = torch.get_num_threads()
     try:
-        return _Run(task, folder, asked, show, resume=resume).result()
+        with ExitStack() as held:
+            return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
     finally:
         torch.set_num_threads(before)
 
@@ -109,10 +122,20 @@ class _Run:
     """One run from its folder to its result."""
 
     def __init__(
-        self, task: Task | Callable[[], Task], out: Path, asked: Arguments, show: Show, *, resume: bool
+        self,
+        task: Task | Callable[[], Task],
+        out: Path,
+        asked: Arguments,
+        show: Show,
+        held: ExitStack,
+        *,
+        resume: bool,
+        new_data: bool,
     ) -> None:
         self.began = time.monotonic()
         self.device = _device(asked.device)
+        if resume:
+            held.enter_context(Claim(out))
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
@@ -127,6 +150,8 @@ class _Run:
                 made = task()  # type: ignore[operator]
         self.task = checked(made)
         self.task.model.to(self.device)
+        if isinstance(self.task.loss, nn.Module):
+            self.task.loss.to(self.device)
         self.source = Source(self.task.train, asked.seed, self.device, asked.workers)
         self.valid = Source(self.task.valid, asked.seed, self.device, asked.workers)
         if asked.batch_size is not None and asked.batch_size > self.source.size:
@@ -137,8 +162,13 @@ class _Run:
         self.cost = Cost()
         self.samples = asked.epochs * self.source.size
         self.metric_name, self.metric = self._try_out()
+        with users_code():
+            self.data = fingerprint(self.task, asked.seed)
+        if self.saved is not None and not new_data:
+            require_same_data(self.data, self.saved["data"], out)
         if not resume:
-            claim(out)
+            held.enter_context(Claim(claim(out)))
+            claim(out)  # another run may have begun here in between
         self.writer = Writer(out / RECORD, self.saved["offset"] if self.saved else 0)
 
     def result(self) -> Result:
@@ -146,53 +176,53 @@ class _Run:
         with self.writer:
             if self.saved is None:
                 # before the first line, so that no kill leaves a folder that cannot be resumed
-                self._save("measuring", {"start": Snapshot.take(self.task.model).pack()})
+                self._save("measuring", {"start": Snapshot.take(**self._parts()).pack()})
             elif self.saved["phase"] == "done":
                 return self._finished()
             if self.writer.offset == 0:
                 self._write(self._header())
+                for change in self.lost:
+                    self._write(Remark(0, "resume", f"{change} {_LOST}"))
             loop = self._loop()
             self._train(loop)
             entry = self._closing(loop)
             self._write(entry)
-            self._save("done", {"final": self.task.model.state_dict(), "best_state": loop.best_state})
+            self._save("done", {"final": Snapshot.take(**self._parts()).pack(), "best_state": loop.best_state})
         report.write(self.out)
         return Result(
             self.task.model,
             loop.best_state or self.task.model.state_dict(),
             self.task.model.state_dict(),
             read(self.out),
+            self.task.loss,
         )
 
     # Steps.
 
     def _try_out(self) -> tuple[str | None, Metric | None]:
         """One batch through model and loss, so that a misfit is told before anything is written."""
-        with torch.random.fork_rng(devices=[]), users_code(), warnings.catch_warnings():
+        with kept(**self._parts()), users_code(), warnings.catch_warnings():
             # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
             warnings.filterwarnings("error", message="Using a target size")
             self._require_mean()
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
-            buffers = [buffer.clone() for buffer in self.task.model.buffers()]
-            with torch.no_grad():
-                loss_of(self.task.model, self.task.loss, batch)
-                for buffer, value in zip(self.task.model.buffers(), buffers, strict=True):
-                    buffer.copy_(value)
+            require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
+            changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
+            self.lost = [change for change in changes if not change.kept]
             return derived_metric(self.task, batch)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.task.model, "loss": self.task.loss}
 
     def _require_mean(self) -> None:
         """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch."""
         pair = list(range(min(2, self.source.size)))
-        modes = [(module, module.training) for module in self.task.model.modules()]
-        self.task.model.eval()
-        with torch.no_grad():
+        with judging(self.task):
             once, twice = (
                 float(loss_of(self.task.model, self.task.loss, batch))
                 for indices in (pair, pair + pair)
                 for batch in self.source.load(self.source.whole(len(indices), indices))
             )
-        for module, mode in modes:
-            module.training = mode
         if once != 0 and math.isclose(twice, 2.0 * once, rel_tol=1e-3):
             raise TaskError(
                 f"loss(output, target) doubles, from {once:.4g} to {twice:.4g}, when every sample is repeated: "
@@ -208,11 +238,12 @@ class _Run:
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
-                plan, noise, start_loss, expected = Plan(**saved["plan"]), None, (0.0, 0.0), (math.inf, 0)
+                plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
+                noise, start_loss, expected = None, (0.0, 0.0), (math.inf, 0)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
-                        Snapshot.unpack(saved["start"]).restore(self.task.model)
+                        Snapshot.unpack(saved["start"]).restore(**self._parts())
                 plan, noise, start_loss, expected = self._choose(instruments, judges)
             loop = Loop(
                 task=self.task,
@@ -224,7 +255,9 @@ class _Run:
                 instruments=instruments,
                 cost=self.cost,
                 write=self._write,
-                checkpoint=lambda: self._save("training", {"plan": asdict(plan), "loop": loop.state_dict()}),
+                checkpoint=lambda durable: self._save(
+                    "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
+                ),
                 noise=noise,
                 start_loss=start_loss,
                 expected=expected,
@@ -250,11 +283,8 @@ class _Run:
         chooser = Chooser(
             self.task, self.source, instruments, judges, self.cost, self.samples, given, self._write, TRACKING
         )
-        state = generators()
-        try:
+        with generators_kept():
             return chooser.choose(), chooser.noise, start_loss, chooser.expected
-        finally:
-            restore_generators(state)
 
     def _explain_not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""
@@ -279,7 +309,7 @@ class _Run:
             version=VERSION,
             task=self.asked.task,
             seed=self.asked.seed,
-            parameters=sum(p.numel() for p in self.task.model.parameters() if p.requires_grad),
+            parameters=sum(p.numel() for p in learned(self.task)),
             train_samples=self.source.size,
             valid_samples=self.valid.size,
             epochs=self.asked.epochs,
@@ -326,8 +356,9 @@ class _Run:
         self.writer.write(entry)
         self.show(entry)
 
-    def _save(self, phase: str, content: dict[str, Any]) -> None:
-        self.writer.sync()
+    def _save(self, phase: str, content: dict[str, Any], *, durable: bool = True) -> None:
+        if durable:
+            self.writer.sync()
         checkpoint.save(
             self.out,
             {
@@ -335,19 +366,22 @@ class _Run:
                 "arguments": asdict(self.asked),
                 "threads": torch.get_num_threads(),
                 "offset": self.writer.offset,
+                "data": self.data,
                 **content,
             },
+            durable=durable,
         )
 
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
-            self.task.model.load_state_dict(self.saved["final"])
+            Snapshot.unpack(self.saved["final"]).put(**self._parts())
         report.write(self.out)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
-        return Result(self.task.model, self.saved["best_state"] or self.saved["final"], self.saved["final"], record)
+        final = self.saved["final"]["model"]
+        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss)
 
 
 def _reference_size(samples: int, available: int) -> int:

@@ -9,7 +9,9 @@ from thetadot.errors import RunFolderError, TaskError
 from thetadot.records import read
 from thetadot.tasks import BUILT_IN, Task
 from thetadot.training import checkpoint
+from thetadot.training.arguments import Arguments
 from thetadot.training.result import Result
+from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import checked, resolve
 
 if TYPE_CHECKING:
@@ -34,17 +36,16 @@ def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None
     folder = Path(folder)
     saved = checkpoint.load(folder)
     if task is None:
-        task = saved["arguments"]["task"]
+        task = checkpoint.converted(saved["arguments"], Arguments, folder / checkpoint.NAME).task
         if task not in BUILT_IN:
             raise TaskError(f"{folder} was trained on a task of your own, {task!r}. Pass it: load(folder, task).")
     make = resolve(task) if isinstance(task, str) else task
     made = checked(make if isinstance(make, Task) else make())
-    if saved["phase"] == "done":
-        final, best = saved["final"], saved["best_state"]
-    elif saved["phase"] == "training":
-        final, best = saved["loop"]["now"]["model"], saved["loop"]["best_state"]
-    else:
+    if saved["phase"] == "measuring":
         raise RunFolderError(f"{folder} was cut off before training began. Continue it with --resume {folder}.")
     with checkpoint.same_model(folder):
-        made.model.load_state_dict(final)
-    return Result(made.model, best or final, final, read(folder))
+        done = saved["phase"] == "done"
+        final = Snapshot.unpack(saved["final"] if done else saved["loop"]["now"])
+        best = (saved if done else saved["loop"])["best_state"]
+        final.put(made.model, loss=made.loss)
+    return Result(made.model, best or final.model, final.model, read(folder), made.loss)

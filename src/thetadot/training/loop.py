@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 
 from thetadot.errors import Diverged
@@ -14,6 +15,7 @@ from thetadot.records import Epoch, Motion, Noise, Rollback
 from thetadot.training.forward import judge, loss_of
 from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
 from thetadot.training.instruments import MICRO_BATCHES
+from thetadot.training.learned import learned
 from thetadot.training.plan import put
 from thetadot.training.progress import Progress
 from thetadot.training.snapshot import Snapshot, clone
@@ -35,7 +37,9 @@ MOTIONS = 600  # motion entries a run writes, about
 READINGS = 8  # measurements during training
 GOOD_EVERY = 0.02  # share of the run between two good states
 TRACKING_ITERATIONS = 6
-FEW_EPOCHS = 20
+LOST = 0.02, 100
+"""Most that a kill loses: a share of the run's steps, or so many steps, whichever is more. Counts, so that a run is
+saved at the same steps wherever it runs."""
 
 
 class _Rewound(Exception):  # noqa: N818 - control flow, never seen outside
@@ -55,7 +59,7 @@ class Loop:
         instruments: measure during training.
         cost: counts evaluations.
         write: receives record entries.
-        checkpoint: called where the run may be cut off and resumed.
+        checkpoint: called where the run may be cut off and resumed, with whether a power cut must not lose it.
         noise: the latest measured gradient noise.
         start_loss: loss before the first step, and its standard error.
         expected: loss that the best trial came to, and its steps.
@@ -76,7 +80,7 @@ class Loop:
         instruments: Instruments,
         cost: Cost,
         write: Callable[[Entry], None],
-        checkpoint: Callable[[], None],
+        checkpoint: Callable[[bool], None],
         noise: Noise | None,
         start_loss: tuple[float, float],
         expected: tuple[float, int],
@@ -93,7 +97,7 @@ class Loop:
             checkpoint,
         )
         self.total = epochs * source.size
-        self.parameters = [p for p in task.model.parameters() if p.requires_grad]
+        self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
@@ -107,6 +111,9 @@ class Loop:
         self.sharpness: float | None = None
         self.best_state: dict[str, Any] | None = None
         self.motion_every = max(1, steps // MOTIONS)
+        self.save_every = max(int(LOST[0] * steps), LOST[1])
+        self.unsaved = 0  # steps that a kill would lose now
+        self.epoch_steps = 0  # of the last epoch
         self.reading_every = self._reading_cadence(tracking)
         self.first_reading = 1 + int(plan.warmup * steps)
         self.last_epoch: Epoch | None = None
@@ -121,14 +128,16 @@ class Loop:
             self._keep_good()
         if self.last_epoch is None:
             self._validate(0, self.start_loss)
-            self.checkpoint()
+            self._checkpoint(durable=True)
         while self.progress.epoch < self.epochs and not self._late():
             try:
                 self._epoch()
             except _Rewound:
                 continue
-            self.checkpoint()
+            if self.unsaved + self.epoch_steps > self.save_every:  # the end of the next epoch were too late
+                self._checkpoint(durable=True)
         self._end_no_worse_than_the_start()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _end_no_worse_than_the_start(self) -> None:
         """A run that even the guard could not save gives back its last good state."""
@@ -136,10 +145,14 @@ class Loop:
         if last is None or good is None or self.diverged or not self.guard.lost(last.train_loss):
             return
         self.diverged = True
-        good.restore(self.task.model)
+        good.restore(self.task.model, loss=self.task.loss)
         why = "the run ended above its start"
         self.write(Rollback(self.progress.step, self.guard.good_progress["step"], why, self.guard.shrink))
         self._validate(self.progress.epoch, self.start_loss)
+
+    def _checkpoint(self, *, durable: bool) -> None:
+        self.unsaved = 0
+        self.checkpoint(durable)
 
     # One epoch, one step.
 
@@ -148,6 +161,7 @@ class Loop:
         before = progress.epoch * self.source.size
         requests = self.source.plan(progress.epoch, lambda taken: self.plan.batch_at((before + taken) / self.total))
         self.task.model.train()
+        self.epoch_steps = len(requests)
         for request, batch in zip(
             requests[progress.place :], self.source.load(requests[progress.place :]), strict=True
         ):
@@ -171,6 +185,7 @@ class Loop:
         self.optimizer.step()
         self.cost.gradient(batch.size)
         progress.step += 1
+        self.unsaved += 1
         progress.place += 1
         progress.samples += batch.size
         progress.clock += self._time_step(settings)
@@ -182,8 +197,8 @@ class Loop:
             self._measure()
         if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
             self._keep_good()
-            if self.epochs < FEW_EPOCHS:  # else the ends of epochs are close enough
-                self.checkpoint()
+        if self.unsaved >= self.save_every:
+            self._checkpoint(durable=False)
 
     def _close_epoch(self) -> None:
         progress = self.progress
@@ -223,7 +238,7 @@ class Loop:
         good = self.guard.good
         assert good is not None  # noqa: S101 - kept before the first step
         step = self.progress.step
-        good.restore(self.task.model)
+        good.restore(self.task.model, loss=self.task.loss)
         at_good = self._loss_at_good(batch)
         if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
             raise Diverged(f"step {step}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
@@ -235,7 +250,7 @@ class Loop:
         best = {name: getattr(self.progress, name) for name in ("best_valid", "best_epoch")}
         self.progress = Progress(**(self.guard.good_progress | best))
         self.optimizer = self.plan.build(self.parameters)  # at rest
-        good.restore(self.task.model)
+        good.restore(self.task.model, loss=self.task.loss)
         self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
         raise _Rewound
 
@@ -263,7 +278,7 @@ class Loop:
         return all(bool(torch.isfinite(p).all()) for p in self.parameters)
 
     def _keep_good(self) -> None:
-        self.guard.good = Snapshot.take(self.task.model)
+        self.guard.good = Snapshot.take(self.task.model, loss=self.task.loss)
         self.guard.good_progress = asdict(self.progress)
 
     # The record.
@@ -347,7 +362,7 @@ class Loop:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         return {
-            "now": Snapshot.take(self.task.model, self.optimizer).pack(),
+            "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
             "progress": asdict(self.progress),
             "guard": self.guard.state_dict(),
             "instruments": self.instruments.state_dict(),
@@ -363,16 +378,19 @@ class Loop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`, bit for bit."""
-        self.progress = Progress(**state["progress"])
+        self.progress = msgspec.convert(state["progress"], Progress)
         self.guard.load_state_dict(state["guard"])
         self.instruments.load_state_dict(state["instruments"])
         self.origin = [value.to(p) for value, p in zip(state["origin"], self.parameters, strict=True)]
-        self.noise = None if state["noise"] is None else Noise(**state["noise"])
-        self.last_epoch = None if state["last_epoch"] is None else Epoch(**state["last_epoch"])
-        self.sharpness, self.best_state = state["sharpness"], state["best_state"]
-        self.start_loss = state["start_loss"]
-        self.cost.samples, self.seconds_before = state["cost"], state["seconds"]
-        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer)
+        self.noise = msgspec.convert(state["noise"], Noise | None)
+        self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
+        self.sharpness = msgspec.convert(state["sharpness"], float | None)
+        self.best_state = msgspec.convert(state["best_state"], dict[str, Any] | None)
+        self.start_loss, self.cost.samples, self.seconds_before = (
+            float(state[name]) for name in ("start_loss", "cost", "seconds")
+        )
+        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer, loss=self.task.loss)
+        self.unsaved = 0
 
 
 _SAMPLES_SHOWN = 8

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from thetadot.records import Record
+    from thetadot.tasks.task import Loss
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,11 @@ class Result:
         best_state: state dict at the lowest validation loss.
         final_state: state dict at the end.
         record: what happened on the way.
+        loss: the task's loss, with its final parameters where it is a module that learns.
     """
 
     model: nn.Module
     best_state: dict[str, Any]
     final_state: dict[str, Any]
     record: Record
+    loss: Loss

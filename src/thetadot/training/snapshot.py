@@ -1,14 +1,14 @@
-"""Everything that a run's next step depends on, copied: model, optimizer, random generators."""
+"""The state of a run (:mod:`thetadot.state`), copied: model, loss, optimizer, random generators."""
 
 from __future__ import annotations
 
 import copy
-import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+
+from thetadot.state import generators, pack, restore_generators, unpack
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,60 +29,41 @@ def clone(value: Any) -> Any:
     return copy.copy(value)
 
 
-def generators() -> dict[str, Any]:
-    """States of torch's, numpy's and Python's generators, as tensors and numbers that weights_only loading takes."""
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global one is what users draw from
-    words = np.asarray(keys, dtype=np.int64)
-    version, internal, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [name, torch.from_numpy(words), int(position), int(has_gauss), float(cached)],
-        "python": [version, list(internal), gauss],
-    }
-
-
-def restore_generators(states: dict[str, Any]) -> None:
-    """Put generators where :func:`generators` found them."""
-    torch.set_rng_state(states["torch"].cpu())
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
-    name, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """Copies; restoring leaves the snapshot usable again.
 
     Attributes:
-        buffers: those that a module keeps out of its state dict.
+        model: its state dict.
+        optimizer: its state dict.
+        generators: the global ones.
+        rest: what model and loss hold beside that state dict: parameters and buffers of the loss, buffers that are not
+            persistent, generators, numbers and tensors in attributes.
     """
 
     model: dict[str, Any]
     optimizer: dict[str, Any] | None
     generators: dict[str, Any]
-    buffers: dict[str, Any] = field(default_factory=dict)
+    rest: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def take(cls, model: nn.Module, optimizer: Flow | None = None) -> Snapshot:
+    def take(cls, model: nn.Module, optimizer: Flow | None = None, *, loss: Any = None) -> Snapshot:
         """Copy the present state."""
+        rest = pack({"model": model, "loss": loss}, without=_in_state_dict(model))
         state = clone(model.state_dict())
-        buffers = {name: clone(buffer) for name, buffer in model.named_buffers() if name not in state}
-        return cls(state, None if optimizer is None else clone(optimizer.state_dict()), generators(), buffers)
+        return cls(state, None if optimizer is None else clone(optimizer.state_dict()), generators(), rest)
 
-    def restore(self, model: nn.Module, optimizer: Flow | None = None) -> None:
+    def restore(self, model: nn.Module, optimizer: Flow | None = None, *, loss: Any = None) -> None:
         """Put it back."""
-        model.load_state_dict(self.model)
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                if name in self.buffers:
-                    buffer.copy_(self.buffers[name])
+        self.put(model, loss=loss)
         if optimizer is not None and self.optimizer is not None:
             optimizer.load_state_dict(clone(self.optimizer))
         restore_generators(self.generators)
+
+    def put(self, model: nn.Module, *, loss: Any = None) -> None:
+        """Model and loss alone."""
+        model.load_state_dict(self.model)
+        unpack(self.rest, {"model": model, "loss": loss}, without=_in_state_dict(model))
 
     @property
     def devices(self) -> list[int]:
@@ -91,9 +72,14 @@ class Snapshot:
 
     def pack(self) -> dict[str, Any]:
         """As plain containers, for a checkpoint."""
-        return {name: getattr(self, name) for name in ("model", "optimizer", "generators", "buffers")}
+        return {name: getattr(self, name) for name in ("model", "optimizer", "generators", "rest")}
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Snapshot:
         """From :meth:`pack`."""
-        return cls(packed["model"], packed["optimizer"], packed["generators"], packed["buffers"])
+        return cls(packed["model"], packed["optimizer"], packed["generators"], packed["rest"])
+
+
+def _in_state_dict(model: nn.Module) -> set[int]:
+    """Identities of the tensors that the model's state dict holds."""
+    return {id(value) for value in model.state_dict(keep_vars=True).values()}

@@ -97,13 +97,16 @@ def users_code() -> Iterator[None]:
     """Turn an exception of the user's own code into a TaskError that names their file and line.
 
     The innermost frame that is neither ours nor a library's is where to look. An exception that began in our own code,
-    elsewhere than where the user's is called, is our bug and stays what it is.
+    elsewhere than where the user's is called, is our bug and stays what it is. A SystemExit is an error too: it would
+    end the command as if it had succeeded.
     """
     try:
         yield
     except (ThetadotError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as caught:
+        # within a generator of ours a StopIteration arrives wrapped
+        error = caught.__cause__ if isinstance(caught.__cause__, StopIteration) else caught
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _foreign(frame.filename)]
         innermost = Path(frames[-1].filename)

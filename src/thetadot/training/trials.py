@@ -16,6 +16,7 @@ import torch
 from thetadot.records import Trial
 from thetadot.schedules import Coupled
 from thetadot.training.forward import loss_of
+from thetadot.training.learned import learned
 from thetadot.training.plan import Family, Plan, put
 from thetadot.training.snapshot import Snapshot
 
@@ -88,7 +89,7 @@ class Trials:
         self.batch_size = batch_size
         self.cost = cost
         self.report = report
-        self.start = Snapshot.take(task.model)
+        self.start = Snapshot.take(task.model, loss=task.loss)
         held = set(judges)
         self.pool = [i for i in range(source.size) if i not in held]
         self.start_loss = instruments.loss(judges)
@@ -103,12 +104,13 @@ class Trials:
         plan = Plan(
             candidate.optimizer, candidate.lr, candidate.momentum, self.batch_size, self.batch_size, coupled=False
         )
-        optimizer = plan.build(p for p in self.task.model.parameters() if p.requires_grad)
-        (candidate.snapshot or self.start).restore(self.task.model, optimizer if candidate.snapshot else None)
+        optimizer = plan.build(learned(self.task))
+        begun = candidate.snapshot or self.start
+        begun.restore(self.task.model, optimizer if candidate.snapshot else None, loss=self.task.loss)
         with torch.random.fork_rng(devices=self.start.devices):
             torch.manual_seed(self.source.seed % 2**63 + candidate.steps)
             average = self._stretch(candidate, optimizer, steps)
-        candidate.snapshot = Snapshot.take(self.task.model, optimizer)
+        candidate.snapshot = Snapshot.take(self.task.model, optimizer, loss=self.task.loss)
         candidate.steps = steps
         candidate.score = self._score(average)
         self.report(
@@ -126,14 +128,15 @@ class Trials:
 
     def rewind(self) -> None:
         """Put the model back to the start."""
-        self.start.restore(self.task.model)
+        self.start.restore(self.task.model, loss=self.task.loss)
 
-    def _stretch(self, candidate: Candidate, optimizer: Any, steps: int) -> dict[str, torch.Tensor] | None:
+    def _stretch(self, candidate: Candidate, optimizer: Any, steps: int) -> list[torch.Tensor] | None:
         """Step up to ``steps``; the mean of the parameters over the second half, None if the loss is not finite."""
         model = self.task.model
         model.train()
         first, total = candidate.steps, steps - candidate.steps
-        average: dict[str, torch.Tensor] = {}
+        parameters = learned(self.task)
+        average = [torch.zeros_like(p) for p in parameters]
         averaged = 0
         for number, batch in enumerate(self._batches(first, steps), start=first):
             rising = min(1.0, (number + 1) / max(1.0, 0.2 * total)) if first == 0 else 1.0
@@ -148,9 +151,8 @@ class Trials:
             self.cost.gradient(batch.size)
             if number - first >= total // 2:
                 averaged += 1
-                for name, p in model.named_parameters():
-                    held = average.setdefault(name, torch.zeros_like(p))
-                    held += (p.detach() - held) / averaged
+                for p, held in zip(parameters, average, strict=True):
+                    held.add_((p.detach() - held) / averaged)
         return average
 
     def _batches(self, first: int, last: int) -> Any:
@@ -165,14 +167,13 @@ class Trials:
             yield from self.source.load(requests)
             number += len(requests)
 
-    def _score(self, average: dict[str, torch.Tensor] | None) -> float:
+    def _score(self, average: list[torch.Tensor] | None) -> float:
         if average is None:
             return math.inf
         last = self.instruments.loss(self.judges)
         with torch.no_grad():
-            for name, p in self.task.model.named_parameters():
-                if name in average:
-                    p.copy_(average[name])
-        mean = self.instruments.loss(self.judges)
-        best = min((value for value in (last, mean) if math.isfinite(value)), default=math.inf)
+            for p, mean in zip(learned(self.task), average, strict=True):
+                p.copy_(mean)
+        tail = self.instruments.loss(self.judges)
+        best = min((value for value in (last, tail) if math.isfinite(value)), default=math.inf)
         return best if best < self.start_loss * 3.0 + 1.0 else math.inf

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from thetadot.records import Record  # noqa: TC001 - asked at run time
+from thetadot.signatures import checked
 from thetadot.verdicts.advice import advise, save
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped
@@ -17,7 +19,6 @@ from thetadot.verdicts.stationarity import rest
 from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
-    from thetadot.records import Record
     from thetadot.verdicts.loss import Loss
 
 SETTINGS = (limited, wasted, damped, paced)
@@ -25,6 +26,7 @@ CAUSES = {"ringing", "overdriven", "too long", "batch small"}
 """Findings that may be what lost the loss."""
 
 
+@checked
 def judge(record: Record) -> tuple[Verdict, ...]:
     """Edge, noise, batch, damping, pace, stationarity; advice comes first.
 

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thetadot.cayley import cayley, damping, lr_of
 from thetadot.limits import limit_at
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -334,6 +335,7 @@ class Row:
     reason: str = ""
 
 
+@checked
 def table(
     present: Settings,
     new_batch: float,

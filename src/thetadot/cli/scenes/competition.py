@@ -13,7 +13,7 @@ import torch
 
 from thetadot.analysis import find_fixed_points, phase_portrait
 from thetadot.cli.pictures.phase import phase
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.systems import Competition
 
 if TYPE_CHECKING:
@@ -99,23 +99,3 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             reading="Paths end in the green points; where there is a red line, the side on which they begin decides.",
         )
     ]
-
-
-SCENE = Scene(
-    "competition",
-    "Two species on the same food",
-    "Each grows where it is alone; together they live on both, or the start decides who does.",
-    make,
-    paths=40,
-    time=300.0,
-    step=0.1,
-    integrator="rk4",
-    parameters={
-        "growth1": Parameter(0.1, "r₁ > 0"),
-        "growth2": Parameter(0.3, "r₂ > 0"),
-        "capacity1": Parameter(500.0, "N₁ > 0"),
-        "capacity2": Parameter(1000.0 / 3.0, "N₂ > 0"),
-        "harm1": Parameter(1e-4, "a₁ >= 0, what the second costs the first"),
-        "harm2": Parameter(2e-4, "a₂ >= 0, what the first costs the second"),
-    },
-)

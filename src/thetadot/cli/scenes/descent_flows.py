@@ -16,7 +16,8 @@ from thetadot.analysis import loss_rate
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.landscape import on_curve
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes import SCENES
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
@@ -63,7 +64,7 @@ def make(settings: Settings) -> Setup:
 
 def _compared(case: _Case) -> dict[str, Trajectory]:
     """The one path from the start, by Euler's steps of every flow: they pass where a flow itself would end."""
-    step = case.settings.step or case.settings.time / math.ceil(case.settings.time / SCENE.step)
+    step = case.settings.step or case.settings.time / math.ceil(case.settings.time / SCENES["descent-flows"].step)
     found = {}
     for name, kind in FLOWS.items():
         found[name] = simulate(
@@ -173,19 +174,3 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
         )
     )
     return drawn
-
-
-SCENE = Scene(
-    "descent-flows",
-    "Four ways down",
-    "Gradient, sign, normalized and Polyak's flow on a loss with a good and a bad minimum.",
-    make,
-    paths=8,
-    time=10.0,
-    step=0.01,
-    integrator="euler",
-    parameters={
-        "flow": Parameter("polyak", "which one all paths follow: gradient, sign, normalized or polyak"),
-        "start": Parameter(4.0, "where the first path begins"),
-    },
-)

@@ -16,7 +16,7 @@ from thetadot.analysis import exponential_average, local_spectral_radius, phase_
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.phase import phase
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.cli.scenes.integrators import integrator
 from thetadot.cli.scenes.starts import round_about
 from thetadot.errors import require
@@ -188,23 +188,3 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
 
 def _both(trajectory: Trajectory) -> torch.Tensor:
     return trajectory["paths"].values.double()
-
-
-SCENE = Scene(
-    "dirac-gan",
-    "The Dirac GAN",
-    "The smallest game: one point of a generator against a linear critic. Does it converge, or go round for ever?",
-    make,
-    paths=12,
-    time=30.0,
-    step=0.05,
-    integrator="rk4",
-    parameters={
-        "kind": Parameter("min-max", "non-saturating, min-max, linear or wgan"),
-        "penalty": Parameter("none", "none, gp or qp"),
-        "weight": Parameter(0.1, "λ > 0 of the penalty"),
-        "centre": Parameter(0.0, "c of gp, the slope that it asks for"),
-        "decay": Parameter(0.0, "κ of the critic's weights"),
-        "dim": Parameter(1, "1 or 2"),
-    },
-)

@@ -18,7 +18,7 @@ from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.landscape import on_curve
 from thetadot.cli.pictures.law import histogram
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row, share_row
+from thetadot.cli.scenes.base import Row, Settings, Setup, mean_row, share_row
 from thetadot.cli.scenes.laws import CELLS, laws
 from thetadot.density import Gibbs, Grid, Saddle
 from thetadot.errors import require
@@ -230,22 +230,3 @@ def _kramers(well: DoubleWell, temperature: float, friction: float | None) -> fl
         return Saddle(well, (-well.half_width,), (0.0,)).rate(temperature, friction)
     except InadmissibleValue:
         return None
-
-
-SCENE = Scene(
-    "double-well",
-    "The double well: escape and equilibrium",
-    "Heated paths leave one well for the other, now and then, until both hold half of them: Gibbs' law.",
-    make,
-    paths=10_000,
-    time=30.0,
-    step=0.02,
-    integrator="euler-maruyama",
-    temperature=0.15,
-    heated=True,
-    damped=True,
-    parameters={
-        "barrier": Parameter(0.25, "b > 0, height of the barrier"),
-        "half_width": Parameter(1.0, "a > 0, distance of a well from it"),
-    },
-)

@@ -15,7 +15,7 @@ import torch
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.law import histogram
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row
+from thetadot.cli.scenes.base import Row, Settings, Setup, mean_row
 from thetadot.errors import require
 from thetadot.systems import GeometricBrownian
 
@@ -149,21 +149,3 @@ def _law(case: _Case, trajectory: Trajectory) -> list[Picture]:
             name="S",
         )
     ]
-
-
-SCENE = Scene(
-    "geometric-brownian",
-    "Geometric Brownian motion",
-    "Growth at a random rate: the mean outgrows the typical path, and a call has its price.",
-    make,
-    paths=20_000,
-    time=1.0,
-    step=0.005,
-    integrator="euler-maruyama",
-    parameters={
-        "growth": Parameter(0.05, "μ, also the rate of interest"),
-        "volatility": Parameter(0.4, "σ > 0"),
-        "spot": Parameter(100.0, "S₀ > 0"),
-        "strike": Parameter(100.0, "K > 0 of the call"),
-    },
-)

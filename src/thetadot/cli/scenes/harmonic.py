@@ -15,7 +15,7 @@ import torch
 from thetadot.analysis import linearize, stationary_variance
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.law import histogram
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.errors import require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import Harmonic
@@ -119,23 +119,3 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
         on_curve(Harmonic(case.curvature), series.times, series.values, (-wide, wide), top),
         histogram(series.times, series.values[..., 0], (-wide, wide), law=law, labels=("exp(-L/T)", "")),
     ]
-
-
-SCENE = Scene(
-    "harmonic",
-    "A harmonic well, with friction and heat",
-    "A ball on a spring, damped and shaken: its law is a Gaussian, and that of the simulation is known exactly too.",
-    make,
-    paths=10_000,
-    time=40.0,
-    step=0.5,
-    integrator="BAOAB",
-    temperature=0.5,
-    friction=1.0,
-    heated=True,
-    damped=True,
-    parameters={
-        "curvature": Parameter(1.0, "h > 0 of L = h x²/2"),
-        "start": Parameter(3.0, "where every path begins, at rest"),
-    },
-)

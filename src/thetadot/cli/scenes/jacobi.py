@@ -14,7 +14,7 @@ import torch
 
 from thetadot.cli.pictures.base import Key, Panel, array, axes, lines, marks, picture
 from thetadot.cli.pictures.landscape import contours
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.integrators import RungeKutta
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import ODE, Jacobi
@@ -148,20 +148,3 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             ],
         )
     ]
-
-
-SCENE = Scene(
-    "jacobi",
-    "Mechanics as geometry",
-    "Rays of one energy pass a hollow: Newton's paths are the straightest lines of a bent plane, which focuses them.",
-    make,
-    paths=13,
-    time=8.0,
-    step=0.004,
-    integrator="rk4",
-    parameters={
-        "energy": Parameter(1.0, "E, above the potential where paths begin"),
-        "depth": Parameter(1.0, "d of the hollow; a hill where it is negative"),
-        "width": Parameter(1.5, "of the beam"),
-    },
-)

@@ -16,7 +16,7 @@ import torch
 from thetadot.analysis import floquet, stability_chart
 from thetadot.cli.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
 from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.errors import require
 from thetadot.simulation import Save
 from thetadot.systems import InvertedPendulum, mathieu_matrix
@@ -196,25 +196,3 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
             Key("diamond", "ink", "this pendulum"),
         ],
     )
-
-
-_PERIOD = 2.0 * math.pi / 500.0
-SCENE = Scene(
-    "mathieu",
-    "The inverted pendulum that stands",
-    "Shaken fast enough at its pivot, a pendulum stands on its head.",
-    make,
-    paths=6,
-    time=8.0 * 64 * _PERIOD,
-    step=_PERIOD / 32,
-    integrator="rk4",
-    damped=True,
-    parameters={
-        "frequency": Parameter(500.0, "ω > 0 of the pivot"),
-        "height": Parameter(0.01, "h >= 0, how far it goes up and down"),
-        "length": Parameter(1.0, "l > 0"),
-        "gravity": Parameter(10.0, "g"),
-        "linear": Parameter(1, "1: θ in place of sin θ"),
-        "angle": Parameter(0.1, "at the start, in radians"),
-    },
-)

@@ -1,4 +1,4 @@
-"""What somebody may have meant."""
+"""Names that can be listed without loading what they name, and what somebody may have meant."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+PLAIN = (
+    "euler",
+    "semi-implicit",
+    "leapfrog",
+    "euler-maruyama",
+    "midpoint",
+    "ralston",
+    "kutta3",
+    "rk4",
+    "three-eighths",
+    "heun",
+    "milstein",
+    "sra1",
+)
+"""Integrators of steps of one length."""
+ADAPTIVE = ("dormand-prince", "bogacki-shampine")
+"""Those that find their own steps."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from thetadot.analysis import find_fixed_points
 from thetadot.cli.pictures.base import array
 from thetadot.cli.pictures.landscape import in_plane
 from thetadot.cli.pictures.law import planes
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup, mean_row, share_row
+from thetadot.cli.scenes.base import Row, Settings, Setup, mean_row, share_row
 from thetadot.density import FokkerPlanck, Gibbs, Grid
 from thetadot.errors import require
 from thetadot.potentials import Quartic2d, gradient_of
@@ -138,24 +138,3 @@ def _nearest(grid: Grid, plane: Grid, density: torch.Tensor) -> torch.Tensor:
     place = (2.0 * (plane.points.flip(-1) - low) / (high - low) - 1.0)[None]
     found = torch.nn.functional.grid_sample(density[None, None].double(), place, align_corners=False)
     return found[0, 0].T
-
-
-SCENE = Scene(
-    "quartic-2d",
-    "Four wells in the plane",
-    "Paths let go from one well find the other three, over four saddles, until Gibbs' law holds.",
-    make,
-    paths=5_000,
-    time=20.0,
-    step=0.02,
-    integrator="euler-maruyama",
-    temperature=0.2,
-    heated=True,
-    damped=True,
-    parameters={
-        "coupling": Parameter(0.1, "c of c·xy"),
-        "tilt": Parameter(0.0, "a of a·x"),
-        "x": Parameter(-1.0, "where every path begins"),
-        "y": Parameter(-1.0, "where every path begins"),
-    },
-)

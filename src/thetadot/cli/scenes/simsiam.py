@@ -14,7 +14,7 @@ import torch
 from thetadot.analysis import phase_portrait
 from thetadot.cli.pictures.base import Key, Panel, array, axes, marks, picture
 from thetadot.cli.pictures.phase import phase
-from thetadot.cli.scenes.base import Parameter, Row, Scene, Settings, Setup
+from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.systems import SimSiam
 from thetadot.tensors import tensor_of
 
@@ -125,19 +125,3 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             [Key("dot", "red", "collapses"), Key("dot", "green", "lives on")],
         ),
     ]
-
-
-SCENE = Scene(
-    "simsiam",
-    "SimSiam: who collapses?",
-    "One encoder weight, one predictor weight: whether the representation collapses is told by where it begins.",
-    make,
-    paths=600,
-    time=200.0,
-    step=0.02,
-    integrator="rk4",
-    parameters={
-        "kept": Parameter("stop", "which gradient: stop, full or second"),
-        "reach": Parameter(1.5, "of the starts about (0, 0.5)"),
-    },
-)

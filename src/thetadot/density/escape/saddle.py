@@ -7,13 +7,14 @@ the saddle:
 
     overdamped, dx = -∇U dt + √(2T) dW        κ = ω_b²                                  (Eyring-Kramers)
     friction λ, unit mass                     κ = √(λ²/4 + ω_b²) - λ/2                  (Langer; Kramers in 1-D)
-    friction 0                                κ = ω_b                                   (transition state, upper bound)
 
 In one dimension: ω_a ω_b/(2π) e^(-ΔU/T), and with friction (√(λ²/4 + ω_b²) - λ/2)/ω_b · ω_a/(2π) e^(-ΔU/T). As
-λ -> ∞ the second is the first over λ, time being counted in 1/λ.
+λ -> ∞ the second is the first over λ, time being counted in 1/λ. Where friction is weak, energy is too slowly exchanged
+for the well to stay in equilibrium: in one dimension the rate is multiplied by the share that is left
+(:mod:`~thetadot.density.escape.turnover`); in several, where none is known, it is refused.
 
-Asymptotic in T/ΔU, with a relative error of that order. Weak friction, where energy is too slowly exchanged for the
-well to stay in equilibrium (λ · action of the well < T), is out of range and is refused.
+Asymptotic in T/ΔU, with a relative error of that order: in the double well at T/ΔU = .2 some 5%, 20% where λ times the
+action is T/2, and 40% too high as friction goes to 0. T >= ΔU is refused.
 
 Source:
     Kramers, Physica 7, 284 (1940); Langer, Ann. Phys. 54, 258 (1969); Hänggi, Talkner, Borkovec, Rev. Mod. Phys. 62,
@@ -29,10 +30,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.density.escape.turnover import round_trip, turnover
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.kinds import require_coordinates, require_instances, require_numbers, values_at
+from thetadot.kinds import require_coordinates, require_finite, values_at
 from thetadot.potentials import gradient_of
+from thetadot.signatures import checked
 from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
     from thetadot.typing import Scalar
 
+_CLOSED = 6.0  # λ · action / T at which weak friction takes a tenth of the rate between two wells
 _FLAT = 1e-6  # of the gradient at a stationary point, beside the curvature
 
 
@@ -56,7 +60,8 @@ class Saddle:
 
     Raises:
         InadmissibleValue: a point where the gradient is not 0 (to 1e-6); a minimum with a curvature that is not
-            positive; a saddle with more or fewer than one negative curvature; a saddle that is not above the minimum.
+            positive; a saddle with more or fewer than one negative curvature; a saddle that is not above the minimum,
+            or, in one dimension, not the next barrier beside it.
 
     Example:
         >>> from thetadot.potentials import DoubleWell
@@ -106,6 +111,7 @@ class Saddle:
             point = torch.as_tensor(getattr(self, name), dtype=torch.float64)
             hessian = torch.func.jacrev(gradient_of(self._at))(point)
             slope = float(gradient_of(self._at)(point).norm())
+            require_finite(curvature=hessian)
             require(
                 slope <= _FLAT * max(1.0, float(hessian.abs().max())),
                 f"{name}={tuple(getattr(self, name))}",
@@ -126,15 +132,16 @@ class Saddle:
         top, bottom = self.potential(points)
         return float(top - bottom)
 
+    @checked
     def rate(self, temperature: Scalar, friction: float | None = None) -> float:
         """Escapes per time.
 
         Args:
-            temperature: T > 0; the formula holds for T well below the height.
+            temperature: T > 0 below the height; the rate is off by a share of the order of T over it.
             friction: λ >= 0 of a motion with unit mass; None for overdamped motion.
 
         Raises:
-            InadmissibleValue: a number out of range, or a friction too weak for the formula.
+            InadmissibleValue: a number out of range, T >= ΔU; in several dimensions too weak a friction.
 
         Example:
             >>> from thetadot.potentials import DoubleWell
@@ -143,26 +150,58 @@ class Saddle:
             1.0
         """
         temperature = require_temperature(temperature)
+        require(
+            temperature < self.height,
+            f"temperature={temperature:g}",
+            f"is not below the height, {self.height:g}: the rate of escape is that of T << ΔU, off by a share T/ΔU",
+            "Pass a lower one, or take mean_first_passage_time(...) or FokkerPlanck(...).spectral_gap().",
+        )
         well, top = self._curvatures
         steep = -float(top.min())
         leaving = steep
         if friction is not None:
-            require_numbers(friction=friction)
             require(0 <= friction < math.inf, f"friction={friction:g}", "is negative or not finite", "Pass λ >= 0.")
-            action = 2.0 * math.pi * self.height / math.sqrt(float(well.min()))  # of a harmonic well at this height
-            require(
-                friction * action >= temperature,
-                f"friction={friction:g}",
-                f"is too weak: below about {temperature / action:.3g} the exchange of energy limits the rate",
-                "Count escapes of paths, or take Kinetic(...).spectral_gap().",
-            )
             leaving = steep / (math.sqrt(friction**2 / 4.0 + steep) + friction / 2.0)  # κ without cancellation
+            leaving *= self._left(temperature, float(friction))
         share = float((well.log().sum() - top.abs().log().sum()) / 2.0) - self.height / temperature
         return leaving / (2.0 * math.pi) * math.exp(share)
 
+    def _left(self, temperature: float, friction: float) -> float:
+        """What weak friction leaves of the rate."""
+        if self._actions:
+            return turnover(friction, temperature, self._actions)
+        # in several dimensions, or a well that is open behind: a harmonic one at this height
+        action = 2.0 * math.pi * self.height / math.sqrt(float(self._curvatures[0].min()))
+        require(
+            friction * action >= _CLOSED * temperature,
+            f"friction={friction:g}",
+            f"is too weak: below about {_CLOSED * temperature / action:.3g} the exchange of energy limits the rate",
+            "Count escapes of paths, or take Kinetic(...).spectral_gap().",
+        )
+        return 1.0
 
+    @cached_property
+    def _actions(self) -> tuple[float, ...]:
+        """In one dimension, those of a round trip into the well and, where it comes back, of one beyond."""
+        if len(self.minimum) != 1:
+            return ()
+        bottom, top = float(self.minimum[0]), float(self.saddle[0])
+        here = round_trip(self.potential, top, bottom)
+        if here is None:
+            return ()
+        require(
+            (bottom - top) * (here[0] - bottom) > 0,
+            f"saddle={tuple(self.saddle)}",
+            f"is not the next barrier: at {here[0]:.4g}, between it and the minimum, the potential is as high",
+            "Pass the saddle beside the minimum.",
+        )
+        beyond = round_trip(self.potential, top, 2.0 * top - bottom)
+        return (here[1],) if beyond is None else (here[1], beyond[1])
+
+
+@checked
 def escape_rate(problem: Problem, minimum: Sequence[float], saddle: Sequence[float]) -> float:
-    """Escapes per time of a problem: Eyring-Kramers for Langevin, Langer's factor for Kramers.
+    """Escapes per time of a problem: Eyring-Kramers for Langevin, Langer's and Mel'nikov's factors for Kramers.
 
     Args:
         problem: a potential with Langevin(T), or Kramers(friction, T) with a friction in 1/time.
@@ -171,9 +210,8 @@ def escape_rate(problem: Problem, minimum: Sequence[float], saddle: Sequence[flo
 
     Raises:
         IncompatiblePair: another system.
-        InadmissibleValue: as :class:`Saddle`.
+        InadmissibleValue: as :class:`Saddle` and its rate: among others T >= ΔU.
     """
-    require_instances(Problem, problem=problem)
     system = problem.system
     if isinstance(system, Langevin):
         return Saddle(problem.potential, minimum, saddle).rate(system.temperature)

@@ -1,0 +1,15 @@
+"""Where the commands print; without what they print, so that short answers load little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def console(stream: TextIO) -> Console:
+    """A console on a stream; a log gets lines of at most 120 characters instead of a terminal's width."""
+    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())

@@ -1,0 +1,218 @@
+"""Steps that follow the error, compiled: the motion of :class:`Controlling`, each path marched by itself.
+
+A path goes from one time that is asked for to the next inside the kernel, which comes back often enough to be
+interrupted, and whose whole memory is that of a motion in torch's operations: it can be cut anywhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from thetadot.errors import IncompatiblePair
+from thetadot.fusion.components import components
+from thetadot.fusion.controlled import ControlledMarch
+from thetadot.fusion.controlled_source import COLUMNS, Method
+from thetadot.fusion.program import CannotCompile
+from thetadot.integrators.base import name_of
+from thetadot.integrators.controller import FLOOR
+from thetadot.integrators.controlling import ROUNDINGS, Controlling
+from thetadot.integrators.runge_kutta import moving, slopes
+from thetadot.systems.base import POSITION
+from thetadot.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from thetadot.fusion.components import Components
+    from thetadot.integrators.adaptive import Embedded
+    from thetadot.simulation.choice import Compile
+    from thetadot.simulation.motion import Motion
+    from thetadot.typing import Scalar, State
+
+    Entry = Callable[[Sequence[Tensor], Sequence[float]], tuple[int, int]]
+
+_TRIES = 1 << 20  # steps of all paths together between two looks at the keyboard: a fraction of a second
+_LEAST = 64  # of each
+_MOST = float(1 << 62)
+_POINTS = 5  # at which a trace is compared with the function; not 2, which is what is traced
+_ROUNDED = 1e3  # roundings of a slope, far above what another order of operations does
+_MOST_OPERATIONS = 4000  # of a drift: compilers take longer for more than the kernel saves
+
+
+def controlling(
+    motion: Motion,
+    integrator: Embedded,
+    state: State,
+    start: float,
+    end: float,
+    memory: Mapping[str, Tensor],
+    compile: Compile,  # noqa: A002 - torch's word
+) -> tuple[Controlling, str]:
+    """The motion under way, compiled where it can be, and why it is not.
+
+    Raises:
+        IncompatiblePair: compile=True, and the drift cannot be compiled.
+    """
+    said = ""
+    if compile is not False:
+        try:
+            kernel = compiled(motion, integrator, state)
+            return Marched(kernel, integrator, motion, state, start, end, memory), ""
+        except CannotCompile as error:
+            said = str(error)
+            if compile is True:
+                raise IncompatiblePair(f"the drift cannot be compiled: {said} Or pass compile=False.") from error
+    return Controlling(integrator, motion.system, motion.gradient, state, start, 1.0, memory, end), said
+
+
+class Marched(Controlling):
+    """The same motion, by a kernel."""
+
+    patience: ClassVar[float] = 1e8
+
+    def __init__(
+        self,
+        kernel: ControlledMarch,
+        integrator: Embedded,
+        motion: Motion,
+        state: State,
+        start: float,
+        end: float,
+        memory: Mapping[str, Tensor],
+    ) -> None:
+        self._kernel = kernel
+        super().__init__(integrator, motion.system, motion.gradient, state, start, 1.0, memory, end)
+
+    def _begin(self, length: Tensor | None) -> None:
+        rule = self.integrator
+        known = rule.first_step if length is None else length
+        self.length = torch.zeros_like(self.time) if known is None else known + torch.zeros_like(self.time)
+        self.first = {name: torch.zeros_like(tensor_of(self.state, name)) for name in self.state}
+        self.time = self.time.expand(len(self.one), 1)
+        self._run(self._kernel.begin, self.time[0, 0].item(), 0)
+        self.evaluations = 2
+
+    def _try(self, left: Tensor, under_way: Tensor, end: float) -> None:  # noqa: ARG002 - the kernel knows
+        """As many steps of every path as a fraction of a second holds."""
+        tries = max(_LEAST, _TRIES // len(under_way))
+        _, stuck = self._run(self._kernel.march, end, tries)
+        if stuck:
+            self._check_length((self.time != end) & (self.length <= _smallest(self.time)))
+        self._check_pace(end)
+
+    def _overdue(self, needed: Tensor) -> bool:
+        """Of one path alone, or of many one after the other."""
+        most = float(needed.max())
+        return most > self.patience or (most > self.patience / 100 and float(needed.sum()) > 10 * self.patience)
+
+    def _run(self, entry: Entry, end: float, tries: int) -> tuple[int, int]:
+        """Call the kernel on copies, so that what it is interrupted in is never seen half."""
+        rule, names = self.integrator, (*self.measured, *self.clocks)
+        columns = {
+            "time": self.time,
+            "length": self.length,
+            "error_1": self.errors[0],
+            "error_2": self.errors[1],
+            "error_3": self.errors[2],
+            "shortest": self.shortest,
+            "longest": self.longest,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "held_back": self.held_back,
+        }
+        given = [tensor_of(self.state, name) for name in names] + [tensor_of(self.first, name) for name in names]
+        arrays = [
+            array.clone(memory_format=torch.contiguous_format) for array in (*given, *(columns[c] for c in COLUMNS))
+        ]
+        q, gains = rule.local_order, rule.controller.gains
+        settings = (
+            rule.rtol, rule.atol, rule.controller.safety, rule.controller.least, rule.controller.most,
+            *(-gain / q for gain in gains), FLOOR, q, ROUNDINGS * torch.finfo(torch.float64).eps, end, self.sign,
+            tries, _MOST if rule.most_steps is None else rule.most_steps,
+        )  # fmt: skip
+        found = entry(arrays, settings)
+        count = len(names)
+        self.state = dict(zip(names, arrays, strict=False))
+        self.first = dict(zip(names, arrays[count:], strict=False))
+        done = dict(zip(COLUMNS, arrays[2 * count :], strict=True))
+        self.time, self.length, self.held_back = done["time"], done["length"], done["held_back"]
+        self.errors = (done["error_1"], done["error_2"], done["error_3"])
+        self.shortest, self.longest = done["shortest"], done["longest"]
+        self.accepted, self.rejected = done["accepted"], done["rejected"]
+        return found
+
+
+def _smallest(time: Tensor) -> Tensor:
+    return ROUNDINGS * torch.finfo(time.dtype).eps * time.abs()
+
+
+def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMarch:
+    """The kernel of a motion.
+
+    Raises:
+        CannotCompile: no compiler, or a drift that is not made of elementary operations, path by path.
+    """
+    like = tensor_of(state, POSITION)
+    if like.device.type != "cpu":
+        raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
+    names = moving(motion.system)
+    clocks = [name for name in names if name in motion.system.scalars]
+    variables = {name: like.shape[-1] for name in names if name not in clocks}
+    found = traced_slopes(motion, like)
+    if len(found.program.nodes) > _MOST_OPERATIONS:
+        raise CannotCompile(f"its drift has {len(found.program.nodes)} operations.")
+    method = Method(*integrator.numbers, integrator.tableau.hands_over)
+    kernel = ControlledMarch(
+        found, variables, clocks, like.dtype, method, f"{name_of(integrator)} of {name_of(motion.system)}"
+    )
+    _require_alike(kernel, motion, integrator, state)
+    return kernel
+
+
+def _require_alike(kernel: ControlledMarch, motion: Motion, integrator: Embedded, state: State) -> None:
+    """Raise CannotCompile where the kernel's slopes are not those of the function that is called."""
+    paths = len(tensor_of(state, POSITION))
+    some: State = {
+        name: value[:_POINTS] if isinstance(value, torch.Tensor) and len(value.shape) == 2 else value
+        for name, value in state.items()
+    }
+    beside: State = {  # where a choice hung on the last digit, it does so no more
+        name: value * (1.0 + 1e-3) + 1e-3 if name not in motion.system.scalars else value
+        for name, value in some.items()
+    }
+    for points in (some, beside):
+        run = Marched(kernel, integrator, motion, points, 0.0, 1.0, {"length": torch.ones(min(paths, _POINTS), 1)})
+        wanted = run._slopes(run.state)  # noqa: SLF001 - the same motion, in torch's operations
+        if all(_near(tensor_of(run.first, name), tensor_of(wanted, name)) for name in run.state):
+            return
+    raise CannotCompile(
+        "its kernel does not do what the function does when it is called: it may hold the number of paths, or "
+        "something that changes between calls."
+    )
+
+
+def _near(found: Tensor, wanted: Tensor) -> bool:
+    wanted = wanted.to(found.dtype).expand_as(found)
+    finite = wanted.isfinite()
+    if not torch.equal(finite, found.isfinite()):
+        return False
+    size = torch.where(finite, wanted.abs(), 0.0).amax(-1, keepdim=True)
+    most = _ROUNDED * torch.finfo(found.dtype).eps * size + torch.finfo(found.dtype).tiny
+    return bool(((found - wanted).abs() <= most)[finite].all())
+
+
+def traced_slopes(motion: Motion, like: Tensor) -> Components:
+    """The drift of all variables as a program of components."""
+    names = moving(motion.system)
+    clocks = [name for name in names if name in motion.system.scalars]
+    kinds = {name: torch.float64 if name in clocks else like.dtype for name in names}
+
+    def drift(given: Mapping[str, Tensor]) -> dict[str, Tensor | Scalar]:
+        state: State = dict(given)
+        return slopes(motion.system, state, motion.force(tensor_of(state, POSITION)), 1.0)
+
+    return components(drift, kinds, like.shape[-1], (), dict.fromkeys(clocks, 1))
