@@ -195,5 +195,3 @@ def kept(own: Asked, kind: Hashable, make: Callable[[], Made]) -> Made:
 def forget() -> None:
     """Drop all traces."""
     _entries.clear()
-
-
