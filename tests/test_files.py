@@ -88,7 +88,7 @@ KILLED = """
 import os, pathlib, sys
 from thetadot.files import Claim, placed
 claim = Claim(pathlib.Path(sys.argv[1]))
-with placed(pathlib.Path(sys.argv[1]) / "file") as stream:
+with placed(pathlib.Path(sys.argv[1]) / "report.html") as stream:
     stream.write(b"half")
     stream.flush()
     os.kill(os.getpid(), 9)
@@ -97,11 +97,11 @@ with placed(pathlib.Path(sys.argv[1]) / "file") as stream:
 
 def test_what_a_killed_process_left_is_taken_away_by_the_next(tmp_path):
     (tmp_path / ".checkpoint.part").touch()
-    (tmp_path / ".user.part").touch()  # not one of ours
+    (tmp_path / ".mine.abcdefgh.part").touch()  # not one of ours
     subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
     assert len(list(tmp_path.iterdir())) == 2  # its own start took the first away
     with Claim(tmp_path):
-        assert [path.name for path in tmp_path.iterdir()] == [".user.part"]
+        assert [path.name for path in tmp_path.iterdir()] == [".mine.abcdefgh.part"]
 
 
 def test_a_folder_has_one_process_until_it_ends_or_lets_go(tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
@@ -31,7 +32,10 @@ _PART = ".part"
 _SEAL = b"\nthetadot sha256 "
 _SEALED = len(_SEAL) + 64 + 1  # bytes of a seal
 _PIECE = 1 << 20
-_LEFT = (".checkpoint.part",)  # names of earlier versions
+_LEFT = re.compile(
+    r"\.(checkpoint\.pt|report\.html|simulation\.json|trajectory\.npz)\.[a-z0-9_]{8}\.part|\.checkpoint\.part"
+)
+"""What :func:`placed` names its files until they are whole, in the folders of runs and simulations."""
 
 
 @contextmanager
@@ -111,8 +115,7 @@ def sweep(folder: Path) -> None:
     """Take away what killed processes left half written; only for the one process that has the folder to itself."""
     with suppress(OSError):
         for path in folder.iterdir():
-            ours = path.name.startswith(".") and path.name.endswith(_PART) and path.name.count(".") > 2
-            if (ours or path.name in _LEFT) and not path.is_dir():
+            if _LEFT.fullmatch(path.name) and not path.is_dir():
                 with suppress(OSError):
                     path.unlink()
 
@@ -137,7 +140,7 @@ class Claim:
         self._handle: int | None = None
         if fcntl is None:
             return
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # no such folder yet, or no name of one
             self._handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         if self._handle is None:
             return

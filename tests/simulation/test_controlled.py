@@ -160,7 +160,7 @@ def test_what_cannot_be_taken_apart_is_simulated_as_it_is_and_says_why():
     with pytest.raises(InadmissibleValue, match="compile='yes' is unknown"):
         simulate(coupled, DormandPrince(), points(4, 2), time=1.0, compile="yes")
     held = simulate(ODE(lambda x: x / len(x)), DormandPrince(), points(5, 1), time=1.0)
-    assert held.engine == "plain"
+    assert held.engine == "staged"
 
 
 def test_paths_arrive_though_one_ends_on_the_way():
@@ -192,3 +192,94 @@ def test_statistics_see_the_states_that_would_be_saved():
         ODE(lorenz), DormandPrince(), start, time=1.0, save={"all": Save(count=4), "mean": Save(mean, count=4)}
     )
     assert torch.equal(found["mean"].values, found["all"].values.mean(1))
+
+
+# Steps compiled, the drift torch's.
+
+
+def learned():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2)).double()
+    return ODE(lambda t, x: net(torch.cat([torch.cumprod(x, -1), t.to(x)], -1)))
+
+
+def by_path(x):
+    """Each with a rate of its own."""
+    return -torch.linspace(0.5, 30.0, len(x), dtype=x.dtype)[:, None] * x
+
+
+STAGED = {"parameters by path": ODE(by_path), "learned, with time": learned()}
+
+
+@pytest.mark.parametrize("motion", STAGED)
+@pytest.mark.parametrize("rule", RULES)
+def test_staged_steps_are_those_of_torchs_operations(motion, rule):
+    start = points(19, 2)
+    staged = simulate(STAGED[motion], RULES[rule], start, time=2.0, save=[0.5, 2.0])
+    plain = simulate(STAGED[motion], RULES[rule], start, time=2.0, save=[0.5, 2.0], compile=False)
+    assert (staged.engine, plain.engine) == ("staged", "plain")
+    assert torch.allclose(staged.states, plain.states, rtol=1e-9, atol=1e-9)
+    for name in ("accepted", "rejected"):
+        assert (staged.counts[name] - plain.counts[name]).abs().max() <= 1
+
+
+@pytest.mark.parametrize("motion", STAGED)
+@pytest.mark.parametrize("rule", RULES)
+def test_staged_steps_that_are_cut_go_on_to_the_bit(motion, rule):
+    """Also by half a step: what was handed out before is left as it was."""
+    system, rule, start = STAGED[motion], RULES[rule], points(11, 2)
+    whole = simulate(system, rule, start, time=2.0, save=[0.25, 0.5, 2.0])
+    half = simulate(system, rule, start, time=0.5, save=[0.25, 0.5])
+    kept = {name: value.clone() for name, value in half.end.memory.items()}
+    rest = simulate(system, rule, half, time=1.5)
+    assert torch.equal(half.states, whole.states[:2])
+    assert torch.equal(rest.final, whole.final)
+    assert all(torch.equal(rest.counts[name], whole.counts[name]) for name in whole.counts)
+    assert all(torch.equal(half.end.memory[name], value) for name, value in kept.items())
+
+
+def test_staged_steps_keep_to_float32_and_to_bounds():
+    start = points(5, 2, torch.float32)
+    run = simulate(STAGED["parameters by path"], DormandPrince(1e-4, 1e-6), start, time=1.0)
+    assert run.final.dtype == torch.float32
+    with pytest.raises(NotConverged, match="most_steps=4 steps"):
+        simulate(STAGED["parameters by path"], DormandPrince(1e-6, 1e-9, most_steps=4), start, time=9.0)
+    with pytest.raises(Diverged, match=r"path 1 gets no further than time 0\.5"):
+        simulate(
+            ODE(lambda x: x * x + 0 * x.mean()), DormandPrince(), points(1, 1).new_tensor([[0.1], [2.0]]), time=3.0
+        )
+
+
+def test_what_is_interrupted_before_the_first_time_stands_at_the_start():
+    calls = []
+
+    def field(x):
+        calls.append(1)
+        if len(calls) > 400:
+            raise KeyboardInterrupt
+        return torch.cumprod(torch.sin(10 * x), -1)
+
+    start = points(3, 2)
+    with pytest.raises(KeyboardInterrupt) as told:
+        simulate(ODE(field), DormandPrince(), start, time=50.0)
+    assert told.value.last.engine == "staged"
+    assert told.value.last.end.time == 0
+    assert torch.equal(told.value.last.end.state["position"], start)
+
+
+# Paths that see each other take their steps together.
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_coupled_paths_keep_one_clock(rule):
+    """Springs between all: the middle stays, the rest relaxes at rate 4. Apart, they would be off by a step."""
+    start = points(9, 2) * torch.linspace(0.1, 30.0, 9, dtype=torch.float64)[:, None]
+    run = simulate(ODE(lambda x: 4.0 * (x.mean(0) - x)), RULES[rule], start, time=1.0, save=[0.3, 1.0])
+    middle = start.mean(0)
+    for time, state in zip(run.times.tolist(), run.states, strict=True):
+        exact = middle + (start - middle) * math.exp(-4.0 * time)
+        assert torch.allclose(state, exact, rtol=0, atol=300 * RULES[rule].rtol)
+    assert len(set(run.counts["accepted"].tolist())) == 1
+    half = simulate(ODE(lambda x: 4.0 * (x.mean(0) - x)), RULES[rule], start, time=0.3)
+    rest = simulate(ODE(lambda x: 4.0 * (x.mean(0) - x)), RULES[rule], half, time=0.7)
+    assert torch.equal(rest.final, run.final)

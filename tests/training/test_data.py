@@ -214,3 +214,24 @@ def test_the_first_sample_that_is_not_finite_is_named(where, value):
     (x if where == "input" else y)[4] = value
     assert source(TensorDataset(x, y)).not_finite() == f"the {where} of sample 4 has NaN or infinite values"
     assert source(TensorDataset(x, y)).not_finite([0, 1, 8]) is None
+
+
+class Ending(Dataset):
+    def __init__(self, error, at=0):
+        self.error, self.at = error, at
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, i):
+        if i >= self.at:
+            raise self.error
+        return torch.zeros(4), 0
+
+
+@pytest.mark.parametrize("error", [StopIteration(), SystemExit(0), SystemExit("over"), RuntimeError("x")])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_whatever_a_dataset_raises_is_its_own_error_by_name(error, workers):
+    source = Source(Ending(error), 0, torch.device("cpu"), workers)
+    with pytest.raises(TaskError, match=rf"test_data.py, line \d+, in __getitem__: {type(error).__name__}"):
+        list(source.load(source.whole(8)))

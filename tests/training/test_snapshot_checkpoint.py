@@ -273,7 +273,7 @@ def test_a_checkpoint_of_before_digests_is_refused_in_one_sentence(tmp_path):
         ({"format": checkpoint.FORMAT}, "is not a thetadot checkpoint"),
         ({"format": checkpoint.FORMAT, "version": "1"}, "is not a thetadot checkpoint"),
         ({"format": checkpoint.FORMAT, "version": True}, "is not a thetadot checkpoint"),
-        ({"format": checkpoint.FORMAT, "version": 10**4000}, "has version 13288 bits long, this thetadot reads 2. Upd"),
+        ({"format": checkpoint.FORMAT, "version": 10**70}, "has version 233 bits long, this thetadot reads 2. Upd"),
         ({"format": checkpoint.FORMAT, "version": 3}, "has version 3, this thetadot reads 2. Update"),
         ({"format": checkpoint.FORMAT, "version": 1}, "has version 1, this thetadot reads 2. Start the run again"),
         ({"format": checkpoint.FORMAT, "version": 2, "phase": "done"}, "missing required field `arguments`"),

@@ -21,7 +21,7 @@ import torch
 from thetadot.cli.clock import clock
 from thetadot.cli.files import ARRAYS, PAGE, RECORD
 from thetadot.errors import DamagedFile, RunFolderError
-from thetadot.files import place_text, sealed, unsealed
+from thetadot.files import Claim, place_text, sealed, unsealed
 from thetadot.report.names import clean
 from thetadot.simulation import End, Series, Trajectory
 from thetadot.simulation.adaptive import counted
@@ -64,6 +64,7 @@ class Line(msgspec.Struct, frozen=True):
     agrees: bool | None
     source: str
     remark: str
+    reference: str = "closed form"
 
 
 class Simulation(msgspec.Struct, frozen=True):
@@ -81,12 +82,19 @@ class Simulation(msgspec.Struct, frozen=True):
     digest: str = ""  # of all the rest
 
 
-def claim(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that a folder may be written to and holds nothing that would be lost.
+def claim(folder: Path, *, overwrite: bool) -> Claim:
+    """Make sure that a folder may be written to and holds nothing that would be lost, and keep others away.
 
     Raises:
-        RunFolderError: it holds a simulation and overwrite is not wanted, or something else, or cannot be written.
+        RunFolderError: it holds a simulation and overwrite is not wanted, or something else, or is in use, or cannot
+            be written.
     """
+    with Claim(folder):
+        _require_free(folder, overwrite=overwrite)
+    return Claim(folder)  # there may have been no folder before
+
+
+def _require_free(folder: Path, *, overwrite: bool) -> None:
     try:
         taken = folder.is_dir() and any(folder.iterdir())
         ours = (folder / RECORD).is_file()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -16,7 +16,7 @@ from thetadot.systems import Problem
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from thetadot.cli.clock import Clock
     from thetadot.cli.scenes import Settings, Setup
@@ -29,6 +29,7 @@ FEW = 64
 OFTEN = 400
 """Times of these, and of statistics."""
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_WAYS: dict[str, Literal["auto"] | bool] = {"compiled": True, "staged": "auto"}  # how an engine is chosen again
 _MOST_NAMED = 4  # coordinates whose quantiles are kept
 
 
@@ -76,13 +77,21 @@ class Journey:
             found["energy"] = Save(self._energy, count=OFTEN // 2)
         return found | dict(self.setup.save)
 
-    def run(self, begun: Trajectory | None, engine: str, *, progress: bool) -> Trajectory:
+    def run(
+        self,
+        begun: Trajectory | None,
+        engine: str,
+        *,
+        progress: bool,
+        keep: Callable[[Trajectory], None] | None = None,
+    ) -> Trajectory:
         """Simulate, from the start or from where it stood; interrupted, KeyboardInterrupt carries ``last``.
 
         Args:
             begun: what was saved before, None at the start.
             engine: which one it was then.
             progress: whether to show a bar.
+            keep: given what there is now and then, as :func:`~thetadot.simulation.simulate` does.
 
         Raises:
             ThetadotError: a path ran off to infinity, and which step may help.
@@ -91,7 +100,7 @@ class Journey:
         left = self._left(begun)
         if begun is not None and passed >= self.settings.time:
             # what an interrupt took in the last moment cannot be saved any more, only simulated anew
-            return self.run(None, "", progress=progress) if left else begun
+            return self.run(None, "", progress=progress, keep=keep) if left else begun
         try:
             found = simulate(
                 self.setup.motion,
@@ -102,8 +111,9 @@ class Journey:
                 paths=None if begun is not None else self._copies,
                 key=self.settings.key,
                 save={name: Save(self.saves[name].what, times=[t - passed for t in at]) for name, at in left.items()},
-                compile="auto" if begun is None else engine == "compiled",
+                compile=_WAYS.get(engine, False) if begun is not None else "auto",
                 progress=progress,
+                keep=None if keep is None else lambda last: keep(self._joined(begun, last)),
             )
         except KeyboardInterrupt as interrupt:
             last = getattr(interrupt, "last", None)

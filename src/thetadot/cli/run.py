@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thetadot.errors import ThetadotError
+from thetadot.errors import RunFolderError, ThetadotError
 
 if TYPE_CHECKING:
     import argparse
@@ -70,6 +72,7 @@ def act(options: argparse.Namespace) -> int:
     """Run, show, and print."""
     from thetadot.cli.display import Display, console, summary
     from thetadot.training import run
+    from thetadot.training.checkpoint import NAME as NAME_OF_CHECKPOINT
     from thetadot.training.folder import fresh
     from thetadot.training.spec import resolve
 
@@ -90,22 +93,44 @@ def act(options: argparse.Namespace) -> int:
     make = resolve(name)
     with Display(console(sys.stderr), out) as show:
         try:
-            result = run(
-                make,
-                out=out,
-                name=name,
-                resume=options.resume is not None,
-                new_data=options.new_data,
-                show=show,
-                **given,
-            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "the run is whole")  # said below, without a line of ours
+                result = run(
+                    make,
+                    out=out,
+                    name=name,
+                    resume=options.resume is not None,
+                    new_data=options.new_data,
+                    show=show,
+                    **given,
+                )
         except KeyboardInterrupt:
-            print(f"\nthetadot: continue exactly here with: thetadot run --resume {out}", file=sys.stderr)
+            if (out / NAME_OF_CHECKPOINT).exists():
+                print(f"\nthetadot: continue exactly here with: {_resume(out)}", file=sys.stderr)
             raise
+        except OSError as error:
+            raise _unwritable(error, out) from error
     summary(console(sys.stderr if options.json else sys.stdout), result.record, out)
     if options.json:
         print(json.dumps(_object(result, out)))
+    if result.unwritten is not None:
+        raise RunFolderError(result.unwritten)
     return 0
+
+
+def _resume(folder: Path) -> str:
+    return f"thetadot run --resume {shlex.quote(str(folder))}"
+
+
+def _unwritable(error: OSError, folder: Path) -> Exception:
+    """A disk that is full, or gone, on the way; what was kept there can be gone on from."""
+    from thetadot.training.checkpoint import NAME
+
+    if isinstance(error, ThetadotError):
+        return error
+    kept = (folder / NAME).exists()
+    remedy = f"Make room, and go on with: {_resume(folder)}" if kept else "Make room, or name another --out."
+    return RunFolderError(f"{error.filename or folder} cannot be written ({error.strerror or error}). {remedy}")
 
 
 def _remembered(folder: Path, name: str | None, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetadot.cli.asking import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
-from thetadot.errors import ThetadotError
+from thetadot.errors import RunFolderError, ThetadotError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from thetadot.cli.archive import Asked
     from thetadot.cli.journey import Journey
@@ -78,8 +78,8 @@ def act(options: argparse.Namespace) -> int:
     scene, asked = asked_of(options)
     folder = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
     journey = journey_of(scene, asked)
-    archive.claim(folder, overwrite=options.overwrite)
-    return _run(scene, asked, journey, folder, None, 0.0, options)
+    with archive.claim(folder, overwrite=options.overwrite):
+        return _run(scene, asked, journey, folder, None, 0.0, options)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -87,6 +87,7 @@ def _resume(options: argparse.Namespace) -> int:
     from types import SimpleNamespace
 
     from thetadot.cli import archive
+    from thetadot.files import Claim
 
     changed = [name for name in _OPTIONS if getattr(options, name) not in (None, [])]
     if changed or options.name is not None or options.out is not None or options.overwrite:
@@ -100,10 +101,11 @@ def _resume(options: argparse.Namespace) -> int:
     if not is_own(asked.scene):
         values_of(scene, asked.values)
     journey = journey_of(scene, asked)
-    begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
-    if record.complete:
-        print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
-    return _run(scene, asked, journey, folder, begun, record.seconds, options)
+    with Claim(folder):
+        begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
+        if record.complete:
+            print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
+        return _run(scene, asked, journey, folder, begun, record.seconds, options)
 
 
 def _shapes(journey: Journey) -> dict[str, Any]:
@@ -138,17 +140,44 @@ def _run(
     trajectory: Trajectory | None = None
     try:
         with spoken_of():
-            trajectory = journey.run(begun, begun.engine if begun is not None else "", progress=sys.stderr.isatty())
+            trajectory = journey.run(
+                begun,
+                begun.engine if begun is not None else "",
+                progress=sys.stderr.isatty(),
+                keep=_keeper(asked, folder, started),
+            )
         rows = journey.rows(trajectory)
     except KeyboardInterrupt as interrupt:
         last = trajectory if trajectory is not None else getattr(interrupt, "last", None)
         _interrupted(scene, asked, journey, folder, last, time.perf_counter() - started)
         raise
     seconds = time.perf_counter() - started
-    _write(asked, folder, trajectory, rows, seconds)
-    _draw(scene, asked, journey, folder, trajectory, rows, seconds)
-    _show(scene, asked, rows, folder, as_json=options.json)
+    failed: RunFolderError | None = None
+    try:
+        _write(asked, folder, trajectory, rows, seconds)
+        _draw(scene, asked, journey, folder, trajectory, rows, seconds)
+    except RunFolderError as error:  # the table is of a whole simulation all the same
+        failed = error
+    _show(scene, asked, rows, folder, as_json=options.json, drawn=failed is None)
+    if failed is not None:
+        raise failed
     return 0
+
+
+def _keeper(asked: Asked, folder: Path, started: float) -> Callable[[Trajectory], None]:
+    """Writes what there is; where that fails it is said once, and the simulation goes on."""
+    failed: list[RunFolderError] = []
+
+    def keep(last: Trajectory) -> None:
+        if failed:
+            return
+        try:
+            _write(asked, folder, last, None, time.perf_counter() - started)
+        except RunFolderError as error:
+            failed.append(error)
+            print(f"thetadot: on the way, {error}", file=sys.stderr)
+
+    return keep
 
 
 def _interrupted(
@@ -187,7 +216,10 @@ def _draw(
     try:
         place_text(folder / PAGE, text)
     except OSError as error:
-        raise ThetadotError(f"{folder / PAGE} cannot be written ({error.strerror}). Name another --out.") from error
+        raise RunFolderError(
+            f"{folder / PAGE} cannot be written ({error.strerror or error}); what was simulated is kept. "
+            f"Make room, and draw it with: thetadot simulate --resume {shlex.quote(str(folder))}"
+        ) from error
 
 
 def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
@@ -225,10 +257,11 @@ def _line(row: Row) -> Any:
         row.agrees,
         row.source,
         row.remark,
+        row.reference,
     )
 
 
-def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool) -> None:
+def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool, drawn: bool) -> None:
     """The table on standard output."""
     if as_json:
         import msgspec
@@ -260,7 +293,8 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
         )
     out.print(table)
     out.print(escape(verdict(rows)[0]))
-    out.print(f"look at {escape(str(folder / 'report.html'))}")
+    if drawn:
+        out.print(f"look at {escape(str(folder / 'report.html'))}")
 
 
 def _list(*, as_json: bool) -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.fusion.compiler import load
-from thetadot.fusion.controlled_source import CHUNK, source
+from thetadot.fusion.controlled_parts import CHUNK
+from thetadot.fusion.controlled_source import source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.fusion.components import Components
-    from thetadot.fusion.controlled_source import Method
+    from thetadot.fusion.controlled_parts import Method
 
 log = logging.getLogger("thetadot")
 COLUMNS = (
@@ -88,8 +89,8 @@ class ControlledMarch:
 
         Args:
             arrays: contiguous, on the CPU: variables (paths, components), clocks (paths, 1), their slopes in the same
-                order, then those of ``controlled_source.COLUMNS``, (paths, 1).
-            settings: the numbers of ``controlled_source.SETTINGS``.
+                order, then those of ``controlled_parts.COLUMNS``, (paths, 1).
+            settings: the numbers of ``controlled_parts.SETTINGS``.
         """
         return self._call(self._library.march, arrays, settings)
 

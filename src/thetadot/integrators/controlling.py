@@ -1,7 +1,8 @@
 r"""Steps that follow the error under way, in torch's operations: all paths at once, each with its own.
 
 Paths are evaluated together until the last has arrived, those that have with steps of 0, so that a drift may hold
-parameters by path, be learned, or couple them. Where it can be taken apart, :mod:`thetadot.simulation.controlled`
+parameters by path, or be learned. Where it couples them they also take their steps together: a drift of paths at
+different times is none. Where it can be taken apart, :mod:`thetadot.simulation.controlled`
 marches the same steps compiled.
 """
 
@@ -15,6 +16,7 @@ import torch
 from thetadot.errors import Diverged, InadmissibleValue, NotConverged
 from thetadot.integrators.adaptive import require_timed
 from thetadot.integrators.base import name_of
+from thetadot.integrators.controller import FLOOR
 from thetadot.integrators.pace import HOPELESS, WINDOW, Look, Pace, look
 from thetadot.integrators.runge_kutta import combined, moving, slopes
 from thetadot.systems.base import POSITION
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 ROUNDINGS = 16.0
 """A step of fewer roundings of the time it starts from is none."""
+_BOUNDLESS = float(1 << 62)
 
 
 class Stalled(Diverged):
@@ -113,9 +116,12 @@ class Controlling:
         first: slopes at the state, per unit of time.
         errors: of the last three accepted steps.
         shortest, longest: steps taken, beside those that a time asked for cut short; inf and 0 where there are none.
+        together: whether paths take their steps together, by the largest of their errors.
+        engine: what it is called.
         patience: steps that a path whose motion is at fault may still need by its pace: minutes.
     """
 
+    engine: ClassVar[str] = "plain"
     patience: ClassVar[float] = 2e5
 
     def __init__(
@@ -128,12 +134,14 @@ class Controlling:
         sign: float,
         memory: Mapping[str, Tensor] | None = None,
         end: float | None = None,
+        *,
+        together: bool = False,
     ) -> None:
         require_timed(integrator, system)
         position = tensor_of(state, POSITION)
         one = torch.ones_like(position[..., :1])
         self.integrator, self.system, self.gradient, self.sign, self.end = integrator, system, gradient, sign, end
-        known = memory or {}
+        known, self.together = memory or {}, together
         # clocks become tensors: every path has its own; a narrow one would stop
         self.state: State = {
             name: known.get(f"number_{name}", value * one.double()) if name in system.scalars else value
@@ -151,7 +159,7 @@ class Controlling:
         self.shortest = known.get("shortest", torch.full_like(self.time, torch.inf))
         self.longest = known.get("longest", torch.zeros_like(self.time))
         self._pace = Pace(self.time, self.tried)
-        self.rows, self.weights, self.distance = integrator.numbers
+        self.rows, self.weights, self.distance = integrator.tableau.floats
         self._begin(known.get("length"))
         for said, given in (("state", self.state), (f"drift of {name_of(system)}", self.first)):
             if not bool(self._finite(given).all()):
@@ -164,6 +172,7 @@ class Controlling:
         """The slopes at the state, and the first step where it is not known."""
         self.first = self._slopes(self.state)
         self.length = self._first_length(self.one).double() if length is None else length
+        self._share_length()
 
     @property
     def tried(self) -> Tensor:
@@ -187,6 +196,23 @@ class Controlling:
             "longest": self.longest,
         }
 
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """What is known of a path beside its variables and their slopes, (paths, 1) each."""
+        first, second, third = self.errors
+        return {
+            "time": self.time,
+            "length": self.length,
+            "error_1": first,
+            "error_2": second,
+            "error_3": third,
+            "shortest": self.shortest,
+            "longest": self.longest,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "held_back": self.held_back,
+        }
+
     def until(self, end: float) -> State:
         """Every path's state at ``end``."""
         while True:
@@ -205,8 +231,10 @@ class Controlling:
         arrives = self.length >= left
         length = torch.where(arrives, left, self.length)
         new, last, error = self._step(self.sign * length)
-        good = (error <= 1.0) & self._finite(new)
         error = torch.where(self._finite(new), error, torch.inf)
+        if self.together:
+            error = error.max() * torch.ones_like(error)
+        good = error <= 1.0
         factor = self.integrator.controller.factor((error, *self.errors[:2]), self.integrator.local_order)
         factor = torch.where(good & ~self.held_back, factor, factor.clamp(max=1.0))
         # a step that was cut short to arrive says little against the length that was meant
@@ -219,14 +247,23 @@ class Controlling:
             torch.where(taken, now, before) for now, before in zip((error, *self.errors), self.errors, strict=False)
         )
         self.length = torch.where(under_way, meant, self.length)
+        self._share_length()
         self.held_back = torch.where(under_way, ~good, self.held_back)
         free = taken & ~arrives
         self.shortest = torch.where(free, torch.minimum(self.shortest, length), self.shortest)
         self.longest = torch.where(free, torch.maximum(self.longest, length), self.longest)
         self.accepted = self.accepted + taken
         self.rejected = self.rejected + (under_way & ~good)
-        smallest = ROUNDINGS * torch.finfo(self.time.dtype).eps * self.time.abs()
-        self._check_length(under_way & ~(taken & arrives) & (self.length <= smallest))
+        self._check_length(under_way & ~(taken & arrives) & self._stuck())
+
+    def _share_length(self) -> None:
+        """To the bit: equal errors may be raised to a power with another last digit."""
+        if self.together:
+            self.length = self.length.min() * torch.ones_like(self.length)
+
+    def _stuck(self) -> Tensor:
+        """Where the next step is none."""
+        return self.length <= ROUNDINGS * torch.finfo(self.time.dtype).eps * self.time.abs()
 
     def _step(self, step: Tensor) -> tuple[State, State | None, Tensor]:
         """Result, slopes there if the tableau hands them over, and the error."""
@@ -374,6 +411,17 @@ class Controlling:
 
 def _where(condition: Tensor, yes: State, no: State) -> State:
     return {name: torch.where(condition, tensor_of(yes, name), tensor_of(no, name)) for name in no}
+
+
+def settings_of(rule: Embedded, end: float, sign: float, tries: int) -> tuple[float, ...]:
+    """Numbers that a kernel is called with (:mod:`thetadot.fusion.controlled_parts`), to carry on to ``end``."""
+    q, own = rule.local_order, rule.controller
+    roundings = ROUNDINGS * torch.finfo(torch.float64).eps
+    bound = _BOUNDLESS if rule.most_steps is None else rule.most_steps
+    return (
+        rule.rtol, rule.atol, own.safety, own.least, own.most, *(-gain / q for gain in own.gains), FLOOR, q, roundings,
+        end, sign, tries, bound,
+    )  # fmt: skip
 
 
 def _as_it_looks(found: Look) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from thetadot.errors import Diverged, NotConverged
-from thetadot.simulation.controlled import Marched, controlling
+from thetadot.simulation.controlled import controlling
+from thetadot.simulation.keeping import CALL, Keeping
 from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.tensors import tensor_of
@@ -32,6 +35,7 @@ def simulate_adaptively(
     saves: Mapping[str, Save],
     advance: Callable[[float], None],
     compile: Compile = "auto",  # noqa: A002 - torch's word
+    keep: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
     """As :func:`simulate`, by a method that finds its own steps.
 
@@ -43,6 +47,7 @@ def simulate_adaptively(
         saves: by name.
         advance: told of times passed.
         compile: a kernel wherever there can be one ("auto"), else an error (True), or none (False).
+        keep: as :func:`simulate` was given it.
 
     Raises:
         Diverged: a path gets no further; ``last`` is the trajectory up to the last time that was saved.
@@ -53,21 +58,23 @@ def simulate_adaptively(
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
     ledger = Ledger(saves, places, _tensors(motion, state))
     run, remark = controlling(motion, integrator, state, passed, passed + time, memory, compile)
-    name = "compiled" if isinstance(run, Marched) else "plain"
-    met = (passed, run.state, run.memory)
+    begin: State = {name: tensor_of(run.state, name).clone() for name in run.state}
+    met = (passed, begin, run.memory)
 
     def trajectory() -> Trajectory:
         """Up to the last time that every path has met; on the way to the next one each has a time of its own."""
         now, there, kept = met
         shared: State = {name: (now if name in motion.numbers else value) for name, value in there.items()}
-        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), name, remark, counted(kept))
+        return Trajectory(ledger.series(), End(shared, now, 0, key, memory=kept), run.engine, remark, counted(kept))
 
+    keeping = Keeping(keep)
     try:
         for place in sorted({*ledger.stops(), time}):
             reached = run.until(passed + place)
             advance(passed + place - met[0])
             met = (passed + place, reached, run.memory)
             ledger.save(place, _tensors(motion, reached))
+            keeping.at(_work(motion, reached, run.memory), trajectory, ledger.numbers)
     except (Diverged, NotConverged) as error:
         error.last = trajectory()
         raise
@@ -75,6 +82,16 @@ def simulate_adaptively(
         interrupt.last = trajectory()  # type: ignore[attr-defined]
         raise
     return trajectory()
+
+
+def _work(motion: Motion, state: State, memory: Mapping[str, Tensor]) -> float:
+    """Done so far, in path-steps times components; paths are evaluated together, until the last has arrived."""
+    taken = [memory[name] for name in ("accepted", "rejected") if name in memory]
+    if not taken:
+        return 0.0
+    steps = torch.stack([each.double() for each in taken]).sum(0)
+    size = sum(tensor_of(state, name).shape[-1] for name in motion.tensors)
+    return float(steps.sum()) * size + CALL * float(steps.max())
 
 
 def counted(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:

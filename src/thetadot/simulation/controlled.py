@@ -13,12 +13,13 @@ import torch
 from thetadot.errors import IncompatiblePair
 from thetadot.fusion.components import components
 from thetadot.fusion.controlled import ControlledMarch
-from thetadot.fusion.controlled_source import COLUMNS, Method
+from thetadot.fusion.controlled_parts import COLUMNS, Method
 from thetadot.fusion.program import CannotCompile
 from thetadot.integrators.base import name_of
-from thetadot.integrators.controller import FLOOR
-from thetadot.integrators.controlling import ROUNDINGS, Controlling
+from thetadot.integrators.controlling import Controlling, settings_of
 from thetadot.integrators.runge_kutta import moving, slopes
+from thetadot.simulation.initial import each_its_own_time
+from thetadot.simulation.staged import Staged
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _TRIES = 1 << 20  # steps of all paths together between two looks at the keyboard: a fraction of a second
 _LEAST = 64  # of each
-_MOST = float(1 << 62)
 _POINTS = 5  # at which a trace is compared with the function; not 2, which is what is traced
 _ROUNDED = 1e3  # roundings of a slope, far above what another order of operations does
 _MOST_OPERATIONS = 4000  # of a drift: compilers take longer for more than the kernel saves
@@ -66,12 +66,44 @@ def controlling(
             said = str(error)
             if compile is True:
                 raise IncompatiblePair(f"the drift cannot be compiled: {said} Or pass compile=False.") from error
-    return Controlling(integrator, motion.system, motion.gradient, state, start, 1.0, memory, end), said
+    coupled = _coupled(motion, state)
+    if compile is not False and not coupled:
+        try:
+            return Staged(motion, integrator, state, start, end, memory), said
+        except CannotCompile:
+            pass
+    run = Controlling(integrator, motion.system, motion.gradient, state, start, 1.0, memory, end, together=coupled)
+    return run, said
+
+
+def _coupled(motion: Motion, state: State) -> bool:
+    """Whether the slopes of some paths change where others are moved."""
+    paths = len(tensor_of(state, POSITION))
+    begun = each_its_own_time(state)
+
+    def found(moved: Tensor) -> list[Tensor]:
+        there: State = {
+            name: torch.where(moved, value * (1.0 + 1e-3) + 1e-3, value) if name in motion.tensors else value
+            for name, value in begun.items()
+        }
+        rates = slopes(motion.system, there, motion.force(tensor_of(there, POSITION)), 1.0)
+        whole = torch.zeros(paths, 1, dtype=torch.float64)
+        return [rate.detach() + whole if isinstance(rate, torch.Tensor) else whole for rate in rates.values()]
+
+    odd = (torch.arange(paths) % 2 == 1)[:, None].to(tensor_of(state, POSITION).device)
+    still = found(torch.zeros_like(odd))
+    return paths > 1 and any(
+        not torch.equal(torch.nan_to_num(before[kept]), torch.nan_to_num(after[kept]))
+        for moved in (odd, ~odd)
+        for kept in (~moved[:, 0],)
+        for before, after in zip(still, found(moved), strict=True)
+    )
 
 
 class Marched(Controlling):
     """The same motion, by a kernel."""
 
+    engine: ClassVar[str] = "compiled"
     patience: ClassVar[float] = 1e8
 
     def __init__(
@@ -101,7 +133,7 @@ class Marched(Controlling):
         tries = max(_LEAST, _TRIES // len(under_way))
         _, stuck = self._run(self._kernel.march, end, tries)
         if stuck:
-            self._check_length((self.time != end) & (self.length <= _smallest(self.time)))
+            self._check_length((self.time != end) & self._stuck())
         self._check_pace(end)
 
     def _overdue(self, needed: Tensor) -> bool:
@@ -111,29 +143,12 @@ class Marched(Controlling):
 
     def _run(self, entry: Entry, end: float, tries: int) -> tuple[int, int]:
         """Call the kernel on copies, so that what it is interrupted in is never seen half."""
-        rule, names = self.integrator, (*self.measured, *self.clocks)
-        columns = {
-            "time": self.time,
-            "length": self.length,
-            "error_1": self.errors[0],
-            "error_2": self.errors[1],
-            "error_3": self.errors[2],
-            "shortest": self.shortest,
-            "longest": self.longest,
-            "accepted": self.accepted,
-            "rejected": self.rejected,
-            "held_back": self.held_back,
-        }
+        names, columns = (*self.measured, *self.clocks), self.columns
         given = [tensor_of(self.state, name) for name in names] + [tensor_of(self.first, name) for name in names]
         arrays = [
             array.clone(memory_format=torch.contiguous_format) for array in (*given, *(columns[c] for c in COLUMNS))
         ]
-        q, gains = rule.local_order, rule.controller.gains
-        settings = (
-            rule.rtol, rule.atol, rule.controller.safety, rule.controller.least, rule.controller.most,
-            *(-gain / q for gain in gains), FLOOR, q, ROUNDINGS * torch.finfo(torch.float64).eps, end, self.sign,
-            tries, _MOST if rule.most_steps is None else rule.most_steps,
-        )  # fmt: skip
+        settings = settings_of(self.integrator, end, self.sign, tries)
         found = entry(arrays, settings)
         count = len(names)
         self.state = dict(zip(names, arrays, strict=False))
@@ -144,10 +159,6 @@ class Marched(Controlling):
         self.shortest, self.longest = done["shortest"], done["longest"]
         self.accepted, self.rejected = done["accepted"], done["rejected"]
         return found
-
-
-def _smallest(time: Tensor) -> Tensor:
-    return ROUNDINGS * torch.finfo(time.dtype).eps * time.abs()
 
 
 def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMarch:
@@ -165,7 +176,7 @@ def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMa
     found = traced_slopes(motion, like)
     if len(found.program.nodes) > _MOST_OPERATIONS:
         raise CannotCompile(f"its drift has {len(found.program.nodes)} operations.")
-    method = Method(*integrator.numbers, integrator.tableau.hands_over)
+    method = Method(*integrator.tableau.floats, integrator.tableau.hands_over)
     kernel = ControlledMarch(
         found, variables, clocks, like.dtype, method, f"{name_of(integrator)} of {name_of(motion.system)}"
     )

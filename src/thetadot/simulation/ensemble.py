@@ -62,6 +62,7 @@ def simulate(
     compile: Literal["auto"] | bool = "auto",  # noqa: A002 - torch's word
     engine: Builder | Named | None = None,
     progress: bool = False,
+    keep: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
     """Simulate paths of ``system`` over ``time``.
 
@@ -87,6 +88,8 @@ def simulate(
         engine: "plain", "in place" or "compiled", by name; or another machine, such as
             :class:`thetadot.integrations.ray.RayEnsemble`. Chosen by the job if None.
         progress: a bar on stderr.
+        keep: given the trajectory so far now and then, by counts of steps: what it writes loses little when the
+            process is killed, and a simulation goes on from there bit for bit.
 
     Returns:
         What was saved: ``times`` (n,), ``states`` (n, paths, dim), in the dtype and on the device of ``initial``. No
@@ -126,7 +129,14 @@ def simulate(
         motion.require_shapes(each_its_own_time(state))
         with bar(time, shown=progress) as advance:
             return simulate_adaptively(
-                motion, integrator, (state, start.end.time, start.end.key, memory), time, saves, advance, compile
+                motion,
+                integrator,
+                (state, start.end.time, start.end.key, memory),
+                time,
+                saves,
+                advance,
+                compile,
+                keep,
             )
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
@@ -153,7 +163,7 @@ def simulate(
         name: {done: clock(done) for done in steps} for name, steps in places.items()
     }
     ledger = Ledger(saves, times, motion.read(begun.shown))
-    run = Run(motion, runner, ledger, begun, randomness, clock, remark)
+    run = Run(motion, runner, ledger, begun, randomness, clock, remark, keep)
     with bar(total, shown=progress) as advance:
         return run.through(total, advance)
 

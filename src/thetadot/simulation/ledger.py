@@ -84,6 +84,11 @@ class Ledger:
             if place in page.places:
                 page.note(page.places[place], variables)
 
+    @property
+    def numbers(self) -> int:
+        """How many have been saved."""
+        return sum(value.numel() for page in self._pages for value in page.values)
+
     def series(self) -> dict[str, Series]:
         """What has been saved."""
         return {page.name: page.series(self._like) for page in self._pages}

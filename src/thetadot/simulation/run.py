@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.errors import Diverged
-from thetadot.simulation.engines import Plain, Randomness
+from thetadot.simulation.engines import Compiled, Plain, Randomness
+from thetadot.simulation.keeping import CALL, Keeping
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import TIME
@@ -47,12 +48,16 @@ class Run:
         randomness: Randomness,
         clock: Callable[[int], float],
         remark: str,
+        keep: Callable[[Trajectory], None] | None = None,
     ) -> None:
         self.motion, self.runner, self.ledger, self.begun = motion, runner, ledger, begun
         self.randomness, self.clock, self.remark = randomness, clock, remark
         self.state, self.done = begun.state, begun.opened
         like = tensor_of(begun.state, POSITION)
         self.most = max(1, runner.most // like.numel())
+        self.keeping = Keeping(keep)
+        self.work = like.numel() + (0.0 if runner.name == Compiled.name else CALL)  # of a step
+        self.numbers = sum(tensor_of(begun.state, name).numel() for name in motion.tensors)
 
     def through(self, total: int, advance: Callable[[int], None]) -> Trajectory:
         """March to the end, stopping wherever something is saved; interrupted, KeyboardInterrupt carries ``last``."""
@@ -74,6 +79,7 @@ class Run:
                 advance(steps)
             if self.done == target:
                 self.ledger.save(target, self.motion.read(self.state))
+                self.keeping.at(self.work * self.done, self._trajectory, self.numbers + self.ledger.numbers)
 
     def _first(self) -> None:
         """Numbers that are 0 at the start may be a case of their own, which a traced step does not know."""

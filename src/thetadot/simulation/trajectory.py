@@ -61,7 +61,8 @@ class Trajectory:
     Attributes:
         series: what was saved, by the schedules' names.
         end: where it ended; give the trajectory to :func:`simulate` as ``initial``, and it goes on from there, exactly.
-        engine: which one it was: "plain", "in place", "compiled", or one that was passed.
+        engine: which one it was: "plain", "in place", "compiled", "staged" (an adaptive integrator's steps
+            compiled, its drift torch's), or one that was passed.
         remark: why the engine is not a faster one, or why it works on whole tensors; empty where nothing is to be said.
         counts: of an adaptive integrator, (paths,) each: steps "accepted" and "rejected", and the "shortest" and
             "longest" of those accepted that no time asked for cut short (inf and 0 where all were).

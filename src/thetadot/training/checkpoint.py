@@ -30,6 +30,13 @@ _LONGEST = 200  # characters of what torch says
 T = TypeVar("T")
 
 
+class Data(msgspec.Struct):
+    """What a data set was when the run began (:mod:`thetadot.training.fingerprint`)."""
+
+    size: int
+    samples: dict[str, dict[str, str]]
+
+
 class Head(msgspec.Struct):
     """What every checkpoint has, whatever else it holds."""
 
@@ -37,7 +44,7 @@ class Head(msgspec.Struct):
     arguments: dict[str, Any]
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     offset: Annotated[int, msgspec.Meta(ge=0, le=2**50)]
-    data: dict[str, Any]
+    data: dict[str, Data]
 
 
 _NEEDED = {"measuring": {"start"}, "training": {"plan", "loop"}, "done": {"final", "best_state"}}

@@ -44,7 +44,7 @@ class _Failed(NamedTuple):
 
 def keyed_batch(dataset: Dataset[Any], request: Request) -> Any:
     """Samples drawn and collated, with the transforms' randomness from the request's key."""
-    with keyed(request.key):
+    with keyed(request.key), users_code():  # here, before a generator makes another error of StopIteration
         if hasattr(dataset, "__getitems__"):
             return default_collate(dataset.__getitems__(request.indices))
         return default_collate([dataset[i] for i in request.indices])
@@ -59,8 +59,7 @@ class _Keyed(Dataset[Any]):
     def __getitems__(self, request: Request) -> Any:
         """In a worker, where an exception would lose the user's file and line on its way."""
         try:
-            with users_code():
-                return keyed_batch(self.dataset, request)
+            return keyed_batch(self.dataset, request)
         except ThetadotError as error:
             return _Failed(str(error))
 

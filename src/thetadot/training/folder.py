@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
+import warnings
 from pathlib import Path
 
-from thetadot.errors import RunFolderError
+from thetadot import report
+from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.training import checkpoint
 
 RECORD = "record.jsonl"
@@ -39,6 +42,22 @@ def _require_writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def draw(folder: Path) -> str | None:
+    """Write the page of a run that is whole without it; why that failed is warned of, and returned."""
+    try:
+        report.write(folder)
+    except (DamagedFile, RunFolderError):
+        raise
+    except OSError as error:
+        why = (
+            f"the run is whole, but {folder / 'report.html'} cannot be written ({error.strerror or error}). "
+            f"Make room, and draw it with: thetadot report {shlex.quote(str(folder))}"
+        )
+        warnings.warn(why, RuntimeWarning, stacklevel=2)
+        return why
+    return None
 
 
 def fresh(name: str) -> Path:

@@ -139,10 +139,8 @@ class Instruments:
             return None
         indices = self.reference if len(self.reference) >= size * MICRO_BATCHES else self.source.order(-1)
         objectives = [self._objective(indices[k * size : (k + 1) * size]) for k in range(MICRO_BATCHES)]
-        rows = []
-        for objective in objectives:
-            with self._kept():
-                rows.append(objective.gradient())
+        with self._kept():
+            rows = [objective.gradient() for objective in objectives]
         self.cost.gradient(size * MICRO_BATCHES)
         self.spent += size * MICRO_BATCHES
         gradients = torch.stack(rows)

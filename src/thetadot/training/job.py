@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 import thetadot
-from thetadot import report
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
@@ -31,7 +30,7 @@ from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
 from thetadot.training.fingerprint import fingerprint, require_same_data
-from thetadot.training.folder import RECORD, claim, fresh
+from thetadot.training.folder import RECORD, claim, draw, fresh
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
@@ -188,13 +187,13 @@ class _Run:
             entry = self._closing(loop)
             self._write(entry)
             self._save("done", {"final": Snapshot.take(**self._parts()).pack(), "best_state": loop.best_state})
-        report.write(self.out)
         return Result(
             self.task.model,
             loop.best_state or self.task.model.state_dict(),
             self.task.model.state_dict(),
             read(self.out),
             self.task.loss,
+            unwritten=draw(self.out),
         )
 
     # Steps.
@@ -298,7 +297,7 @@ class _Run:
             with users_code():
                 loop.run()
         except Diverged:
-            report.write(self.out)  # the way there is worth looking at
+            draw(self.out)  # the way there is worth looking at
             raise
 
     # Entries.
@@ -376,12 +375,11 @@ class _Run:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
             Snapshot.unpack(self.saved["final"]).put(**self._parts())
-        report.write(self.out)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
         final = self.saved["final"]["model"]
-        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss)
+        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss, draw(self.out))
 
 
 def _reference_size(samples: int, available: int) -> int:

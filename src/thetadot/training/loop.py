@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from thetadot.training.instruments import Cost, Instruments
     from thetadot.training.plan import Plan
 
-MOTIONS = 600  # motion entries a run writes, about
+MOTIONS = 600, 60, 3
+"""Motion entries that a run writes at most, about; entries that a short one writes at least; steps between two, where
+there are more: an entry takes a twentieth of a step of a small network."""
 READINGS = 8  # measurements during training
-GOOD_EVERY = 0.02  # share of the run between two good states
+GOOD_EVERY = 0.02, 20  # share of the run between two good states, and least number of steps
 TRACKING_ITERATIONS = 6
+PASS = 16  # samples that a pass takes the time of, if it has fewer
 LOST = 0.02, 100
 """Most that a kill loses: a share of the run's steps, or so many steps, whichever is more. Counts, so that a run is
 saved at the same steps wherever it runs."""
@@ -106,11 +109,12 @@ class Loop:
         self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start, expected=expected[0])
         self.guard.chance = start_loss[0] - 0.01 * abs(start_loss[0])
         self.guard.patience = max(2 * expected[1], steps // 10) + self.guard.memory + int(plan.warmup * steps)
-        self.origin = [p.detach().clone() for p in self.parameters]
+        self.origin = self._position()
         self.noise = noise
         self.sharpness: float | None = None
         self.best_state: dict[str, Any] | None = None
-        self.motion_every = max(1, steps // MOTIONS)
+        most, least, apart = MOTIONS
+        self.motion_every = max(1, min(apart, steps // least), steps // most)
         self.save_every = max(int(LOST[0] * steps), LOST[1])
         self.unsaved = 0  # steps that a kill would lose now
         self.epoch_steps = 0  # of the last epoch
@@ -134,10 +138,11 @@ class Loop:
                 self._epoch()
             except _Rewound:
                 continue
-            if self.unsaved + self.epoch_steps > self.save_every:  # the end of the next epoch were too late
+            # the end of the next epoch were too late, and after the last one all is written anyway
+            if self.unsaved + self.epoch_steps > self.save_every and self.progress.epoch < self.epochs:
                 self._checkpoint(durable=True)
         self._end_no_worse_than_the_start()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=False)  # the last step's are nobody's any more
 
     def _end_no_worse_than_the_start(self) -> None:
         """A run that even the guard could not save gives back its last good state."""
@@ -180,8 +185,9 @@ class Loop:
         if because is not None:
             self._go_back(because, batch, indices)
         loss.backward()  # type: ignore[no-untyped-call]
-        recorded = progress.step % self.motion_every == 0
-        before = [p.detach().clone() for p in self.parameters] if recorded else None
+        last = progress.samples + batch.size >= self.total
+        recorded = last or progress.step % self.motion_every == 0
+        before = self._position() if recorded else None
         self.optimizer.step()
         self.cost.gradient(batch.size)
         progress.step += 1
@@ -272,7 +278,7 @@ class Loop:
         return value
 
     def _good_every(self) -> int:
-        return max(self.plan.batch_size, int(GOOD_EVERY * self.total))
+        return max(GOOD_EVERY[1] * self.plan.batch_size, int(GOOD_EVERY[0] * self.total))
 
     def _finite(self) -> bool:
         return all(bool(torch.isfinite(p).all()) for p in self.parameters)
@@ -283,21 +289,23 @@ class Loop:
 
     # The record.
 
+    def _position(self) -> Tensor:
+        """θ, flat, a copy, in float32 at least."""
+        wide = (p.detach() if p.dtype.itemsize >= 4 else p.detach().float() for p in self.parameters)
+        return torch.cat([p.reshape(-1) for p in wide])
+
     def _time_step(self, settings: Coupled) -> float:
         if self.plan.optimizer == "adam":
             return settings.lr
         return float(step_of(settings.lr, settings.momentum))
 
-    def _record_motion(self, loss: float, settings: Coupled, batch_size: int, before: list[Tensor]) -> None:
+    def _record_motion(self, loss: float, settings: Coupled, batch_size: int, before: Tensor) -> None:
         step = self._time_step(settings)
-        square = radial = moved = 0.0
-        count = 0
-        for p, old, start in zip(self.parameters, before, self.origin, strict=True):
-            change, away = p.detach() - old, p.detach() - start
-            square += float((change * change).sum())
-            radial += float((change * away).sum())
-            moved += float((away * away).sum())
-            count += p.numel()
+        here = self._position()
+        away = here - self.origin
+        change = here.sub_(before)
+        count = len(change)
+        square, radial, moved = torch.stack([change.dot(change), change.dot(away), away.dot(away)]).tolist()
         distance = math.sqrt(moved)
         heavy = self.plan.optimizer == "heavy-ball"
         entry = Motion(
@@ -339,12 +347,12 @@ class Loop:
     def _reading_cadence(self, tracking: float) -> int:
         """Steps between two readings; 0 where none is affordable."""
         steps = max(1, self.total // self.plan.batch_size)
-        one = len(self.instruments.reference) * (1 + 2 * TRACKING_ITERATIONS) + 8 * MICRO_BATCHES
-        affordable = int(tracking * self.total / one)
-        readings = min(READINGS, affordable)
+        curved = max(len(self.instruments.reference), PASS) * (1 + 2 * TRACKING_ITERATIONS)
+        affordable = int(tracking * self.total / (curved + MICRO_BATCHES * max(8, PASS)))
+        readings = min(READINGS, affordable)  # the first of them after the warm-up
         if readings <= 0 or len(self.instruments.reference) < 8:
             return 0
-        return max(1, steps // (readings + 1))
+        return steps // readings + 1
 
     def _measure(self) -> None:
         reading = self.optimizer.reading(self.optimizer.param_groups[0])  # type: ignore[attr-defined]
@@ -381,7 +389,7 @@ class Loop:
         self.progress = msgspec.convert(state["progress"], Progress)
         self.guard.load_state_dict(state["guard"])
         self.instruments.load_state_dict(state["instruments"])
-        self.origin = [value.to(p) for value, p in zip(state["origin"], self.parameters, strict=True)]
+        self.origin = state["origin"].to(self.origin).reshape(self.origin.shape)
         self.noise = msgspec.convert(state["noise"], Noise | None)
         self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
         self.sharpness = msgspec.convert(state["sharpness"], float | None)

@@ -22,6 +22,7 @@ class Result:
         final_state: state dict at the end.
         record: what happened on the way.
         loss: the task's loss, with its final parameters where it is a module that learns.
+        unwritten: why the page could not be written, None where it was: all else is kept.
     """
 
     model: nn.Module
@@ -29,3 +30,4 @@ class Result:
     final_state: dict[str, Any]
     record: Record
     loss: Loss
+    unwritten: str | None = None
