@@ -11,14 +11,14 @@ from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import name_of
-from thetadot.kinds import require_whole
+from thetadot.kinds import plain, require_whole
 from thetadot.random import derive
 from thetadot.simulation.memory import require_room
 from thetadot.simulation.motion import clocked, detached
 from thetadot.simulation.noise import by_counter
 from thetadot.simulation.run import Begun
 from thetadot.simulation.trajectory import End, Trajectory
-from thetadot.systems.base import POSITION
+from thetadot.systems.base import POSITION, noisy
 from thetadot.systems.custom import TIME
 from thetadot.tensors import tensor_of
 
@@ -64,6 +64,12 @@ class Start:
         # saved, and stacked at the end; the state itself is there three times while it is marched
         require_room((2 * kept + 3) * state, f"saving {kept} times {len(position)} paths")
 
+    def keyed(self, motion: Motion, key: int | None) -> Start:
+        """With a key from torch's default generator, where none was given and there is noise."""
+        if key is not None or self.kept or not noisy(motion.system):
+            return self
+        return replace(self, end=replace(self.end, key=int(torch.randint(2**63 - 1, (), device="cpu"))))
+
     def require_known(self, motion: Motion) -> None:
         """Raise InadmissibleValue where what is given is not what moves, or was kept by another rule."""
         known = set(motion.tensors) | set(motion.numbers)
@@ -91,6 +97,7 @@ def started(initial: Initial, paths: int | None, key: int | None) -> Start:
     Raises:
         InadmissibleValue: a shape, dtype or number out of range.
     """
+    key = plain(key)
     if key is not None and not isinstance(key, int):
         raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
     if isinstance(initial, Trajectory):
