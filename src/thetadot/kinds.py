@@ -329,7 +329,7 @@ def result_of(name: str, function: Callable[..., object], *points: Tensor) -> ob
 def _coordinates(value: object) -> bool:
     if is_tensor(value):
         return not value.is_complex()
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return all(_coordinates(part) for part in value)
     return isinstance(value, Real) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
 

@@ -157,6 +157,9 @@ def kind_of(note: object, within: Mapping[str, object]) -> Kind:  # noqa: PLR091
         return _choice(parts)
     if isinstance(note, UnionType) or origin is typing.Union:
         return _either([kind_of(part, within) for part in parts])
+    if origin is tuple:
+        row = parts[-1:] == (...,)
+        return _row(kind_of(parts[0], within)) if row else _several([kind_of(part, within) for part in parts])
     if origin is not None:
         return _KNOWN["Callable"] if origin.__name__ == "Callable" else ANYTHING
     if isinstance(note, type):

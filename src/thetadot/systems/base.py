@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_numbers
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     An infinite rate per step is admissible: it forgets everything at once.
     """
     value = rate.value if isinstance(rate, PerStep) else rate
+    if isinstance(value, int):
+        require_numbers(**{name: value})
     if isinstance(value, (float, int)):
         finite = value < math.inf or isinstance(rate, PerStep)
         require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")

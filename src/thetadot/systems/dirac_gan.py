@@ -39,6 +39,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_numbers
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -147,6 +148,7 @@ class DiracGAN(Driven):
         return brake if self.decay == 0 else brake + self.decay * critic
 
     @staticmethod
+    @checked
     def angular(generator: Tensor, critic: Tensor) -> Tensor:
         """J = θ₁φ₂ - θ₂φ₁ in the plane, 0 on the line: (...).
 
@@ -161,11 +163,13 @@ class DiracGAN(Driven):
         raise InadmissibleValue(f"dim={generator.shape[-1]} has an angular momentum in every plane. Pass 1 or 2.")
 
     @staticmethod
+    @checked
     def radius_square(generator: Tensor, critic: Tensor) -> Tensor:
         """r² = |θ|² + |φ|²: (...)."""
         return (generator * generator + critic * critic).sum(-1)
 
     @staticmethod
+    @checked
     def orbit(generator: Tensor, critic: Tensor) -> Tensor:
         """(p²+q²)/2 - |φ|² ln|q|, which "wgan" conserves: (...). Infinite where θ lies along φ, as on the line."""
         square = (critic * critic).sum(-1)
