@@ -8,8 +8,8 @@ anticorrelated, and epochs are independent of one another. With S_k = Σ_{j<k} A
     P₀ = A^m P₀ A^mᵀ + S_m - c_m c_mᵀ/m                              at the beginning of an epoch
     P_k = A^k P₀ A^kᵀ + S_k - c_k c_kᵀ/m                             after k of its batches
 
-and the mean of P_k over k = 0 ... m-1 is what a run shows. Noise is taken not to depend on x. Along slow modes, αhm ≪ 1,
-descent has h⟨x²⟩ = α²h s²(m²-1)/(6m) where draws with replacement have αs²/2: smaller by αh(m+1)/3 of (1-1/m).
+and the mean of P_k over k = 0 ... m-1 is what a run shows. Noise is taken not to depend on x. Along slow modes,
+αhm ≪ 1, descent has h⟨x²⟩ = α²h s²(m²-1)/(6m) where draws with replacement have αs²/2: smaller by αh(m+1)/3 of (1-1/m).
 
 All sums are made by doubling, in O(log m). What would cancel, S_m - c_m c_mᵀ/m, is summed as the scatter of the A^j b
 about their mean, which is merged from halves without a difference of large numbers.

@@ -220,8 +220,8 @@ def _require_epochs(batch_size: Scalar, dataset_size: int | None, curvature: flo
     if dataset_size is None or curvature is None:
         missing = "dataset_size" if dataset_size is None else "curvature"
         raise InadmissibleValue(
-            f"sampling='epochs' without {missing}: the noise of an epoch's batches is anticorrelated, and what it keeps "
-            "up depends on the curvature and on how many batches there are. Pass dataset_size=N and curvature=h."
+            f"sampling='epochs' without {missing}: the noise of an epoch's batches is anticorrelated, and what it "
+            "keeps up depends on the curvature and on how many batches there are. Pass dataset_size=N and curvature=h."
         )
     require(
         bool(batch_size <= dataset_size),

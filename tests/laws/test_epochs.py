@@ -1,4 +1,4 @@
-"""Oracles: the dense covariance of all steps of epochs, a shuffled ridge regression, the limits of slow and fast modes."""
+"""Oracles: the dense covariance of all steps, a shuffled ridge regression, the limits of slow and fast modes."""
 
 import numpy as np
 import pytest

@@ -23,6 +23,7 @@ from torch import distributed, nn
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_whole
+from thetadot.probes.heat import drawn
 from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
 from thetadot.watching.cadence import PLANS, Every, Level
@@ -73,7 +74,9 @@ class Watch:
         out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
         level: "light", "default" or "full".
         name: of the run; the folder's where it is None.
-        dataset_size: N, for epochs and for noise of batches drawn without replacement.
+        dataset_size: N, for the count of epochs, and for the temperature where batches are those of shuffled epochs.
+        sampling: how batches are drawn: "epochs", each of a shuffled epoch, or independently, "replacement". None: as
+            the DataLoader that is being iterated at the first step tells; where none does, independence is assumed.
         resume: continue the record in ``out``, as a run that was stopped goes on.
 
     Raises:
@@ -106,6 +109,7 @@ class Watch:
         level: Level = "default",
         name: str | None = None,
         dataset_size: int | None = None,
+        sampling: Literal["replacement", "epochs"] | None = None,
         resume: bool = False,
     ) -> None:
         require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
@@ -130,7 +134,7 @@ class Watch:
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
         self.micro = MicroBatches(model, self.layout, self.ranks)
         self.hold = Hold(self.layout)
-        self.soundings = Soundings(self.layout, self.reference, dataset_size)
+        self.soundings = Soundings(self.layout, self.reference, dataset_size, sampling)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.step = self.book.last_step
         header = describe(self.layout, self.optimizer, level, self.reference, self.name, dataset_size, self.ranks)
@@ -261,6 +265,7 @@ class Watch:
         if self.step == self.book.last_step + 1:
             self._meet()
             self._plan()
+            self._draws()
             self._unseen(loss)
         self._guarded("micro-batches", lambda: self._passes(sizes))
         if self.rank_reads:
@@ -314,6 +319,21 @@ class Watch:
         self.every = self.soundings.plan(
             self.plan, self.step, batch, preconditioned=self.settings.reading().preconditioner is not None
         )
+
+    def _draws(self) -> None:
+        """How batches are drawn, where it was not told."""
+        if self.soundings.sampling is not None or self.reference is None:
+            return
+        found = drawn()
+        if found is not None:
+            self.soundings.sampling, size = found
+            self.soundings.dataset_size = self.soundings.dataset_size or size
+        elif self.rank == 0:
+            says = (
+                "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
+                "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then"
+            )
+            self.book.write(Remark(self.step, "sampling", says))
 
     def _unseen(self, loss: Tensor | None) -> None:
         """Say what the first step did not show."""
