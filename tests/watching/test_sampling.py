@@ -36,6 +36,7 @@ def watched(loader, epochs, **more):
     return probe.record, torch.stack(places)
 
 
+@pytest.mark.slow
 def test_a_shuffled_ridge_regression_is_as_cold_as_recorded():
     record, places = watched(DataLoader(DATA, batch_size=BATCH, shuffle=True), 80)
     away = places[len(places) // 8 :] - BEST
