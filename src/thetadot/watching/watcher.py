@@ -126,6 +126,8 @@ class Watch:
         require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
         if not isinstance(model, nn.Module):
             raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
+        if isinstance(loss_fn, type):
+            raise InadmissibleValue(f"loss_fn is the class {loss_fn.__name__}, not one that is made. Call it: add ().")
         if out is not None and not isinstance(out, str | Path):
             raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
         if dataset_size is not None:
