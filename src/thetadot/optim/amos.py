@@ -11,7 +11,7 @@ from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings
 from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
 from thetadot.signatures import checked
@@ -124,4 +124,5 @@ class Amos(Flow):
                 like = real_view(p.detach())
                 scale = (square.sqrt() + TINY) / (weight.sqrt() * factor * size)
                 preconditioner[p] = scale.to(like.device, accumulation_dtype(like)).expand(like.shape)
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)
+        found = Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)
+        return decayed(found, group)

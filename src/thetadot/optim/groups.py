@@ -14,6 +14,7 @@ from thetadot.kinds import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from thetadot.reading import Reading
     from thetadot.typing import Scalar
 
 HYPERPARAMETERS = frozenset(
@@ -305,3 +306,9 @@ def pair(name: str, value: object) -> tuple[Any, Any]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InadmissibleValue(f"{name}={value!r} is not a pair. Pass two numbers, such as (0.9, 0.999).")
     return value[0], value[1]
+
+
+def decayed(reading: Reading, group: Mapping[str, Any]) -> Reading:
+    """A group's reading with its weight decay."""
+    decoupled = group["weight_decay_mode"] == "decoupled"
+    return reading.decayed(float(group["weight_decay"]), float(group["lr"]), decoupled=decoupled)

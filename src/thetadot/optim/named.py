@@ -18,7 +18,7 @@ from thetadot.integrators import (
 )
 from thetadot.kinds import require_numbers
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, flag, of_settings
+from thetadot.optim.groups import decayed, finite, flag, of_settings
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -78,7 +78,7 @@ class GradientDescent(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
+        return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 
 
 class HeavyBall(MechanicalFlow):
@@ -297,7 +297,7 @@ class Langevin(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """As gradient descent."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
+        return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 
 
 class Kramers(MechanicalFlow):

@@ -176,7 +176,7 @@ def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMa
     found = traced_slopes(motion, like)
     if len(found.program.nodes) > _MOST_OPERATIONS:
         raise CannotCompile(f"its drift has {len(found.program.nodes)} operations.")
-    method = Method(*integrator.numbers, integrator.tableau.hands_over)
+    method = Method(*integrator.tableau.floats, integrator.tableau.hands_over)
     kernel = ControlledMarch(
         found, variables, clocks, like.dtype, method, f"{name_of(integrator)} of {name_of(motion.system)}"
     )
