@@ -25,7 +25,8 @@ import torch
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.fusion.program import CannotCompile, Interacting
-from thetadot.simulation.choice import called, choose
+from thetadot.simulation.asked import asked
+from thetadot.simulation.choice import MOST_OPERATIONS, called, choose, operations
 from thetadot.simulation.engines import MARCH, traced_step
 from thetadot.simulation.noise import PATHS
 from thetadot.systems.base import POSITION
@@ -240,8 +241,11 @@ def _built(job: bytes) -> Any:
 
 def _require_apart(motion: Motion, like: Tensor) -> None:
     """Refuse paths that see each other: by the trace, and where there is none, by four paths together and alone."""
+    own = asked(motion, like, motion.begin({POSITION: like}))
     try:
-        traced_step(motion, like, like.dtype)
+        if operations(own) > MOST_OPERATIONS:
+            raise CannotCompile(own.hindrance)
+        traced_step(motion, like, like.dtype, own.draws)
     except Interacting as error:
         raise _together(str(error).rstrip(".")) from error
     except CannotCompile:

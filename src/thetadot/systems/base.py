@@ -105,10 +105,13 @@ def shaken(
     """
     if amplitude is None:
         return None
-    kick = amplitude * noise()
-    if not isinstance(system, Multiplicative):
-        return kick
-    factor = system.diffusion(name, state)
+    if not hasattr(system, "diffusion"):  # as isinstance(system, Multiplicative), which takes longer than a small step
+        return amplitude * noise()
+    kick = noise()
+    factor = cast("Multiplicative", system).diffusion(name, state)
+    if isinstance(factor, float | int):
+        return (factor * amplitude) * kick
+    kick = amplitude * kick
     if sources(system) is None:
         return factor * kick
     return (cast("Tensor", factor) * kick.unsqueeze(-2)).sum(-1)
