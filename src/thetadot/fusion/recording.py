@@ -27,8 +27,29 @@ LARGE = 20_000
 
 _PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0, "baddbmm": 1, "mv": 0, "dot": 0, "addmv": 1}  # place of the left factor
 _MOVES = frozenset(
-    "detach alias view _unsafe_view reshape expand t transpose permute unsqueeze squeeze select slice unbind split "
-    "split_with_sizes lift_fresh empty empty_like new_empty as_strided".split()
+    [
+        "detach",
+        "alias",
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "expand",
+        "t",
+        "transpose",
+        "permute",
+        "unsqueeze",
+        "squeeze",
+        "select",
+        "slice",
+        "unbind",
+        "split",
+        "split_with_sizes",
+        "lift_fresh",
+        "empty",
+        "empty_like",
+        "new_empty",
+        "as_strided",
+    ]
 )
 _NORMS_IN_PLACE = {"native_batch_norm": (3, 4), "cudnn_batch_norm": (3, 4), "miopen_batch_norm": (3, 4)}
 
@@ -84,7 +105,7 @@ class Recorder(TorchDispatchMode):
         self._seen.__enter__()
         return super().__enter__()
 
-    def __exit__(self, *given: Any) -> None:
+    def __exit__(self, *given: object) -> None:
         super().__exit__(*given)
         self._seen.__exit__(*given)
         for generator, state in reversed(self._generators):
@@ -94,9 +115,7 @@ class Recorder(TorchDispatchMode):
             random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
 
-    def __torch_dispatch__(  # noqa: D102, PLW3201 - torch's name
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
         name = func.__name__.partition(".")[0]
         line = [func, tuple(map(self._told, args))]
