@@ -1,13 +1,17 @@
 r"""The time of one optimizer step, as ratios within interleaved rounds.
 
     python benchmarks/step_time.py                      # the reference workload: 25.1 M float32 in 99 tensors
-    python benchmarks/step_time.py --shapes small       # 2,000 tensors of 1,024; also huge, tied, all
+    python benchmarks/step_time.py --shapes small       # 2,000 tensors of 1,024; also tiny, huge, tied, all
+    python benchmarks/step_time.py --shapes tiny --threads 1 --only HeavyBall norms noise compile=False
     python benchmarks/step_time.py --start              # the first step, with an empty cache and with a full one
     python benchmarks/step_time.py --memory             # peak memory of a process that steps
 
-Gradients are preset; every round steps each optimizer once, in random order; a figure is the median over rounds of
-time / time of the reference in the same round, with its quartiles. "triad" is torch.add of two buffers into a third,
-of as many elements. Peers are measured where they are installed: schedulefree, pytorch_optimizer, heavyball.
+Gradients are preset; every round steps each optimizer once (on the tiny model 20 times), in random order; a figure is
+the median over rounds of time / time of the reference in the same round, with its quartiles. On one thread it is the
+processor's time, which other processes disturb less. "--only" takes parts of names, and what they are divided by comes
+with them; "norms" are the rules that need a norm, "noise" those that draw. "triad" is torch.add of two buffers
+into a third, of as many elements. Peers are measured where they are installed: schedulefree, pytorch_optimizer,
+heavyball.
 """
 
 from __future__ import annotations
@@ -32,13 +36,24 @@ BLOCK = [(384, 1152), (384, 384), (384, 1536), (1536, 384), (384,), (384,), (384
 SHAPES = {
     "reference": [(10000, 384), *(BLOCK * 12), (384,), (384,)],
     "small": [(32, 32)] * 2000,
+    "tiny": [(16, 32), (32,), (10, 32), (10,), (8, 10), (8,), (8, 4), (32,)],
     "huge": [(2048, 2048)] * 6,
     "tied": [(50000, 256), *([(256, 1024), (1024, 256), (256,)] * 4)],
 }
 LR, MOMENTUM, HOT = 1e-3, 0.9, 1e-6
 
-# name: (what is built, the name that it is divided by, the ratio that is aimed at)
-Case = tuple[Any, str | None, float | None]
+# What is aimed at, by the kind of comparison, then by workload.
+AIMS: dict[str, dict[str, float]] = {
+    "fused": {"tiny": 1.5, "small": 0.9, "": 1.0},
+    "default": {"": 1.05},
+    "norm": {"": 2.0},
+    "noise": {"tiny": 2.0, "": 3.0},
+    "uncompiled noise": {"": 5.0},
+}
+NORMS, NOISE = ("NormalizedDescent", "Polyak", "Amos"), ("Langevin", "Kramers")
+
+# name: (what is built, the name that it is divided by, the kind of comparison)
+Case = tuple[Any, str | None, str | None]
 
 
 def cases(*, scheduled: bool) -> dict[str, Case]:
@@ -53,28 +68,48 @@ def cases(*, scheduled: bool) -> dict[str, Case]:
         "torch AdamW": (lambda p: torch.optim.AdamW(p, LR), None, None),
         "torch RMSprop": (lambda p: torch.optim.RMSprop(p, LR), None, None),
     }
-    for compiled in ("auto", False):
-        tail, plain = ("", False) if compiled else (" compile=False", True)
-
-        def add(
-            name: str, build: Any, fused: str, default: str, aim: float | None, *, tail: str = tail, plain: bool = plain
-        ) -> None:
-            own[name + tail] = (build, default if plain else fused, 1.0 if plain else aim)
-
-        keep = {"compile": compiled}
-        sgd, nag, adam = "torch SGD fused", "torch SGD fused", "torch AdamW fused"
-        add("HeavyBall", lambda p, k=keep: optim.HeavyBall(p, LR, MOMENTUM, **k), sgd, "torch SGD", 1.0)
-        for c in (0.5, 1.0):
-            add(f"Nesterov c={c:g}", lambda p, k=keep, c=c: optim.Nesterov(p, LR, MOMENTUM, c, **k), nag,
-                "torch SGD nesterov", 1.0)  # fmt: skip
-        add("Adam", lambda p, k=keep: optim.Adam(p, LR, **k), adam, "torch AdamW", 0.95)
-        add("AdamW", lambda p, k=keep: optim.AdamW(p, LR, **k), adam, "torch AdamW", 0.95)
-        add("RMSprop", lambda p, k=keep: optim.RMSprop(p, LR, **k), "torch RMSprop", "torch RMSprop", 0.40)
     hot = {"temperature": HOT}
-    own["Langevin"] = (lambda p: optim.Langevin(p, LR, **hot), "HeavyBall", 3.0)
-    own["Kramers"] = (lambda p: optim.Kramers(p, LR, MOMENTUM, **hot), "HeavyBall", 3.0)
-    own["Amos"] = (lambda p: optim.Amos(p, LR), "torch AdamW fused", None)
+    for compiled in ("auto", False):
+        keep = {"compile": compiled}
+        tail, kind = ("", "fused") if compiled else (" compile=False", "default")
+        end = " fused" if compiled else ""
+        nag = f"torch SGD nesterov{end}"
+        own |= {
+            f"HeavyBall{tail}": (lambda p, k=keep: optim.HeavyBall(p, LR, MOMENTUM, **k), f"torch SGD{end}", kind),
+            f"Nesterov c=0.5{tail}": (lambda p, k=keep: optim.Nesterov(p, LR, MOMENTUM, 0.5, **k), nag, kind),
+            f"Nesterov c=1{tail}": (lambda p, k=keep: optim.Nesterov(p, LR, MOMENTUM, 1.0, **k), nag, kind),
+            f"Adam{tail}": (lambda p, k=keep: optim.Adam(p, LR, **k), f"torch AdamW{end}", kind),
+            f"AdamW{tail}": (lambda p, k=keep: optim.AdamW(p, LR, **k), f"torch AdamW{end}", kind),
+            f"RMSprop{tail}": (lambda p, k=keep: optim.RMSprop(p, LR, **k), "torch RMSprop", kind),
+        }
+        noisy = ("HeavyBall", "noise") if compiled else (None, "uncompiled noise")
+        own |= {
+            f"Langevin{tail}": (lambda p, k=keep: optim.Langevin(p, LR, **hot, **k), noisy[0] or "Langevin", noisy[1]),
+            f"Kramers{tail}": (
+                lambda p, k=keep: optim.Kramers(p, LR, MOMENTUM, **hot, **k),
+                noisy[0] or "Kramers",
+                noisy[1],
+            ),
+        }
+    own |= {
+        "NormalizedDescent": (lambda p: optim.NormalizedDescent(p, LR), "HeavyBall", "norm"),
+        "Polyak": (lambda p: optim.Polyak(p, LR), "HeavyBall", "norm"),
+        "Amos": (lambda p: optim.Amos(p, LR), "AdamW", "norm"),
+    }
     return own if scheduled else own | peers()
+
+
+def chosen(words: list[str], *, scheduled: bool) -> dict[str, Case]:
+    """Those whose names have one of the words, and what they are divided by."""
+    every = cases(scheduled=scheduled)
+    if not words:
+        return every
+    parts = [part for word in words for part in {"norms": NORMS, "noise": NOISE}.get(word, (word,))]
+    found = {name for name in every if any(part in name for part in parts)}
+    for name in [*found]:
+        while (name := every[name][1] or "") and name not in found:
+            found.add(name)
+    return {name: case for name, case in every.items() if name in found}
 
 
 def peers() -> dict[str, Case]:
@@ -123,30 +158,40 @@ def schedule(optimizer: Any, n: int) -> None:
             group["momentum"] = MOMENTUM - 0.001 * (n % 50)
 
 
-def table(name: str, rounds: int, *, scheduled: bool) -> None:
+def table(name: str, rounds: int, words: list[str], *, scheduled: bool) -> None:
     """Time all cases on one workload."""
     shapes = SHAPES[name]
     count = sum(torch.Size(shape).numel() for shape in shapes)
+    size = f"{count / 1e6:.1f} M" if count > 1e5 else f"{count:,}"
     said = ", lr and momentum moved at every step" if scheduled else ""
-    print(f"\n{name}: {count / 1e6:.1f} M float32 in {len(shapes)} tensors{said}; {rounds} rounds", flush=True)
-    chosen = cases(scheduled=scheduled)
-    optimizers = {case: build(parameters(shapes)) for case, (build, _, _) in chosen.items()}
+    print(f"\n{name}: {size} float32 in {len(shapes)} tensors{said}; {rounds} rounds", flush=True)
+    timed = chosen(words, scheduled=scheduled)
+    optimizers = {case: build(parameters(shapes)) for case, (build, _, _) in timed.items()}
     x, y, z = (torch.ones(count) for _ in range(3))
     jobs: dict[str, Any] = {"triad": lambda: torch.add(x, y, out=z)}
-    jobs |= {case: optimizer.step for case, optimizer in optimizers.items()}
+    jobs |= {
+        case: (lambda o=o: o.step(loss=1.0)) if case == "Polyak" else optimizer.step
+        for case, optimizer in optimizers.items()
+        for o in [optimizer]
+    }
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    repeats = 20 if name == "tiny" else 1
     times: dict[str, list[float]] = {case: [] for case in jobs}
     for n in range(rounds + 3):
         for case in random.sample(list(jobs), len(jobs)):
-            if scheduled and case != "triad":
-                schedule(optimizers[case], n)
-            begun = time.perf_counter()
-            jobs[case]()
-            times[case].append(time.perf_counter() - begun)
+            begun = clock()
+            for again in range(repeats):
+                if scheduled and case != "triad":
+                    schedule(optimizers[case], n + again)
+                jobs[case]()
+            times[case].append((clock() - begun) / repeats)
     times = {case: measured[3:] for case, measured in times.items()}
-    print(f"{'step':34s} {'ms':>7s} {'x triad':>8s}   ratio to its reference [quartiles], aim")
+    print(f"{'step':34s} {'µs':>9s} {'x triad':>8s}   ratio to its reference [quartiles], aim")
     for case, measured in times.items():
-        _, reference, aim = chosen.get(case, (None, None, None))
-        line = f"{case:34s} {1e3 * statistics.median(measured):7.2f} {ratio(measured, times['triad'])[1]:8.2f}"
+        _, reference, kind = timed.get(case, (None, None, None))
+        aims = AIMS.get(kind or "", {})
+        aim = aims.get(name, aims.get(""))
+        line = f"{case:34s} {1e6 * statistics.median(measured):9.1f} {ratio(measured, times['triad'])[1]:8.2f}"
         if reference:
             low, middle, high = ratio(measured, times[reference])
             line += f"   {middle:.3f} [{low:.3f}, {high:.3f}] x {reference}"
@@ -206,6 +251,7 @@ def main() -> None:
     parser.add_argument("--shapes", choices=[*SHAPES, "all"], default="reference")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="of names; or norms, noise")
     parser.add_argument("--scheduled", action="store_true", help="move lr and momentum at every step")
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--memory", action="store_true")
@@ -219,7 +265,7 @@ def main() -> None:
         memory()
     if not (asked.start or asked.memory):
         for name in SHAPES if asked.shapes == "all" else [asked.shapes]:
-            table(name, asked.rounds, scheduled=asked.scheduled)
+            table(name, asked.rounds, asked.only, scheduled=asked.scheduled)
 
 
 if __name__ == "__main__":

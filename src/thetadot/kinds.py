@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from numbers import Integral, Real
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from thetadot.errors import InadmissibleValue, ThetadotError
@@ -119,6 +120,22 @@ def _finite(value: Any) -> list[bool]:
     return [isfinite(value.real) and isfinite(value.imag)]
 
 
+def plain(value: Any) -> Any:
+    """Numpy's numbers and arrays of shape () as Python's, of the same value; everything else as it is.
+
+    numpy calculates with a float32 in float32, where Python has a double.
+
+    Example:
+        >>> import numpy as np
+        >>> plain(np.float32(0.5)), plain(np.array(3)), plain("a")
+        (0.5, 3, 'a')
+    """
+    if type(value) in (float, int, str, bool, NoneType) or (numpy := sys.modules.get("numpy")) is None:
+        return value
+    one = isinstance(value, numpy.generic) or (isinstance(value, numpy.ndarray) and value.ndim == 0)
+    return value.item() if one else value
+
+
 def require_numbers(**values: object) -> None:
     """Each a real number, or a tensor that holds one; not NaN.
 
@@ -131,7 +148,7 @@ def require_numbers(**values: object) -> None:
         thetadot.errors.InadmissibleValue: time='a' is not a number. Pass one, such as 1.0.
     """
     for name, value in values.items():
-        if not NUMBER.fits(value):
+        if not NUMBER.fits(plain(value)):
             refuse(name, value, NUMBER.name, NUMBER.remedy)
 
 
@@ -145,7 +162,7 @@ def require_whole(**values: object) -> None:
         thetadot.errors.InadmissibleValue: steps=1.5 is not a whole number. Pass one, such as 100.
     """
     for name, value in values.items():
-        if not WHOLE.fits(value):
+        if not WHOLE.fits(plain(value)):
             refuse(name, value, WHOLE.name, WHOLE.remedy)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from thetadot.limits import shrunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +20,7 @@ class Reading:
         step: time step γ of one ``step()``.
         friction: λ in 1/time; None where the system has no velocity.
         limit: the largest curvature at which the step is stable, in loss/parameter² (of P⁻¹H with a preconditioner P);
-            infinite where every curvature is.
+            infinite where every curvature is. Weight decay counts: see :meth:`decayed`.
         preconditioner: per parameter the diagonal of P, None where the step is not preconditioned.
         rate: α of the heavy-ball form Δθ = -αP⁻¹v, v' = βv + g; None where the rule has no such form.
         memory: β of it.
@@ -35,6 +38,33 @@ class Reading:
     decay: float = 0.0
     decoupled: bool = False
     lacks: dict[str, str] = field(default_factory=dict)
+
+    def decayed(self, decay: float, lr: float, *, decoupled: bool) -> Reading:
+        """The same with weight decay w, of which its limit knew nothing.
+
+        Decoupled, the limit is multiplied by 1 - αw/2: exact, :mod:`thetadot.limits`. Coupled (l2), w is taken off it;
+        behind a preconditioner the largest w/P, which is exact where the sharpest direction has it, and careful
+        elsewhere.
+
+        Args:
+            decay: w >= 0.
+            lr: α, as the optimizer counts it.
+            decoupled: whether decay shrinks θ by 1 - αw, instead of adding wθ to the gradient.
+
+        Example:
+            >>> Reading(1.0, None, limit=2.0, rate=1.0).decayed(0.5, 1.0, decoupled=True).limit
+            1.5
+        """
+        if not decay or not math.isfinite(self.limit):
+            return replace(self, decay=decay, decoupled=decoupled)
+        if decoupled:
+            limit = shrunk(self.limit, lr * decay)
+        elif self.preconditioner is None:
+            limit = self.limit - decay
+        else:
+            least = [float(p.min()) for p in self.preconditioner.values() if p.numel()]
+            limit = self.limit - (decay / min(least) if least and min(least) > 0 else 0.0)
+        return replace(self, limit=limit, decay=decay, decoupled=decoupled)
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@
     a class          an instance of it, or what fits a protocol
     X | Y            either
 
+numpy's numbers, and its arrays of shape (), reach the door as Python's.
 What an annotation does not tell, as ranges and shapes, is the door's own. Names are those of the door's module and of
 its package; one that is neither's is not asked for.
 """
@@ -31,7 +32,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, refuse
+from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +112,8 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
     def door(*args: object, **named: object) -> object:
         if not kinds:  # not before the first call: what the module imports last is known by then
             kinds.update(_kinds(function))
+        args = tuple(map(plain, args))
+        named = {name: plain(value) for name, value in named.items()}
         for name, value in (*zip(names, args, strict=False), *named.items()):
             kind = kinds.get(name, ANYTHING)
             if not kind.fits(value):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from thetadot.typing import Scalar, State
 
+_NUMBERS = (float, int, np.generic, np.ndarray)  # numpy's arrays of shape () among them
+
 _Scalar = TypeVar("_Scalar", "float", "torch.Tensor", "Scalar")
 
 
@@ -47,7 +49,7 @@ def sqrt(x: _Scalar) -> _Scalar:
     torch takes a CPU tensor's root from a vector library that is off by a unit in the last place about once in five
     times; numpy takes the processor's own, as compiled code does.
     """
-    if isinstance(x, (float, int)):
+    if isinstance(x, _NUMBERS):
         return math.sqrt(x)
     if not torch.compiler.is_compiling() and _plain(x):
         try:
@@ -77,17 +79,17 @@ def _plain(x: object) -> bool:
 
 def exp(x: _Scalar) -> _Scalar:
     """eˣ."""
-    return math.exp(x) if isinstance(x, (float, int)) else x.exp()
+    return math.exp(x) if isinstance(x, _NUMBERS) else x.exp()
 
 
 def cos(x: _Scalar) -> _Scalar:
     """Cosine."""
-    return math.cos(x) if isinstance(x, (float, int)) else x.cos()
+    return math.cos(x) if isinstance(x, _NUMBERS) else x.cos()
 
 
 def log(x: Scalar) -> Scalar:
     """Natural logarithm; log 0 = -∞ for floats as for tensors."""
-    if isinstance(x, (float, int)):
+    if isinstance(x, _NUMBERS):
         return math.log(x) if x != 0 else -math.inf
     return x.log()
 
@@ -109,7 +111,7 @@ def larger(x: Scalar, y: Scalar) -> Scalar:
         >>> larger(1.0, 2.0), larger(torch.tensor(3.0), 2.0)
         (2.0, tensor(3.))
     """
-    if isinstance(x, (float, int)) and isinstance(y, (float, int)):
+    if isinstance(x, _NUMBERS) and isinstance(y, _NUMBERS):
         return max(x, y)
     return torch.maximum(*_both(x, y))
 
@@ -121,16 +123,16 @@ def smaller(x: Scalar, y: Scalar) -> Scalar:
         >>> smaller(1.0, 2.0), smaller(torch.tensor(3.0), 2.0)
         (1.0, tensor(2.))
     """
-    if isinstance(x, (float, int)) and isinstance(y, (float, int)):
+    if isinstance(x, _NUMBERS) and isinstance(y, _NUMBERS):
         return min(x, y)
     return torch.minimum(*_both(x, y))
 
 
 def _both(x: Scalar, y: Scalar) -> tuple[torch.Tensor, torch.Tensor]:
     """A number beside a tensor as a tensor like it; what is being traced stays as it is."""
-    if isinstance(x, torch.Tensor) and isinstance(y, (float, int)):
+    if isinstance(x, torch.Tensor) and isinstance(y, _NUMBERS):
         return x, torch.full_like(x, y)
-    if isinstance(y, torch.Tensor) and isinstance(x, (float, int)):
+    if isinstance(y, torch.Tensor) and isinstance(x, _NUMBERS):
         return torch.full_like(y, x), y
     return cast("torch.Tensor", x), cast("torch.Tensor", y)
 

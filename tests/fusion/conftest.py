@@ -41,7 +41,7 @@ def run(
     assert kernel.numbers == counts
     table = np.array([[some.numel(), index, stream, *(x.data_ptr() for x in held.values())]], dtype=np.int64)
     out = np.zeros((1, len(counts)))
-    kernel(table, np.array([*numbers.values()], dtype=np.float64), np.zeros((1, 0)), out, key)
+    kernel.on(table, np.array([*numbers.values()], dtype=np.float64), np.zeros((1, 0)), out)(key)
     found = {n: held[n].to(torch.int64) & 0xFFFFFFFF if kinds[n] == torch.int64 else held[n] for n in results}
     return found | dict(zip(counts, out[0].tolist(), strict=True))
 
@@ -72,7 +72,8 @@ def new_process(monkeypatch, tmp_path):
     folder = tmp_path / "cache"
     monkeypatch.setenv("THETADOT_CACHE", str(folder))
     monkeypatch.setattr(programs, "_made", {})
-    caches = (compiler.compiler, compiler._folder, compiler._machine, launch._say_once)
+    own = (compiler.compiler, compiler._folder, compiler._private, compiler._say_elsewhere, compiler._machine)
+    caches = (*own, launch._say_once)
     for cached in caches:
         cached.cache_clear()
     yield folder

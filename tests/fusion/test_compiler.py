@@ -1,11 +1,14 @@
 """The compiler and its cache: what is compiled is said and kept; what others could have written is not loaded."""
 
+import errno
 import logging
 import os
 import re
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -142,7 +145,23 @@ def without_output(monkeypatch):
     return "true wrote no library"
 
 
-MISSING = (absent, broken, not_executable, without_output)
+def open_quote(monkeypatch):
+    monkeypatch.setenv("CXX", 'g++ "')
+    return "is no command (No closing quotation)"
+
+
+def nonsense(monkeypatch):
+    """Runs, and compiles nothing."""
+    monkeypatch.setenv("CXX", "echo $(c++) ; |")
+    return "echo wrote no library"
+
+
+def a_folder(monkeypatch):
+    monkeypatch.setenv("CXX", str(Path(os.environ["THETADOT_CACHE"]).parent))
+    return "is not there"
+
+
+MISSING = (absent, broken, not_executable, without_output, open_quote, nonsense, a_folder)
 
 
 @pytest.mark.parametrize("missing", MISSING)
@@ -155,6 +174,7 @@ def test_auto_then_steps_in_torchs_operations_and_says_so_once(new_process, monk
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.getMessage().startswith("steps are not compiled, and run block by block in torch's operations: ")
     assert reason in record.getMessage()
+    assert "\n" not in record.getMessage()
     assert params[0].tolist() == pytest.approx([1 - 0.5 - 0.95] * 10)
 
 
@@ -242,6 +262,125 @@ def test_the_users_cache_folder_is_honoured(new_process, monkeypatch, tmp_path):
     monkeypatch.delenv("THETADOT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert compiler._folder() == tmp_path / "xdg" / "thetadot"
+
+
+# A folder that is of no use is said once, and steps are compiled all the same.
+
+
+def not_a_folder(folder, monkeypatch):
+    folder.write_text("a file stands here")
+    return "File exists"
+
+
+def open_to_others(folder, monkeypatch):
+    folder.mkdir()
+    folder.chmod(0o777)
+    return "others can write to it"
+
+
+def write_protected(folder, monkeypatch):
+    """As on a disk that is mounted to be read only, which root cannot write to either."""
+    folder.mkdir(mode=0o700)
+    access = os.access
+    monkeypatch.setattr(compiler.os, "access", lambda path, mode: path != folder and access(path, mode))
+    return "it cannot be written to"
+
+
+def full(folder, monkeypatch):
+    """Disk full while a kernel is written."""
+    replace = Path.replace
+
+    def no_room(self, target):
+        if Path(target).parent == folder:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", no_room)
+    return "No space left on device"
+
+
+def no_lock(folder, monkeypatch):
+    """Full before anything is begun."""
+    begin = os.open
+
+    def no_room(path, *rest, **more):
+        if str(path).startswith(str(folder)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return begin(path, *rest, **more)
+
+    monkeypatch.setattr(compiler.os, "open", no_room)
+    return "No space left on device"
+
+
+@pytest.mark.parametrize("useless", [not_a_folder, open_to_others, write_protected, full, no_lock])
+def test_a_folder_that_cannot_keep_kernels_is_said_once(new_process, monkeypatch, caplog, useless):
+    reason = useless(new_process, monkeypatch)
+    with caplog.at_level(logging.INFO, "thetadot"):
+        for make in (HeavyBall, Adam):
+            one_step(make, compile=True)
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.getMessage().startswith(f"compiled kernels are not kept in {new_process} ({reason}), and every")
+    assert len(compilations(caplog)) >= 2
+    assert len([*compiler._private().glob("*.so")]) >= 2
+    if new_process.is_dir():
+        assert not [*new_process.iterdir()]
+
+
+def test_where_no_folder_has_room_steps_run_in_torchs_operations(new_process, monkeypatch, caplog):
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_room)
+    with caplog.at_level(logging.INFO, "thetadot"):
+        for make in (HeavyBall, Adam):
+            _, (p,) = one_step(make)
+            assert p[0] < 1
+    elsewhere, without = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert elsewhere.startswith(f"compiled kernels are not kept in {new_process}")
+    assert without.startswith("steps are not compiled, and run block by block")
+    assert "No space left on device" in without
+
+
+@pytest.mark.slow
+def test_processes_that_begin_together_compile_once(new_process):
+    """Ranks of a node."""
+    environment = {**os.environ, "THETADOT_CACHE": str(new_process)}
+    code = STEP.format(compile=True)
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [rank.communicate()[1] for rank in ranks]
+    assert all(rank.returncode == 0 for rank in ranks), said
+    assert sum("(found in the cache)" not in each for each in said) == 1, said
+    assert [path.suffix for path in new_process.iterdir()] == [".so"]
+
+
+def test_a_kernel_is_waited_for_and_not_made_twice(new_process, monkeypatch):
+    """While one process holds the kernel's lock, another finds what it made."""
+    one_step(compile=True)
+    (library,) = new_process.glob("*.so")
+    lock, content = library.with_suffix(".lock"), library.read_bytes()
+    library.unlink()
+    forget(monkeypatch)
+    held, built = threading.Event(), []
+
+    def elsewhere():
+        with compiler._locked(lock):
+            held.set()
+            time.sleep(0.3)
+            library.touch(mode=0o700)
+            library.write_bytes(content)
+
+    monkeypatch.setattr(compiler, "_build", lambda *_: built.append(1))
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    held.wait()
+    _, (p,) = one_step(compile=True)
+    thread.join()
+    assert p[0] == 0.5
+    assert not built
+    assert not lock.exists()
 
 
 def forget(monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from thetadot.fusion import blocks
 from thetadot.fusion.kernel import Kernel
 from thetadot.integrators import Splitting
-from thetadot.optim import Adam, Flow, HeavyBall, Polyak, inductor, stepping
+from thetadot.optim import Adam, Amos, Flow, HeavyBall, NormalizedDescent, Polyak, inductor, stepping
 from thetadot.optim.rows import step_plainly
 from thetadot.systems import Kramers as KramersDynamics
 from thetadot.testing.compare import distance
@@ -29,13 +30,18 @@ def in_torchs_operations():
 @pytest.fixture
 def rows_of_kernels(monkeypatch):
     """How many rows every kernel has run, call by call."""
-    counts, call = [], Kernel.__call__
+    counts, on = [], Kernel.on
 
     def counted(self, table, *rest):
-        counts.append(len(table))
-        call(self, table, *rest)
+        again = on(self, table, *rest)
 
-    monkeypatch.setattr(Kernel, "__call__", counted)
+        def count(key):
+            counts.append(len(table))
+            again(key)
+
+        return count
+
+    monkeypatch.setattr(Kernel, "on", counted)
     return counts
 
 
@@ -351,7 +357,72 @@ def another_dictionary(optimizer, params):
     optimizer.state[params[1]] = {**state, "velocity": torch.ones_like(state["velocity"])}
 
 
+def exchange_data(optimizer, params):
+    """Two of one shape lie where the other lay."""
+    params[0].data, params[5].data = params[5].data, params[0].data
+
+
+def swap(optimizer, params):
+    """As Module.to does under torch.__future__.set_swap_module_params_on_conversion."""
+    torch.utils.swap_tensors(params[0], torch.full_like(params[0], 0.3).requires_grad_())
+
+
+def set_elsewhere(optimizer, params):
+    with torch.no_grad():
+        params[1].set_(torch.full((129,), 0.3))
+
+
+def free_and_fill(optimizer, params):
+    """As FSDP does between a step and the next forward pass: the storage is emptied, made again, and filled."""
+    for p in params[:2]:
+        kept, storage = p.detach().clone(), p.untyped_storage()
+        size = storage.nbytes()
+        storage.resize_(0)
+        held = torch.empty(size)  # noqa: F841 - takes the place
+        storage.resize_(size)
+        p.data.copy_(kept)
+
+
+def move_there_and_back(optimizer, params):
+    for p in params:
+        p.data = p.data.double()
+        p.data = p.data.float()
+
+
+def point_the_state_elsewhere(optimizer, params):
+    for state in optimizer.state.values():
+        for value in state.values():
+            if torch.is_tensor(value):
+                value.data = value.data * 0.5
+
+
+def exchange_states(optimizer, params):
+    state = optimizer.state
+    if params[0] in state:
+        state[params[0]], state[params[5]] = state[params[5]], state[params[0]]
+
+
+def exchange_parameters(optimizer, params):
+    held = optimizer.param_groups[0]["params"]
+    held[0], held[5] = held[5], held[0]
+
+
+def another_model(optimizer, params):
+    """Other parameters in the place of these, and the states of these gone."""
+    optimizer.param_groups[0]["params"][:] = [torch.full_like(p, 0.2).requires_grad_() for p in params]
+    optimizer.state.clear()
+
+
 EVENTS = (
+    exchange_data,
+    swap,
+    set_elsewhere,
+    free_and_fill,
+    move_there_and_back,
+    point_the_state_elsewhere,
+    exchange_states,
+    exchange_parameters,
+    another_model,
     halve_the_velocity,
     point_elsewhere,
     overwrite,
@@ -372,16 +443,150 @@ EVENTS = (
 )
 
 
-@pytest.mark.parametrize("event", EVENTS)
-def test_whatever_happens_between_steps_the_next_is_the_plain_step(event):
+OF_VELOCITY = (halve_the_velocity, overwrite, load_an_earlier_state, set_momentum_and_decay, widen, transpose,
+               shrink_in_place, another_dictionary)  # fmt: skip
+HAPPENS = [
+    *((HeavyBall, event) for event in EVENTS),
+    *((rule, event) for rule in (Adam, NormalizedDescent) for event in EVENTS if event not in OF_VELOCITY),
+]
+
+
+@pytest.mark.parametrize(("rule", "event"), HAPPENS)
+def test_whatever_happens_between_steps_the_next_is_the_plain_step(rule, event):
     def between(optimizer, n):
         if n == 3:
             event(optimizer, [p for group in optimizer.param_groups for p in group["params"]])
 
-    def make(params, **options):
-        return HeavyBall(params, 0.05, 0.9, **options)
+    make = functools.partial(rule, lr=0.05)
+    shapes = (*SHAPES, SHAPES[0])
+    assert_same_bits(*both_ways(make, F32, channels_last=False, shapes=shapes, steps=6, before=between))
 
-    assert_same_bits(*both_ways(make, F32, channels_last=False, steps=6, before=between))
+
+@pytest.mark.parametrize("rule", [HeavyBall, Adam, NormalizedDescent])
+@pytest.mark.parametrize("event", [event for event in EVENTS if event not in OF_VELOCITY])
+def test_whatever_happens_between_steps_blocks_are_the_plain_step_to_rounding(rule, event):
+    def between(optimizer, n):
+        if n == 3:
+            event(optimizer, [p for group in optimizer.param_groups for p in group["params"]])
+
+    def run():
+        shapes = (*SHAPES, SHAPES[0])
+        params = parameters(F64, shapes, channels_last=False)
+        if event in (set_elsewhere, move_there_and_back):
+            params = parameters(F32, shapes, channels_last=False)
+        return train(functools.partial(rule, lr=0.05, compile=False), params, steps=6, before=between)
+
+    made = run()
+    with in_torchs_operations():
+        other = everything(run())
+    for name, value in everything(made).items():
+        assert torch.allclose(value, other[name], rtol=1e-4 if value.dtype == F32 else 1e-10, atol=1e-6), name
+
+
+def test_parameters_without_gradients_cost_the_others_nothing(rows_of_kernels):
+    """A frozen layer: its neighbours are gathered once, and again only when it thaws."""
+    gathered = []
+
+    def run(count):
+        params = parameters(F32, channels_last=False)
+        optimizer = HeavyBall(params, 0.05, compile=True)
+        generator = torch.Generator().manual_seed(6)
+        for n in range(8):
+            give_gradients(params, generator)
+            if n < 5:
+                params[1].grad = None
+            launches = [*optimizer._stepping.launches.values()]
+            optimizer.step()
+            if count:
+                gathered.append([*optimizer._stepping.launches.values()] != launches)
+        return optimizer
+
+    compiled = run(count=True)
+    with in_torchs_operations():
+        assert_same_bits(compiled, run(count=False))
+    assert gathered == [True, False, False, False, False, True, False, False]
+
+
+def test_memory_that_is_read_in_another_dtype_of_its_width_is_gathered_anew():
+    def run():
+        params = parameters(BF16, ((64,), (7,)), channels_last=False)
+        optimizer = train(functools.partial(HeavyBall, lr=0.05, compile=True, low_precision="none"), params)
+        for p in params:
+            p.data = p.data.view(F16)
+            p.grad = torch.full_like(p, 0.1)
+        optimizer.step()
+        return optimizer
+
+    compiled = run()
+    with in_torchs_operations():
+        assert_same_bits(compiled, run())
+
+
+class Cooling(HeavyBall):
+    """A user's: what it moves by is no setting of the group."""
+
+    def motion(self, group):
+        system, step = super().motion(group)
+        return system, step / (1 + self.steps)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_motion_of_ones_own_is_asked_at_every_step(compile):  # noqa: A002
+    finals = []
+    for way in (contextlib.nullcontext, in_torchs_operations):
+        with way():
+            make = functools.partial(Cooling, lr=0.05, compile=compile)
+            finals.append(train(make, parameters(F64, channels_last=False), steps=6))
+    some, others = map(everything, finals)
+    assert all(torch.allclose(value, others[name], rtol=1e-12) for name, value in some.items())
+    fixed = everything(train(functools.partial(HeavyBall, lr=0.05), parameters(F64, channels_last=False), steps=6))
+    assert not torch.allclose(some[0, "position"], fixed[0, "position"])
+
+
+def test_the_last_gradients_are_not_kept_alive():
+    for compiled in (True, False):
+        params = parameters(F32, channels_last=False)
+        optimizer = train(functools.partial(HeavyBall, lr=0.05, compile=compiled), params)
+        held = [weakref.ref(p.grad) for p in params]
+        optimizer.zero_grad()
+        assert not any(ref() is not None for ref in held)
+
+
+@pytest.mark.parametrize("rule", [NormalizedDescent, Amos])
+def test_a_norm_does_not_depend_on_threads_nor_on_how_often_it_was_taken(rule):
+    """Repeated launches, and launches gathered anew at every step."""
+    finals, before = [], torch.get_num_threads()
+    shapes = ((211, 211), (12_345,), (), (0,), (40_001,))
+    try:
+        for threads, forget in ((1, False), (2, False), (3, True)):
+            torch.set_num_threads(threads)
+            params = parameters(F32, shapes, channels_last=False)
+            anew = (lambda optimizer, _: optimizer._stepping.forget()) if forget else (lambda *_: None)
+            finals.append(train(functools.partial(rule, lr=0.05, compile=True), params, before=anew))
+    finally:
+        torch.set_num_threads(before)
+    assert_same_bits(finals[0], finals[1])
+    assert_same_bits(finals[0], finals[2])
+
+
+def test_a_norm_of_large_gradients_does_not_overflow():
+    """Squares are added up in double: 1e30² is beyond float32."""
+    p = torch.zeros(3, requires_grad=True)
+    p.grad = torch.tensor([3e30, 0.0, -4e30])
+    NormalizedDescent([p], lr=1.0, compile=True).step()
+    assert torch.allclose(p, torch.tensor([-0.6, 0.0, 0.8]))
+
+
+def test_hooks_and_the_profiler_see_every_step():
+    params = parameters(F32, channels_last=False)
+    optimizer = HeavyBall(params, 0.05, compile=True)
+    seen = []
+    optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+    with torch.profiler.profile() as profile:
+        train(lambda _: optimizer, params)
+    assert seen == ["before", "after"] * 4
+    assert sum(e.count for e in profile.key_averages() if e.key == "Optimizer.step#HeavyBall.step") == 4
 
 
 def no_gradient(p, n):
@@ -423,6 +628,21 @@ def its_own_gradient(p, n):
     p.grad = p.detach()
 
 
+def a_gradient_pointed_elsewhere(p, n):
+    """The same tensor, other memory."""
+    p.grad.data = p.grad.data.clone() * 2
+
+
+def a_gradient_of_a_subclass(p, n):
+    if n >= 3:
+        p.grad = p.grad.as_subclass(torch.nn.Buffer) if hasattr(torch.nn, "Buffer") else p.grad
+
+
+def gradients_now_and_then(p, n):
+    if n % 2:
+        p.grad = None
+
+
 GRADIENTS = (
     no_gradient,
     a_transposed_gradient,
@@ -432,14 +652,18 @@ GRADIENTS = (
     *([a_wider_gradient] if hasattr(torch.Tensor, "grad_dtype") else []),
     another_gradient_every_step,
     its_own_gradient,
+    a_gradient_pointed_elsewhere,
+    a_gradient_of_a_subclass,
+    gradients_now_and_then,
 )
 
 
+@pytest.mark.parametrize("rule", [HeavyBall, NormalizedDescent])
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_however_a_gradient_lies_in_memory_the_step_is_the_plain_step(gradient):
+def test_however_a_gradient_lies_in_memory_the_step_is_the_plain_step(rule, gradient):
     def run():
         params = parameters(F32, channels_last=False)
-        optimizer = HeavyBall(params, 0.05, 0.9, compile=True)
+        optimizer = rule(params, 0.05, compile=True)
         generator = torch.Generator().manual_seed(6)
         for n in range(6):
             give_gradients(params, generator)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from verdicts.runs import STEPS, curvatures, header, motions, noises, record, verdicts
 
-from thetadot.records import Barrier, Regularization, Setting
+from thetadot.records import Barrier, Regularization, Remark, Setting
 from thetadot.verdicts.facts import Facts
 from thetadot.verdicts.loss import began, lost, stuck
 from thetadot.verdicts.pace import pace
@@ -164,3 +164,26 @@ def test_an_epochs_last_batch_is_not_the_batch():
     last = msgspec.structs.replace(motions()[-1], batch_size=28, step=STEPS + 1)
     assert Facts(record(motions(batch=64), last)).batch == 64
     assert Facts(record(motions(batch=64), Setting(0, 0, 1, {}))).batch == 64
+
+
+@pytest.mark.parametrize("lines", [2, 3, 4, 7, 20])
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_losses_that_are_not_finite_at_last_are_lost_however_few_lines(lines, share):
+    kept = motions()[:: 20 // lines][:lines]
+    count = max(round(share * lines), 1)
+    gone = [msgspec.structs.replace(m, loss=None) for m in kept[-count:]]
+    found = verdicts(kept[:-count], gone, curvatures(5.0))
+    assert (found["edge"].finding, found["advice"].state) == ("diverged", "bad")
+    assert "no finite loss" in found["edge"].says
+
+
+def test_a_loss_that_was_never_finite_is_lost_where_the_watch_saw_it():
+    gone = motions(loss=lambda t: None)[:3]
+    alarm = Remark(gone[0].step, "loss", "the loss or its gradient is not finite", alarm=True)
+    assert verdicts(gone, [alarm])["edge"].finding == "diverged"
+    assert verdicts(gone)["edge"].finding == "unknown"
+
+
+def test_a_loss_that_is_seen_now_and_then_is_not_lost_by_a_gap_as_before():
+    kept = motions(loss=lambda t: None if round(t * 19) % 4 == 3 else 2.3 - 2.0 * t)
+    assert verdicts(kept, curvatures(5.0))["edge"].finding == "far from the edge"

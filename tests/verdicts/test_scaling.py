@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thetadot.analysis import adaptive_stability_limit, stability_limit
+from thetadot.errors import InadmissibleValue
 from thetadot.limits import limit_at
 from thetadot.translation import to_physical
 from thetadot.verdicts.scaling import (
@@ -213,3 +214,25 @@ def test_a_limit_of_no_known_form_moves_with_the_lr_alone():
     assert limit_at(12.0, 0.1, 0.9, 0.2, 0.9) == pytest.approx(6.0)
     assert limit_at(12.0, 0.1, 0.9, 0.2, 0.5) is None
     assert limit_at(20.0, 0.1, 0.0, 0.1, 0.9) is None  # at β = 0 all forms are 2
+
+
+@pytest.mark.parametrize("name", ["adam", "AdamW", "adaptive", "torch.optim.NAdam", "rmsprop"])
+def test_an_optimizers_name_tells_its_family(name):
+    present = Settings(1e-3, 32, 0.9, 0.999, 1e-8)
+    rows = table(present, 64, 100.0, family=name)
+    assert rows == table(present, 64, 100.0, family="adaptive")
+    assert {row.rule.name for row in rows} >= {"Malladi", "Li", "square root"}
+
+
+def test_an_unknown_family_is_refused_with_those_that_are_known():
+    with pytest.raises(InadmissibleValue, match=r"'sgd' or 'adaptive'.*adam"):
+        table(Settings(0.1, 32, 0.9), 64, family="mine")
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("decay", [0.1, 1.0])
+def test_a_limit_moves_with_its_decay(momentum, decay):
+    before, after = (stability_limit(m, decay=a * decay) / a for m, a in ((0.9, 0.1), (momentum, 0.7)))
+    assert limit_at(before, 0.1, 0.9, 0.7, momentum, decay=decay) == pytest.approx(after)
+    before, after = (stability_limit(m) / a - decay for m, a in ((0.9, 0.1), (momentum, 0.7)))
+    assert limit_at(before, 0.1, 0.9, 0.7, momentum, decay=decay, decoupled=False) == pytest.approx(after)

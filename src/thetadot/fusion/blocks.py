@@ -7,15 +7,14 @@ operations round once where the program rounds twice: results are the program's 
 
 from __future__ import annotations
 
-import math
-import operator
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
-from torch import fx
 
 from thetadot.fusion.program import NUMBER, CannotCompile
+from thetadot.fusion.rewriting import Rewriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,20 +26,8 @@ if TYPE_CHECKING:
 BLOCK = 1 << 18
 """Elements of a block: a MiB of float32. Half of it costs a sixth more in calls, whole tensors no less."""
 
-Node = Any  # fx.Node, whose arguments are typed as everything that a graph may hold
-
-_OUT = {
-    operator.add: torch.add,
-    operator.sub: torch.sub,
-    operator.mul: torch.mul,
-    operator.truediv: torch.div,
-    operator.neg: torch.neg,
-    "sqrt": torch.sqrt,
-    "abs": torch.abs,
-    "sign": torch.sign,
-    torch.minimum: torch.minimum,
-    torch.maximum: torch.maximum,
-}
+TOGETHER = 1 << 16
+"""Elements of small tensors that make a block together."""
 
 
 class Blocks:
@@ -59,9 +46,9 @@ class Blocks:
         if len(dtypes - {torch.bool}) > 1:
             raise CannotCompile("the rule converts between dtypes.")
         self.arrays = tuple(n for n, node in program.inputs.items() if program.kinds[node] not in (NUMBER, torch.int64))
-        writer = _Rewriter(program)
-        self._prepare, self._block = writer.functions(self.arrays)
-        self.scratch = writer.scratch
+        writer = Rewriter(program)
+        self._prepare, self._block, self.scratch = writer.functions(self.arrays)
+        self._lists = writer.of_lists(self.arrays)
         self._changing = changing
         self._place = self.arrays.index(changing) if changing in self.arrays else None
         self.draws = [(i, name) for i, name in enumerate(self.arrays) if name.startswith("draw")]
@@ -101,6 +88,84 @@ class Blocks:
                 cut.append(Piece(start, end, arguments, parts[0], whole=count <= BLOCK))
             found.append(cut)
         return found
+
+    @property
+    def takes_lists(self) -> bool:
+        """Whether it can be run on lists of tensors."""
+        return self._lists is not None
+
+    def batches(
+        self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str], together: int = TOGETHER
+    ) -> list[Batch]:
+        """The same rows cut into blocks, of which small ones make a batch that is run at once.
+
+        Args:
+            tensors: contiguous, of one dtype.
+            names: of a row's tensors.
+            together: elements of a batch; 0 keeps rows apart.
+        """
+        cut = [
+            Member(row, start, min(start + BLOCK, count), whole=count <= BLOCK)
+            for row, count in enumerate(given[0].numel() for given in tensors)
+            for start in range(0, max(count, 1), BLOCK)
+        ]
+        batches: list[list[Member]] = []
+        held = 0
+        for member in cut:
+            held += member.end - member.start
+            if not batches or held > together:
+                batches.append([])
+                held = member.end - member.start
+            batches[-1].append(member)
+        _, scratch = cast("tuple[Any, int]", self._lists)
+        longest = max((sum(member.end - member.start for member in batch) for batch in batches), default=0)
+        buffers = [tensors[0][0].new_empty(longest) for _ in range(scratch)]
+        shapes = [[member.of(tensors[member.row][0]).shape for member in batch] for batch in batches]
+        return [
+            Batch(batch, shape, self._arguments(batch, tensors, names, buffers))
+            for batch, shape in zip(batches, shapes, strict=True)
+        ]
+
+    def _arguments(
+        self,
+        batch: Sequence[Member],
+        tensors: Sequence[Sequence[Tensor]],
+        names: Sequence[str],
+        buffers: Sequence[Tensor],
+    ) -> list[Any]:
+        parts = [[member.of(tensor) for tensor in tensors[member.row]] for member in batch]
+        held = dict(zip(names, map(list, zip(*parts, strict=True)), strict=True))
+        ends = [*itertools.accumulate(member.end - member.start for member in batch)]
+        views = [
+            [
+                buffer[end - (member.end - member.start) : end].view(part[0].shape)
+                for member, part, end in zip(batch, parts, ends, strict=True)
+            ]
+            for buffer in buffers
+        ]
+        return [*(held.get(name) for name in self.arrays), *views]
+
+    def run_batch(
+        self, batch: Batch, changing: Sequence[Tensor], inner: Sequence[Any], draws: Mapping[str, Sequence[Tensor]]
+    ) -> None:
+        """Run on a batch, in place.
+
+        Args:
+            batch: of :meth:`batches`.
+            changing: of all rows, the input that is another tensor at every run, contiguous.
+            inner: numbers, as :meth:`prepare` gave them.
+            draws: the noise by name, for each member.
+        """
+        function, _ = cast("tuple[Any, int]", self._lists)
+        arguments = list(batch.arguments)
+        if self._place is not None:
+            arguments[self._place] = [
+                changing[row] if whole else changing[row].view(-1)[start:end]
+                for row, start, end, whole in batch.members
+            ]
+        for place, name in self.draws:
+            arguments[place] = draws[name]
+        function(*arguments, *inner)
 
     def run(
         self,
@@ -148,255 +213,34 @@ class Piece:
     whole: bool
 
 
-class _Rewriter:
-    """Turns a program into two functions: of its numbers, once, and of a block."""
+class Member(NamedTuple):
+    """A block of one row, in a batch.
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.outputs = {n: v for n, v in program.outputs.items() if self._is_array(v)}
-        self.numbers = {n: v for n, v in program.outputs.items() if n not in self.outputs}
-        values = list(self.outputs.values())
-        if len(set(values)) < len(values) or set(values) & set(program.inputs.values()):
-            raise CannotCompile("one value goes to two places, or an input to another's place.")
-        self.uses: dict[Node, int] = {}
-        for node in program.nodes:
-            for operand in node.args:  # a sum of one value with itself uses it twice
-                if isinstance(operand, fx.Node):
-                    self.uses[operand] = self.uses.get(operand, 0) + 1
-        for value in self.outputs.values():
-            self.uses[value] = self.uses.get(value, 0) + 1
-        self.inner: list[Any] = []  # numbers that a block needs, in order
-        self.steps = self._combined()
-        self.scratch = 0
-
-    def _is_array(self, value: Any) -> bool:
-        return isinstance(value, fx.Node) and self.program.kinds[value] != NUMBER
-
-    def _scaled(self, value: Any) -> tuple[Any, Node] | None:
-        """(s, x) if the value is s·x, used here only."""
-        if not self._is_array(value) or value.target is not operator.mul or self.uses[value] != 1:
-            return None
-        a, b = value.args
-        if self._is_array(a) == self._is_array(b):
-            return None
-        return (b, a) if self._is_array(a) else (a, b)
-
-    def _combine(self, node: Node) -> tuple[Any, tuple[Any, ...], dict[str, Any], list[Node]] | None:
-        """Operation, operands, keywords, and the nodes that it swallows."""
-        if node.target not in (operator.add, operator.sub) or not all(map(self._is_array, node.args)):
-            return None
-        a, b = node.args
-        minus = node.target is operator.sub
-        if (scaled := self._scaled(b)) is not None:
-            s, x = scaled
-            away = x.target is operator.sub and x.args[1] is a and self.uses[x] == 1
-            if not minus and away and self._is_array(x.args[0]):
-                return torch.lerp, (a, x.args[0]), {"weight": self._number(s)}, [b, x]
-            return torch.add, (a, x), {"alpha": self._number(s, negate=minus)}, [b]
-        quotient = self._is_array(b) and b.target is operator.truediv and self.uses[b] == 1
-        if quotient and self._is_array(b.args[1]) and (scaled := self._scaled(b.args[0])) is not None:
-            s, x = scaled
-            return torch.addcdiv, (a, x, b.args[1]), {"value": self._number(s, negate=minus)}, [b, b.args[0]]
-        if not minus and (scaled := self._scaled(a)) is not None:
-            return torch.add, (b, scaled[1]), {"alpha": self._number(scaled[0])}, [a]
-        return None
-
-    def _number(self, value: Any, *, negate: bool = False) -> _Number:
-        self.inner.append((value, negate))
-        return _Number(len(self.inner) - 1)
-
-    def _combined(self) -> list[tuple[Node, Any, tuple[Any, ...], dict[str, Any]]]:
-        steps: list[tuple[Node, Any, tuple[Any, ...], dict[str, Any]]] = []
-        swallowed: set[Node] = set()
-        for node in reversed(self.program.nodes):
-            if self.program.kinds[node] == NUMBER or node in swallowed:
-                continue
-            found = self._combine(node)
-            if found is not None:
-                target, args, keywords, gone = found
-                swallowed.update(gone)
-                steps.append((node, target, args, keywords))
-                continue
-            args = tuple(
-                arg if self._is_array(arg) or not isinstance(arg, fx.Node | float | int) else self._number(arg)
-                for arg in node.args
-            )
-            steps.append((node, node.target, args, {}))
-        return steps[::-1]
-
-    def functions(self, arrays: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Of the numbers: (outputs, those a block needs). Of a block: nothing, it writes."""
-        return self._of_numbers(), self._of_block(arrays)
-
-    def _of_numbers(self) -> Callable[..., Any]:
-        graph = fx.Graph()
-        given = graph.placeholder("numbers")
-        values: dict[Node, Node] = {}
-        for name, node in self.program.inputs.items():
-            if self.program.kinds[node] == NUMBER:
-                values[node] = graph.call_function(operator.getitem, (given, name))
-        for node in self.program.nodes:
-            if self.program.kinds[node] == NUMBER:
-                if node.op == "call_method":
-                    function = _scalar_function(str(node.target))
-                    values[node] = graph.call_function(function, (_mapped(node.args[0], values),))
-                else:
-                    args = tuple(_mapped(arg, values) for arg in node.args)
-                    target = _OF_NUMBERS.get(node.target, node.target)
-                    values[node] = graph.call_function(cast("Callable[..., Any]", target), args)
-        inner = []
-        for value, negate in self.inner:
-            inner.append(
-                graph.call_function(operator.neg, (_mapped(value, values),)) if negate else _mapped(value, values)
-            )
-        graph.output(({name: _mapped(value, values) for name, value in self.numbers.items()}, inner))
-        return fx.GraphModule({}, graph).forward
-
-    def _of_block(self, arrays: Sequence[str]) -> Callable[..., Any]:
-        graph = fx.Graph()
-        held: dict[Node, Node] = {self.program.inputs[name]: graph.placeholder(name) for name in arrays}
-        memory = _Memory(self, graph, held)
-        numbers = [graph.placeholder(f"number{i}") for i in range(len(self.inner))]
-        for place, (node, target, args, keywords) in enumerate(self.steps):
-            operands = [numbers[a.place] if isinstance(a, _Number) else held.get(a, a) for a in args]
-            function: Any = target if keywords else _OUT.get(target)
-            if function is None or self.program.kinds[node] == torch.bool:  # truth values lie in no buffer
-                held[node] = _general(graph, node, operands)
-                continue
-            out = memory.place_for(node, place, args)
-            if not self._is_array(args[0]):
-                _number_first(graph, target, operands, out)
-            else:
-                extra = {name: numbers[number.place] for name, number in keywords.items()}
-                inplace = f"{function.__name__}_"
-                if out is operands[0] and hasattr(torch.Tensor, inplace):  # takes less time to call
-                    graph.call_method(inplace, tuple(operands), extra)
-                else:
-                    graph.call_function(function, tuple(operands), {**extra, "out": out})
-            held[node] = out
-        for value, home in memory.homes.items():
-            if held[value] is not home:
-                graph.call_method("copy_", (home, held[value]))
-        self.scratch = memory.finish()
-        graph.output(None)
-        return fx.GraphModule({}, graph).forward
-
-    def last_uses(self) -> dict[Node, int]:
-        last: dict[Node, int] = {}
-        for place, (_, _, args, _) in enumerate(self.steps):
-            for arg in args:
-                if isinstance(arg, fx.Node):
-                    last[arg] = place
-        for value in self.outputs.values():
-            last[value] = len(self.steps)
-        return last
-
-
-class _Memory:
-    """Where results go: over a value that is needed no more, to scratch where there is none.
-
-    An output goes to its own array where that is free by then, else to scratch, and is copied at the end.
+    Attributes:
+        row: which.
+        start, end: its elements.
+        whole: whether it is all of the row.
     """
 
-    def __init__(self, rewriter: _Rewriter, graph: fx.Graph, held: dict[Node, Node]) -> None:
-        self.homes = {value: held[rewriter.program.inputs[name]] for name, value in rewriter.outputs.items()}
-        self._graph = graph
-        self._held = held
-        self._last = rewriter.last_uses()
-        self._buffers = [graph.placeholder(f"scratch{i}") for i in range(len(rewriter.steps))]
-        self._used = 0
-        self._holds = {place: node for node, place in held.items() if place in self.homes.values()}
+    row: int
+    start: int
+    end: int
+    whole: bool
 
-    def _free(self, place: Node, now: int) -> bool:
-        return place in self._holds and self._last.get(self._holds[place], -1) <= now
-
-    def place_for(self, node: Node, now: int, args: Sequence[Any]) -> Node:
-        """The memory that the result of step ``now`` is written to."""
-        operands = [self._held[arg] for arg in args if isinstance(arg, fx.Node)]
-        scratch = self._buffers[: self._used]
-        home = [self.homes[node]] if node in self.homes else operands  # a passing value may use any dying operand's
-        found = next((place for place in [*home, *scratch] if self._free(place, now)), None)
-        if found is None:
-            found, self._used = self._buffers[self._used], self._used + 1
-        self._holds[found] = node
-        return found
-
-    def finish(self) -> int:
-        """Drop what was not needed; the number of scratch buffers."""
-        for buffer in self._buffers[self._used :]:
-            self._graph.erase_node(buffer)
-        return self._used
+    def of(self, tensor: Tensor) -> Tensor:
+        """This part of the row's tensor."""
+        return tensor if self.whole else tensor.view(-1)[self.start : self.end]
 
 
-class _Number:
-    """A number that a block is given."""
+class Batch(NamedTuple):
+    """Blocks of rows that are run at once.
 
-    def __init__(self, place: int) -> None:
-        self.place = place
+    Attributes:
+        members: the blocks.
+        shapes: theirs.
+        arguments: of the lists' function: lists of tensors, empty places for what changes and for noise, buffers.
+    """
 
-
-def _mapped(value: Any, values: Mapping[Node, Node]) -> Any:
-    return values[value] if isinstance(value, fx.Node) else value
-
-
-def _quotient(a: Any, b: Any) -> Any:
-    """a/b, as tensors divide: by 0 it is infinite, or none."""
-    if isinstance(b, float | int) and b == 0 and isinstance(a, float | int):
-        return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)  # noqa: PLR0124
-    return a / b
-
-
-def _chosen(condition: Any, yes: Any, no: Any) -> Any:
-    return yes if condition else no
-
-
-def _of_tensors(function: Callable[..., Tensor]) -> Callable[..., float]:
-    return lambda *numbers: float(function(*(torch.tensor(x, dtype=torch.float64) for x in numbers)))
-
-
-_OF_NUMBERS: dict[Any, Callable[..., Any]] = {
-    operator.truediv: _quotient,
-    torch.where: _chosen,
-    **{function: _of_tensors(function) for function in (torch.pow, torch.fmod, torch.atan2)},
-}
-
-
-def _scalar_function(name: str) -> Callable[[float], float]:
-    """A function of a number that gives what torch gives, where it is infinite or none too."""
-    exact = getattr(math, name) if name in ("sqrt", "exp", "log", "sin", "cos", "tan", "tanh") else None
-    general = _of_tensors(getattr(torch, name))
-
-    def function(x: float) -> float:
-        try:
-            return exact(x) if exact is not None else general(x)
-        except (OverflowError, ValueError):
-            return general(x)
-
-    return function
-
-
-def _general(graph: fx.Graph, node: Node, operands: list[Any]) -> Node:
-    """An operation without a place to write to."""
-    if node.op == "call_method":
-        return graph.call_method(str(node.target), tuple(operands))
-    return graph.call_function(_where if node.target is torch.where else node.target, tuple(operands))
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Tensor:
-    """torch's, whose condition may be a number."""
-    return torch.where(torch.as_tensor(condition, dtype=torch.bool), yes, no)
-
-
-def _number_first(graph: fx.Graph, target: Any, operands: list[Any], out: Node) -> None:
-    """A number and an array, which torch's functions take the other way round only."""
-    number, array = operands
-    if target is operator.mul:
-        graph.call_function(torch.mul, (array, number), {"out": out})
-    elif target is operator.add:
-        graph.call_function(torch.add, (array, number), {"out": out})
-    elif target is operator.sub:
-        graph.call_function(torch.neg, (array,), {"out": out})
-        graph.call_function(torch.add, (out, number), {"out": out})
-    else:
-        graph.call_function(torch.reciprocal, (array,), {"out": out})
-        graph.call_function(torch.mul, (out, number), {"out": out})
+    members: list[Member]
+    shapes: list[torch.Size]
+    arguments: list[Any]

@@ -18,7 +18,8 @@ from thetadot.fusion.noise import BLOCK, library
 from thetadot.fusion.source import PREAMBLE, TYPES, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ log = logging.getLogger("thetadot")
 HEAD = ("numel", "index", "stream")
 """The first columns of a row: elements, the first one's place in the whole tensor, the noise's stream."""
 _LEAST = 1 << 14  # elements worth a thread
+_WORD = 2**64 - 1
 
 _MAIN = """
 static inline void numbers(const double* shared, const double* own, double* out) {{
@@ -117,33 +119,33 @@ class Kernel:
         self._run.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 4, ctypes.c_uint64, ctypes.c_int]
         self._run.restype = None
 
-    def __call__(
+    def on(
         self,
         table: NDArray[np.int64],
         shared: NDArray[np.float64],
         own: NDArray[np.float64],
         out: NDArray[np.float64],
-        key: int,
-    ) -> None:
-        """Run on all rows.
+    ) -> Callable[[int], None]:
+        """Ready to run on arrays that stay where they are: a function of the noise's key, to be called again and again.
 
         Args:
             table: (rows, 3 + arrays): :data:`HEAD`, then addresses.
             shared: (numbers,).
             own: (rows, numbers).
             out: (rows, outputs that are numbers); written.
-            key: 64 bits of noise.
         """
-        threads = max(1, min(torch.get_num_threads(), int(table[:, 0].sum()) // _LEAST))
-        self._run(
-            len(table),
-            table.ctypes.data,
-            shared.ctypes.data,
-            own.ctypes.data,
-            out.ctypes.data,
-            key & (2**64 - 1),
-            threads,
-        )
+        given = (len(table), *(array.ctypes.data for array in (table, shared, own, out)))
+        most, run = threads_for(table), self._run
+
+        def again(key: int, held: tuple[Any, ...] = (table, shared, own, out)) -> None:  # noqa: ARG001
+            run(*given, key & _WORD, min(most, torch.get_num_threads()))
+
+        return again
+
+
+def threads_for(table: NDArray[np.int64]) -> int:
+    """How many are worth their start."""
+    return max(1, int(table[:, 0].sum()) // _LEAST)
 
 
 def _source(

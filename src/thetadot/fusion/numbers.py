@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def is_number(leaf: Any) -> bool:
-    """A float, an int, or a tensor of shape ()."""
-    return (isinstance(leaf, float | int) and not isinstance(leaf, bool)) or (
+    """A float, an int, one of numpy's, or a tensor of shape ()."""
+    return (isinstance(leaf, (float, int, np.floating, np.integer)) and not isinstance(leaf, bool)) or (
         isinstance(leaf, Tensor) and leaf.dim() == 0
     )
 
@@ -30,20 +31,16 @@ def _parts(tree: Any) -> list[Any] | None:
     return None
 
 
-def flatten(tree: Any, found: list[Any] | None = None) -> list[Any]:
+def flatten(tree: Any) -> list[Any]:
     """Its numbers, in order.
 
     Example:
         >>> flatten((1.5, ("A", None, 2.0)))
         [1.5, 2.0]
     """
-    found = [] if found is None else found
-    if is_number(tree):
-        found.append(tree)
-    else:
-        for part in _parts(tree) or ():
-            flatten(part, found)
-    return found
+    numbers: list[Any] = []
+    apart(tree, numbers)
+    return numbers
 
 
 def rebuild(tree: Any, numbers: Iterator[Any]) -> Any:
@@ -73,7 +70,20 @@ def structure(tree: Any) -> Any:
         >>> structure((1.5, "A")) == structure((2, "A")), structure((1.5, "A")) == structure((None, "A"))
         (True, False)
     """
-    if is_number(tree):
+    return apart(tree, [])
+
+
+def apart(tree: Any, found: list[Any]) -> Any:
+    """Both at once: :func:`structure`, while the numbers are added to ``found``.
+
+    Example:
+        >>> found = []
+        >>> apart((1.5, ("A", None, 2.0)), found) == structure((0.0, ("A", None, 0.0))), found
+        (True, [1.5, 2.0])
+    """
+    kind = type(tree)
+    if kind is float or is_number(tree):
+        found.append(tree)
         return float
-    parts = _parts(tree)
-    return tree if parts is None else (type(tree), *map(structure, parts))
+    parts = tree if isinstance(tree, tuple) else _parts(tree)
+    return tree if parts is None else (kind, *[apart(part, found) for part in parts])

@@ -82,15 +82,6 @@ class Embedded:
         """The power of the step that the error estimate is."""
         return min(self.tableau.order, self.tableau.embedded_order) + 1
 
-    @property
-    def numbers(self) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...], tuple[float, ...]]:
-        """Rows, weights, and what the weights of the two results differ by, as floats."""
-        tableau = self.tableau
-        embedded = tableau.embedded or tableau.weights
-        rows = tuple(tuple(float(entry) for entry in row) for row in tableau.matrix)
-        distance = tuple(float(b - other) for b, other in zip(tableau.weights, embedded, strict=True))
-        return rows, tuple(map(float, tableau.weights)), distance
-
     def prepare(self, system: System, step: Scalar) -> NoReturn:  # noqa: ARG002 - it takes none
         """Refuse a step: the method finds its own."""
         raise IncompatiblePair(

@@ -159,7 +159,7 @@ class Controlling:
         self.shortest = known.get("shortest", torch.full_like(self.time, torch.inf))
         self.longest = known.get("longest", torch.zeros_like(self.time))
         self._pace = Pace(self.time, self.tried)
-        self.rows, self.weights, self.distance = integrator.numbers
+        self.rows, self.weights, self.distance = integrator.tableau.floats
         self._begin(known.get("length"))
         for said, given in (("state", self.state), (f"drift of {name_of(system)}", self.first)):
             if not bool(self._finite(given).all()):

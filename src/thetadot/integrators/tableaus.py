@@ -68,6 +68,10 @@ class Tableau:
         )
         object.__setattr__(self, "_stages", stages)
         object.__setattr__(self, "_moves", tuple(steps))
+        other = self.embedded or self.weights
+        distance = tuple(float(b - beside) for b, beside in zip(self.weights, other, strict=True))
+        matrix = tuple(tuple(map(float, row)) for row in self.matrix)
+        object.__setattr__(self, "_floats", (matrix, tuple(map(float, self.weights)), distance))
 
     @property
     def nodes(self) -> tuple[Number, ...]:
@@ -83,6 +87,11 @@ class Tableau:
     def moves(self) -> tuple[tuple[float, ...], ...]:
         """By stage, what of each slope so far leads from here to the next stage's place, or to the end."""
         return self._moves  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def floats(self) -> tuple[tuple[tuple[float, ...], ...], tuple[float, ...], tuple[float, ...]]:
+        """Rows, weights, and what the weights of the two results differ by."""
+        return self._floats  # type: ignore[attr-defined, no-any-return]
 
     @property
     def hands_over(self) -> bool:

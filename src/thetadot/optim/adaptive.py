@@ -12,7 +12,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, flag, pair
+from thetadot.optim.groups import decayed, finite, flag, of_settings, pair
 from thetadot.reading import Reading
 from thetadot.systems import AdaptiveFlow
 from thetadot.systems.base import PerStep
@@ -97,6 +97,7 @@ class Adam(Flow):
         finite("eps", group["eps"])
         flag("amsgrad", group["amsgrad"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The adaptive flow with memories of the group's betas."""
         beta1, beta2 = group["betas"]
@@ -115,7 +116,8 @@ class Adam(Flow):
         }
         limit = adaptive_stability_limit(beta1) / lr if lr else float("inf")
         friction = (1.0 - beta1) / lr if lr else float("inf")
-        return Reading(lr, friction, limit, preconditioner, rate=lr * (1.0 - beta1), memory=beta1)
+        found = Reading(lr, friction, limit, preconditioner, rate=lr * (1.0 - beta1), memory=beta1)
+        return decayed(found, group)
 
 
 def _ours(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import decayed, finite, of_settings
 from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
 from thetadot.systems import Amos as PublishedAmos
@@ -99,6 +99,7 @@ class Amos(Flow):
         if half_life is not None:
             approach_per_step(half_life)
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[PublishedAmos | ScheduledAmos, Scalar]:
         """The published rule, or the one whose fall the group's half-life gives."""
         memory = PerStep(1.0 - group["decay"])
@@ -121,4 +122,5 @@ class Amos(Flow):
                 like = real_view(p.detach())
                 scale = (square.sqrt() + TINY) / (weight.sqrt() * factor * size)
                 preconditioner[p] = scale.to(like.device, accumulation_dtype(like)).expand(like.shape)
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)
+        found = Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)
+        return decayed(found, group)

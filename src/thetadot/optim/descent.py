@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from thetadot.errors import require
 from thetadot.integrators import Euler
 from thetadot.optim.flow import Flow
+from thetadot.optim.groups import of_settings
 from thetadot.reading import Reading
 from thetadot.systems import NormalizedFlow, PolyakFlow, SignFlow
 
@@ -131,6 +132,7 @@ class Polyak(Flow):
         require(bool(abs(floor) < math.inf), f"floor={floor:g}", "is not finite", "Pass the least loss, or 0.")
         require(bool(bound > 0), f"bound={bound:g}", "is not positive", "Pass bound > 0, or math.inf.")
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[PolyakFlow, Scalar]:
         """Polyak's flow towards the group's floor."""
         return PolyakFlow(group["floor"], group["bound"]), group["lr"]

@@ -17,9 +17,19 @@ from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.base import name_of
+from thetadot.kinds import require_instances
 from thetadot.optim import ranks
 from thetadot.optim.averaging import averages
-from thetadot.optim.groups import HYPERPARAMETERS, finite, flag, refuse, require_floats, split_decay
+from thetadot.optim.groups import (
+    HYPERPARAMETERS,
+    finite,
+    flag,
+    name_parts,
+    refuse,
+    require_floats,
+    settle,
+    split_decay,
+)
 from thetadot.optim.implicit import solve_midpoint
 from thetadot.optim.noise import Noise
 from thetadot.optim.options import Options
@@ -127,7 +137,12 @@ class Flow(Optimizer):
         self._swapped = False
         self.ticks = torch.zeros((), dtype=torch.int64)
         self._stepping = Stepping()
-        super().__init__(split_decay(params, no_decay) if no_decay else params, defaults)
+        parts = name_parts(no_decay)
+        if generator is not None:
+            require_instances(torch.Generator, generator=generator)
+        kept = settle(defaults, {id(value) for value in defaults.values()})
+        super().__init__(split_decay(params, parts) if parts else params, defaults)
+        self.defaults.update(kept)  # what a group added later begins with is no other group's tensor
         if problem is not None:
             require_agreement(self, problem)
         if self._stochastic or generator is not None:
@@ -158,9 +173,17 @@ class Flow(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own, checked first."""
         refuse(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
-        group = {**self.defaults, **param_group}
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise InadmissibleValue(
+                f"param_group={param_group!r} is no group. Pass a dict that holds parameters under 'params'."
+            )
+        held: set[int] = set()
+        for other in self.param_groups:
+            settle(other, held)
+        group = param_group | settle({**self.defaults, **param_group}, held)
         self.check(group)
         self.integrator.prepare(*self.motion(group))
+        param_group.update(group)
         super().add_param_group(param_group)
         try:
             require_floats(self.param_groups[-1]["params"])

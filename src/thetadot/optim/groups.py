@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.kinds import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from thetadot.reading import Reading
     from thetadot.typing import Scalar
 
 HYPERPARAMETERS = frozenset(
@@ -38,6 +40,10 @@ HYPERPARAMETERS = frozenset(
     )
 )
 """Words that mean something to one optimizer or another; where they mean nothing they are refused."""
+
+
+PARAMETERS = frozenset(("params", "param_names"))
+"""What a group holds beside hyperparameters."""
 
 
 def refuse(owner: str, strange: Iterable[str], known: Iterable[str]) -> None:
@@ -75,13 +81,19 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
         >>> [(len(group["params"]), group.get("weight_decay")) for group in groups]
         [(1, None), (1, 0.0)]
     """
-    parts = (no_decay,) if isinstance(no_decay, str) else tuple(no_decay)
-    entries = list(params)
-    groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+    parts = name_parts(no_decay)
+    try:
+        entries = list(params)
+        groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+        groups = [group | {"params": list(group["params"])} for group in groups]
+    except (TypeError, KeyError) as error:
+        raise InadmissibleValue(
+            f"params of type {type(params).__name__} are no named parameters ({error}). Pass model.named_parameters()."
+        ) from error
     split: list[dict[str, Any]] = []
     for group in groups:
-        pairs = list(group["params"])
-        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        pairs = group["params"]
+        if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
             raise InadmissibleValue(
                 "no_decay needs parameter names. Pass model.named_parameters() instead of model.parameters()."
             )
@@ -94,6 +106,69 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
     return split
 
 
+def name_parts(no_decay: Any) -> tuple[str, ...]:
+    """One part of a name, or several.
+
+    Example:
+        >>> name_parts("bias"), name_parts(["bias", "norm"])
+        (('bias',), ('bias', 'norm'))
+        >>> name_parts(3)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: no_decay=3 is neither a part of parameter names nor several. Pass such as \
+('bias', 'norm').
+    """
+    parts = (no_decay,) if isinstance(no_decay, str) else no_decay
+    if not isinstance(parts, tuple | list | set | frozenset) or not all(isinstance(part, str) for part in parts):
+        raise InadmissibleValue(
+            f"no_decay={no_decay!r} is neither a part of parameter names nor several. Pass such as ('bias', 'norm')."
+        )
+    return tuple(parts)
+
+
+def settle(group: Mapping[str, Any], held: set[int]) -> dict[str, Any]:
+    """A group's hyperparameters as its own: numpy's numbers as Python's, and no tensor that another group has.
+
+    One tensor in two groups would be moved twice by what moves each of them. A tensor that is differentiated stays
+    itself.
+
+    Args:
+        group: its words; parameters are left out.
+        held: ids of the tensors that other groups have; this group's are added.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> lr, held = torch.tensor(0.1), set()
+        >>> first, second = (settle({"lr": lr, "momentum": np.float32(0.5)}, held) for _ in range(2))
+        >>> first["lr"] is lr, second["lr"] is lr, second
+        (True, False, {'lr': tensor(0.1000), 'momentum': 0.5})
+    """
+
+    def own(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if id(value) in held and not value.requires_grad:
+                value = value.clone()
+            held.add(id(value))
+            return value
+        if type(value) in (tuple, list):
+            return type(value)(map(own, value))
+        return plain(value)
+
+    return {name: own(value) for name, value in group.items() if name not in PARAMETERS}
+
+
+_Motion = TypeVar("_Motion", bound="Callable[..., Any]")
+
+
+def of_settings(motion: _Motion) -> _Motion:
+    """Mark a ``motion`` that reads nothing but the group's hyperparameters: it is asked again when one has changed.
+
+    Others, such as a user's that reads the step count, are asked at every step.
+    """
+    motion.of_settings = True  # type: ignore[attr-defined]
+    return motion
+
+
 def number(name: str, value: object) -> None:
     """Raise InadmissibleValue unless ``value`` is a number, or a tensor of one.
 
@@ -103,6 +178,7 @@ def number(name: str, value: object) -> None:
         ...
         thetadot.errors.InadmissibleValue: lr='0.1' of type str is not a number. Pass a number or a tensor of shape ().
     """
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
         raise InadmissibleValue(
             f"{name}={value!r} of type {type(value).__name__} is not a number. Pass a number or a tensor of shape ()."
@@ -124,6 +200,7 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
     number(name, value)
+    value = plain(value)
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
@@ -162,7 +239,7 @@ def flag(name: str, value: object) -> None:
         ...
         thetadot.errors.InadmissibleValue: maximize='no' is neither True nor False. Pass one of them.
     """
-    if not isinstance(value, bool):
+    if not isinstance(plain(value), bool):
         raise InadmissibleValue(f"{name}={value!r} is neither True nor False. Pass one of them.")
 
 
@@ -178,3 +255,9 @@ def pair(name: str, value: object) -> tuple[Any, Any]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InadmissibleValue(f"{name}={value!r} is not a pair. Pass two numbers, such as (0.9, 0.999).")
     return value[0], value[1]
+
+
+def decayed(reading: Reading, group: Mapping[str, Any]) -> Reading:
+    """A group's reading with its weight decay."""
+    decoupled = group["weight_decay_mode"] == "decoupled"
+    return reading.decayed(float(group["weight_decay"]), float(group["lr"]), decoupled=decoupled)

@@ -12,7 +12,7 @@ from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, number
+from thetadot.optim.groups import decayed, finite, number, of_settings
 from thetadot.optim.states import first_state
 from thetadot.reading import Reading
 from thetadot.systems import DampedNewton, Kramers
@@ -82,6 +82,7 @@ class MechanicalFlow(Flow, ABC):
         if "temperature" in group:
             finite("temperature", group["temperature"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Damped Newton, or Kramers where the group has a temperature; its step by the integrator's map."""
         momentum = group["momentum"]
@@ -98,13 +99,14 @@ class MechanicalFlow(Flow, ABC):
         memory, lookahead = float(group["momentum"]), getattr(self.integrator, "lookahead", 0.0)
         ahead = lookahead > 0 or self.integrator.evaluation == "midpoint"
         limit = float("inf") if self.integrator.evaluation == "midpoint" else stability_limit(memory, lookahead)
-        return Reading(
+        found = Reading(
             float(step),
             damping / float(step) if lr else float("inf"),
             limit / lr if lr else float("inf"),
             rate=None if ahead and memory else lr,
             memory=memory,
         )
+        return decayed(found, group)
 
 
 Adopted = TypeVar("Adopted", bound=MechanicalFlow)

@@ -17,7 +17,7 @@ from thetadot.integrators import (
     Splitting,
 )
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite, flag
+from thetadot.optim.groups import decayed, finite, flag, of_settings
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -74,7 +74,7 @@ class GradientDescent(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
+        return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 
 
 class HeavyBall(MechanicalFlow):
@@ -280,6 +280,7 @@ class Langevin(Flow):
         super().check(group)
         finite("temperature", group["temperature"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]
@@ -287,7 +288,7 @@ class Langevin(Flow):
     def reading(self, group: dict[str, Any]) -> Reading:
         """As gradient descent."""
         lr = float(group["lr"])
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr)
+        return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 
 
 class Kramers(MechanicalFlow):

@@ -14,6 +14,7 @@ from thetadot.fusion.numbers import is_number
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
+from thetadot.optim.groups import settle
 from thetadot.optim.shards import alike
 from thetadot.optim.states import dtype_of, variables
 from thetadot.tensors import real_view
@@ -66,7 +67,9 @@ def restore(flow: Flow, state_dict: dict[str, Any], load: Callable[[dict[str, An
                 raise DamagedFile(f"a group lacks {', '.join(missing)}. Pass what state_dict() returned.")
         load(state_dict | {"param_groups": groups})
         mark(flow)
+        held: set[int] = set()
         for group in flow.param_groups:
+            group.update(settle(group, held))
             flow.check(group)
         _uncast(flow, state_dict)
         if own["convention"] != _convention(flow.integrator):

@@ -30,7 +30,8 @@ def once(kind: str, row: Row, make: Callable[[], Made]) -> Made:
     Raises:
         CannotCompile: as ``make`` did.
     """
-    key = (kind, row.sweep.move, structure(row.sweep.scales), arrays(row), own(row), row.fresh)
+    key: tuple[Any, ...] = (kind, row.sweep.move, structure(row.sweep.scales), arrays(row))
+    key += () if kind == "squares" else (own(row), row.fresh)  # a force is nothing to a row's own numbers
     if key not in _made:
         try:
             _made[key] = make()
@@ -86,3 +87,14 @@ def program_of(row: Row) -> Program:
 
     inputs = {array.name: array.dtype for array in arrays(row)} | dict.fromkeys((*common, *measured), NUMBER)
     return trace(body, {**inputs, "words": torch.int64})
+
+
+def force_of(row: Row) -> Program:
+    """The gradient as the rule takes it, for sums of its squares."""
+    sweep, common = row.sweep, tuple(shared(row.sweep))
+
+    def body(given: Mapping[str, Any]) -> dict[str, Any]:
+        _, settings = rebuild((sweep.scales, sweep.settings), iter([given[name] for name in common]))
+        return {"value": sweep.move.force(settings, given[GRADIENT], given[POSITION])}
+
+    return trace(body, {array.name: array.dtype for array in arrays(row)} | dict.fromkeys(common, NUMBER))

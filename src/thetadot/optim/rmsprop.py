@@ -11,7 +11,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import finite
+from thetadot.optim.groups import decayed, finite, of_settings
 from thetadot.reading import Reading
 from thetadot.systems import ErrorControlledFlow
 from thetadot.systems.base import PerStep
@@ -115,6 +115,7 @@ class RMSprop(Flow):
         finite("decay", group["decay"], below=1.0)
         finite("eps", group["eps"])
 
+    @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[ErrorControlledFlow, Scalar]:
         """The error-controlled flow with a memory of the group's decay."""
         rate = PerStep(1.0 - group["decay"])
@@ -143,4 +144,5 @@ class RMSprop(Flow):
                 like = real_view(p.detach())
                 square = torch.as_tensor(self.state[p]["square"], dtype=accumulation_dtype(like), device=like.device)
                 preconditioner[p] = (square.sqrt() + group["eps"]).expand(like.shape)
-        return Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)
+        found = Reading(lr, None, stability_limit() / lr if lr else float("inf"), preconditioner, rate=lr)
+        return decayed(found, group)

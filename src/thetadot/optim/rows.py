@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thetadot.fusion import draws
 from thetadot.optim.shards import local
 from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from thetadot.optim.move import Move, Settings
     from thetadot.typing import Draw, State
@@ -81,7 +82,7 @@ class Row:
             state,
             self.gradient,
             self.draw(),
-            lambda: words(like, self._key(0), self.index),
+            lambda: self._drawn(draws.words, words, self._key(0)),
             at,
         )
         return {name: value for name, value in new.items() if name not in self.measured}
@@ -93,12 +94,19 @@ class Row:
         def draw() -> Tensor:
             nonlocal drawn
             drawn += 1
-            return normal(self.parameter, self._key(drawn), self.sweep.move.wide, self.index)
+            return self._drawn(draws.normal, normal, self._key(drawn), self.sweep.move.wide)
 
         return draw
 
     def _key(self, draw: int) -> int | Tensor:
         return derive(self.sweep.key, self.number, self.sweep.move.stage, draw)
+
+    def _drawn(self, by_numpy: Callable[..., Tensor], by_torch: Callable[..., Tensor], key: Any, *kind: Any) -> Tensor:
+        """The same bits either way; torch's where an operation is recorded, or memory lies elsewhere or in pieces."""
+        recorded = torch.compiler.is_compiling() or isinstance(key, Tensor) or self.sweep.keep
+        if recorded or self.parameter.device.type != "cpu" or isinstance(self.index, Tensor):
+            return by_torch(self.parameter, key, *kind, index=self.index)
+        return by_numpy(self.parameter, key, *kind, self.index)
 
     def origin(self) -> Tensor:
         """Where the rule starts from."""

@@ -7,15 +7,18 @@ is repeated without looking at every tensor again.
 from __future__ import annotations
 
 import operator
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from thetadot.optim.launch import Launch, launch
-from thetadot.optim.measures import measure
-from thetadot.optim.move import Move, Settings
+from thetadot.fusion.numbers import apart
+from thetadot.optim.gathered import Launch, Step
+from thetadot.optim.groups import settle
+from thetadot.optim.launch import launch
+from thetadot.optim.measures import loss_of, measure, of_squares
+from thetadot.optim.move import Decay, Move, Settings
 from thetadot.optim.programs import arrays
 from thetadot.optim.rows import Row, Sweep
 from thetadot.optim.shards import gradient_of, is_sharded, local, place, refuse_sparse
@@ -24,12 +27,30 @@ from thetadot.random import derive
 from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from thetadot.optim.flow import Flow
     from thetadot.systems.base import System
 
     Group = dict[str, Any]
+
+
+_TENSORS = (Tensor, torch.nn.Parameter)
+_PLAIN = {Tensor, NoneType}
+
+
+class Pace(NamedTuple):
+    """What a group's hyperparameters stand for in one step.
+
+    Attributes:
+        system: what moves.
+        scales: the integrator's scalars.
+        settings: the frame's numbers.
+        decay: how weight decay acts.
+    """
+
+    system: System
+    scales: Any
+    settings: Settings
+    decay: Decay
 
 
 class Stepping:
@@ -39,31 +60,36 @@ class Stepping:
     """
 
     def __init__(self) -> None:
-        self.launches: dict[tuple[int, int], Launch] = {}
-        self.settings: dict[int, list[Any]] = {}
+        self.launches: dict[tuple[int, int], tuple[Any, Launch]] = {}
+        self.settings: dict[int, tuple[list[Any], list[type]]] = {}
+        self.paces: dict[int, tuple[Pace, tuple[Any, ...], list[float]]] = {}
         self.states: list[dict[str, Any]] = []
 
     def forget(self) -> None:
         """Gather anew: parameters or state were exchanged."""
         self.launches.clear()
         self.settings.clear()
+        self.paces.clear()
         self.states.clear()
 
     def run(self, flow: Flow, stage: int, loss: Any = None) -> None:
         """Move every parameter that has a gradient."""
-        self._check(flow)
-        if not torch.compiler.is_compiling() and not self._same_states(flow):
-            self.launches.clear()
+        repeating = not torch.compiler.is_compiling()
+        if repeating:
+            self._check(flow)
+            if not self._same_states(flow):
+                self.launches.clear()
         key = self._key(flow)
         first = 0
         for number, group in enumerate(flow.param_groups):
-            if not self._repeat(flow, number, group, stage, key):
+            if not (repeating and self._repeat(flow, number, group, stage, key, loss)):
                 self._gather(flow, number, group, stage, key, first, loss)
             first += len(group["params"])
         self.states = list(flow.state.values())
 
     def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
         """Every parameter that has a gradient, with everything that moves it."""
+        self._check(flow)
         found: list[Row] = []
         key, first = self._key(flow), 0
         for group in flow.param_groups:
@@ -73,14 +99,27 @@ class Stepping:
 
     def _check(self, flow: Flow) -> None:
         """Settings that were changed since the last step, before anything moves; tensors are not waited for."""
-        if torch.compiler.is_compiling():
-            return
         for number, group in enumerate(flow.param_groups):
-            settings = [value for value in group.values() if isinstance(value, float | int | str)]
-            settings += [group["betas"]] if "betas" in group else []
-            if settings != self.settings.get(number):
+            settings = [value for value in map(group.get, flow.defaults) if type(value) not in _TENSORS]
+            settings += flow.integrator, flow.options
+            kinds = [*map(type, settings)]  # numpy's numbers equal Python's
+            if (settings, kinds) != self.settings.get(number):
+                self.paces.pop(number, None)
+                group.update(settle(group, set()))  # numpy's numbers, from a schedule of theirs
                 flow.check(group)
-                self.settings[number] = settings
+                self.settings[number] = settings, kinds
+
+    def _paced(self, flow: Flow, number: int, group: Group) -> tuple[Pace, tuple[Any, ...], list[float]]:
+        """What a group's settings stand for, its frame and its numbers; worked out again when a setting has changed."""
+        if number in self.paces:
+            return self.paces[number]
+        numbers: list[Any] = []
+        pace = self._pace(flow, group)
+        frame = _frame(flow, group, pace, numbers)
+        found = pace, frame, [*map(float, numbers)]
+        if flow.system is None and getattr(flow.motion, "of_settings", False) and not _tensors_in(numbers, group):
+            self.paces[number] = found
+        return found
 
     def _same_states(self, flow: Flow) -> bool:
         """Whether the optimizer keeps the dictionaries that it kept after the last stage."""
@@ -96,17 +135,30 @@ class Stepping:
     def _captured(self, flow: Flow) -> bool:
         return flow.options.capturable or torch.compiler.is_compiling()
 
-    def _repeat(self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor) -> bool:
+    def _repeat(self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor, loss: Any) -> bool:
         """Run the group's last launch again, if it fits."""
-        last = self.launches.get((number, stage))
-        if last is None or torch.compiler.is_compiling():
+        if (number, stage) not in self.launches:
+            return False
+        made_for, last = self.launches[number, stage]
+        pace, frame, numbers = self._paced(flow, number, group)
+        if frame != made_for:
             return False
         params = group["params"]
         gradients = [p.grad for p in params]
-        _, sweep = self._prepare(flow, group, stage, key)
-        if not last.fits(again := sweep(params[0]), params, gradients):
+        kinds = set(map(type, gradients))
+        if NoneType in kinds:
+            params = [p for p, gradient in zip(params, gradients, strict=True) if gradient is not None]
+            gradients = [gradient for gradient in gradients if gradient is not None]
+        addresses = last.addresses(params, gradients) if kinds <= _PLAIN else None
+        if addresses is None:
             return False
-        last(again, cast("list[Tensor]", gradients))
+        measured: dict[str, Any] = {}
+        if pace.system.measures:
+            if "loss" in pace.system.measures:
+                measured["loss"] = loss_of(pace.system, _descended(group, loss))
+            if last.can_square:
+                measured |= of_squares(pace.system, last.squares(numbers, addresses), last.gradients.sizes)
+        last.run(Step(numbers, int(key), measured), gradients, addresses)
         return True
 
     def _gather(
@@ -114,86 +166,108 @@ class Stepping:
     ) -> None:
         self._require_dense(flow)
         alike: dict[tuple[Any, ...], list[Row]] = {}
-        for row in self._rows(flow, group, stage, key, first, loss):
+        rows = self._rows(flow, group, stage, key, first, loss)
+        for row in rows:
             alike.setdefault((id(row.sweep), row.fresh, arrays(row)), []).append(row)
         self.launches.pop((number, stage), None)
-        for rows in alike.values():
-            done = launch(rows, flow.options.compile)
-            if done is not None and done.repeatable and _lasting(rows, group["params"]):
-                self.launches[number, stage] = done
+        for some in alike.values():
+            done = launch(some, flow.options.compile)
+            if done is not None and done.repeatable and len(some) == len(rows) and _lasting(some, group["params"]):
+                self.launches[number, stage] = _frame(flow, group, self._pace(flow, group), []), done
 
     def _require_dense(self, flow: Flow) -> None:
         """Before anything is begun."""
         for index, p in enumerate(p for group in flow.param_groups for p in group["params"]):
             refuse_sparse(index, p)
 
-    def _prepare(
-        self, flow: Flow, group: Group, stage: int, key: int | Tensor
-    ) -> tuple[System, Callable[[Tensor], Sweep]]:
-        """The group's system, and what makes the sweep of a parameter."""
+    def _pace(self, flow: Flow, group: Group) -> Pace:
         system, step = flow.motion(group)
-        scales = flow.integrator.prepare(system, step)
         decay, memory = group["weight_decay"], group["averaging"]
         settings = Settings(decay, 1.0 - group["lr"] * decay, 0.0 if memory is None else memory)
         none = isinstance(decay, (float, int)) and decay == 0
+        return Pace(
+            system, flow.integrator.prepare(system, step), settings, "none" if none else group["weight_decay_mode"]
+        )
 
-        def sweep(p: Tensor) -> Sweep:
-            move = Move(
-                integrator=flow.integrator,
-                stage=stage,
-                maximize=group["maximize"],
-                decay="none" if none else group["weight_decay_mode"],
-                averaging=memory is not None,
-                storage=real_view(p).dtype,
-                wide=accumulation_dtype(real_view(p)),
-                low_precision=flow.options.low_precision,
-            )
-            _, numbers = variables(flow, p, group, system)
-            return Sweep(move, scales, settings, key, frozenset(numbers), flow.options.differentiable)
+    def _sweep(self, flow: Flow, group: Group, stage: int, key: int | Tensor, pace: Pace, p: Tensor) -> Sweep:
+        """What rows of one dtype share."""
+        move = Move(
+            integrator=flow.integrator,
+            stage=stage,
+            maximize=group["maximize"],
+            decay=pace.decay,
+            averaging=group["averaging"] is not None,
+            storage=real_view(p).dtype,
+            wide=accumulation_dtype(real_view(p)),
+            low_precision=flow.options.low_precision,
+        )
+        _, numbers = variables(flow, p, group, pace.system)
+        return Sweep(move, pace.scales, pace.settings, key, frozenset(numbers), flow.options.differentiable)
 
-        return system, sweep
-
-    def _rows(self, flow: Flow, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> Iterator[Row]:
+    def _rows(self, flow: Flow, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> list[Row]:
         moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
         if not moving:
-            return
+            return []
         gradients = [real_view(gradient_of(index, p).resolve_conj()) for index, p in moving]
-        system, sweep_of = self._prepare(flow, group, stage, key)
+        pace = self._pace(flow, group)
+        system = pace.system
         sweeps: dict[torch.dtype, Sweep] = {}
         for (_, p), gradient in zip(moving, gradients, strict=True):
             if p.dtype not in sweeps:
-                sweeps[p.dtype] = sweep_of(p)
+                sweeps[p.dtype] = self._sweep(flow, group, stage, key, pace, p)
             names, _ = variables(flow, p, group, system)
             if not names.issubset(flow.state.get(p, {})):  # also what a setting that was changed has called for
-                begun = first_state(flow, p, group, gradient, sweeps[p.dtype].scales, sweeps[p.dtype])
+                begun = first_state(flow, p, group, gradient, pace.scales, sweeps[p.dtype])
                 flow.state[p] = begun | flow.state.get(p, {})
-        forces = [_force(p, g, sweeps[p.dtype]) for (_, p), g in zip(moving, gradients, strict=True)]
-        descended = -loss if group["maximize"] and loss is not None else loss  # climbing L is descending -L
-        measured = measure(system, forces, descended, partial(self._number, flow))
-        for (index, p), gradient, given in zip(moving, gradients, measured, strict=True):
+        rows = []
+        for (index, p), gradient in zip(moving, gradients, strict=True):
             theta, state = real_view(p), flow.state[p]
             fresh = () if any(_is_set(state[name]) for name in system.scalars) else tuple(system.scalars)
-            yield Row(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), given, fresh)
+            rows.append(Row(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), {}, fresh))
+        if system.measures:
+            # on the CPU Python's numbers; elsewhere, or where a step may be captured, tensors that nothing waits for
+            floats = gradients[0].device.type == "cpu" and not (self._captured(flow) or flow.options.differentiable)
+            whole = [(p, gradient) for (_, p), gradient in zip(moving, gradients, strict=True)]
+            measure(system, rows, whole, _descended(group, loss), flow.options.compile, floats=floats)
+        return rows
 
-    def _number(self, flow: Flow, value: Tensor) -> float | Tensor:
-        """On the CPU a Python number; elsewhere, or where the step may be captured, a tensor that nothing waits for."""
-        if value.device.type == "cpu" and not self._captured(flow) and not flow.options.differentiable:
-            return float(value)
-        return value
+
+def _frame(flow: Flow, group: Group, pace: Pace, numbers: list[Any]) -> tuple[Any, ...]:
+    """All that a launch was made for beside memory; the numbers that it is given are added to ``numbers``."""
+    system = pace.system
+    return (
+        flow.integrator,
+        flow.options,
+        type(system),
+        system.variables,
+        system.scalars,
+        system.measures,
+        pace.decay,
+        group["maximize"],
+        group["averaging"] is None,
+        apart(pace.scales, numbers),
+        apart(pace.settings, numbers),
+    )
+
+
+def _tensors_in(numbers: list[Any], group: Group) -> bool:
+    """Whether a number may move without being set."""
+    values = [*numbers, *group.values(), *group.get("betas", ())]
+    return any(isinstance(value, Tensor) for value in values)
+
+
+def _descended(group: Group, loss: Any) -> Any:
+    """Climbing L is descending -L."""
+    return -loss if group["maximize"] and loss is not None else loss
 
 
 def _lasting(rows: list[Row], params: list[Tensor]) -> bool:
-    """Whether ``rows`` are all of the group's parameters, themselves and not views made for this step."""
-    return (
-        len(rows) == len(params)
-        and all(row.parameter is p and p.is_contiguous() for row, p in zip(rows, params, strict=True))
-        and not any(is_sharded(value) for row in rows for value in row.state.values())
+    """Whether ``rows`` are the group's moving parameters, themselves and not views made for this step."""
+    moving = [p for p in params if p.grad is not None]
+    return all(row.parameter is p and p.is_contiguous() for row, p in zip(rows, moving, strict=True)) and not any(
+        is_sharded(value) for row in rows for value in row.state.values()
     )
 
 
 def _is_set(number: float | Tensor) -> bool:
     return isinstance(number, Tensor) or number != 0
-
-
-def _force(p: Tensor, gradient: Tensor, sweep: Sweep) -> Callable[[], Tensor]:
-    return lambda: sweep.move.force(sweep.settings, gradient, real_view(p))

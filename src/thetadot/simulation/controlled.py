@@ -172,7 +172,7 @@ def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMa
     like = tensor_of(state, POSITION)
     if like.device.type != "cpu":
         raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
-    method = Method(*integrator.numbers, integrator.tableau.hands_over)
+    method = Method(*integrator.tableau.floats, integrator.tableau.hands_over)
 
     def make() -> ControlledMarch:
         return _made(motion, integrator, state, method)

@@ -48,7 +48,7 @@ class Staged(Controlling):
         super().__init__(integrator, motion.system, motion.gradient, state, start, 1.0, memory, end)
         names = (*self.measured, *self.clocks)
         widths = dict.fromkeys(self.measured, like.shape[-1])
-        method = Method(*integrator.numbers, integrator.tableau.hands_over)
+        method = Method(*integrator.tableau.floats, integrator.tableau.hands_over)
         self._stages = ControlledStages(widths, self.clocks, like.dtype, method)
         self.state = {name: _own(tensor_of(self.state, name)) for name in names}
         self.first = {name: _own(tensor_of(self.first, name)).expand_as(tensor_of(self.state, name)).contiguous()

@@ -142,7 +142,7 @@ class Loop:
             if self.unsaved + self.epoch_steps > self.save_every and self.progress.epoch < self.epochs:
                 self._checkpoint(durable=True)
         self._end_no_worse_than_the_start()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=False)  # the last step's are nobody's any more
 
     def _end_no_worse_than_the_start(self) -> None:
         """A run that even the guard could not save gives back its last good state."""

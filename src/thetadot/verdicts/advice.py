@@ -215,7 +215,8 @@ def _stability(facts: Facts, present: Settings) -> tuple[float | None, float | N
     beta = number(motion.momentum) if motion is not None else None
     if lr is None or beta is None or not 0 <= beta < 1:
         return None, None
-    limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0)
+    decay, decoupled = facts.decay
+    limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0, decay=decay, decoupled=decoupled)
     return found[-1].high * found[-1].limit, limit
 
 

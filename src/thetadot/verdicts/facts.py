@@ -22,6 +22,7 @@ from thetadot.records import (
     Setting,
     standing,
 )
+from thetadot.verdicts.families import family_of
 from thetadot.verdicts.scaling import Settings
 from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
 from thetadot.verdicts.words import plain
@@ -30,14 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thetadot.records import Entry, Record, Watched
-    from thetadot.verdicts.scaling import Family
+    from thetadot.verdicts.families import Family
 
 LARGEST = 1e100
 SMALLEST = 1e-100
 """Beyond these the arithmetic of a verdict could overflow; a number there says nothing."""
-
-_ADAPTIVE = ("adam", "rmsprop", "lion", "sign", "adagrad", "adadelta", "lamb", "adafactor", "amos")
-_DESCENT = ("sgd", "ball", "momentum", "descent", "nesterov", "lookahead", "leapfrog", "kramers", "langevin", "lars")
 
 
 def number(value: Any) -> float | None:
@@ -149,10 +147,7 @@ class Facts:
     @cached_property
     def family(self) -> Family | None:
         """The family that scaling rules speak of; None for an optimizer that is not known by name."""
-        name = self.optimizer.lower().replace("-", "").replace("_", "")
-        if any(e.preconditioned for e in self.curvatures) or any(word in name for word in _ADAPTIVE):
-            return "adaptive"
-        return "sgd" if any(word in name for word in _DESCENT) else None
+        return "adaptive" if any(e.preconditioned for e in self.curvatures) else family_of(self.optimizer)
 
     def at(self, step: float) -> Motion | None:
         """The motion at a step: the last one before or at it, else the first."""
@@ -197,9 +192,7 @@ class Facts:
         if peak is None or lr is None:
             return None
         beta = number(peak.momentum)
-        given: dict[str, Any] = {}
-        for entry in self.record.of(Setting):
-            given |= entry.values
+        given, (decay, decoupled) = self._given, self.decay
         beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
         eps = number(given.get("eps")) if self.family == "adaptive" else None
         return Settings(
@@ -208,7 +201,24 @@ class Facts:
             beta if beta is not None and 0 <= beta < 1 else None,
             beta2 if beta2 is not None and 0 < beta2 < 1 else None,
             eps if eps is not None and eps >= 0 else None,
+            decay,
+            decoupled,
         )
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        """Hyperparameters as they were first seen and as they changed."""
+        given: dict[str, Any] = {}
+        for entry in self.record.of(Setting):
+            given |= entry.values
+        return given
+
+    @cached_property
+    def decay(self) -> tuple[float, bool]:
+        """Weight decay, 0 where none is known, and whether it acts beside the gradient."""
+        mode, flag = self._given.get("weight_decay_mode"), self._given.get("decoupled_weight_decay")
+        decoupled = mode == "decoupled" if mode is not None else bool(flag) or "adamw" in self.optimizer.lower()
+        return positive(self._given.get("weight_decay")) or 0.0, decoupled
 
     @cached_property
     def peak(self) -> Motion | None:

@@ -12,8 +12,10 @@ it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from thetadot.records import Remark
 from thetadot.verdicts.facts import middle, number, positive
 from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STUCK
 from thetadot.verdicts.words import plain
@@ -70,11 +72,27 @@ def _why(facts: Facts) -> str:
     result = facts.record.result
     if result is not None and result.diverged:
         return "the run was stopped because it diverged"
-    values = [number(m.loss) for m in facts.motions]
-    silent = next((i for i, value in enumerate(reversed(values)) if value is not None), len(values))
-    if SILENT <= silent < len(values):
-        return f"the last {silent} recorded steps have no finite loss"
+    silent = _silence(facts)
+    if silent:
+        steps = "recorded step has" if silent == 1 else f"{silent} recorded steps have"
+        return f"the last {steps} no finite loss"
     return _by_course(facts)
+
+
+def _silence(facts: Facts) -> int:
+    """How many recorded steps at the end have no finite loss; 0 where that means that none was seen, not that none is.
+
+    It is lost that was there before, or that the watch saw not to be finite: the gradient then is not either.
+    """
+    seen = [number(m.loss) is not None for m in facts.motions]
+    gaps = [len(list(group)) for known, group in groupby(seen) if not known]
+    if not seen or seen[-1]:
+        return 0
+    silent, begun = gaps[-1], facts.motions[-gaps[-1]].step
+    alarmed = any(e.alarm and e.about == "loss" and e.step >= begun for e in facts.record.of(Remark))
+    if alarmed or (silent < len(seen) and (silent >= SILENT or silent > max(gaps[:-1], default=0))):
+        return silent
+    return 0
 
 
 def _by_course(facts: Facts) -> str:

@@ -31,13 +31,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.cayley import cayley, damping, lr_of
+from thetadot.errors import InadmissibleValue
 from thetadot.limits import limit_at
 from thetadot.signatures import checked
+from thetadot.verdicts.families import ADAPTIVE, DESCENT, Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Family = Literal["sgd", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Settings:
         momentum: β of momentum descent, β₁ of an adaptive method; in [0, 1).
         beta2: in (0, 1).
         eps: ε >= 0.
+        decay: weight decay w >= 0, which every rule leaves as it is.
+        decoupled: whether it acts beside the gradient.
     """
 
     lr: float
@@ -57,6 +59,8 @@ class Settings:
     momentum: float | None = None
     beta2: float | None = None
     eps: float | None = None
+    decay: float = 0.0
+    decoupled: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,8 @@ class Rule:
     bounds: Callable[[Settings, float, float | None], str]
 
     def applies(self, family: str) -> bool:
-        """Whether it is meant for "sgd" or "adaptive"."""
-        return family in self.families
+        """Whether it is meant for "sgd" or "adaptive", or an optimizer of such a name."""
+        return family_of(family) in self.families
 
     def outside(self, present: Settings, new_batch: float, noise_scale: float | None) -> str:
         """Why the rule does not hold for this change; "" where it does."""
@@ -187,7 +191,7 @@ def _malladi(s: Settings, new: float, _: float | None) -> Settings:
     momentum = None if s.momentum is None else 1.0 - ratio * (1.0 - s.momentum)
     beta2 = None if s.beta2 is None else 1.0 - ratio * (1.0 - s.beta2)
     eps = None if s.eps is None else s.eps / math.sqrt(ratio)
-    return Settings(s.lr * math.sqrt(ratio), new, momentum, beta2, eps)
+    return replace(s, lr=s.lr * math.sqrt(ratio), batch=new, momentum=momentum, beta2=beta2, eps=eps)
 
 
 def _li(s: Settings, new: float, noise: float | None) -> Settings | None:
@@ -341,7 +345,7 @@ def table(
     new_batch: float,
     noise_scale: float | None = None,
     *,
-    family: Family,
+    family: str,
     sharpness: float | None = None,
     limit: float | None = None,
 ) -> tuple[Row, ...]:
@@ -354,18 +358,27 @@ def table(
         present: settings now.
         new_batch: B' > 0.
         noise_scale: B_n; None where it is not known.
-        family: "sgd" or "adaptive".
+        family: "sgd" or "adaptive", or the name of an optimizer that tells it, such as "adam".
         sharpness: measured largest curvature; None: no veto.
         limit: the optimizer's own limit on it at the present settings; None: no veto.
+
+    Raises:
+        InadmissibleValue: a family that is not known.
 
     Example:
         >>> rows = table(Settings(0.1, 32, 0.9), 128, 1000.0, family="sgd", sharpness=12.0, limit=38.0)
         >>> {row.rule.name: row.standing for row in rows}["linear"]
         'vetoed'
     """
+    known = family_of(family)
+    if known is None:
+        raise InadmissibleValue(
+            f"family={family!r} is not known. Pass 'sgd' or 'adaptive', or an optimizer's name that holds one of "
+            f"{', '.join(DESCENT + ADAPTIVE)}."
+        )
     rows = []
     for rule in RULES:
-        if not rule.applies(family):
+        if known not in rule.families:
             continue
         new = rule.unbounded(present, new_batch, noise_scale)
         reason = rule.outside(present, new_batch, noise_scale)
@@ -380,7 +393,8 @@ def table(
 def _veto(present: Settings, new: Settings, sharpness: float | None, limit: float | None) -> str:
     if sharpness is None or limit is None:
         return ""
-    moved = limit_at(limit, present.lr, present.momentum or 0.0, new.lr, new.momentum or 0.0)
+    here, there = (present.lr, present.momentum or 0.0), (new.lr, new.momentum or 0.0)
+    moved = limit_at(limit, *here, *there, decay=present.decay, decoupled=present.decoupled)
     if moved is None or sharpness < moved:
         return ""
     return f"its stability limit would be {moved:.3g}, the measured sharpness is {sharpness:.3g}"

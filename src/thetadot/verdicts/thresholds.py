@@ -47,7 +47,8 @@ CURVE = 8
 END = 0.1
 """The first and the last tenth of the losses, whose medians are compared."""
 SILENT = 3
-"""So many steps at the end without a finite loss, after steps with one, mean that it was lost."""
+"""So many steps at the end without a finite loss, after steps with one, mean that it was lost; fewer too, where losses
+were never missing for as long before."""
 
 FLOOR = 0.01
 """Weight of a reading while the loss did not fall, all such together."""

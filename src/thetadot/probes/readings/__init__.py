@@ -11,20 +11,29 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from thetadot.probes.readings import adam, rmsprop, sgd
+from thetadot.probes.readings import adagrad, adam, nadam, rmsprop, sgd, unread
 from thetadot.reading import Readable, Reading
 
 if TYPE_CHECKING:
     import torch
 
-ADAPTERS = (*sgd.ADAPTERS, *adam.ADAPTERS, *rmsprop.ADAPTERS)
+ADAPTERS: tuple[tuple[Any, Any], ...] = (
+    *sgd.ADAPTERS,
+    *adam.ADAPTERS,
+    *nadam.ADAPTERS,
+    *rmsprop.ADAPTERS,
+    *adagrad.ADAPTERS,
+    *unread.ADAPTERS,
+)
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
     """One of an optimizer's ``param_groups`` as mechanics.
+
+    Weight decay is part of it: an optimizer of one's own reckons with it in ``reading``
+    (:meth:`~thetadot.reading.Reading.decayed`).
 
     An optimizer that neither implements :class:`Readable` nor is known lacks limit, friction and rate, and says so in
     :attr:`Reading.lacks`. A subclass of torch's optimizers is read as what it is derived from only if it inherits
@@ -32,19 +41,12 @@ def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
     """
     inner = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
     if isinstance(inner, Readable):
-        reading = inner.reading(group)
-        decoupled = group.get("weight_decay_mode", "decoupled") == "decoupled"
-        reading = replace(reading, decay=float(group.get("weight_decay", 0.0)), decoupled=decoupled)
-    else:
-        for kind, adapter in ADAPTERS:
-            if isinstance(inner, kind) and _rule(type(inner)) is _rule(kind):
-                reading = adapter(inner, group)
-                break
-        else:
-            return _unknown(inner, group)
-    if reading.decay and not reading.decoupled and reading.preconditioner is None:
-        reading = replace(reading, limit=reading.limit - reading.decay)  # decay adds w to every curvature
-    return reading
+        return inner.reading(group)
+    for kind, adapter in ADAPTERS:
+        if isinstance(inner, kind) and _rule(type(inner)) is _rule(kind):
+            reading: Reading = adapter(inner, group)
+            return reading
+    return _unknown(inner, group)
 
 
 def _rule(kind: type[torch.optim.Optimizer]) -> object:
@@ -56,7 +58,7 @@ def _unknown(optimizer: object, group: dict[str, Any]) -> Reading:
     name = type(optimizer).__name__
     why = (
         f"{name} is not known to thetadot. Give it a method reading(group) -> thetadot.reading.Reading, "
-        "or watch a torch.optim.SGD, Adam, AdamW, RMSprop or an optimizer of thetadot.optim"
+        "or watch one of torch.optim or of thetadot.optim"
     )
     lr = group.get("lr")
     step = float(lr) if lr is not None else math.nan

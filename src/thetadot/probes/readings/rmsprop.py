@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.analysis.stability import stability_limit
+from thetadot.limits import stability_limit
 from thetadot.reading import Reading
 from thetadot.translation import damping, step_of
 
@@ -30,15 +30,15 @@ def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
                 square = (square - state["grad_avg"].to(square.dtype) ** 2).clamp_min(0.0)
             preconditioner[p] = square.sqrt() + group["eps"]
     step = float(step_of(lr, memory))
-    return Reading(
+    found = Reading(
         step,
         float(damping(memory)) / step if memory and step else None,
         stability_limit(memory) / lr if lr else math.inf,
         preconditioner,
         rate=lr,
         memory=memory,
-        decay=float(group["weight_decay"]),
     )
+    return found.decayed(float(group["weight_decay"]), lr, decoupled=False)
 
 
 ADAPTERS = ((torch.optim.RMSprop, read),)

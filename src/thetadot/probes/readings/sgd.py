@@ -6,11 +6,12 @@ With dampening d > 0 it is heavy ball at lr(1-d). Limit on the curvature: 2(1+β
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from thetadot.analysis.stability import stability_limit
+from thetadot.limits import stability_limit
 from thetadot.reading import Reading
 from thetadot.translation import damping, step_of
 
@@ -25,14 +26,26 @@ def read(_optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
         lacks = dict.fromkeys(("limit", "friction", "temperature", "damping"), why)
         return Reading(float(step_of(rate, memory)), None, math.inf, decay=decay, lacks=lacks)
     step = float(step_of(rate, memory))
-    return Reading(
+    found = Reading(
         step,
         float(damping(memory)) / step if memory and step else None,
         stability_limit(memory, 1.0 if nesterov else 0.0) / rate if rate else math.inf,
         rate=None if nesterov and memory else rate,
         memory=memory,
-        decay=decay,
     )
+    return found.decayed(decay, rate, decoupled=False)
 
 
-ADAPTERS = ((torch.optim.SGD, read),)
+def averaged(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
+    """One group of a torch.optim.ASGD: θ' = (1-λη)θ - ηg at its present η; its λ is a decoupled decay."""
+    states = [state for p in group["params"] if (state := optimizer.state.get(p))]
+    rate = max((float(state["eta"]) for state in states), default=float(group["lr"]))
+    found = Reading(rate, None, stability_limit() / rate if rate else math.inf, rate=rate)
+    found = found.decayed(float(group["lambd"]), rate, decoupled=True)
+    if not group["weight_decay"]:
+        return found
+    both = found.decayed(float(group["weight_decay"]), rate, decoupled=False)
+    return replace(both, decay=both.decay + found.decay)
+
+
+ADAPTERS = ((torch.optim.SGD, read), (torch.optim.ASGD, averaged))
