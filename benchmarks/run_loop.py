@@ -100,12 +100,15 @@ def spent(work, *given: object):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--case", choices=CASES, help="one of them alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     saves, save, inside, loop = [], checkpoint.save, [], Loop.run
     checkpoint.save = lambda *given, **how: (saves.append(how), save(*given, **how))
     Loop.run = lambda self: inside.append(spent(loop, self))
     for name, settings in CASES.items():
+        if options.case not in (None, name):
+            continue
         ratios, whole, loops = [], [], []
         with tempfile.TemporaryDirectory() as place:
             for k in range(options.repeats + 1):  # the first compiles the kernels

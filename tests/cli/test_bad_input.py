@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from thetadot.cli import main
+from thetadot.files import sealed
 
 TASKS = Path(__file__).parents[1] / "training" / "tasks.py"
 RIGHT = ["run", f"{TASKS}:right", "--epochs", "1", "--threads", "1"]
@@ -117,7 +118,8 @@ def test_corrupt_checkpoint(capsys, tmp_path, content):
 
 
 def test_foreign_checkpoint(capsys, tmp_path):
-    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    with sealed(tmp_path / "checkpoint.pt") as stream:
+        torch.save({"model": {}}, stream)
     assert "not a thetadot checkpoint" in refused(capsys, "run", "--resume", tmp_path)
 
 
@@ -126,8 +128,9 @@ def test_hostile_checkpoint_runs_no_code(capsys, tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "owned",))
 
-    torch.save({"format": "thetadot.checkpoint", "x": Hostile()}, tmp_path / "checkpoint.pt")
-    assert "has no digest" in refused(capsys, "run", "--resume", tmp_path)
+    with sealed(tmp_path / "checkpoint.pt") as stream:
+        torch.save({"format": "thetadot.checkpoint", "x": Hostile()}, stream)
+    assert "not a checkpoint that can be read" in refused(capsys, "run", "--resume", tmp_path)
     assert not (tmp_path / "owned").exists()
 
 

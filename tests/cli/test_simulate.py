@@ -16,6 +16,7 @@ from thetadot.cli import archive, journey, main
 from thetadot.cli.journey import FEW, OFTEN
 from thetadot.cli.scenes import SCENES, Row, harmonic
 from thetadot.cli.scenes.integrators import PLAIN, integrator
+from thetadot.cli.sheet import verdict, words
 from thetadot.simulation import run
 from thetadot.systems import Kramers, Problem
 
@@ -492,3 +493,21 @@ def test_of_paths_that_were_given_the_mean_is_no_estimate(tmp_path):
 def test_a_module_in_float32_is_simulated_and_drawn(tmp_path):
     simulate(f"{FILE}:net", "--out", tmp_path / "net")
     assert "The motion in its plane" in (tmp_path / "net" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.01])
+def test_gibbs_law_is_held_against_only_where_heat_came_in(friction, tmp_path):
+    """Without friction there is none, and with little not yet: 30 · .01 is far below 7."""
+    simulate("double-well", "--paths", 50, "--friction", friction, "--out", tmp_path / "run")
+    found = record(tmp_path / "run")["rows"]
+    assert not [row for row in found if row["expected"] is not None and row["quantity"] != "furthest from the start"]
+    stayed = [row["measured"] for row in found if row["quantity"] == "furthest from the start"]
+    assert stayed == ([0.0] if friction == 0 else [])
+
+
+def test_the_verdict_says_how_each_quantity_is_known():
+    some = [Row("x", 1.0, 1.0), Row("y", 1.0, 1.0, reference="grid solution"), Row("z", 1.0)]
+    assert verdict(some)[0] == (
+        "All 2 quantities that are known (closed form: 1, grid solution: 1) came out as they should."
+    )
+    assert words(some[1]).source.startswith("grid solution")

@@ -64,6 +64,7 @@ class Line(msgspec.Struct, frozen=True):
     agrees: bool | None
     source: str
     remark: str
+    reference: str = "closed form"
 
 
 class Simulation(msgspec.Struct, frozen=True):

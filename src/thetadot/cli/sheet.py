@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def words(row: Row) -> Words:
         plain(row.measured, digits) + error,
         plain(row.expected, digits),
         agrees,
-        row.source,
+        f"{row.reference}: {row.source}" if row.expected is not None else row.source,
         tolerance,
     )
 
@@ -68,13 +69,15 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
     judged = [row for row in rows if row.agrees is not None]
     wrong = [row.quantity for row in judged if row.agrees is False]
     if not judged:
-        return "It ran to its end. Nothing is known in closed form to hold it against.", "finished"
+        return "It ran to its end. Nothing is known to hold it against.", "finished"
+    kinds = Counter(row.reference for row in judged)
+    known = ", ".join(f"{kind}: {number}" for kind, number in kinds.items())
     if not wrong:
         one = len(judged) == 1
         many = "The one quantity that is" if one else f"All {len(judged)} quantities that are"
-        return f"{many} known in closed form came out as {'it' if one else 'they'} should.", "finished"
+        return f"{many} known ({known}) came out as {'it' if one else 'they'} should.", "finished"
     said = (
-        f"{len(wrong)} of {len(judged)} quantities that are known in closed form came out otherwise: "
+        f"{len(wrong)} of {len(judged)} quantities that are known ({known}) came out otherwise: "
         f"{', '.join(wrong)}. Is the step or the tolerance small enough, and the time long enough?"
     )
     return said, "diverged"

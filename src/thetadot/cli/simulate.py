@@ -257,6 +257,7 @@ def _line(row: Row) -> Any:
         row.agrees,
         row.source,
         row.remark,
+        row.reference,
     )
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from thetadot.state.generators import keyed
 from thetadot.state.kept import Kept, kept
-from thetadot.state.walk import Walk
+from thetadot.state.walk import Walk, is_machinery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -141,7 +141,8 @@ class _Opaque:
 
     def __init__(self, roots: dict[str, Any]) -> None:
         walk = Walk.over(roots)
-        self.held = [(owner, name, value, _written(value)) for owner, name, value in walk.opaque.values()]
+        told = [(owner, name, value) for owner, name, value in walk.opaque.values() if not is_machinery(value)]
+        self.held = [(owner, name, value, _written(value)) for owner, name, value in told]
 
     def changes(self) -> list[Change]:
         """Those that differ now."""

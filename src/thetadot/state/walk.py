@@ -177,9 +177,15 @@ class Walk:
             self._enter(Owner(name, _Referred({name: value})), depth)
 
 
+def is_machinery(value: object) -> bool:
+    """Whether it is data, an optimizer, or an object of a library that trains: no state of a pass, and large."""
+    others = (type, types.ModuleType, Dataset, DataLoader, torch.optim.Optimizer)
+    return isinstance(value, others) or type(value).__module__.partition(".")[0] in _OTHERS
+
+
 def looked_into(value: object) -> bool:
     """Whether it is a plain object of a class of the user's."""
-    if isinstance(value, type | types.ModuleType | Dataset | DataLoader | torch.optim.Optimizer):
+    if is_machinery(value):
         return False
     return type(getattr(value, "__dict__", None)) is dict and not _foreign(type(value).__module__)
 

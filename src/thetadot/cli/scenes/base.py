@@ -1,10 +1,10 @@
-"""What a scene is: a motion with its defaults, what is known of it in closed form, and what there is to see."""
+"""What a scene is: a motion with its defaults, what is known of it, and what there is to see."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from thetadot.systems import Problem, System
 
 Value = float | int | str
+Reference = Literal["closed form", "quadrature", "grid solution", "other method", "asymptotic formula"]
+"""How what is expected is known."""
 ERRORS = 4.0
 """Standard errors within which a measurement agrees: one in 16000 true statements is called false."""
 
@@ -29,11 +31,12 @@ class Row:
     Attributes:
         quantity: its name.
         measured: on the paths.
-        expected: in closed form, None where nothing is known.
+        expected: what is known of it; None where nothing is, or where what is known does not hold.
         source: where that comes from.
         error: one standard error of what was measured, 0 if it is no estimate.
         tolerance: by which it may differ besides.
         remark: why the tolerance is what it is.
+        reference: how what is expected is known.
     """
 
     quantity: str
@@ -43,6 +46,7 @@ class Row:
     error: float = 0.0
     tolerance: float = 0.0
     remark: str = ""
+    reference: Reference = "closed form"
 
     @property
     def agrees(self) -> bool | None:
@@ -145,15 +149,25 @@ class Scene:
     rule: Integrator | Embedded | None = None
 
 
-def mean_row(quantity: str, samples: torch.Tensor, expected: float, source: str, tolerance: float = 0.0) -> Row:
-    """The mean of independent samples beside its closed form."""
+def mean_row(
+    quantity: str,
+    samples: torch.Tensor,
+    expected: float | None,
+    source: str,
+    tolerance: float = 0.0,
+    reference: Reference = "closed form",
+) -> Row:
+    """The mean of independent samples beside what is known of it."""
     values = samples.detach().double().flatten()
     error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return Row(quantity, float(values.mean()), expected, source, error=error, tolerance=tolerance)
+    return Row(quantity, float(values.mean()), expected, source, error, tolerance, reference=reference)
 
 
-def share_row(quantity: str, hits: torch.Tensor, expected: float, source: str) -> Row:
+def share_row(
+    quantity: str, hits: torch.Tensor, expected: float | None, source: str, reference: Reference = "closed form"
+) -> Row:
     """A share of paths beside its probability; its error is that of the probability, which a share of 0 has too."""
     share = float(hits.double().mean())
-    error = math.sqrt(max(expected * (1.0 - expected), 1.0 / hits.numel()) / hits.numel())
-    return Row(quantity, share, expected, source, error=error)
+    known = share if expected is None else expected
+    error = math.sqrt(max(known * (1.0 - known), 1.0 / hits.numel()) / hits.numel())
+    return Row(quantity, share, expected, source, error, reference=reference)

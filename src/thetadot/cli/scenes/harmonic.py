@@ -74,6 +74,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
                 error,
                 kept + 1e-12,
                 remark,
+                "other method",
             )
         )
         table.append(
@@ -111,7 +112,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     wide = max(abs(case.start) * 1.1, 4.5 * math.sqrt(case.temperature / case.curvature), 1e-3)
     x = torch.linspace(-wide, wide, 300, dtype=torch.float64)
     law = None
-    if case.temperature > 0:
+    if case.temperature > 0 and case.settings.friction != 0:  # without friction no heat comes in
         variance = case.temperature / case.curvature
         law = (array(x), array((-x * x / (2 * variance)).exp() / math.sqrt(2 * math.pi * variance)))
     top = case.curvature * wide * wide / 2.0

@@ -105,6 +105,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             "Newton's path, by the geodesic's own clock",
             tolerance=1e-3,
             remark="where paths part fast, the step's error grows",
+            reference="other method",
         ),
         Row(
             "largest error of the unit length",

@@ -106,6 +106,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             "Floquet, Magnus' series",
             tolerance=1e-4 + (0.0 if case.pendulum.linear else case.small**2),
             remark="the step's error" if case.pendulum.linear else "sin θ is not θ",
+            reference="other method",
         ),
         Row(
             "volume after one period",
@@ -131,6 +132,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
                 "averaging, to leading order in h/l",
                 tolerance=8.0 * max(ripple, 1e-4) * slow,
                 remark="of order (h/l)²",
+                reference="asymptotic formula",
             )
         )
     furthest = float(trajectory["states"].values.abs().max())

@@ -177,12 +177,15 @@ def _law(motion: Problem, trajectory: Trajectory) -> list[Picture]:
     series = trajectory["states"]
     if series.values.shape[-1] != 1 or not float(motion.temperature) > 0:
         return []
+    still = getattr(motion.system, "friction", None) == 0  # without friction no heat comes in
     low, high = float(series.values.min()), float(series.values.max())
     air = 0.75 * (high - low) + 1e-9
     shown = (low - 0.2 * air, high + 0.2 * air)
     try:
-        law = Gibbs.of(motion, Grid((low - air, high + air), 400))
+        law = None if still else Gibbs.of(motion, Grid((low - air, high + air), 400))
     except InadmissibleValue:  # nothing holds it
+        law = None
+    if law is None:
         return [histogram(series.times, series.values[..., 0], shown)]
     at = (array(law.grid.axes[0]), array(law.density))
     return [histogram(series.times, series.values[..., 0], shown, law=at, labels=("Gibbs' law, exp(-U/T)", ""))]
