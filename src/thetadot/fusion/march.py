@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("thetadot")
 
 _MAIN = """
-extern "C" void march(int64_t paths, int64_t first, int64_t steps, int64_t before, const int64_t* addresses,
-                      const int64_t* strides, const double* shared, const double* carried, double* handed, uint64_t key, int threads) {{
+extern "C" void march(int64_t paths, int64_t first, int64_t steps, int64_t before,
+                      const int64_t* addresses, const int64_t* strides, const double* shared, const double* carried,
+                      double* handed, uint64_t key, int threads) {{
     const int64_t blocks = (paths + {block} - 1) / {block};
     #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t b = 0; b < blocks; b++) {{

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -26,31 +27,12 @@ LARGE = 20_000
 """Elements of a held tensor that no trace takes for numbers; what it holds is then none of the recording."""
 
 _PRODUCTS = {"mm": 0, "addmm": 1, "bmm": 0, "baddbmm": 1, "mv": 0, "dot": 0, "addmv": 1}  # place of the left factor
-_MOVES = frozenset(
-    [
-        "detach",
-        "alias",
-        "view",
-        "_unsafe_view",
-        "reshape",
-        "expand",
-        "t",
-        "transpose",
-        "permute",
-        "unsqueeze",
-        "squeeze",
-        "select",
-        "slice",
-        "unbind",
-        "split",
-        "split_with_sizes",
-        "lift_fresh",
-        "empty",
-        "empty_like",
-        "new_empty",
-        "as_strided",
-    ]
-)
+_MOVES = frozenset({
+    "detach", "alias", "view", "_unsafe_view", "reshape", "expand", "t", "transpose", "permute", "unsqueeze", "squeeze",
+    "select", "slice", "unbind", "split", "split_with_sizes", "lift_fresh", "empty", "empty_like", "new_empty",
+    "as_strided",
+})  # fmt: skip
+_READS = frozenset({"_local_scalar_dense", "item", "equal"})
 _NORMS_IN_PLACE = {"native_batch_norm": (3, 4), "cudnn_batch_norm": (3, 4), "miopen_batch_norm": (3, 4)}
 
 
@@ -81,7 +63,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, seen: Mapping[str, Tensor] | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recording = Recording()
         self._kept: list[Any] = []  # alive, so that no other tensor is taken for them
         self._places: dict[Any, Any] = {}
@@ -103,11 +85,12 @@ class Recorder(TorchDispatchMode):
         self._beside = (random.getstate(), np.random.get_state(legacy=False))  # noqa: NPY002 - the user's, put back
         self._seen = every_operation_seen()
         self._seen.__enter__()
-        return super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(self, *given: object) -> None:
-        super().__exit__(*given)
-        self._seen.__exit__(*given)
+        super().__exit__(*given)  # type: ignore[no-untyped-call]
+        self._seen.__exit__(*cast("Any", given))
         for generator, state in reversed(self._generators):
             generator.set_state(state)
         python, numpy = self._beside
@@ -117,13 +100,20 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
-        name = func.__name__.partition(".")[0]
+        name, draws, writes = _traits(func)
         line = [func, tuple(map(self._told, args))]
         if keywords:
             line.append(tuple((key, self._told(value)) for key, value in keywords.items()))
-        self._note_hindrances(func, name, keywords)
-        written = self._written(func, name, args, keywords)
-        result = func(*map(self._own, args), **{key: self._own(value) for key, value in keywords.items()})
+        if draws:
+            self._hinder("it draws random numbers")
+            generator = keywords.get("generator") or torch.default_generator
+            self._generators.append((generator, generator.get_state()))
+        elif name in _READS:
+            self._hinder("it reads a value")
+        written = self._written(func, name, args, keywords) if writes else None
+        if self._copies:
+            args, keywords = self._own(args), {key: self._own(value) for key, value in keywords.items()}
+        result = func(*args, **keywords)
         self.recording.lines.append(tuple(line))
         returned = result if isinstance(result, tuple | list) else (result,)
         place = len(self.recording.lines)
@@ -187,8 +177,6 @@ class Recorder(TorchDispatchMode):
 
     def _own(self, value: Any) -> Any:
         """With copies where the function has written to what it holds."""
-        if not self._copies:
-            return value
         if isinstance(value, Tensor):
             return self._copies.get(id(value), value)
         if isinstance(value, list | tuple):
@@ -206,24 +194,23 @@ class Recorder(TorchDispatchMode):
                 first = value if first is None else first
         return first
 
-    def _note_hindrances(self, func: Any, name: str, keywords: Mapping[str, Any]) -> None:
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            self._hinder("it draws random numbers")
-            generator = keywords.get("generator") or torch.default_generator
-            self._generators.append((generator, generator.get_state()))
-        elif name in {"_local_scalar_dense", "item", "equal"}:
-            self._hinder("it reads a value")
-
     def _hinder(self, said: str) -> None:
         self.recording.hindrance = self.recording.hindrance or said
+
+
+@cache
+def _traits(func: Any) -> tuple[str, bool, bool]:
+    """Its name, whether it draws from a generator, whether it writes to its arguments."""
+    name = func.__name__.partition(".")[0]
+    writes = func._schema.is_mutable or name in _NORMS_IN_PLACE  # noqa: SLF001 - it has no public name
+    return name, torch.Tag.nondeterministic_seeded in func.tags, writes
 
 
 def _targets(func: Any, name: str, args: Any, keywords: Mapping[str, Any]) -> Iterable[Tensor]:
     """Tensors that an operation writes to."""
     if name in _NORMS_IN_PLACE:  # which its schema does not say
-        return [args[i] for i in _NORMS_IN_PLACE[name] if i < len(args) and isinstance(args[i], Tensor)]
-    if not func._schema.is_mutable:  # noqa: SLF001 - it has no public name
-        return ()
+        training = args[5] if len(args) > 5 else keywords.get("training")
+        return [args[i] for i in _NORMS_IN_PLACE[name] if training and isinstance(args[i], Tensor)]
     found: list[Any] = []
     for place, argument in enumerate(func._schema.arguments):  # noqa: SLF001
         if argument.alias_info is not None and argument.alias_info.is_write:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.fusion.program import CannotCompile
-from thetadot.simulation.asked import asked
+from thetadot.simulation.asked import asked, kept
 from thetadot.simulation.engines import Compiled, InPlace, Plain
 from thetadot.simulation.noise import PATHS
 from thetadot.simulation.trial import believed
@@ -29,10 +29,11 @@ than a kernel needs to be compiled and to march. Timed in benchmarks/ensembles.p
 MOST_OPERATIONS = 2000
 """Operations on components up to which a kernel is compiled unasked: its compilation takes a second or two."""
 
-# Nanoseconds, of which only the ratios count: benchmarks/simulate_speed.py --only costs prints them.
-_CALL, _ELEMENT = 1800.0, 0.2  # one operation on a component in place: to call, and for every path
+# Nanoseconds, of which only the ratios count: benchmarks/simulate_speed.py --only costs prints them. A call in place
+# takes 2500, but what is computed for two components at once is counted twice.
+_CALL, _ELEMENT = 1800.0, 0.12  # one operation on a component in place: to call, and for every path
 _WHOLE_STEP, _WHOLE_CALL = 15000.0, 3000.0  # the same on whole tensors: a step, an operation,
-_WHOLE_ELEMENT, _PRODUCT = 0.35, 0.03  # an element, a multiplication in a product of matrices
+_WHOLE_ELEMENT, _PRODUCT = 0.22, 0.03  # an element, a multiplication in a product of matrices
 
 
 @runtime_checkable
@@ -83,19 +84,17 @@ def choose(
     said = ""
     if compile is True or (compile == "auto" and work >= PAYS and apart <= MOST_OPERATIONS):
         try:
-            return believed(Compiled(motion, randomness, like, own), motion, randomness, like, own), ""
+            return _tried(Compiled, motion, randomness, like, own), ""
         except CannotCompile as error:
             said = str(error)
             if compile is True:
                 raise IncompatiblePair(f"the step cannot be compiled: {said} Or pass compile=False.") from error
-    if own.hindrance:
-        return Plain(motion, randomness, own), said or own.hindrance
-    if whole_pays(own, len(like)):
-        return Plain(motion, randomness, own), said or (
+    if own.hindrance or whole_pays(own, len(like)):
+        return Plain(motion, randomness, own), said or own.hindrance or (
             f"{own.calls} operations a step on whole tensors take less time than {apart:,.0f} on their components."
         )
     try:
-        return believed(InPlace(motion, randomness, like, own), motion, randomness, like, own), said
+        return _tried(InPlace, motion, randomness, like, own), said
     except CannotCompile as error:
         return Plain(motion, randomness, own), said or str(error)
 
@@ -121,12 +120,30 @@ def whole_pays(own: Asked, paths: int) -> bool:
     return apart > _WHOLE_STEP + _WHOLE_CALL * own.calls + each * paths
 
 
+def _tried(
+    kind: type[Compiled | InPlace], motion: Motion, randomness: Randomness, like: Tensor, own: Asked
+) -> Compiled | InPlace:
+    """An engine that is believed; tried once a trace."""
+    engine = kind(motion, randomness, like, own)
+    found = kept(own, ("believed", kind.name, like.dtype, randomness.noise), _Belief)
+    if not found.held:
+        believed(engine, motion, randomness, like, own)
+        found.held = True
+    return engine
+
+
+class _Belief:
+    """Whether a trace has been tried; a trial that failed is repeated, because it may have been the points."""
+
+    held = False
+
+
 def _named(engine: Named, motion: Motion, randomness: Randomness, like: Tensor, own: Asked) -> Engine:
     if engine == Plain.name:
         return Plain(motion, randomness, own)
     kind = Compiled if engine == Compiled.name else InPlace
     try:
-        return believed(kind(motion, randomness, like, own), motion, randomness, like, own)
+        return _tried(kind, motion, randomness, like, own)
     except CannotCompile as error:
         raise IncompatiblePair(
             f"the step cannot be simulated by the engine {engine!r}: {error} Pass engine='plain', or leave it out."
@@ -145,7 +162,7 @@ def require_known(compile: object, engine: object = None) -> None:  # noqa: A002
             f"engine={engine!r} is none. Pass {', '.join(map(repr, names))}, one that simulates elsewhere, such as "
             "RayEnsemble(), or leave it out."
         )
-    if compile != "auto" and compile != (engine == Compiled.name):
+    if compile not in ("auto", engine == Compiled.name):
         raise InadmissibleValue(f"engine={engine!r} contradicts compile={compile!r}. Leave one of them out.")
 
 

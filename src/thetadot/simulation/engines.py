@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import torch
 
+from thetadot.fusion import compiler as machine
 from thetadot.fusion.blocks import Blocks
 from thetadot.fusion.components import Components, component, components
 from thetadot.fusion.march import March
@@ -133,7 +134,7 @@ class Plain(_Numbered):
             return source.fill(source.empty())
         paths = sum(source.paths for source in self._sources)
         whole = self._sources[0].empty(paths)
-        for source, part in zip(self._sources, whole.split(PATHS), strict=True):
+        for source, part in zip(self._sources, torch.split(whole, PATHS), strict=True):
             source.fill(part)
         return whole
 
@@ -142,7 +143,7 @@ class Plain(_Numbered):
 class _InBlocks:
     """A step as it is run in place."""
 
-    constants: Mapping[str, float]
+    constants: dict[str, float]
     names: list[str]
     blocks: Blocks
     draws: int
@@ -235,7 +236,8 @@ class Compiled(_Numbered):
             raise CannotCompile(f"kernels of ensembles are for float32 and float64, and the paths are {like.dtype}.")
         self._motion, self._randomness = motion, randomness
         own = own or asked(motion, like, motion.begin({POSITION: like[:1]}))
-        self._run = kept(own, (self.name, like.dtype, randomness.noise), self._made(like, own.draws))
+        kind = (self.name, like.dtype, randomness.noise, machine.compiler())
+        self._run = kept(own, kind, self._made(like, own.draws))
 
     def _made(self, like: Tensor, draws: int) -> Callable[[], March]:
         motion, noise = self._motion, self._randomness.noise

@@ -79,9 +79,9 @@ def simulate(
         save: None: start and end; a number: so many equally spaced times beside the start; times; a function of (time,
             variables by name): a statistic, saved at 100 times instead of the states; a
             :class:`~thetadot.simulation.Save`; or a mapping of names to these, several schedules at once.
-        key: 64 bits that fix all noise. If None, that of a trajectory which is gone on with, else one drawn from torch's
-            default generator, so that ``torch.manual_seed`` decides it; ``key`` of the result has it. Nothing is drawn
-            where there is no noise.
+        key: 64 bits that fix all noise. If None, that of a trajectory which is gone on with, else one drawn from
+            torch's default generator, so that ``torch.manual_seed`` decides it; the result has it as ``key``. Nothing
+            is drawn where there is no noise.
         noise: "normal", or "rademacher" (±1): cheaper, weak order 1.
         compile: a kernel for the whole march: "auto" where the job is long enough to pay for it (for an adaptive
             integrator, whose steps are not known before, wherever there can be one), True, False.

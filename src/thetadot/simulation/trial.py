@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from thetadot.simulation.engines import Randomness
     from thetadot.simulation.motion import Motion
 
-    Traced = TypeVar("Traced", Compiled, InPlace)
+    Traced = TypeVar("Traced", bound=Compiled | InPlace)
 
 _PATHS = 5  # not 2, which is what is traced
 _ROUNDINGS = 1e3  # of a variable

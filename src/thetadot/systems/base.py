@@ -114,7 +114,7 @@ def shaken(
     kick = amplitude * kick
     if sources(system) is None:
         return factor * kick
-    return (cast("Tensor", factor) * kick.unsqueeze(-2)).sum(-1)
+    return (factor * kick.unsqueeze(-2)).sum(-1)
 
 
 def sources(system: System) -> int | None:
@@ -130,7 +130,7 @@ def noise_kind(system: System) -> NoiseKind:
         >>> noise_kind(Langevin(1.0)), noise_kind(SDE(lambda x: -x, lambda x: x))
         ('additive', 'diagonal')
     """
-    if not isinstance(system, Multiplicative) or getattr(system, "additive", False):
+    if not hasattr(system, "diffusion") or getattr(system, "additive", False):
         return "additive"
     return "diagonal" if sources(system) is None else "general"
 
