@@ -1,9 +1,14 @@
 """The noise of compiled code is that of thetadot.random, and has the law that it should."""
 
+import concurrent.futures
+
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from thetadot.fusion import draws
+from thetadot.fusion.draws import Places, derived
 from thetadot.random import box_muller, derive, normal, threefry2x32, words
 
 F32 = torch.float32
@@ -136,3 +141,30 @@ def test_the_words_of_rounding_are_uniform():
     w = words(torch.zeros(n), key=derive(31, 5))
     for bit in range(32):
         assert abs(int((w >> bit & 1).sum()) - n / 2) < 4.5 * n**0.5 / 2, bit
+
+
+# By numpy, where there is no compiler.
+
+BEGINS, COUNTS = (0, 3, 4, 2**33 + 1, 7, 2**40), (10, 1, 0, 5, 40_001, 2)
+
+
+def test_noise_by_numpy_is_that_of_torchs_operations():
+    places = Places(BEGINS, COUNTS)
+    keys = derived(5, np.arange(len(COUNTS)), 2, 1)
+    drawn, bits = torch.empty(places.total), torch.empty(places.total, dtype=torch.int32)
+    places.normals(keys, drawn)
+    places.words(keys, bits)
+    for row, (begin, count) in enumerate(zip(BEGINS, COUNTS, strict=True)):
+        key, like = derive(5, row, 2, 1), torch.empty(count)
+        assert torch.equal(places.of(drawn)[row], normal(like, key, index=begin))
+        assert torch.equal(places.of(bits)[row].to(torch.int64) & 0xFFFFFFFF, words(like, key, index=begin))
+        assert torch.equal(draws.normal(like, key, torch.float64, begin), normal(like, key, torch.float64, begin))
+        assert torch.equal(draws.words(like, key, begin), words(like, key, begin))
+
+
+def test_threads_draw_beside_one_another():
+    """Each has vectors of its own to write to."""
+    like = torch.empty(100_000)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        drawn = [*pool.map(lambda key: draws.normal(like, key, torch.float32, 0), range(8))]
+    assert all(torch.equal(z, normal(like, key)) for key, z in enumerate(drawn))

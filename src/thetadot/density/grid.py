@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_coordinates, require_numbers, require_tensors
+from thetadot.kinds import plain, require_coordinates, require_numbers, require_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,8 @@ class Grid:
     @property
     def shape(self) -> tuple[int, ...]:
         """Cells along each side."""
-        return self.cells if isinstance(self.cells, tuple) else (self.cells,) * self.dim
+        cells = self.cells if isinstance(self.cells, tuple) else (self.cells,) * self.dim
+        return tuple(map(plain, cells))
 
     @property
     def wraps(self) -> tuple[bool, ...]:

@@ -172,11 +172,11 @@ class Flow(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own, checked first."""
-        refuse(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise InadmissibleValue(
                 f"param_group={param_group!r} is no group. Pass a dict that holds parameters under 'params'."
             )
+        refuse(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
         held: set[int] = set()
         for other in self.param_groups:
             settle(other, held)

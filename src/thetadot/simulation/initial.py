@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import name_of
-from thetadot.kinds import require_whole
+from thetadot.kinds import plain, require_whole
 from thetadot.random import derive
 from thetadot.simulation.memory import require_room
 from thetadot.simulation.motion import clocked, detached
@@ -97,6 +97,7 @@ def started(initial: Initial, paths: int | None, key: int | None) -> Start:
     Raises:
         InadmissibleValue: a shape, dtype or number out of range.
     """
+    key = plain(key)
     if key is not None and not isinstance(key, int):
         raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
     if isinstance(initial, Trajectory):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.kinds import plain
 from thetadot.systems.base import POSITION
 from thetadot.tensors import sqrt, tensor_of
 
@@ -145,6 +146,7 @@ class SDE(ODE):
         if callable(self.g):
             if (_arguments(self.g, "g") == 2) != bool(self.variables):
                 raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")
+            object.__setattr__(self, "sources", plain(self.sources))
             counted = isinstance(self.sources, int) and not isinstance(self.sources, bool) and self.sources >= 1
             if self.sources is not None and not counted:
                 raise InadmissibleValue(f"sources={self.sources!r} is not a count >= 1. Pass one, or None.")
