@@ -77,13 +77,17 @@ class Run:
         if watched is not None:
             reference = None if watched == "null" else (self.x[: self.batch], self.y[: self.batch])
             level = "default" if watched == "null" else watched
-            self.probe = thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level)
+            self.probe = (
+                thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level)
+                .start()
+                .start()
+            )
             if watched == "null":
                 self.probe.plan = thetadot.watching.cadence.Plan(
                     10**9, 0, 0, 0, 0, away=False, pairs=False, early=False
                 )
                 self.probe.armed = False
-                self.probe.micro.disarm()
+                self.probe.together.micro.disarm()
                 self.probe._stand_back()  # noqa: SLF001 - the control takes away what was set up for a first reading
                 self.probe.traffic.rest()
         self.seconds += time.thread_time() - started

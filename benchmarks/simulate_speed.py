@@ -161,9 +161,9 @@ def memory(_, paths=10**7):
         before = _resident()
         run = ours(lambda x: x - x**3, x, 20, NOISE, compile=compiled, save=Save(moment, count=2))
         states = (_peak() - before) / (paths * 4)
-        print(
-            f"{run.engine}: {paths:,} paths, peak {states:.2f} states above the initial one ({states - 1:.2f} above both)"
-        )
+        above = f"{states:.2f} states above the initial one ({states - 1:.2f} above both)"
+        print(f"{run.engine}: {paths:,} paths, peak {above}")
+        del run
 
 
 def _resident():

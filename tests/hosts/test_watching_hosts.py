@@ -219,7 +219,7 @@ def accelerated(watching):
     loader = DataLoader(TensorDataset(X, Y), batch_size=B, shuffle=True)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     loss_fn, losses = nn.MSELoss(), []
-    probe = watching and watch(accelerator, model, optimizer, loss_fn=loss_fn, reference=(X, Y), level="full")
+    probe = watching and watch(accelerator, model, optimizer, loss_fn=loss_fn, reference=(X, Y), level="full").start()
     for x, y in loader:
         with accelerator.accumulate(model):
             loss = loss_fn(model(x), y)

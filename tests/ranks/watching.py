@@ -39,7 +39,7 @@ def trained(kind, folder, steps=24, passes=1, bound=None):
     model = wrapped(kind)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
-    probe = None if folder is None else thetadot.watch(model, optimizer, out=folder, **options)
+    probe = None if folder is None else thetadot.watch(model, optimizer, out=folder, **options).start()
     for step in range(steps):
         optimizer.zero_grad()
         for k in range(passes):
@@ -160,7 +160,7 @@ def alone_on_rank_0(kind):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
         first = distributed.get_rank() == 0
-        probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options) if first else None
+        probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options).start() if first else None
         for step in range(SETTLED):
             optimizer.zero_grad()
             loss = loss_of(model, *part(step))
@@ -178,11 +178,46 @@ def alone_on_rank_0(kind):
     return check
 
 
+def uneven(folder):
+    """Under torch's Join the second rank ends before the first: nobody waits, and what is not measured is said."""
+    from torch.distributed.algorithms.join import Join
+
+    rank = distributed.get_rank()
+    ends = []
+    for out in (None, folder / "uneven"):
+        model = wrapped("ddp")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+        probe = None if out is None else thetadot.watch(model, optimizer, out=out, **options).start()
+        for epoch in range(2):
+            with Join([model]):
+                for step in range(9 - 4 * rank):
+                    optimizer.zero_grad()
+                    loss = loss_of(model, *part(20 * epoch + step))
+                    if probe is not None:
+                        probe.loss(loss)
+                    loss.backward()
+                    optimizer.step()
+        for step in range(3):  # afterwards ranks stand at different steps
+            optimizer.zero_grad()
+            loss_of(model, *part(50 + step)).backward()
+            optimizer.step()
+        if probe is not None:
+            probe.close()
+        ends.append(whole(model))
+    assert all(torch.equal(p, q) for p, q in zip(*ends, strict=True))
+    if rank == 0:
+        record = read(folder / "uneven")
+        assert "Join" in {remark.about: remark.says for remark in record.of(Remark)}["micro-batches"]
+        assert len(record.of(Motion)) == 21
+        assert record.of(Curvature)
+
+
 def watching(ranks):
     """Name -> check."""
     if ranks != 2:
         return {}
-    found = {}
+    found = {"uneven inputs under Join": uneven}
     for kind in ("ddp", "fsdp"):
         for passes in (1, 3):
             found[f"watched run is the run-{kind}-{passes}"] = unchanged(kind, passes)

@@ -13,7 +13,7 @@ from thetadot.report.serve import Server, Watch
 
 from . import chromium, conftest, watched
 
-pytestmark = pytest.mark.skipif(chromium.CHROMIUM is None, reason="no chromium")
+pytestmark = pytest.mark.skipif(chromium.MISSING, reason="no chromium")
 
 DRAWN = """[...document.querySelectorAll(".plot")].map((plot) => {
   const canvases = (root) => [...root.querySelectorAll("*")].flatMap(
@@ -68,6 +68,37 @@ def test_a_watched_run_with_hostile_names_is_drawn_and_fits_a_phone(quiet, tmp_p
     quiet.wait(f"({DRAWN}).every((colours) => colours > 4)")
     assert quiet.run("document.documentElement.scrollWidth") <= 360
     assert quiet.run("document.querySelectorAll('img, iframe, object').length") == 0
+    quiet.size(1080)
+
+
+WHOLE = """[...document.querySelectorAll('.tiles b')].filter((each) => {
+  const range = document.createRange();
+  range.selectNodeContents(each);
+  const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+  const card = each.closest('li').getBoundingClientRect();
+  return lines.size !== 1 || range.getBoundingClientRect().right > card.right;
+}).map((each) => each.textContent)"""
+"""Numbers that are broken into lines, or reach out of their tile."""
+ELSEWHERE = (
+    "performance.getEntriesByType('resource').map((each) => each.name).filter((each) => !/^(data|blob):/.test(each))"
+)
+
+
+def looks_right(tab, width):
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.run(WHOLE) == []
+    assert tab.run(ELSEWHERE) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_numbers_stay_in_one_line_within_their_tiles(quiet, make, tmp_path, width):
+    wild = conftest.result().__class__(
+        **{name: getattr(conftest.result(), name) for name in conftest.result().__struct_fields__}
+        | {"lr": 1.2345e-105, "momentum": 0.98765432, "steps": 123_456_789_012, "valid_loss": -1.2345e-17}
+    )  # fmt: skip
+    quiet.size(width)
+    show(quiet, tmp_path, report.render(make([*conftest.motions()[::100], wild])))
+    looks_right(quiet, width)
     quiet.size(1080)
 
 

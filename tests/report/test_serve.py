@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+from contextlib import suppress
 from http.client import HTTPConnection
 
 import pytest
 
 from thetadot.errors import ThetadotError
 from thetadot.records import Writer
+from thetadot.report import serve
 from thetadot.report.embed import script
 from thetadot.report.serve import LOOPBACK, Server, Watch
 
@@ -141,6 +144,42 @@ def test_a_client_that_says_nothing_or_nonsense_stops_nobody(server):
         assert b"400" in rude.recv(4096)
     assert ask(server, "/state.json")[0].status == 200
     silent.close()
+
+
+def test_a_client_that_drips_its_request_is_cut_at_one_deadline(folder, monkeypatch):
+    monkeypatch.setattr(serve, "PATIENCE", 0.5)
+    with Server(Watch([folder])) as running:
+        threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        with socket.create_connection((LOOPBACK, running.server_port), timeout=60) as dripping:
+            sent = 0
+            with suppress(ConnectionError):
+                for letter in b"GET / HTTP/1.1\r\nX: " + b"x" * 500:
+                    dripping.sendall(bytes([letter]))
+                    sent += 1
+                    time.sleep(0.02)
+            assert sent < 500  # at a fiftieth of a second a letter, silence never lasts half a second
+        assert ask(running, "/state.json")[0].status == 200
+        running.shutdown()
+
+
+def test_two_hundred_clients_are_answered_at_once(server):
+    """All connect before any asks; each gets the whole page."""
+    clients = [socket.create_connection((LOOPBACK, server.server_port), timeout=120) for _ in range(200)]
+    found = []
+
+    def read(client):
+        client.sendall(f"GET /fresh HTTP/1.1\r\nHost: {LOOPBACK}:{server.server_port}\r\n\r\n".encode())
+        with client, client.makefile("rb") as stream:
+            found.append((stream.readline(), len(stream.read())))
+
+    readers = [threading.Thread(target=read, args=(client,)) for client in clients]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert len(found) == 200
+    assert len(set(found)) == 1
+    assert b"200 OK" in found[0][0]
 
 
 def test_a_port_that_is_taken_is_one_sentence(server, folder):

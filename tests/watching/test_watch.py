@@ -238,7 +238,7 @@ def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path):
 def test_a_continued_record_goes_on_where_it_ended_without_its_torn_line(tmp_path):
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    probe = thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y), out=tmp_path, level="full")
+    probe = thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y), out=tmp_path, level="full").start()
     train(model, optimizer, 3)
     probe.close()
     with (tmp_path / "record.jsonl").open("ab") as file:

@@ -127,4 +127,4 @@ class WatchCallback(_host()):  # type: ignore[misc]
         dataset: Any = getattr(trainer.train_dataloader, "dataset", None)
         size = len(dataset) if self.dataset_size is None and hasattr(dataset, "__len__") else self.dataset_size
         model = wrapped if parallel else module
-        self.probe = watch(model, trainer.optimizers[0], reference=reference, dataset_size=size, **self.options)
+        self.probe = watch(model, trainer.optimizers[0], reference=reference, dataset_size=size, **self.options).start()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import numpy as np
 
 from thetadot import records
 from thetadot.errors import RunFolderError, ThetadotError
 from thetadot.records import Record
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SUFFIX = ".thetadot"
+"""Of the files that are ours: others in the folder are neither read nor changed."""
+
+Points = dict[tuple[str, int], float]
 
 
 def export(run: Record | str | Path, logdir: str | Path) -> int:
-    """Write every number of a record as a scalar under ``logdir``, in a file of its own.
+    """Write every number of a record as a scalar under ``logdir``, in files of its own.
+
+    Exporting again adds what is new since. Where the record has become another one (a run that went back and took
+    other steps), what was exported before is replaced.
 
     Args:
         run: a record, or the folder or file it is in; that of a run that goes on will do.
@@ -28,18 +35,46 @@ def export(run: Record | str | Path, logdir: str | Path) -> int:
         ThetadotError: TensorBoard is not installed.
     """
     try:
+        from tensorboard.backend.event_processing import event_accumulator  # noqa: F401, PLC0415 - an extra
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ThetadotError("This needs TensorBoard. Run: pip install 'thetadot[tensorboard]'.") from error
     record = run if isinstance(run, Record) else records.read(run)
+    wanted: Points = {}
+    records.export(record, lambda values, step: wanted.update({(name, step): value for name, value in values.items()}))
+    folder = Path(logdir)
     try:
-        writer = SummaryWriter(str(logdir))
-    except OSError as error:
-        raise RunFolderError(f"{logdir} cannot be written ({error.strerror}). Name another folder.") from error
-    with writer:
+        files = sorted(each for each in folder.glob(f"events.out.tfevents.*{SUFFIX}") if not each.is_symlink())
+        there = _points(files)
+        if any(key not in wanted or not _same(value, wanted[key]) for key, value in there.items()):
+            for each in files:
+                each.unlink()
+            there = {}
+        new = {key: value for key, value in wanted.items() if key not in there}
+        if new:
+            with SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
+                for (name, step), value in new.items():
+                    writer.add_scalar(name, value, step)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise RunFolderError(f"{logdir} cannot be written ({reason}). Name another folder.") from error
+    return len({step for _, step in new})
 
-        def log(values: dict[str, float], step: int) -> None:
-            for name, value in values.items():
-                writer.add_scalar(name, value, step)
 
-        return records.export(record, log)
+def _points(files: list[Path]) -> Points:
+    """What was exported before; the readable part of a file that was cut off."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - an extra
+
+    found: Points = {}
+    for file in files:
+        events = EventAccumulator(str(file), size_guidance={"scalars": 0})
+        events.Reload()
+        for name in events.Tags()["scalars"]:
+            found.update({(name, event.step): event.value for event in events.Scalars(name)})
+    return found
+
+
+def _same(there: float, wanted: float) -> bool:
+    """TensorBoard keeps float32."""
+    with np.errstate(over="ignore"):
+        return bool(np.float32(there) == np.float32(wanted))

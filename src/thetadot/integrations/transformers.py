@@ -131,4 +131,4 @@ class WatchCallback(TrainerCallback):
     def _open(self, model: Any, reference: Any) -> None:
         if reference is not None and self.loss is not None:
             reference = Batch(reference, self.loss)
-        self.probe = watch(model, self.optimizer, reference=reference, **self.options)
+        self.probe = watch(model, self.optimizer, reference=reference, **self.options).start()

@@ -69,7 +69,8 @@ class Flow(Optimizer):
         params: as for torch.optim.
         system: what moves; or a :class:`Problem`, which is a system and the potential it moves in.
         integrator: how it is stepped.
-        step: time step γ >= 0; ``lr`` in ``param_groups``.
+        step: time step γ >= 0; ``lr`` in ``param_groups``. Of a tensor that is given for several groups, here as for
+            every other number, the first keeps it and each of the others gets a copy.
         problem: the same for named optimizers, whose settings must agree with it. ``step()`` then takes the force from
             the potential, at every parameter as positions (..., dim), leaves it in ``p.grad`` and returns the loss
             summed over positions; no backward() is needed.

@@ -31,19 +31,13 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from thetadot.errors import require
 from thetadot.probes.gradient_noise import noise_from_squares
-from thetadot.probes.reference import (
-    Objective,
-    undisturbed,
-)
+from thetadot.probes.reference import Objective  # noqa: TC001 - the door asks for it
 from thetadot.probes.shares import COVERED, Share, shares
 from thetadot.signatures import checked
 from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from thetadot.probes.reference import Objective
-
 
 _AGREE = 1e-2  # of the gradient: shares that are wrong differ by its own size, rounding in bfloat16 by a thousandth
 
@@ -105,7 +99,7 @@ def ghost_norms(objective: Objective, samples: int) -> GhostNorms:
     names = {name: p for name, p in model.named_parameters() if p.requires_grad}
     calls: list[_Call] = []
     mixing: list[int] = []
-    with undisturbed(model), torch.enable_grad():
+    with objective.still(), torch.enable_grad():
         loss = _recorded(objective, calls, mixing)
         wanted: list[Any] = [call.made for call in calls]
         slopes = torch.autograd.grad(loss, [*wanted, *names.values()], allow_unused=True)

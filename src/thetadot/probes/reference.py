@@ -1,13 +1,13 @@
 """The loss on a fixed reference batch as a function of the parameters alone, without moving anything.
 
 A probe sees the model in its present mode (in training: dropout, batch statistics), with one fixed dropout mask;
-buffers, generators, gradients and mode are put back bit for bit.
+all that it holds (:mod:`thetadot.state`), generators, gradients and mode are put back bit for bit.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -15,39 +15,85 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thetadot.errors import require
 from thetadot.signatures import checked
-from thetadot.state import keyed
+from thetadot.state import Kept, keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from torch import Tensor
 
 _MASK_SEED = 5655
 
 
-@contextmanager
-def undisturbed(model: nn.Module, seed: int = _MASK_SEED) -> Iterator[None]:
-    """Run the body under its own random numbers; buffers, generators and modes are as before afterwards.
+class State(Protocol):
+    """What can be put back."""
 
-    Attention runs on its plain kernel, the only one with a second derivative.
-    """
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    modes = [(module, module.training) for module in model.modules()]
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    try:
-        with keyed(seed, devices), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        for module, name, buffer, value in buffers:
+    def restore(self) -> None:
+        """Put it back."""
+
+
+class Passing:
+    """Buffers and modes of a model as they are now: all that most passes write, for a tenth of a whole state."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.buffers = [
+            (module, name, buffer, buffer.detach().clone())
+            for module in model.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
+        self.modes = [(module, module.training) for module in model.modules()]
+
+    def restore(self) -> None:
+        """Put them back."""
+        for module, name, buffer, value in self.buffers:
             if getattr(module, name) is not buffer:
                 setattr(module, name, buffer)
             buffer.data.copy_(value)  # .data: a graph that is waiting for its backward pass stays valid
-        for module, training in modes:
+        for module, training in self.modes:
             module.training = training
+
+
+def whole_state(model: nn.Module, written: Container[str] = (), **others: Any) -> Kept:
+    """All that a pass through the model and the others may write.
+
+    Parameters are copied where a layer is known to write them, or where ``written`` names them.
+    """
+    return Kept({"model": model, **others}, {*renormalised(model), *written})  # type: ignore[misc]
+
+
+def renormalised(model: nn.Module) -> list[str]:
+    """Parameters whose rows torch renormalises in the forward pass.
+
+    Example:
+        >>> renormalised(nn.Sequential(nn.Embedding(3, 2, max_norm=1.0), nn.Linear(2, 1)))
+        ['model.0.weight']
+    """
+    return [
+        f"model.{name}.weight" if name else "model.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+    ]
+
+
+@contextmanager
+def undisturbed(model: nn.Module, seed: int = _MASK_SEED, state: State | None = None) -> Iterator[None]:
+    """Run the body under its own random numbers; what the model holds and generators are as before afterwards.
+
+    Attention runs on its plain kernel, the only one with a second derivative; autocast around it is off.
+
+    Args:
+        model: whose state is kept.
+        seed: of the random numbers inside.
+        state: what is put back; the model's present one where it is None.
+    """
+    state = whole_state(model) if state is None else state
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    kind = next((p.device.type for p in model.parameters()), "cpu")
+    try:
+        with keyed(seed, devices), sdpa_kernel(SDPBackend.MATH), torch.autocast(kind, enabled=False):
+            yield
+    finally:
+        state.restore()
 
 
 @checked
@@ -58,24 +104,36 @@ class Objective:
         model: restored after every call.
         loss: no arguments; computes the reference loss with the model in its present state.
         parameters: those to differentiate by; all of the model's trainable ones where it is None.
+        state: what has to be put back after a call; all that the model holds where it is None.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Callable[[], Tensor], parameters: Sequence[Tensor] | None = None
+        self,
+        model: nn.Module,
+        loss: Callable[[], Tensor],
+        parameters: Sequence[Tensor] | None = None,
+        state: Callable[[], State] | None = None,
     ) -> None:
         self.model = model
+        self.state = (lambda: whole_state(model)) if state is None else state
         self.loss = loss
         own = (p for p in model.parameters() if p.requires_grad) if parameters is None else parameters
         self.parameters: list[Tensor] = list(own)
 
+    @contextmanager
+    def still(self, state: State | None = None) -> Iterator[None]:
+        """What a call of the loss runs in."""
+        with undisturbed(self.model, state=self.state() if state is None else state):
+            yield
+
     def value(self) -> float:
         """The loss."""
-        with undisturbed(self.model), torch.no_grad():
+        with self.still(), torch.no_grad():
             return float(self.loss())
 
     def gradient(self) -> Tensor:
         """∇L, flat, shape (d,)."""
-        with undisturbed(self.model), torch.enable_grad():
+        with self.still(), torch.enable_grad():
             return self._flat(torch.autograd.grad(self.loss(), self.parameters, allow_unused=True)).detach()
 
     def position(self) -> Tensor:
@@ -113,7 +171,8 @@ class Objective:
     @contextmanager
     def hessian(self) -> Iterator[Callable[[Tensor], Tensor]]:
         """The map v -> Hv, (d,) -> (d,); by finite differences of gradients where a layer has no second derivative."""
-        with undisturbed(self.model), torch.enable_grad():
+        state = self.state()
+        with self.still(state), torch.enable_grad():
             loss = self.loss()
             slopes = torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True)
             gradient = self._flat(slopes)
@@ -123,15 +182,15 @@ class Objective:
             nonlocal smooth
             if smooth:
                 try:
-                    return self._second(gradient, v)
+                    return self._second(gradient, v, state)
                 except RuntimeError:
                     smooth = False
             return self._difference(v, gradient.detach())
 
         yield product
 
-    def _second(self, gradient: Tensor, v: Tensor) -> Tensor:
-        with undisturbed(self.model), torch.enable_grad():  # a checkpointed layer runs forward again in here
+    def _second(self, gradient: Tensor, v: Tensor, state: State) -> Tensor:
+        with self.still(state), torch.enable_grad():  # a checkpointed layer runs forward again in here
             return self._flat(
                 torch.autograd.grad(gradient, self.parameters, v, retain_graph=True, allow_unused=True)
             ).detach()

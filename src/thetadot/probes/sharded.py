@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed
 
-from thetadot.probes.reference import Objective, undisturbed
+from thetadot.probes.reference import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ class ShardedObjective(Objective):
 
     def value(self) -> float:
         """The ranks' mean loss."""
-        with undisturbed(self.model), torch.no_grad():
+        with self.still(), torch.no_grad():
             loss = self.loss().detach().clone()
         for module in self.model.modules():
             reshard: Any = getattr(module, "reshard", None)
@@ -38,7 +38,7 @@ class ShardedObjective(Objective):
         try:
             for p in self.parameters:
                 p.grad = None
-            with undisturbed(self.model), torch.enable_grad():
+            with self.still(), torch.enable_grad():
                 self.loss().backward()  # type: ignore[no-untyped-call]
             parts = [None if p.grad is None else _whole(p.grad) for p in self.parameters]
         finally:

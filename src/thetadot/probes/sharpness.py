@@ -105,7 +105,10 @@ def sharpness(
     require(count >= 1, f"count={count}", "is below 1", "Pass count >= 1.")
     first, share = _direction(start), 1.0
     if warm is not None:
-        first = first + _direction(warm.to(first))
+        kept = _direction(warm.to(first))
+        if float((first + kept).norm()) < 0.5:  # nearly opposite: in one dimension every second time
+            kept = -kept
+        first = first + kept
         length = float(first.norm())
         first, share = first / length, 1.0 / length
     least = share * (1.0 - LEVEL) * math.sqrt(math.pi / (2.0 * start.numel()))

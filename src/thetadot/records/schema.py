@@ -86,6 +86,7 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     metric: str | None = None  # the metric's name; None: the task has none
     watched: Watched | None = None
     started: str = ""
+    asked: dict[str, str] = {}  # the options of the command that were given, by name
 
 
 class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True):

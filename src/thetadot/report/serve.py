@@ -8,11 +8,14 @@ elsewhere reads it by pointing a name of its own here.
 from __future__ import annotations
 
 import hashlib
+import io
 import ipaddress
 import json
 import socket
 import threading
+import time
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30.0
-"""Seconds until a silent connection is closed."""
+"""Seconds that a client has to ask, however it spreads them, and then to take the answer."""
+WAITING = 512
+"""Connections that may wait to be taken up: as many ask at once as have the page open when a record grows."""
 
 
 class Watch:
@@ -94,6 +99,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = WAITING
     block_on_close = False
 
     def __init__(self, watch: Watch, host: str = LOOPBACK, port: int = 0) -> None:
@@ -151,11 +157,40 @@ def _loops(host: str) -> bool:
         return host == "localhost"
 
 
+class _Until(io.RawIOBase):
+    """A connection read until a time, whether its client is silent or drips."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection, self._until = connection, time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
+@lru_cache(maxsize=4)
+def _encoded(text: str) -> bytes:
+    """The page is one for all who ask."""
+    return text.encode("utf-8", "replace")
+
+
 class _Answer(BaseHTTPRequestHandler):
     server: Server
     server_version = "thetadot"
     sys_version = ""
     timeout = PATIENCE
+
+    def setup(self) -> None:
+        """Let the whole request have one deadline."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Until(self.connection, PATIENCE))
 
     def _respond(self) -> None:
         if not self.server.admits(self.headers.get("Host")):
@@ -189,7 +224,8 @@ class _Answer(BaseHTTPRequestHandler):
         self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "Only GET and HEAD.\n", {"Allow": "GET, HEAD"})
 
     def _send(self, status: HTTPStatus, kind: str, text: str, more: dict[str, str] | None = None) -> None:
-        content = text.encode("utf-8", "replace")
+        content = _encoded(text)
+        self.connection.settimeout(PATIENCE)  # of the whole answer
         headers = {
             "Content-Type": f"{kind}; charset=utf-8",
             "Content-Length": str(len(content)),

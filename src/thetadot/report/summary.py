@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 MOST_DAMAGE = 20
 MOST_ROWS = 200
 MOST_GROUPS = 20
+OPTIONS = (
+    "epochs", "minutes", "seed", "optimizer", "lr", "momentum", "batch_size", "annealing", "device", "threads",
+    "workers",
+)  # fmt: skip
+"""Of ``thetadot run``, in the order in which a page says them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,17 @@ def _state(record: Record) -> str:
 def _command(record: Record) -> str:
     header = record.header
     seed = header.seed if abs(header.seed) < 10**20 else "…"
-    return f"thetadot run {shlex.quote(clean(header.task))} --seed {seed}"
+    said = {"seed": str(seed)}
+    if header.epochs is not None:
+        said["epochs"] = str(header.epochs)
+    if header.device != "cpu":
+        said["device"] = header.device
+    for choice in record.of(Choice):
+        if choice.source == "given":
+            said[choice.setting] = choice.value if isinstance(choice.value, str) else f"{choice.value!r}"
+    said |= header.asked
+    options = (f"--{name.replace('_', '-')} {shlex.quote(clean(said[name], 80))}" for name in OPTIONS if name in said)
+    return " ".join([f"thetadot run {shlex.quote(clean(header.task))}", *options])
 
 
 def _value(choice: Choice) -> str:

@@ -40,6 +40,10 @@ class Task:
     test: Dataset[Any] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.model, type):
+            raise TaskError(
+                f"model is the class {self.model.__name__}. Pass one that is made: {self.model.__name__}(...)."
+            )
         if not isinstance(self.model, nn.Module):
             raise TaskError(f"model is a {type(self.model).__name__}. Pass a torch.nn.Module.")
         if not any(p.requires_grad for p in self.model.parameters()):
@@ -47,6 +51,10 @@ class Task:
         if any(p.is_complex() for p in self.model.parameters()):
             raise TaskError("the model has complex parameters, which are not measured. Keep real and imaginary parts.")
         for name, value in (("loss", self.loss), ("metric", self.metric)):
+            if isinstance(value, type):
+                raise TaskError(
+                    f"{name} is the class {value.__name__}, which is made, not called. Pass {value.__name__}()."
+                )
             if value is not None and not callable(value):
                 raise TaskError(f"{name} is a {type(value).__name__}. Pass a function of (output, target).")
         _require_data("train", self.train)

@@ -34,6 +34,17 @@ class Arguments:
     threads: int | None = None
     annealing: str | None = None
 
+    def options(self) -> dict[str, str]:
+        """As the command takes them: what was given, and what is not what it would be by itself.
+
+        Example:
+            >>> Arguments("digits", lr=0.1, minutes=2.5).options()
+            {'epochs': '60', 'minutes': '2.5', 'seed': '0', 'lr': '0.1'}
+        """
+        plain = {"device": "cpu", "workers": 0}
+        found = {name: value for name, value in asdict(self).items() if name != "task" and value is not None}
+        return {name: str(value) for name, value in found.items() if plain.get(name) != value}
+
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
         require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")

@@ -65,6 +65,7 @@ class Chooser:
         given: what the user has fixed.
         write: receives measurements, trials and choices.
         tracking: share of the run kept for measuring during training.
+        least: samples that a step takes at least: 2 where a model has statistics of a batch.
     """
 
     task: Task
@@ -76,6 +77,7 @@ class Chooser:
     given: Given
     write: Callable[[Entry], None]
     tracking: float
+    least: int = 1
     curvature: Curvature | None = None
     noise: Noise | None = None
     tried: list[Candidate] = field(default_factory=list)
@@ -113,7 +115,7 @@ class Chooser:
         most = max(8, min(512, self.samples // 2000, self.source.size // 16))
         most = min(most, max(1, self.source.size // 4))
         wanted = 32.0 if self.noise is None else max(self.noise.noise_scale, min(32, most))
-        value = _power_of_two(min(wanted, most))
+        value = max(self.least, _power_of_two(min(wanted, most)))
         self.write(reasons.batch_size(value, self.noise))
         return value
 

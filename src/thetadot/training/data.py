@@ -90,6 +90,11 @@ class Source:
         # a TensorDataset has no transforms: it is indexed at once
         self._tensors = dataset.tensors if type(dataset) is TensorDataset else None
 
+    @property
+    def holds_tensors(self) -> bool:
+        """Whether its samples are rows of tensors, all alike."""
+        return self._tensors is not None
+
     def order(self, epoch: int, among: Sequence[int] | None = None) -> list[int]:
         """A permutation of all samples, or of ``among``, keyed by (seed, epoch)."""
         generator = torch.Generator().manual_seed(derive(self.seed, 1, epoch) % 2**63)

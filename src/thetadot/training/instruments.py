@@ -89,6 +89,14 @@ class Instruments:
         error = float(losses.std() / len(losses) ** 0.5) if len(losses) > 1 else float(losses.abs())
         return float(losses.mean()), error
 
+    def gradient(self, samples: int) -> Tensor:
+        """Of the mean loss on training samples in their keyed order, flat."""
+        indices = self.source.order(-1)[: max(1, min(samples, self.source.size))]
+        if len(indices) == 1:  # batch statistics need two, and one sample twice is the same mean
+            indices = indices * 2
+        self.cost.gradient(len(indices))
+        return self._objective(indices).gradient()
+
     def _objective(self, indices: list[int]) -> Objective:
         batch = self.batch(indices)
         return Objective(self.task.model, lambda: loss_of(self.task.model, self.task.loss, batch), learned(self.task))

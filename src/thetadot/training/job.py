@@ -30,6 +30,7 @@ from thetadot.training.arguments import EPOCHS, Arguments, require_same
 from thetadot.training.choose import Chooser, Given
 from thetadot.training.data import Source
 from thetadot.training.fingerprint import fingerprint, require_same_data
+from thetadot.training.fit import require_fit, require_motion
 from thetadot.training.folder import RECORD, claim, draw, fresh
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 TRACKING = 0.03
 _FEWEST_REFERENCES = 8
+_MOVED = 64  # samples whose gradient tells whether anything moves
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
@@ -203,6 +205,7 @@ class _Run:
         with kept(**self._parts()), users_code(), warnings.catch_warnings():
             # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
             warnings.filterwarnings("error", message="Using a target size")
+            self.least = require_fit(self.task, self.source, self.valid, self.asked.batch_size)
             self._require_mean()
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
             require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
@@ -276,11 +279,21 @@ class _Run:
         start_loss = instruments.start_loss(min(512, max(16, self.samples // 100)))
         if not math.isfinite(start_loss[0]):
             raise TaskError(self._explain_not_finite(start_loss[0]))
+        require_motion(instruments.gradient(_MOVED), start_loss[0])
         given = Given(
             self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
         )
         chooser = Chooser(
-            self.task, self.source, instruments, judges, self.cost, self.samples, given, self._write, TRACKING
+            self.task,
+            self.source,
+            instruments,
+            judges,
+            self.cost,
+            self.samples,
+            given,
+            self._write,
+            TRACKING,
+            self.least,
         )
         with generators_kept():
             return chooser.choose(), chooser.noise, start_loss, chooser.expected
@@ -318,6 +331,7 @@ class _Run:
             quantities=UNITS,
             metric=self.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            asked=self.asked.options(),
         )
 
     def _closing(self, loop: Loop) -> Closing:

@@ -81,8 +81,10 @@ class Facts:
     @cached_property
     def curvatures(self) -> list[Curvature]:
         """Measurements of curvature that stand and are no part of choosing; those of the training's own kind."""
-        found = [
-            e for e in standing(self.record, Curvature)[0] if e.when != "warm-up" and number(e.sharpness) is not None
+        found = [  # the method "forward" measures along the gradient, which is no λmax
+            e
+            for e in standing(self.record, Curvature)[0]
+            if e.when != "warm-up" and e.method == "lanczos" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
 

@@ -34,6 +34,7 @@ class Book:
     def __init__(self, out: Path | None, *, resume: bool) -> None:
         self.path = None if out is None else out / "record.jsonl"
         self.entries: list[Entry] = []
+        self.waiting: list[Entry] = []  # for the header, which the first step completes
         self.header: Header | None = None
         self.writer: Writer | None = None
         self.last_step = 0
@@ -63,10 +64,20 @@ class Book:
                 self.writer = Writer(self.path)
             if self.writer is not None:
                 self.writer.write(header)
+        waiting, self.waiting = self.waiting, []
+        for entry in waiting:
+            self.write(entry)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a header."""
+        return self.header is not None
 
     def write(self, entry: Entry) -> None:
-        """Append one entry."""
-        if self.writer is not None:
+        """Append one entry; those before the header wait for it."""
+        if self.header is None:
+            self.waiting.append(entry)
+        elif self.writer is not None:
             self.writer.write(entry)
         elif self.path is None:
             self.entries.append(entry)
@@ -100,8 +111,12 @@ def describe(
         lacks = dict.fromkeys(("curvature", "barrier"), "no reference batch was given. Pass reference=(inputs, target)")
     elif not reference.parts()[0]:
         least = 2 * PARTS
+        cut = reference.axes is not None or reference.own or not reference.samples
         lacks["noise"] = (
             f"the reference has {reference.samples or 'an unknown number of'} samples. Pass {least} or more"
+            if cut
+            else "the reference is not cut: its samples lie along no axis. Pass batch_dim=, or a Batch of "
+            "thetadot.watching with samples and cut of its own"
         )
     return Header(
         schema=SCHEMA,
@@ -119,7 +134,7 @@ def describe(
         watched=Watched(
             optimizer=type(optimizer).__name__,
             level=level,
-            reference="" if reference is None else fingerprint(reference.data),
+            reference="" if reference is None else fingerprint(reference),
             reference_samples=0 if reference is None else reference.samples,
             layers=layout.layers,
             lacks=lacks,

@@ -1,7 +1,7 @@
 """The ranks that train one model together, and whether each of them watches it.
 
 Noise of ranks and readings of shards are collectives, which would wait forever for a rank that does not watch. So each
-watch signs in when it is made, without waiting. After the first step, whose gradients all ranks have exchanged, every
+watch signs in when it starts, without waiting. After the first step, whose gradients all ranks have exchanged, every
 rank that will ever sign in has done so, and all read the same count.
 """
 
@@ -26,7 +26,20 @@ class Company:
         if self.ranks > 1:
             _made[name] = _made.get(name, 0) + 1
             self._key = f"thetadot/watch/{name}/{_made[name]}"
+
+    def join(self) -> None:
+        """This rank watches."""
+        if self.ranks > 1:
             _store().add(self._key, 1)
+
+    def leave(self) -> None:
+        """Tell all ranks to take nothing together any more."""
+        if self.ranks > 1:
+            _store().add(f"{self._key}/left", 1)
+
+    def left(self) -> bool:
+        """Whether one has told so; ask before what is taken together."""
+        return self.ranks > 1 and int(_store().add(f"{self._key}/left", 0)) > 0
 
     def whole(self) -> bool:
         """Whether every rank watches; ask after the first step."""

@@ -4,6 +4,7 @@ r"""Gradient noise for nothing: passes of an accumulated step, or ranks of a dat
 
 A step may see another multiple of the gradient than the passes made (a loss scaler, clipping): c = |G'|²/⟨G, G'⟩ is
 that multiple, so that both are read in the step's own units. Squares are summed as the passes make them; no host waits.
+Some elements of every pass's gradient are kept apart: by them it is asked whether passes are draws of one law.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from thetadot.watching.layers import local
 
 if TYPE_CHECKING:
     from thetadot.watching.layers import Layout
+
+ELEMENTS = 1024
+"""Elements of a pass's gradient that are kept, of all parameters together."""
 
 
 class MicroBatches:
@@ -47,6 +51,7 @@ class MicroBatches:
         self.totals: list[Tensor | None] = [None] * count
         self.whole: set[int] = set()
         self.pending: dict[int, Tensor] = {}
+        self.some: list[list[Tensor]] = [[] for _ in range(count)]
         if not self.layout.sharded:
             parameters: list[Any] = list(self.layout.parameters)
             for i, p in enumerate(parameters):
@@ -93,6 +98,27 @@ class MicroBatches:
             factor = (square * self.ranks / overlap) ** 2
         return passes * self.ranks, torch.cat([squares * factor * passes**2, square[None]])
 
+    def rows(self) -> Tensor | None:
+        """Elements of every pass's gradient on every rank, (k·ranks, s); ask after :meth:`after`."""
+        passes = max(self.calls, default=0)
+        if passes * self.ranks < 2:
+            return None
+        widths = [max((len(part) for part in own), default=0) for own in self.some]
+        like = next(part for own in self.some for part in own)
+        pairs = list(zip(self.some, widths, strict=True))
+        mine = torch.stack([
+            torch.cat([own[i] if i < len(own) else like.new_zeros(width) for own, width in pairs])
+            for i in range(passes)
+        ])  # fmt: skip
+        if self.ranks == 1:
+            return mine
+        every = [torch.empty_like(mine) for _ in range(self.ranks)]
+        distributed.all_gather(every, mine)
+        return torch.cat(every)
+
+    def _stride(self, numel: int) -> int:
+        return max(1, numel * len(self.layout.parameters) // ELEMENTS)
+
     def _listen(self, index: int, p: Any) -> None:
         self.handles.append(p.register_hook(partial(self._seen, index)))
         self.handles.append(p.register_post_accumulate_grad_hook(partial(self._kept, index)))
@@ -110,6 +136,9 @@ class MicroBatches:
         before = self.squares[index]
         self.squares[index] = square if before is None else before + square
         self.calls[index] += 1
+        if not g.is_complex():
+            flat = g.reshape(-1)
+            self.some[index].append(flat[:: self._stride(flat.numel())].float())
         if not self.layout.sharded:
             total = self.totals[index]
             wide = g.float() if g.dtype in (torch.bfloat16, torch.float16) else g

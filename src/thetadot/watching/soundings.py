@@ -17,8 +17,9 @@ from thetadot.probes import (
     noise_term,
     sharpness,
 )
+from thetadot.probes.wide import NARROW
 from thetadot.random import derive
-from thetadot.records import Curvature, Entry, Noise, Regularization
+from thetadot.records import Curvature, Entry, Noise, Regularization, Remark
 from thetadot.translation import damping, step_of, temperature
 from thetadot.watching.cadence import Every, Plan, forwards, gradients, products
 from thetadot.watching.reference import PARTS
@@ -144,7 +145,7 @@ class Soundings:
     def _weighted(self, rows: Tensor, size: int) -> float | None:
         """B_noise = tr(HΣ)/GᵀHG where it is resolved."""
         assert self.reference is not None  # noqa: S101
-        with self.reference.whole().hessian() as hessian:
+        with self.reference.curved().hessian() as hessian:
             found = curvature_noise(rows, hessian, size, probes=SIGNS)
         self.spent += products(self.samples, found.products, self.batch)
         return found.scale if found.resolved and math.isfinite(found.scale) and found.scale > 0 else None
@@ -196,12 +197,10 @@ class Soundings:
                 step=step,
                 sharpness=found.value,
                 residual=(found.high - found.low) / 2.0,
-                limit=None if reading.preconditioner else _limit(reading),
+                limit=None,  # its bracket is no interval of λmax, which alone is to be held against the limit
                 samples=self.samples,
                 cost=cost,
                 method="forward",
-                low=found.low,
-                high=found.high,
             )
         ]
 
@@ -212,7 +211,7 @@ class Soundings:
         preconditioner = self.flat(reading)
         warm = self.vectors.get(preconditioner is not None)
         try:
-            with self.reference.whole().hessian() as hessian:
+            with self.reference.curved().hessian() as hessian:
                 found = sharpness(
                     hessian,
                     self._random(step),
@@ -222,9 +221,13 @@ class Soundings:
                     tolerance=1e-2,
                     count=SPECTRUM,
                 )
-        except RuntimeError:  # no second derivative, nor a gradient apart from the loop's: losses remain
+        except RuntimeError as error:  # no second derivative, nor a gradient apart from the loop's: losses remain
+            if self.reference.narrow:
+                raise
             self.forward_only = True
-            return self._forward(step, reading, cost)
+            why = f"no Hessian-vector product ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            said = f"{why}: what is recorded is the curvature along the gradient, which λmax is not below"
+            return [Remark(step, "curvature", said[:500]), *self._forward(step, reading, cost)]
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return []
         self.vectors[preconditioner is not None] = found.restart
@@ -257,7 +260,8 @@ class Soundings:
             return None
         found = reading.preconditioner
         return torch.cat([
-            _whole(found[p]).reshape(-1) if p in found else torch.ones(p.numel()).to(p.device)
+            _whole(found[p]).reshape(-1).float() if p in found and found[p].dtype in NARROW
+            else _whole(found[p]).reshape(-1) if p in found else torch.ones(p.numel()).to(p.device)
             for p in self.layout.parameters
         ])  # fmt: skip
 

@@ -5,8 +5,9 @@ r"""Read a training loop of one's own as motion, from hooks alone.
             ...                      # the loop as it was
             optimizer.step()
 
-Nothing of the run changes: parameters, gradients, buffers and random numbers are bit for bit those without it. Whatever
-cannot be measured is named in the record and left out; an error in a measurement never reaches the loop.
+Nothing of the run changes: parameters, gradients, all that model and loss hold and random numbers are bit for bit
+those without it. Whatever cannot be measured is named in the record and left out; an error in a measurement never
+reaches the loop.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_whole
 from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
-from thetadot.watching.cadence import PLANS, Every, Level
+from thetadot.watching.cadence import PLANS, Every, Level, forwards
 from thetadot.watching.company import Company
 from thetadot.watching.gauge import Gauge
 from thetadot.watching.hold import Hold, Row
 from thetadot.watching.layers import Layout
-from thetadot.watching.microbatches import MicroBatches
-from thetadot.watching.pool import Pool
+from thetadot.watching.passes import REMEDY, Passes
 from thetadot.watching.reference import Reference
 from thetadot.watching.settings import Settings, clock_step, friction
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
@@ -74,6 +74,10 @@ class Watch:
         level: "light", "default" or "full".
         name: of the run; the folder's where it is None.
         dataset_size: N, for epochs and for noise of batches drawn without replacement.
+        batch_dim: the axis of the model's first input along which samples lie. Where it is None, that is found: on the
+            reference by agreement with the target and by what a mean over samples does; else it is the first.
+        samples: how many samples a pass averages, or a function of the model's arguments that says it, where no axis
+            does (graphs).
         resume: continue the record in ``out``, as a run that was stopped goes on.
 
     Raises:
@@ -95,7 +99,7 @@ class Watch:
         (1.0, 20.0)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - it sets up what it has
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -107,10 +111,19 @@ class Watch:
         name: str | None = None,
         dataset_size: int | None = None,
         resume: bool = False,
+        batch_dim: int | None = None,
+        samples: int | Callable[..., int] | None = None,
     ) -> None:
+        if batch_dim is not None:
+            require_whole(batch_dim=batch_dim)
+        if samples is not None and not callable(samples):
+            require_whole(samples=samples)
+            require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
         require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
         if not isinstance(model, nn.Module):
             raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
+        if isinstance(loss_fn, type):
+            raise InadmissibleValue(f"loss_fn is the class {loss_fn.__name__}, not one that is made. Call it: add ().")
         if out is not None and not isinstance(out, str | Path):
             raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
         if dataset_size is not None:
@@ -126,15 +139,14 @@ class Watch:
         self.company = Company(model, self.name, sharded=self.layout.sharded)
         self.ranks, self.rank = self.company.ranks, self.company.rank
         self.dataset_size = dataset_size
-        self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout)
+        self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout, batch_dim)
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
-        self.micro = MicroBatches(model, self.layout, self.ranks)
+        self.together = Passes(model, self.layout, self.ranks)
         self.hold = Hold(self.layout)
         self.soundings = Soundings(self.layout, self.reference, dataset_size)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.step = self.book.last_step
-        header = describe(self.layout, self.optimizer, level, self.reference, self.name, dataset_size, self.ranks)
-        self.book.begin(header)
+        self.level = level
         self.batch: int | None = None
         self.usual = 0  # batch of steps that were not measured
         self.told: int | None = None
@@ -144,20 +156,30 @@ class Watch:
         self.passes = 2  # of the last measured step; at first, whatever it may be
         self.every: dict[str, Every] = {}
         self.silent: set[str] = set()
-        self.pool = Pool(self.ranks)
         self.alarmed = False
         self.windows = 0
         self.estimated = 0
         self.armed = False
+        self.unfit = self.summed = False  # the reference is not measured; the loss is a sum
         self.ahead: RemovableHandle | None = None
         self.last_clocked = self.step
         self.started = time.monotonic()
-        self.closed = False
-        self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped)
-        self._arm()
-        self.handles = [self.optimizer.register_step_post_hook(self._after)]
+        self.closed = self.opened = False
+        self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples)
+        self.handles: list[RemovableHandle] = []
 
     # What the user may call.
+
+    def start(self) -> Self:
+        """Begin to watch, where a ``with`` does not fit; end with :meth:`close`. Before it there is no hook."""
+        if self.closed:
+            raise InadmissibleValue("this watch is closed. Make another one, with resume=True to continue its record.")
+        if not self.opened:
+            self.opened = True
+            self.company.join()
+            self._arm()
+            self.handles = [self.optimizer.register_step_post_hook(self._after)]
+        return self
 
     def loss(self, value: Tensor | float) -> None:
         """Tell the training loss of this step, where neither a loss module nor an output's ``.loss`` shows it."""
@@ -168,9 +190,17 @@ class Watch:
         require(count >= 1, f"count={count}", "is below 1", "Pass the samples of a step.")
         self.told = int(count)
 
-    def passed(self, samples: int, loss: Tensor | float | None = None) -> None:
-        """Tell one pass of this step before its backward pass, where the loop does not go through ``model(...)``."""
-        require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
+    def passed(self, samples: int | Tensor, loss: Tensor | float | None = None, *, batch_dim: int = 0) -> None:
+        """Tell one pass of this step before its backward pass, where the loop does not go through ``model(...)``.
+
+        Args:
+            samples: how many it averages, or its input.
+            loss: of the pass.
+            batch_dim: the axis of the input along which samples lie.
+        """
+        if isinstance(samples, torch.Tensor) and samples.dim():
+            samples = samples.shape[batch_dim]
+        require(int(samples) >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
         self.traffic.passed(int(samples))
         if loss is not None:
             self.traffic.loss(loss)
@@ -178,6 +208,7 @@ class Watch:
     @property
     def record(self) -> Record:
         """What was recorded so far."""
+        self._begin()
         self._fetch()
         return self.book.record()
 
@@ -192,12 +223,16 @@ class Watch:
         if self.closed:
             return
         self.closed = True
+        self._begin()
+        if not self.opened:
+            warnings.warn("this watch was never entered: nothing was seen. Write `with thetadot.watch(...) as probe:`, "
+                          "or call probe.start() before the loop.", stacklevel=2)  # fmt: skip
         for handle in self.handles:
             handle.remove()
         self._count()
         self._stand_back()
         self.traffic.rest()
-        self.micro.disarm()
+        self.together.micro.disarm()
         self._guarded("motion", self._fetch)
         if self.plan.away:
             self._guarded("equilibrium", self._estimate)
@@ -207,7 +242,7 @@ class Watch:
         self.book.close()
 
     def __enter__(self) -> Self:
-        return self
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -222,6 +257,8 @@ class Watch:
 
     def _after(self, *_: object) -> None:
         self.step += 1
+        if self.ranks > 1 and "micro-batches" not in self.silent and self.together.joined:
+            self._under_join()
         if self.step < self.following:
             return
         with torch.no_grad():
@@ -249,20 +286,26 @@ class Watch:
 
     def _read(self) -> None:
         """What was kept of a measured step."""
-        sizes, loss = self.traffic.taken()
+        first = self.step == self.book.last_step + 1
         self._stand_back()
-        self.passes = len(sizes)
+        if first:
+            self._meet()
+            self._settle()
+        seen = self.traffic.taken()
+        sizes, loss = seen.sizes, seen.loss
+        self.passes = max(seen.passes, 1)
         batch = self._batch(sizes)
         self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
         self.batch = batch
         self._count(unread=1)
         self.work += self.batch or 0
         self.counted = self.step
-        if self.step == self.book.last_step + 1:
-            self._meet()
+        if first:
             self._plan()
             self._unseen(loss)
-        self._guarded("micro-batches", lambda: self._passes(sizes))
+        if seen.doubt and self.told is None:
+            self._say("samples", f"{seen.doubt}. Pass batch_dim= or samples= to thetadot.watch")
+        self._guarded("micro-batches", lambda: self._passes(sizes, seen.unlike))
         if self.rank_reads:
             self._guarded("motion", lambda: self._row(loss))
 
@@ -274,9 +317,9 @@ class Watch:
 
     def _dropped(self) -> None:
         """The passes since the last step were for nothing: a loss scaler skipped it."""
-        if self.micro.handles:
-            self.micro.disarm()
-            self.micro.arm()
+        if self.together.micro.handles:
+            self.together.micro.disarm()
+            self.together.micro.arm()
 
     @property
     def extra(self) -> float:
@@ -297,10 +340,88 @@ class Watch:
         """What is taken together is left out where a rank does not watch."""
         if self.company.whole():
             return
-        self.micro.disarm()
+        self.together.micro.disarm()
         why = "not every rank watches. Open the watch on every rank; only the first writes"
         for name in ("micro-batches", *(("motion", *MEASUREMENTS) if self.layout.sharded else ())):
             self._lack(name, why)
+
+    def _under_join(self) -> None:
+        """Ranks that have ended answer no collective: from here on nothing is taken together, on no rank."""
+        self.together.micro.disarm()
+        self.company.leave()
+        self._lack(
+            "micro-batches",
+            "the model is under torch's Join, where ranks may end before others: their noise is not taken, and a batch "
+            "is counted as if all took part",
+        )
+
+    def _begin(self) -> None:
+        """Write the header."""
+        if not self.book.begun:
+            self.book.begin(
+                describe(
+                    self.layout, self.optimizer, self.level, self.reference, self.name, self.dataset_size, self.ranks
+                )
+            )
+
+    def _settle(self) -> None:
+        """Before the first measurement: what a pass would leave behind, and where the samples of the reference lie."""
+        reference = self.reference
+        if reference is not None and self.rank_reads and not self.unfit:
+            self.traffic.quiet = True
+            try:
+                self._prepare(reference)
+            finally:
+                self.traffic.quiet = False
+            self.traffic.called, self.traffic.made = reference.called, reference.made
+            self.soundings.samples = reference.samples
+        self._begin()
+        if getattr(self.traffic.loss_fn, "reduction", None) == "sum":
+            self._sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
+
+    def _prepare(self, reference: Reference) -> None:
+        with torch.enable_grad():
+            try:
+                left = reference.changed()
+            except Exception:  # noqa: BLE001 - the loss cannot be computed: measurements will say so
+                left = []
+            if left:
+                self.unfit = True
+                why = "; ".join(map(str, left[:3])) + ("" if len(left) <= 3 else f"; {len(left) - 3} more")
+                self._say(
+                    "reference",
+                    f"nothing is measured on it: a pass changes {why}, which cannot be put back. Keep such state in "
+                    "buffers or plain attributes of the module, or pass a reference loss that does not change it",
+                )
+                return
+            try:
+                said = reference.settle()
+                reference.notice_autocast()
+            except InadmissibleValue as error:
+                self._sum(str(error))
+                return
+            except Exception as error:  # noqa: BLE001
+                said = f"where its samples lie was not found ({type(error).__name__}: {error})"[:500]
+        self.soundings.spent += forwards(reference.samples, 16, self.usual or reference.samples or 1)
+        if said:
+            self._say("reference", said)
+
+    def _sum(self, why: str) -> None:
+        """A loss that is a sum has no curvature nor noise of its own."""
+        if not self.summed:
+            self.unfit = self.summed = True
+            self.together.micro.disarm()
+            self._say("loss", why.removesuffix(".") + ": nothing is measured by it")
+            self.silent.add("micro-batches")
+
+    def _say(self, about: str, why: str) -> None:
+        """In the record, and once to the user."""
+        if f"said {about}" in self.silent:
+            return
+        self.silent.add(f"said {about}")
+        self.book.write(Remark(self.step, about, why))
+        if self.rank == 0:
+            warnings.warn(f"thetadot.watch, {about}: {why}.", stacklevel=2)
 
     def _plan(self) -> None:
         """Periods from what the first step's batch and the reference cost; the same on every rank."""
@@ -311,13 +432,15 @@ class Watch:
             agreed = [batch]
             distributed.broadcast_object_list(agreed, src=0)
             batch = agreed[0]
+        if self.unfit:
+            return
         self.every = self.soundings.plan(
             self.plan, self.step, batch, preconditioned=self.settings.reading().preconditioner is not None
         )
 
     def _unseen(self, loss: Tensor | None) -> None:
         """Say what the first step did not show."""
-        missing = unseen(self.batch, loss)
+        missing = unseen(self.batch, loss, self.traffic.evaluating)
         for name, why in missing.items():
             self._lack(name, why)
             if self.rank == 0:
@@ -335,7 +458,7 @@ class Watch:
             if self.step and self.rank_reads:
                 self._guarded("motion", self.gauge.prelude)
             if self.passes * self.ranks > 1 and "micro-batches" not in self.silent:
-                self._guarded("micro-batches", self.micro.arm)
+                self._guarded("micro-batches", self.together.micro.arm)
 
     def _row(self, loss: Tensor | None) -> None:
         reading = self.settings.reading()
@@ -392,11 +515,21 @@ class Watch:
             self.estimated = found.step
             self.book.write(found)
 
-    def _passes(self, sizes: list[int]) -> None:
-        found = self.micro.after() if self.micro.handles else None
-        if found is None or not sizes or len(set(sizes)) > 1:
+    def _passes(self, sizes: list[int], unlike: str) -> None:
+        if self.company.left():
+            self._under_join()
             return
-        noise = self.pool.add(found, sizes[0], self.step, self.work + self.extra)
+        if not sizes or len(set(sizes)) > 1:
+            self.together.micro.disarm()
+            return
+        noise = self.together.step(sizes[0], self.step, self.work + self.extra)
+        if unlike and self.ranks == 1:
+            self.together.unlike = f"{unlike}: {REMEDY}"
+        if self.together.unlike:
+            self.together.micro.disarm()
+            self.traffic.parted = True
+            self._lack("micro-batches", self.together.unlike)
+            return
         if noise is not None:  # on every rank: their sums are the same, and so what is due next
             self.soundings.adopt(noise)
             if self.rank == 0:
@@ -408,7 +541,7 @@ class Watch:
         for name, every in self.every.items():
             if name in self.silent or not every.due(self.step - self.book.last_step):
                 continue
-            if name == "noise" and self.pool.resolved:
+            if name == "noise" and self.together.pool.resolved and self.together.alike:
                 continue
             self.traffic.quiet = True
             try:
@@ -418,9 +551,12 @@ class Watch:
 
     def _measure(self, name: str) -> None:
         self._fetch()
-        for entry in self.soundings.measure(
-            name, self.step, self.settings.reading(), self.batch, self.work + self.extra
-        ):
+        assert self.reference is not None  # noqa: S101 - planned only with one
+        with self.reference.kept():
+            found = self.soundings.measure(
+                name, self.step, self.settings.reading(), self.batch, self.work + self.extra
+            )  # fmt: skip
+        for entry in found:
             self.book.write(entry)
 
     def _note(self, reading: Reading) -> None:

@@ -1,0 +1,98 @@
+"""Tasks whose parts do not fit one another, in one way each."""
+
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from .tasks import X, Y, net, task
+
+
+class Rows(Dataset):
+    def __init__(self, change):
+        self.change = change
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, at):
+        return self.change(at, X[at], Y[at])
+
+
+def label(at, value):
+    y = Y.clone()
+    y[at] = value
+    return y
+
+
+def out_of_range():
+    return task(train=TensorDataset(X, label(23, 7)))
+
+
+def negative_in_validation():
+    return task(valid=TensorDataset(X, label(5, -1)))
+
+
+def out_of_range_for_a_loss_of_ones_own():
+    return task(
+        train=TensorDataset(X, label(63, 2)), loss=lambda out, y: -out.log_softmax(1).gather(1, y[:, None]).mean()
+    )
+
+
+def ragged():
+    return task(train=Rows(lambda at, x, y: (x[:3] if at == 41 else x, y)))
+
+
+def ragged_targets():
+    return task(train=Rows(lambda at, x, y: (x, y.float() if at == 12 else y)))
+
+
+def wide():
+    return task(train=TensorDataset(X.double(), Y), valid=TensorDataset(X.double(), Y))
+
+
+def normed():
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+
+def with_batch_norm():
+    return task(model=normed())
+
+
+def one_sample_with_batch_norm():
+    return task(model=normed(), train=TensorDataset(X[:1], Y[:1]))
+
+
+def few_with_batch_norm():
+    return task(model=normed(), train=TensorDataset(X[:5], Y[:5]))
+
+
+def huge():
+    return task(loss=lambda out, y: 1e20 * nn.functional.cross_entropy(out, y))
+
+
+def tiny():
+    return task(loss=lambda out, y: 1e-30 * nn.functional.cross_entropy(out, y))
+
+
+def constant():
+    return task(loss=lambda out, y: 0.0 * out.sum() + 1.5)
+
+
+def loss_class():
+    return task(loss=nn.CrossEntropyLoss)
+
+
+def metric_class():
+    return task(metric=nn.L1Loss)
+
+
+def model_class():
+    return task(model=nn.Linear)
+
+
+def ignored():
+    """-100 is a target that cross-entropy passes over."""
+    return task(train=TensorDataset(X, label(3, -100)))
+
+
+def scaled(factor):
+    return task(model=net(), loss=lambda out, y: factor * nn.functional.cross_entropy(out, y))
