@@ -6,6 +6,8 @@ Whatever is not a number is asked for its own method, so that a rule can also be
 from __future__ import annotations
 
 import math
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
@@ -13,11 +15,32 @@ import torch
 from torch.autograd.forward_ad import unpack_dual
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from thetadot.typing import Scalar, State
 
 _NUMBERS = (float, int, np.generic, np.ndarray)  # numpy's arrays of shape () among them
 
 _Scalar = TypeVar("_Scalar", "float", "torch.Tensor", "Scalar")
+
+
+class _Watched(threading.local):
+    """Whether this thread's operations are recorded, so that torch must be asked for every one of them."""
+
+    depth = 0
+
+
+_watched = _Watched()
+
+
+@contextmanager
+def every_operation_seen() -> Iterator[None]:
+    """Compute by torch's operations alone, which a dispatch mode sees."""
+    _watched.depth += 1
+    try:
+        yield
+    finally:
+        _watched.depth -= 1
 
 
 def sqrt(x: _Scalar) -> _Scalar:
@@ -44,6 +67,7 @@ def _plain(x: object) -> bool:
     """Whether numpy can take it: real memory on the CPU that nothing is recorded of."""
     return (
         type(x) is torch.Tensor
+        and not _watched.depth
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and not (x.requires_grad and torch.is_grad_enabled())

@@ -79,8 +79,20 @@ def test_the_engine_is_that_of_the_whole_job_and_not_of_a_shard(cluster, monkeyp
 
 def test_few_paths_are_one_shard(cluster):
     x = start(paths=10)
-    one = simulate(WELL, EulerMaruyama(), x, time=0.1, step=0.01)
-    assert torch.equal(one.final, simulate(WELL, EulerMaruyama(), x, time=0.1, step=0.01, engine=cluster).final)
+    one = simulate(WELL, EulerMaruyama(), x, time=0.1, step=0.01, key=4)
+    many = simulate(WELL, EulerMaruyama(), x, time=0.1, step=0.01, key=4, engine=cluster)
+    assert torch.equal(one.final, many.final)
+
+
+def test_without_a_key_workers_share_one_of_torchs_generator(cluster):
+    x = start(paths=10)
+    run = {"time": 0.1, "step": 0.01}
+    torch.manual_seed(3)
+    here = simulate(WELL, EulerMaruyama(), x, **run)
+    torch.manual_seed(3)
+    there = simulate(WELL, EulerMaruyama(), x, engine=cluster, **run)
+    assert here.key == there.key
+    assert torch.equal(here.final, there.final)
 
 
 def test_a_worker_that_dies_in_a_march_is_not_seen_in_the_result(cluster, tmp_path):

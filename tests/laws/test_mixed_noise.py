@@ -135,7 +135,8 @@ def test_a_vector_of_factors_shakes_each_component_by_its_own():
 
 def test_the_noise_of_a_path_does_not_depend_on_the_paths_beside():
     def last(paths):
-        return simulate(LIFT, EulerMaruyama(), torch.zeros(3), paths=paths, time=1.0, step=0.1, compile=True).final
+        run = {"time": 1.0, "step": 0.1, "compile": True, "key": 1}
+        return simulate(LIFT, EulerMaruyama(), torch.zeros(3), paths=paths, **run).final
 
     assert torch.equal(last(100), last(1000)[:100])
 

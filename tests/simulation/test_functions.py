@@ -96,9 +96,13 @@ def test_a_number_may_be_a_tensor():
     assert one.times.tolist() == [0.0, 1.0]
 
 
-def test_another_engine_is_an_object_that_builds_one():
-    with pytest.raises(InadmissibleValue, match="engine='plain' is none"):
-        simulate(ODE(lambda x: -x), Euler(), torch.ones(2), time=1.0, step=0.1, engine="plain")
+def test_another_engine_is_one_of_three_or_an_object_that_builds_one():
+    run = {"time": 1.0, "step": 0.1}
+    for engine in ("fast", 3, object):
+        with pytest.raises(InadmissibleValue, match=r"engine=.* is none\. Pass 'plain', 'in place', 'compiled'"):
+            simulate(ODE(lambda x: -x), Euler(), torch.ones(2), **run, engine=engine)
+    with pytest.raises(InadmissibleValue, match="engine='plain' contradicts compile=True"):
+        simulate(ODE(lambda x: -x), Euler(), torch.ones(2), **run, engine="plain", compile=True)
 
 
 def test_a_class_is_no_integrator():

@@ -110,7 +110,12 @@ def test_a_velocity_and_a_clock_are_continued_too():
 
 def test_the_global_generators_are_left_alone():
     before = torch.get_rng_state()
-    simulate(WELL, EulerMaruyama(), torch.zeros(10, 1), time=0.1, step=0.01)
+    simulate(WELL, EulerMaruyama(), torch.zeros(10, 1), time=0.1, step=0.01, key=0)
+    simulate(ODE(lambda x: -x), Euler(), torch.zeros(10, 1), time=0.1, step=0.01)  # without noise there is no key
+    with pytest.raises(IncompatiblePair):
+        simulate(ODE(lambda x: x - x.mean(0)), Euler(), torch.zeros(10, 1), time=0.1, step=0.01, compile=True)
+    with pytest.raises(InadmissibleValue):
+        simulate(SDE(lambda x: x.sum(-1), 1.0), EulerMaruyama(), torch.zeros(10, 2), time=0.1, step=0.01)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -395,7 +400,7 @@ def test_constants_of_another_dtype_leave_the_paths_theirs(integrator):
 @pytest.mark.parametrize("compile_", [False, *([True] if compiler() else [])])
 def test_a_velocity_is_taken_in_the_positions_dtype_and_shape(compile_):
     problem, start = Problem(Kramers(1.0, 0.2), DoubleWell()), torch.ones(4, 1)
-    run = {"time": 1.0, "step": 0.25, "compile": compile_}
+    run = {"time": 1.0, "step": 0.25, "compile": compile_, "key": 3}
     wanted = simulate(problem, Splitting("BAOAB"), {"position": start, "velocity": torch.full((4, 1), 0.5)}, **run)
     for velocity in (torch.full((4, 1), 0.5, dtype=torch.float64), torch.tensor(0.5), torch.full((1, 1), 0.5)):
         found = simulate(problem, Splitting("BAOAB"), {"position": start, "velocity": velocity}, **run)

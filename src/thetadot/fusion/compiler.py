@@ -72,13 +72,23 @@ def _command() -> tuple[str, ...]:
     raise CannotCompile(f"{sought}. Install one or set $CXX, or pass compile=False.")
 
 
+def _why_none() -> str:
+    try:
+        _command()
+    except CannotCompile as error:
+        return str(error)
+    return "no C++ compiler was found when one was first looked for. Start Python anew, or pass compile=False."
+
+
 def load(source: str) -> tuple[ctypes.CDLL, bool]:
     """The library of ``source``, and whether it was found in the cache.
 
     Raises:
         CannotCompile: no compiler, it refused the source, or there is no place to write the library to.
     """
-    command = compiler() or _command()
+    command = compiler()
+    if command is None:
+        raise CannotCompile(_why_none())
     name = f"{_name(source, command)}.so"
     try:
         return _loaded(source, command, _folder() / name)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("thetadot")
 
 _MAIN = """
-extern "C" void march(int64_t paths, int64_t first, int64_t steps, int64_t before, const int64_t* addresses,
-                      const double* shared, const double* carried, double* handed, uint64_t key, int threads) {{
+extern "C" void march(int64_t paths, int64_t first, int64_t steps, int64_t before,
+                      const int64_t* addresses, const int64_t* strides, const double* shared, const double* carried,
+                      double* handed, uint64_t key, int threads) {{
     const int64_t blocks = (paths + {block} - 1) / {block};
     #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t b = 0; b < blocks; b++) {{
@@ -85,6 +86,16 @@ static inline const float* draw_signs(float* block, uint64_t key, int64_t index,
     return block + (index & 63);
 }
 """
+_COPIES = """
+template <class T> static inline void gather(T* to, const T* from, int64_t stride, int64_t count) {
+    if (stride == 1) std::memcpy(to, from, count * sizeof(T));
+    else for (int64_t i = 0; i < count; i++) to[i] = from[i * stride];
+}
+template <class T> static inline void scatter(T* to, const T* from, int64_t stride, int64_t count) {
+    if (stride == 1) std::memcpy(to, from, count * sizeof(T));
+    else for (int64_t i = 0; i < count; i++) to[i * stride] = from[i];
+}
+"""
 _PER_THREAD = 1 << 17  # path-steps worth a thread
 
 
@@ -113,7 +124,7 @@ class March:
             "compiled %s in %.1f s%s", name, time.perf_counter() - begun, " (found in the cache)" if cached else ""
         )
         self._run = loaded.march
-        self._run.argtypes = [*[ctypes.c_int64] * 4, *[ctypes.c_void_p] * 4, ctypes.c_uint64, ctypes.c_int]
+        self._run.argtypes = [*[ctypes.c_int64] * 4, *[ctypes.c_void_p] * 5, ctypes.c_uint64, ctypes.c_int]
         self._run.restype = None
 
     def __call__(
@@ -122,7 +133,7 @@ class March:
         """March in place; returns the numbers handed on.
 
         Args:
-            arrays: contiguous tensors (paths,) on the CPU.
+            arrays: tensors (paths,) on the CPU, columns of wider ones perhaps.
             carried: numbers, in order.
             steps: how many.
             before: steps taken before.
@@ -132,10 +143,11 @@ class March:
         paths = arrays[0].numel()
         threads = max(1, min(torch.get_num_threads(), paths * steps // _PER_THREAD, -(-paths // BLOCK)))
         addresses = (ctypes.c_int64 * len(arrays))(*(array.data_ptr() for array in arrays))
+        strides = (ctypes.c_int64 * len(arrays))(*(array.stride(0) for array in arrays))
         shared = (ctypes.c_double * max(len(self._shared), 1))(*self._shared)
         numbers = (ctypes.c_double * max(len(carried), 1))(*carried)
         handed = (ctypes.c_double * max(len(carried), 1))()
-        self._run(paths, first, steps, before, addresses, shared, numbers, handed, key & (2**64 - 1), threads)
+        self._run(paths, first, steps, before, addresses, strides, shared, numbers, handed, key & (2**64 - 1), threads)
         return list(handed)[: len(carried)]
 
 
@@ -158,8 +170,9 @@ def _source(components: Components, arrays: Mapping[str, torch.dtype], carried: 
     for column, (name, dtype) in enumerate(arrays.items()):
         kind = TYPES[dtype]
         buffers.append(f"alignas(64) {kind} a_{name}[{BLOCK}] = {{}};")
-        begin.append(f"std::memcpy(a_{name}, ({kind}*)addresses[{column}] + start, count * sizeof({kind}));")
-        end.append(f"std::memcpy(({kind}*)addresses[{column}] + start, a_{name}, count * sizeof({kind}));")
+        there = f"({kind}*)addresses[{column}] + start * strides[{column}]"
+        begin.append(f"gather(a_{name}, {there}, strides[{column}], count);")
+        end.append(f"scatter({there}, a_{name}, strides[{column}], count);")
         loads.append(f"const {kind} {name} = a_{name}[i];")
         stores.append(f"a_{name}[i] = {writer.value(program.outputs[name], dtype)};")
     draws, keys, fills = [n for n, node in program.inputs.items() if n.startswith("draw") and node in used], [], []
@@ -183,4 +196,4 @@ def _source(components: Components, arrays: Mapping[str, torch.dtype], carried: 
         end="\n        ".join(end),
         out=" ".join(f"handed[{i}] = c_{name};" for i, name in enumerate(carried)),
     )
-    return VECTORS + PREAMBLE + (library() + _SIGNS if draws else "") + main
+    return VECTORS + PREAMBLE + _COPIES + (library() + _SIGNS if draws else "") + main

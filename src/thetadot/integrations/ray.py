@@ -25,7 +25,8 @@ import torch
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.fusion.program import CannotCompile, Interacting
-from thetadot.simulation.choice import called, choose
+from thetadot.simulation.asked import asked
+from thetadot.simulation.choice import MOST_OPERATIONS, called, choose, operations
 from thetadot.simulation.engines import MARCH, traced_step
 from thetadot.simulation.noise import PATHS
 from thetadot.systems.base import POSITION
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.simulation.asked import Asked
     from thetadot.simulation.choice import Compile
     from thetadot.simulation.engines import Engine, Randomness
     from thetadot.simulation.motion import Motion
@@ -240,8 +242,9 @@ def _built(job: bytes) -> Any:
 
 def _require_apart(motion: Motion, like: Tensor) -> None:
     """Refuse paths that see each other: by the trace, and where there is none, by four paths together and alone."""
+    own = asked(motion, like, motion.begin({POSITION: like}))
     try:
-        traced_step(motion, like, like.dtype)
+        _traced(motion, like, own)
     except Interacting as error:
         raise _together(str(error).rstrip(".")) from error
     except CannotCompile:
@@ -255,6 +258,13 @@ def _require_apart(motion: Motion, like: Tensor) -> None:
             raise _together(f"it cannot be taken by other than all paths ({str(error).splitlines()[0]})") from error
         if not all(_equal(value, torch.cat([one[name] for one in alone])) for name, value in together.items()):
             raise _together("paths see each other") from None
+
+
+def _traced(motion: Motion, like: Tensor, own: Asked) -> None:
+    """Trace what is not too long for it."""
+    if operations(own) > MOST_OPERATIONS:
+        raise CannotCompile("it has too many operations on components.")
+    traced_step(motion, like, like.dtype, own.draws)
 
 
 def _stepped(motion: Motion, state: State) -> dict[str, Tensor]:

@@ -203,9 +203,10 @@ def initial_state(system: System, integrator: Integrator, position: Tensor) -> S
     Sums over steps are kept in float32 beside narrower positions.
     """
     state: State = {POSITION: position}
+    beginning = bool(system.variables) and isinstance(system, Beginning)
     for name in system.variables:
-        if isinstance(system, Beginning):
-            state[name] = system.begin(name, position)
+        if beginning:
+            state[name] = cast("Beginning", system).begin(name, position)
         elif name in system.scalars:
             state[name] = 0.0
         else:

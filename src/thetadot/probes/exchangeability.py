@@ -62,7 +62,7 @@ def exchangeability(rows: ArrayLike, key: int = 5655) -> Exchangeability:
         InadmissibleValue: of another shape.
 
     Example:
-        >>> noise = np.random.default_rng(0).normal(size=(40, 2, 8))
+        >>> noise = np.random.default_rng(1).normal(size=(40, 2, 8))
         >>> exchangeability(noise).alike, exchangeability(noise + np.array([[[1.0], [-1.0]]])).alike
         (True, False)
     """

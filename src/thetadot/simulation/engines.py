@@ -13,25 +13,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import torch
 
+from thetadot.fusion import compiler as machine
 from thetadot.fusion.blocks import Blocks
 from thetadot.fusion.components import Components, component, components
 from thetadot.fusion.march import March
 from thetadot.fusion.program import CannotCompile
+from thetadot.simulation.asked import asked, kept
 from thetadot.simulation.noise import PATHS, BlockNoise, Noise, by_counter
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
 
+    from thetadot.simulation.asked import Asked
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
+    from thetadot.typing import Draw, State
 
 MARCH = 1 << 28
 """Components × steps between two looks at whether all is finite: a fraction of a second."""
@@ -79,12 +82,18 @@ class _Numbered:
 
 
 class Plain(_Numbered):
-    """torch's operations, all paths at once."""
+    """torch's operations, all paths at once.
+
+    Args:
+        motion: what moves.
+        randomness: its noise.
+        own: what a step asks for, if it is known.
+    """
 
     name = "plain"
 
-    def __init__(self, motion: Motion, randomness: Randomness) -> None:
-        self._motion, self._randomness = motion, randomness
+    def __init__(self, motion: Motion, randomness: Randomness, own: Asked | None = None) -> None:
+        self._motion, self._randomness, self._asked = motion, randomness, own
         self._sources: list[BlockNoise] = []
 
     def beginning(self, first: int) -> Self:
@@ -96,43 +105,54 @@ class Plain(_Numbered):
     def march(self, state: State, before: int, steps: int) -> State:
         """Step by step."""
         position = tensor_of(state, POSITION)
-        for step in range(before, before + steps):
-            state = self._motion.advance(state, self._draw(position, step))
+        own = self._asked = self._asked or asked(self._motion, position, state)
+        if own.draws and not self._sources and not self._randomness.counters:
+            self._sources = self._begun(position, own.draws)
+        advance = self._motion.advance
+        with own.quiet():
+            for step in range(before, before + steps):
+                state = advance(state, self._draw(position, step))
         return state
 
-    def _draw(self, position: Tensor, step: int) -> Any:
+    def _begun(self, position: Tensor, draws: int) -> list[BlockNoise]:
+        own, like = self._randomness, self._motion.noise_like(position)
+        blocks = range(0, len(position), PATHS)
+        return [BlockNoise(own.key, own.first + i, draws, like[i : i + PATHS], own.noise) for i in blocks]
+
+    def _draw(self, position: Tensor, step: int) -> Draw:
         own = self._randomness
-        like = self._motion.noise_like(position)
         if own.counters:
-            place = iter(range(1 << 30))
+            like, place = self._motion.noise_like(position), iter(range(1 << 30))
             return lambda: by_counter(like, own.key, step, next(place), own.first, own.noise)
-        blocks = [like[i : i + PATHS] for i in range(0, len(like), PATHS)]
-        begun = False
+        for source in self._sources:
+            source.seek(step)
+        return self._drawn
 
-        def draw() -> Tensor:
-            nonlocal begun
-            if not begun:
-                self._seek(position, blocks, step)
-                begun = True
-            # component by component, as the blocks in place are filled
-            parts = []
-            for source, block in zip(self._sources, blocks, strict=True):
-                columns = [source.fill(block.new_empty(len(block))) for _ in range(block.shape[1])]
-                parts.append(torch.stack(columns, dim=-1))
-            return torch.cat(parts)
+    def _drawn(self) -> Tensor:
+        if len(self._sources) == 1:
+            (source,) = self._sources
+            return source.fill(source.empty())
+        paths = sum(source.paths for source in self._sources)
+        whole = self._sources[0].empty(paths)
+        for source, part in zip(self._sources, torch.split(whole, PATHS), strict=True):
+            source.fill(part)
+        return whole
 
-        return draw
 
-    def _seek(self, position: Tensor, blocks: list[Tensor], step: int) -> None:
-        own = self._randomness
-        if not self._sources:
-            count = _draws(self._motion, position) * blocks[0].shape[1]
-            self._sources = [
-                BlockNoise(own.key, own.first + i * PATHS, count, own.noise, position.device)
-                for i in range(len(blocks))
-            ]
-        for source, block in zip(self._sources, blocks, strict=True):
-            source.seek(step, block[:, 0])
+@dataclass(frozen=True)
+class _InBlocks:
+    """A step as it is run in place."""
+
+    constants: dict[str, float]
+    names: list[str]
+    blocks: Blocks
+    draws: int
+
+    @classmethod
+    def of(cls, motion: Motion, like: Tensor, draws: int) -> Self:
+        """Traced."""
+        traced = traced_step(motion, like, like.dtype, draws)
+        return cls(dict(traced.constants), _component_names(motion, like), Blocks(traced.program, changing=""), draws)
 
 
 class InPlace(_Numbered):
@@ -144,51 +164,55 @@ class InPlace(_Numbered):
 
     name = "in place"
 
-    def __init__(self, motion: Motion, randomness: Randomness, like: Tensor) -> None:
+    def __init__(self, motion: Motion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
         self._motion, self._randomness = motion, randomness
-        traced = traced_step(motion, like, like.dtype)
-        self._constants = dict(traced.constants)
-        self._names = _component_names(motion, like)
-        self._blocks = Blocks(traced.program, changing="")
-        self._draws = sum(name.startswith("draw") for name in traced.program.inputs)
+        own = own or asked(motion, like, motion.begin({POSITION: like[:1]}))
+        self._step = kept(own, (self.name, like.dtype), lambda: _InBlocks.of(motion, like, own.draws))
 
     def march(self, state: State, before: int, steps: int) -> State:
         """All blocks, each through all steps, on as many threads as torch has."""
-        columns = _columns(self._motion, state)
-        paths = columns[0].numel()
+        tensors = _copies(self._motion, state)
+        paths = len(tensors[0])
         numbers = {name: float(state[name]) for name in self._motion.numbers}
         starts = range(0, paths, PATHS)
         threads = min(torch.get_num_threads(), len(starts))
 
         def one(start: int) -> dict[str, float]:
-            parts = [column[start : start + PATHS] for column in columns]
-            return self._block(parts, dict(numbers), before, steps, start)
+            parts = [column[start : start + PATHS] for tensor in tensors for column in tensor.unbind(-1)]
+            lying = [part.contiguous() for part in parts]  # the same where there is one component
+            handed = self._block(lying, dict(numbers), before, steps, start)
+            for part, column in zip(parts, lying, strict=True):
+                if part.data_ptr() != column.data_ptr() or part.stride() != column.stride():
+                    part.copy_(column)
+            return handed
 
         if threads > 1:
             with _each_alone(), ThreadPoolExecutor(threads) as pool:
                 handed = list(pool.map(one, starts))
         else:
             handed = [one(start) for start in starts]
-        return _state(self._motion, columns, handed[0])
+        return {**dict(zip(self._motion.tensors, tensors, strict=True)), **handed[0]}
 
     def _block(
         self, parts: list[Tensor], numbers: dict[str, float], before: int, steps: int, start: int
     ) -> dict[str, float]:
-        own = self._randomness
-        blocks = self._blocks
-        (pieces,) = blocks.pieces([parts], self._names)
-        source = BlockNoise(own.key, own.first + start, self._draws, own.noise, parts[0].device)
-        buffers = {name: torch.empty_like(parts[0]) for _, name in blocks.draws}
+        own, step = self._randomness, self._step
+        blocks = step.blocks
+        (pieces,) = blocks.pieces([parts], step.names)
+        like = self._motion.noise_like(parts[0].unsqueeze(-1).expand(-1, len(parts) // len(self._motion.tensors)))
+        source = BlockNoise(own.key, own.first + start, step.draws, like, own.noise)
+        noise = [source.empty() for _ in range(step.draws)]
+        columns = {component(f"draw{i}", j): x for i, own in enumerate(noise) for j, x in enumerate(own.unbind(-1))}
         fixed = not numbers
-        outputs, inner = blocks.prepare(numbers | self._constants)
-        for step in range(before, before + steps):
+        outputs, inner = blocks.prepare(numbers | step.constants)
+        for place in range(before, before + steps):
             if not fixed:
-                outputs, inner = blocks.prepare(numbers | self._constants)
-            if buffers:
-                source.seek(step, parts[0])
-                for buffer in buffers.values():
-                    source.fill(buffer)
-                blocks.run(pieces, None, inner, lambda name, *_: buffers[name])
+                outputs, inner = blocks.prepare(numbers | step.constants)
+            if noise:
+                source.seek(place)
+                for tensor in noise:
+                    source.fill(tensor)
+                blocks.run(pieces, None, inner, lambda name, *_: columns[name])
             else:
                 blocks.run(pieces, None, inner)
             numbers = {name: float(outputs[name]) for name in numbers}
@@ -205,39 +229,52 @@ class Compiled(_Numbered):
     name = "compiled"
     counters = True
 
-    def __init__(self, motion: Motion, randomness: Randomness, like: Tensor) -> None:
+    def __init__(self, motion: Motion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
         if like.device.type != "cpu":
             raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
         if like.dtype not in (torch.float32, torch.float64):
             raise CannotCompile(f"kernels of ensembles are for float32 and float64, and the paths are {like.dtype}.")
         self._motion, self._randomness = motion, randomness
-        traced = traced_step(motion, like, torch.float32)
-        arrays = dict.fromkeys(_component_names(motion, like), like.dtype)
-        name = f"{type(motion.integrator).__name__} of {type(motion.system).__name__}"
-        self._run = March(traced, arrays, motion.numbers, randomness.noise, name)
+        own = own or asked(motion, like, motion.begin({POSITION: like[:1]}))
+        kind = (self.name, like.dtype, randomness.noise, machine.compiler())
+        self._run = kept(own, kind, self._made(like, own.draws))
+
+    def _made(self, like: Tensor, draws: int) -> Callable[[], March]:
+        motion, noise = self._motion, self._randomness.noise
+
+        def make() -> March:
+            traced = traced_step(motion, like, torch.float32, draws)
+            arrays = dict.fromkeys(_component_names(motion, like), like.dtype)
+            name = f"{type(motion.integrator).__name__} of {type(motion.system).__name__}"
+            return March(traced, arrays, motion.numbers, noise, name)
+
+        return make
 
     def march(self, state: State, before: int, steps: int) -> State:
         """All at once."""
-        columns = _columns(self._motion, state)
+        tensors = _copies(self._motion, state)
+        columns = [column for tensor in tensors for column in tensor.unbind(-1)]
         numbers = [float(state[name]) for name in self._motion.numbers]
         own = self._randomness
         handed = self._run(columns, numbers, steps=steps, before=before, key=own.key, first=own.first)
-        return _state(self._motion, columns, dict(zip(self._motion.numbers, handed, strict=True)))
+        return {
+            **dict(zip(self._motion.tensors, tensors, strict=True)),
+            **dict(zip(self._motion.numbers, handed, strict=True)),
+        }
 
 
-def traced_step(motion: Motion, like: Tensor, noise: torch.dtype) -> Components:
-    """One step as a program of components.
+def traced_step(motion: Motion, like: Tensor, noise: torch.dtype, draws: int) -> Components:
+    """One step as a program of components, which takes so many tensors of noise.
 
     Raises:
         CannotCompile: it cannot be traced path by path.
     """
-    count = _draws(motion, like)
-    arrays = dict.fromkeys(motion.tensors, like.dtype) | {f"draw{i}": noise for i in range(count)}
+    arrays = dict.fromkeys(motion.tensors, like.dtype) | {f"draw{i}": noise for i in range(draws)}
 
     def step(given: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
-        draws = iter(range(count))
+        place = iter(range(draws))
         state = cast("State", {name: given[name] for name in (*motion.tensors, *motion.numbers)})
-        after = motion.advance(state, lambda: given[f"draw{next(draws)}"].to(like.dtype))
+        after = motion.advance(state, lambda: given[f"draw{next(place)}"].to(like.dtype))
         return {name: after[name] for name in state}
 
     widths = {name: motion.noise_like(like).shape[-1] for name in arrays if name not in motion.tensors}
@@ -246,20 +283,6 @@ def traced_step(motion: Motion, like: Tensor, noise: torch.dtype) -> Components:
     if missing:
         raise CannotCompile(f"{missing[0]} is a number that differs from path to path.")
     return found
-
-
-def _draws(motion: Motion, like: Tensor) -> int:
-    """Normal tensors that a step takes."""
-    count = 0
-    one = like[:1].detach()
-
-    def draw() -> Tensor:
-        nonlocal count
-        count += 1
-        return torch.zeros_like(motion.noise_like(one))
-
-    motion.advance(motion.begin({POSITION: one}), draw)
-    return count
 
 
 @contextmanager
@@ -277,19 +300,6 @@ def _component_names(motion: Motion, like: Tensor) -> list[str]:
     return [component(name, i) for name in motion.tensors for i in range(like.shape[-1])]
 
 
-def _columns(motion: Motion, state: State) -> list[Tensor]:
-    """Copies of every component, contiguous."""
-    return [
-        column.clone(memory_format=torch.contiguous_format)
-        for name in motion.tensors
-        for column in tensor_of(state, name).unbind(-1)
-    ]
-
-
-def _state(motion: Motion, columns: list[Tensor], numbers: Mapping[str, float]) -> State:
-    dim = len(columns) // len(motion.tensors)
-    state: State = dict(numbers)
-    for i, name in enumerate(motion.tensors):
-        own = columns[i * dim : (i + 1) * dim]
-        state[name] = own[0].unsqueeze(-1) if dim == 1 else torch.stack(own, dim=-1)
-    return state
+def _copies(motion: Motion, state: State) -> list[Tensor]:
+    """Of every tensor, contiguous: what is marched; the state that was given stays."""
+    return [tensor_of(state, name).clone(memory_format=torch.contiguous_format) for name in motion.tensors]

@@ -10,12 +10,16 @@ and the same for any number of paths beside them.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.kinds import require_numbers
 from thetadot.simulation.adaptive import simulate_adaptively
+from thetadot.simulation.asked import asked
 from thetadot.simulation.choice import Builder, choose, require_known
 from thetadot.simulation.engines import Randomness
 from thetadot.simulation.initial import begin, begin_at, each_its_own_time, started
@@ -29,11 +33,12 @@ from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
 
     from thetadot.integrators.base import Integrator
+    from thetadot.simulation.choice import Named
     from thetadot.simulation.initial import Initial
     from thetadot.simulation.saving import Saving
     from thetadot.simulation.trajectory import Trajectory
@@ -55,7 +60,7 @@ def simulate(
     key: int | None = None,
     noise: Noise = "normal",
     compile: Literal["auto"] | bool = "auto",  # noqa: A002 - torch's word
-    engine: Builder | None = None,
+    engine: Builder | Named | None = None,
     progress: bool = False,
     keep: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
@@ -74,11 +79,14 @@ def simulate(
         save: None: start and end; a number: so many equally spaced times beside the start; times; a function of (time,
             variables by name): a statistic, saved at 100 times instead of the states; a
             :class:`~thetadot.simulation.Save`; or a mapping of names to these, several schedules at once.
-        key: 64 bits that fix all noise; 0 if None, that of a trajectory which is gone on with.
+        key: 64 bits that fix all noise. If None, that of a trajectory which is gone on with, else one drawn from
+            torch's default generator, so that ``torch.manual_seed`` decides it; the result has it as ``key``. Nothing
+            is drawn where there is no noise.
         noise: "normal", or "rademacher" (±1): cheaper, weak order 1.
         compile: a kernel for the whole march: "auto" where the job is long enough to pay for it (for an adaptive
             integrator, whose steps are not known before, wherever there can be one), True, False.
-        engine: another machine, such as :class:`thetadot.integrations.ray.RayEnsemble`.
+        engine: "plain", "in place" or "compiled", by name; or another machine, such as
+            :class:`thetadot.integrations.ray.RayEnsemble`. Chosen by the job if None.
         progress: a bar on stderr.
         keep: given the trajectory so far now and then, by counts of steps: what it writes loses little when the
             process is killed, and a simulation goes on from there bit for bit.
@@ -140,11 +148,13 @@ def simulate(
     saves = schedules(save)
     places = {name: own.steps(time, step, total) for name, own in saves.items()}
     start.require_room(motion, saves, {name: len(steps) for name, steps in places.items()})
-    begun = begin(motion, start, noise)
-    motion.require_shapes(begun.state)
-    like = tensor_of(begun.state, POSITION)
-    randomness = Randomness(begun.key, noise)
-    runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total)
+    require_known(compile, engine)
+    with _undrawn_by_an_error():
+        begun = begin(motion, start.keyed(motion, key), noise)
+        like = tensor_of(begun.state, POSITION)
+        own = asked(motion, like, begun.state)
+        randomness = Randomness(begun.key, noise)
+        runner, remark = choose(motion, randomness, like, compile, engine, like.numel() * total, own)
 
     def clock(done: int) -> float:
         return start.end.time + (time if done == total else done * step)
@@ -156,6 +166,17 @@ def simulate(
     run = Run(motion, runner, ledger, begun, randomness, clock, remark, keep)
     with bar(total, shown=progress) as advance:
         return run.through(total, advance)
+
+
+@contextmanager
+def _undrawn_by_an_error() -> Iterator[None]:
+    """What does not begin takes nothing from torch's generator."""
+    before = torch.get_rng_state()
+    try:
+        yield
+    except BaseException:
+        torch.set_rng_state(before)
+        raise
 
 
 def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Problem:

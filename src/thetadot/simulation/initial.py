@@ -18,7 +18,7 @@ from thetadot.simulation.motion import clocked, detached
 from thetadot.simulation.noise import by_counter
 from thetadot.simulation.run import Begun
 from thetadot.simulation.trajectory import End, Trajectory
-from thetadot.systems.base import POSITION
+from thetadot.systems.base import POSITION, noisy
 from thetadot.systems.custom import TIME
 from thetadot.tensors import tensor_of
 
@@ -63,6 +63,12 @@ class Start:
         kept = sum(counts[name] for name, save in saves.items() if save.what is None)
         # saved, and stacked at the end; the state itself is there three times while it is marched
         require_room((2 * kept + 3) * state, f"saving {kept} times {len(position)} paths")
+
+    def keyed(self, motion: Motion, key: int | None) -> Start:
+        """With a key from torch's default generator, where none was given and there is noise."""
+        if key is not None or self.kept or not noisy(motion.system):
+            return self
+        return replace(self, end=replace(self.end, key=int(torch.randint(2**63 - 1, (), device="cpu"))))
 
     def require_known(self, motion: Motion) -> None:
         """Raise InadmissibleValue where what is given is not what moves, or was kept by another rule."""

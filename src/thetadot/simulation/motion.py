@@ -197,7 +197,7 @@ def clocked(state: State) -> State:
 
 def detached(state: State) -> State:
     """Without what autograd would record of a function's parameters, step after step."""
-    return {name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in state.items()}
+    return {name: value.detach() if getattr(value, "requires_grad", False) else value for name, value in state.items()}  # type: ignore[union-attr]
 
 
 def _shape(value: object) -> str:
@@ -211,10 +211,17 @@ def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
         return False
 
 
+_known: set[tuple[type, str]] = set()
+"""Classes that were found to be of a kind, which takes Python as long as a small simulation."""
+
+
 def _require(said: str, given: object, wanted: Any, what: str, example: str) -> None:
+    if (type(given), said) in _known:
+        return
     if isinstance(given, type) or not isinstance(given, wanted):
         got = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
         raise InadmissibleValue(f"{said}={got} is none. Pass {what}, such as {example}.")
+    _known.add((type(given), said))
 
 
 def require_kinds(system: object, integrator: object) -> None:
@@ -243,7 +250,7 @@ def posed(system: System | Problem, integrator: Integrator, step: float) -> Moti
 def _path_by_path(system: System, integrator: Integrator, position: Tensor) -> State:
     """The initial state, where a number that depends on the position is one a path: (paths, 1)."""
     state = initial_state(system, integrator, position)
-    if isinstance(system, Beginning):
+    if system.scalars and isinstance(system, Beginning):
         for name in system.scalars:
             if isinstance(state[name], torch.Tensor):
                 rows = [torch.as_tensor(system.begin(name, row)) for row in position]

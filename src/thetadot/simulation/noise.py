@@ -35,30 +35,34 @@ class BlockNoise:
     Args:
         key: of the ensemble.
         first: number of the block's first path, a multiple of :data:`PATHS`.
-        draws: components drawn a step.
+        draws: tensors drawn a step.
+        like: of the shape (paths in the block, components) of one of them.
         noise: kind.
-        device: where.
     """
 
-    def __init__(self, key: int, first: int, draws: int, noise: Noise, device: torch.device) -> None:
+    def __init__(self, key: int, first: int, draws: int, like: Tensor, noise: Noise) -> None:
         self._key = derive(key, _BRANCH | first // PATHS)
-        self._draws = draws
-        self._noise = noise
-        self._generator = torch.Generator(device)
+        self._draws, self._like, self._noise = draws, like, noise
+        self._generator = torch.Generator(like.device)
         self._next: int | None = None
+        self.paths = len(like)
 
-    def seek(self, step: int, like: Tensor) -> None:
-        """Be where ``step`` begins; ``like`` has the shape of a component."""
+    def empty(self, paths: int | None = None) -> Tensor:
+        """Room for a draw of this block, or of so many paths."""
+        return self._like.new_empty((paths or self.paths, self._like.shape[1]))
+
+    def seek(self, step: int) -> None:
+        """Be where ``step`` begins."""
         if step % _STRIDE == 0 or self._next != step:
             self._generator.manual_seed(derive(self._key, step // _STRIDE) >> 1)
-            if step % _STRIDE:
-                waste = torch.empty_like(like)
+            if step % _STRIDE and self._draws:
+                waste = self.empty()
                 for _ in range(step % _STRIDE * self._draws):
                     self.fill(waste)
         self._next = step + 1
 
     def fill(self, out: Tensor) -> Tensor:
-        """The next component, written to ``out``."""
+        """The next draw, written to ``out``: contiguous, path by path."""
         if self._noise == "normal":
             return out.normal_(generator=self._generator)
         return out.random_(0, 2, generator=self._generator).mul_(2.0).sub_(1.0)

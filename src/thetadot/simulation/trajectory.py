@@ -63,7 +63,7 @@ class Trajectory:
         end: where it ended; give the trajectory to :func:`simulate` as ``initial``, and it goes on from there, exactly.
         engine: which one it was: "plain", "in place", "compiled", "staged" (an adaptive integrator's steps
             compiled, its drift torch's), or one that was passed.
-        remark: why the engine is not a faster one; empty where none was asked for or wanted.
+        remark: why the engine is not a faster one, or why it works on whole tensors; empty where nothing is to be said.
         counts: of an adaptive integrator, (paths,) each: steps "accepted" and "rejected", and the "shortest" and
             "longest" of those accepted that no time asked for cut short (inf and 0 where all were).
     """
@@ -79,6 +79,11 @@ class Trajectory:
         if name not in self.series:
             raise InadmissibleValue(f"there is no series {name!r}. Those saved are {', '.join(self.series)}.")
         return self.series[name]
+
+    @property
+    def key(self) -> int:
+        """Of the noise: give it as ``key`` to simulate the same paths again."""
+        return self.end.key
 
     @property
     def first(self) -> Series:

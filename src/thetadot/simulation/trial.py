@@ -19,17 +19,18 @@ from thetadot.tensors import tensor_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.simulation.asked import Asked
     from thetadot.simulation.engines import Randomness
     from thetadot.simulation.motion import Motion
 
-    Traced = TypeVar("Traced", Compiled, InPlace)
+    Traced = TypeVar("Traced", bound=Compiled | InPlace)
 
 _PATHS = 5  # not 2, which is what is traced
 _ROUNDINGS = 1e3  # of a variable
 _SHARE = 1e-2  # of its change; both far above what another order of operations does, and below any other function
 
 
-def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tensor) -> Traced:
+def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tensor, own: Asked) -> Traced:
     """The engine, if a step of it is that of torch's own operations.
 
     Args:
@@ -37,11 +38,12 @@ def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tenso
         motion: what it was traced from.
         randomness: of the ensemble.
         like: positions (paths, dim) to try.
+        own: what a step asks for.
 
     Raises:
         CannotCompile: another step.
     """
-    plain = Plain(motion, replace(randomness, counters=isinstance(engine, Compiled)))
+    plain = Plain(motion, replace(randomness, counters=isinstance(engine, Compiled)), own)
     some = like[:_PATHS].detach()
     beside = some * (1.0 + 1e-3) + 1e-3  # where a choice hung on the last digit, it does so no more
     if any(_agree(motion, plain, engine, points) for points in (some, beside)):

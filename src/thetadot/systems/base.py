@@ -105,13 +105,16 @@ def shaken(
     """
     if amplitude is None:
         return None
-    kick = amplitude * noise()
-    if not isinstance(system, Multiplicative):
-        return kick
-    factor = system.diffusion(name, state)
+    if not hasattr(system, "diffusion"):  # as isinstance(system, Multiplicative), which takes longer than a small step
+        return amplitude * noise()
+    kick = noise()
+    factor = cast("Multiplicative", system).diffusion(name, state)
+    if isinstance(factor, float | int):
+        return (factor * amplitude) * kick
+    kick = amplitude * kick
     if sources(system) is None:
         return factor * kick
-    return (cast("Tensor", factor) * kick.unsqueeze(-2)).sum(-1)
+    return (factor * kick.unsqueeze(-2)).sum(-1)
 
 
 def sources(system: System) -> int | None:
@@ -127,7 +130,7 @@ def noise_kind(system: System) -> NoiseKind:
         >>> noise_kind(Langevin(1.0)), noise_kind(SDE(lambda x: -x, lambda x: x))
         ('additive', 'diagonal')
     """
-    if not isinstance(system, Multiplicative) or getattr(system, "additive", False):
+    if not hasattr(system, "diffusion") or getattr(system, "additive", False):
         return "additive"
     return "diagonal" if sources(system) is None else "general"
 

@@ -104,7 +104,7 @@ class ODE(Driven):
         else:
             found = function(position)
         if isinstance(found, torch.Tensor):
-            return found.to(position.dtype)
+            return found if found.dtype == position.dtype else found.to(position.dtype)
         if not isinstance(found, float | int):
             raise InadmissibleValue(f"a field returned a {type(found).__name__}. Return a tensor (paths, dim).")
         return found
