@@ -1,177 +1,302 @@
-"""Hostile values at public doors: how many calls end in a raw traceback, a hang or a crash.
+"""Every public function, class and method called with nonsense: what comes back must be an error of ours.
 
-    python benchmarks/fuzz.py [--packages analysis density systems ...] [--calls 4000] [--seed 0] [--show 20]
+    python benchmarks/fuzz.py [PACKAGE ...] [--seed 0] [--calls 60] [--show]
 
-Every public function and class of a package, and the public methods of what a call makes, is called with arguments
-that its annotations ask for, and one or two of them replaced by what nobody should pass. A call is *raw* where what it
-raises is no error of ours, *hung* where it takes longer than five seconds. Each package runs in a process of its own.
+A call that works is built from the names of its parameters, then one or two arguments are replaced. What
+ends in anything but a result or a ThetadotError with a sentence is counted as raw; so is what does not end in 5 s, and
+what kills its process (each package runs in one of its own).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import faulthandler
+import functools
 import importlib
 import inspect
+import io
+import json
 import math
 import random
 import signal
 import subprocess
 import sys
-import traceback
+import tempfile
 import warnings
 from collections import Counter
+from pathlib import Path
 
-import torch
+PACKAGES = (
+    "translation",
+    "schedules",
+    "potentials",
+    "systems",
+    "integrators",
+    "analysis",
+    "density",
+    "simulation",
+    "optim",
+    "probes",
+    "verdicts",
+    "records",
+    "report",
+    "watching",
+    "testing",
+    "tasks",
+    "training",
+)
+ENGINES = frozenset(
+    (
+        *("increment", "amplitude", "drift", "diffusion", "begin", "advance", "prepare", "open", "shown", "position"),
+        *("between", "at_rest", "shift", "settled", "momentum", "damping", "gain", "factor", "motion", "check"),
+    )
+)
+"""Methods that only engines and subclasses call, at every step, with values that were asked before."""
 
-PACKAGES = ("analysis", "density", "systems", "potentials", "schedules", "translation", "integrators", "limits")
-HOSTILE = (
-    None, "", "a", b"x", True, math.nan, math.inf, -math.inf, -1, -0.5, 0, 10**30, 10**400, 1e308, 1e-320, [], [1],
-    ["a"], {}, (), (1.0, "b"), object(), int, 1j, torch.tensor(math.nan), torch.tensor(2), torch.zeros(0),
-    torch.zeros(2, 0),
-    torch.zeros(3, dtype=torch.int64), torch.zeros(2, 2, dtype=torch.bool), torch.zeros(1, 1, dtype=torch.complex64),
-    torch.full((2, 2), math.inf), torch.zeros(2, 3, 4, dtype=torch.float64), torch.zeros(2, 1, dtype=torch.bfloat16),
-    lambda: None, lambda *_: None, lambda *_: "x", lambda *_: torch.zeros(7), lambda *_: 1 / 0,
-)  # fmt: skip
-
-
-class Hung(BaseException):
-    """A call that took too long."""
-
-
-def ring(*_: object) -> None:
-    raise Hung
-
-
-def friendly(parameter: inspect.Parameter, draw: random.Random) -> object:
-    """A value that a door takes, by its annotation and name."""
-    from thetadot import density, integrators, potentials, systems
-
-    note, name, point = str(parameter.annotation), parameter.name, torch.full((2, 1), 0.5, dtype=torch.float64)
-    made = {
-        "Problem": lambda: systems.Problem(systems.DampedNewton(0.5), potentials.DoubleWell()),
-        "System": systems.GradientFlow,
-        "Motion": lambda: systems.ODE(lambda x: -x),
-        "Integrator": integrators.Euler,
-        "Grid": lambda: density.Grid((-2.5, 2.5), 64),
-        "Tableau": lambda: integrators.tableaus.RK4,
-        "Callable": lambda: lambda *x: (x[-1] * x[-1]).sum(-1) if draw.random() < 0.5 else -x[-1],
-        "Field": lambda: lambda x: -x,
-        "Force": lambda: lambda x: x,
-        "Tensor": lambda: draw.choice([point, point[0], point.expand(2, 2).contiguous()]),
-        "Sequence": lambda: (0.5,),
-        "Range": lambda: (-1.0, 1.0),
-        "tuple": lambda: (0.5, 0.7),
-        "bool": lambda: True,
-        "str": lambda: "position" if name == "name" else "x",
-        "int": lambda: 2,
-        "State": lambda: {"position": point, "critic": point, "predictor": point, "velocity": point, "time": 0.1},
-    }
-    for kind, make in made.items():
-        if kind in note:
-            return make()
-    return 0.3
+LIMIT = 5  # seconds a call may take
 
 
-def doors(package: str) -> list[tuple[str, object]]:
-    """Public functions and classes by name; neither protocols nor what cannot be made."""
-    module = importlib.import_module(f"thetadot.{package}")
-    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
-    found = []
-    for name in names:
-        door = getattr(module, name)
-        home = str(getattr(door, "__module__", ""))
-        ours = home.startswith("thetadot") and (hasattr(module, "__all__") or home == module.__name__)
-        if callable(door) and ours and not inspect.isabstract(door) and not getattr(door, "_is_protocol", False):
-            found.append((f"{package}.{name}", door))
+@functools.cache
+def recorded() -> object:
+    """The record of a short watched loop."""
+    import torch
+
+    import thetadot
+
+    model, loss_fn = torch.nn.Linear(2, 1), torch.nn.MSELoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs, targets = torch.randn(16, 2), torch.randn(16, 1)
+    with thetadot.watch(model, optimizer, loss_fn=loss_fn, reference=(inputs, targets)) as probe:
+        for _ in range(12):
+            optimizer.zero_grad()
+            loss_fn(model(inputs), targets).backward()
+            optimizer.step()
+    return probe.record
+
+
+def valid() -> dict[str, object]:
+    """A working value for every parameter name that public functions have; made anew at each call."""
+    import torch
+
+    from thetadot import integrators, potentials, systems
+    from thetadot.density import Grid
+    from thetadot.probes import Objective
+
+    model = torch.nn.Linear(2, 1)
+    inputs, targets = torch.randn(16, 2), torch.randn(16, 1)
+    well = potentials.DoubleWell()
+    folder = Path(tempfile.mkdtemp(dir="."))  # main() goes into a folder of its own
+    problem = systems.Problem(systems.Langevin(0.2), well)
+    point = torch.tensor([0.5], dtype=torch.float64)
+    return {
+        "lr": 0.1, "momentum": 0.9, "batch_size": 32, "step": 0.1, "friction": 0.5, "temperature": 0.2,
+        "lookahead": 1.0, "damping": 0.1, "gradient_variance": 2.0, "curvature": 1.0, "time": 0.2,
+        "paths": 4, "key": 1, "steps": 3,
+        "params": [torch.nn.Parameter(torch.ones(2, 2))], "system": systems.Langevin(0.2), "half_width": 1.0,
+        "integrator": integrators.EulerMaruyama(), "potential": well, "problem": problem, "dim": 1, "stiffness": 1.0,
+        "initial": point, "position": point, "start": point, "end": -point, "point": point, "points": point[None],
+        "grid": Grid((-3.0, 3.0), 64), "drift": lambda x: -x, "field": lambda x: -x, "gradient": lambda x: x,
+        "model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1), "loss_fn": torch.nn.MSELoss(),
+        "objective": Objective(model, torch.nn.MSELoss(), (inputs, targets)), "inputs": inputs, "targets": targets,
+        "reference": (inputs, targets), "alpha": 0.1, "alpha0": 0.1, "t": 1.0, "p": 0.1, "half_life": 10.0,
+        "barrier": 0.25, "mean": 0.0, "std": 1.0, "variance": 1.0, "rate": 0.5, "square_rate": 0.1,
+        "approach_rate": 0.1, "to_batch_size": 64, "ratio": 2.0, "mode": "stop", "game": "linear",
+        "record": recorded(), "path": folder, "out": folder / "out", "folder": folder, "where": folder,
+        "matrix": torch.eye(2, dtype=torch.float64), "box": ((-2.0, 2.0),), "span": (-2.0, 2.0), "count": 4,
+        "samples": torch.randn(40, dtype=torch.float64), "values": torch.randn(40, dtype=torch.float64),
+        "total": 10, "warm": 2, "x": point, "a": 1.0, "b": 0.5, "k": 1.0, "loss": 1.0, "family": "sgd",
+        "build": lambda params: torch.optim.SGD(params, lr=0.1), "well": (-1.0,), "saddle": (0.0,), "wall": 3.0,
+        "bounds": (-3.0, 3.0), "cells": 64, "amplitude": 1.0, "mass": 1.0, "frequency": 1.0, "weight": 1.0,
+        "power": 2.0,
+    }  # fmt: skip
+
+
+def hostile() -> list[object]:
+    """Values that make no sense almost everywhere."""
+    import numpy as np
+    import torch
+
+    return [
+        None, "a", "", "1e", b"x", True, math.nan, math.inf, -math.inf, -1, -1.0, 0, 0.0, 1e308, 10**400, 1e-320, 2**63,
+        [], [1, "a"], (), {}, {"a": 1}, set(), object(), torch.tensor(math.nan), torch.tensor([]), torch.ones(3, 3),
+        torch.full((2,), math.nan, dtype=torch.float64), torch.tensor(1), torch.tensor([True]), torch.ones(2) * 1j,
+        torch.ones(2, dtype=torch.float16), np.float32("nan"), np.array([1.0, 2.0]), np.array("a"), int,
+        torch.nn.Linear, lambda: None, lambda _: None, lambda x: x[:0], iter(()), Path("/does/not/exist"), "\x00",
+        "ü" * 5000, torch.nn.Linear(2, 1), 3 + 4j, range(3),
+    ]  # fmt: skip
+
+
+class TooSlowError(Exception):
+    """A call did not end."""
+
+
+def _alarm(*_: object) -> None:
+    raise TooSlowError
+
+
+def arguments(call: object, known: dict[str, object]) -> dict[str, object] | None:
+    """A working call's arguments by name; None where a required one has no known value."""
+    found = {}
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in known and parameter.default is parameter.empty:
+            found[parameter.name] = known[parameter.name]
+        elif parameter.default is parameter.empty:
+            return None
+        else:
+            found[parameter.name] = parameter.default
     return found
 
 
-def arguments(door: object, draw: random.Random, wrong: int) -> dict[str, object] | None:
-    """By name: friendly ones, as many of them wrong."""
-    try:
-        parameters = [
-            p for p in inspect.signature(door).parameters.values()  # type: ignore[arg-type]
-            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in ("self", "cls", "ax")
-        ]  # fmt: skip
-    except (TypeError, ValueError):
-        return None
-    if any(p.kind is p.POSITIONAL_ONLY for p in parameters):
-        return None
-    given = {p.name: friendly(p, draw) for p in parameters if p.default is p.empty or draw.random() < 0.3}
-    for name in draw.sample([p.name for p in parameters], min(wrong, len(parameters))):
-        given[name] = draw.choice(HOSTILE)
-    return given
+def named(call: object) -> list[str]:
+    """Names of its parameters."""
+    parameters = inspect.signature(call).parameters.values()
+    return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def attempt(
-    name: str, door: object, draw: random.Random, counts: Counter[str], raw: Counter[str], wrong: int
-) -> object:
-    """One call; what it gives where it gives something."""
+def attempt(call: object, given: dict[str, object]) -> tuple[str, str]:
+    """What came: "ok", "ours", "theirs", "raw" or "slow", and a line about it."""
+    positional = [
+        p.name for p in inspect.signature(call).parameters.values() if p.kind is p.POSITIONAL_ONLY and p.name in given
+    ]
     from thetadot.errors import ThetadotError
 
-    given = arguments(door, draw, wrong)
-    if given is None:
-        return None
-    counts["calls"] += 1
-    signal.setitimer(signal.ITIMER_REAL, 5.0)
+    signal.alarm(LIMIT)
     try:
-        return door(**given)  # type: ignore[operator]
-    except ThetadotError:
-        counts["said"] += 1
-    except Hung:
-        counts["hung"] += 1
-        raw[f"HUNG {name}"] += 1
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            result = call(*[given[n] for n in positional], **{n: v for n, v in given.items() if n not in positional})
+            if inspect.isgenerator(result):
+                next(result, None)
+    except ThetadotError as error:
+        return "ours", str(error)
+    except TooSlowError:
+        return "slow", f"no end in {LIMIT} s"
     except BaseException as error:  # noqa: BLE001 - that is what is counted
-        counts["raw"] += 1
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{last.filename.rsplit('/', 1)[-1]}:{last.lineno}"
-        raw[f"{name}: {type(error).__name__}: {str(error)[:70]!r} at {where}"] += 1
+        frame = error.__traceback__
+        while frame and frame.tb_next and "thetadot" in frame.tb_next.tb_frame.f_code.co_filename:
+            frame = frame.tb_next
+        if frame and frame.tb_frame.f_code.co_filename == __file__ and frame.tb_next is None:
+            return "theirs", str(error)  # a function that was passed has raised it
+        place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
+        return "raw", f"{place} {type(error).__name__}: {str(error)[:90]}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-    return None
+        signal.alarm(0)
+    return "ok", ""
 
 
-def fuzz(package: str, calls: int, seed: int, show: int) -> Counter[str]:
-    """One package, in this process."""
-    warnings.simplefilter("ignore")
-    signal.signal(signal.SIGALRM, ring)
-    draw, counts, raw = random.Random(seed), Counter(), Counter()
-    every = doors(package)
-    while counts["calls"] < calls:
-        name, door = draw.choice(every)
-        made = attempt(name, door, draw, counts, raw, draw.choice((0, 1, 1, 2)))
-        if made is not None and inspect.isclass(door):
-            methods = [
-                n
-                for n, m in inspect.getmembers(type(made), inspect.isfunction)
-                if not n.startswith("_") and n != "plot"
-            ]
-            for method in draw.sample(methods, min(2, len(methods))):
-                if method not in ("drift", "increment", "amplitude", "diffusion", "begin", "advance", "prepare"):
-                    attempt(f"{name}.{method}", getattr(made, method), draw, counts, raw, 1)
-    print(f"{package:12s} calls {counts['calls']:6d}  said {counts['said']:6d}  raw {counts['raw']:5d} "
-          f"({100 * counts['raw'] / counts['calls']:.2f}%)  hung {counts['hung']}", flush=True)  # fmt: skip
-    for line, number in raw.most_common(show):
-        print(f"    {number:5d}  {line}")
-    return counts
+def callables(package: str) -> list[tuple[str, object]]:
+    """The public ones of a package, with the public methods of what its classes build."""
+    module = importlib.import_module(f"thetadot.{package}")
+    found: list[tuple[str, object]] = []
+    for name in getattr(module, "__all__", None) or [n for n in dir(module) if not n.startswith("_")]:
+        thing = getattr(module, name)
+        if inspect.ismodule(thing) or not callable(thing) or getattr(thing, "_is_protocol", False):
+            continue
+        if isinstance(thing, type) and issubclass(thing, Exception):
+            continue
+        found.append((name, thing))
+    return found
+
+
+def methods(name: str, thing: object) -> list[tuple[str, object]]:
+    """Public methods of an object that a working call has built."""
+    found = []
+    for attribute in dir(thing):
+        if attribute.startswith("_") or attribute in ENGINES:
+            continue
+        try:
+            value = getattr(thing, attribute)
+        except Exception:  # noqa: BLE001, S112 - properties that need more
+            continue
+        module = getattr(value, "__module__", "") or ""
+        if inspect.ismethod(value) and module.startswith("thetadot"):
+            found.append((f"{name}.{attribute}", value))
+    return found
+
+
+def fuzz(package: str, seed: int, calls: int) -> dict[str, object]:
+    """Counts of one package, and its raw ends."""
+    signal.signal(signal.SIGALRM, _alarm)
+    chance = random.Random(f"{package} {seed}")
+    counts: Counter[str] = Counter()
+    raw: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    skipped = []
+    queue = callables(package)
+    while queue:
+        name, call = queue.pop(0)
+        if (base := arguments(call, valid())) is None:
+            skipped.append(name)
+        elif isinstance(call, type):
+            with contextlib.suppress(Exception):
+                queue += methods(name, call(**base))
+        for _ in range(calls):
+            given = arguments(call, valid())
+            if given is None:  # what is not known is hostile
+                names = inspect.signature(call).parameters.values()
+                given = {
+                    p.name: chance.choice(hostile()) for p in names if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+                }
+            for key in chance.sample(sorted(given), min(len(given), chance.choice((1, 1, 2)))):
+                given[key] = chance.choice(hostile())
+            if not given:
+                break
+            print(name, flush=True, file=sys.stderr)
+            kind, line = attempt(call, given)
+            counts[kind] += 1
+            if kind in ("raw", "slow"):
+                place = f"{name} at {line.split()[0]}"
+                raw[place] += 1
+                examples.setdefault(place, line)
+    return {
+        "package": package,
+        "counts": counts,
+        "raw": [(place, times, examples[place]) for place, times in raw.most_common()],
+        "skipped": skipped,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--packages", nargs="*", default=PACKAGES)
-    parser.add_argument("--calls", type=int, default=2000)
+    """Run every package in a process of its own and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("packages", nargs="*", default=PACKAGES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", type=int, default=15)
-    parser.add_argument("--here", action="store_true", help="in this process")
-    options = parser.parse_args()
-    for package in options.packages:
-        if options.here:
-            fuzz(package, options.calls, options.seed, options.show)
-            continue
-        command = [sys.executable, __file__, "--here", "--packages", package, "--calls", str(options.calls)]
-        done = subprocess.run([*command, "--seed", str(options.seed), "--show", str(options.show)], check=False)  # noqa: S603
+    parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--show", action="store_true", help="print every raw end")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        faulthandler.enable()
+        with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+            print(json.dumps(fuzz(given.one, given.seed, given.calls)))
+        return
+    total: Counter[str] = Counter()
+    for package in given.packages:
+        command = [sys.executable, __file__, "--one", package, "--seed", str(given.seed), "--calls", str(given.calls)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - itself
         if done.returncode:
-            print(f"{package:12s} crashed with {done.returncode}")
+            print(f"{package}: the process died ({done.returncode}) in {done.stderr.splitlines()[-3:]}")
+            total["raw"] += 1
+            continue
+        found = json.loads(done.stdout.splitlines()[-1])
+        counts = Counter(found["counts"])
+        total += counts
+        calls = sum(counts.values())
+        bad = counts["raw"] + counts["slow"]
+        print(f"{package:12} {calls:6} calls, {bad:5} raw ({bad / max(calls, 1):.1%}); without a working call: "
+              f"{', '.join(found['skipped']) or 'none'}")  # fmt: skip
+        if given.show:
+            for place, times, example in found["raw"]:
+                print(f"    {times:3} {place}, such as {example}")
+    calls, bad = sum(total.values()), total["raw"] + total["slow"]
+    print(f"{'all':12} {calls:6} calls, {bad:5} raw ({bad / max(calls, 1):.1%})")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ r"""The dictionary between torch's words (lr, momentum, batch size) and mechanic
 
     β = (1 - λγ/2) / (1 + λγ/2),    α = γ² / (1 + λγ/2)                                      [su2018, eq. 15]
     γ = √(2α/(1+β)),                λ = (1-β) √(2/(α(1+β)))                                  its exact inverse
-    T = α trΣ / (2 (1-β) B d)       = γ s² / (2 λ B),  s² = trΣ/d
+    T = α trΣ / (2 (1-β) B d)       = γ s² / (2 λ B),  s² = trΣ/d        batches drawn independently
 
 α learning rate, β momentum, B batch size, γ time step, λ friction, T temperature in units of the loss per degree of
 freedom, trΣ summed variance of one sample's gradient, d number of parameters. The article's equation (9) has e^(-L/σ²)
@@ -16,10 +16,11 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from thetadot import cayley as formulas
-from thetadot.errors import require
+from thetadot.epochs import heavy_ball_variance
+from thetadot.errors import InadmissibleValue, require
 from thetadot.signatures import checked
 from thetadot.tensors import sqrt
 
@@ -157,14 +158,20 @@ def temperature(
     batch_size: Scalar,
     *,
     parameters: int = 1,
+    sampling: Literal["replacement", "epochs"] = "replacement",
     dataset_size: int | None = None,
+    curvature: float | None = None,
 ) -> Scalar:
     r"""Temperature that gradient noise keeps up, in units of the loss per degree of freedom.
 
-        T = α trΣ / (2 (1-β) B d) · (1 - B/N)
+        T = α trΣ / (2 (1-β) B d)                                        batches drawn independently, h → 0
+        T = h⟨θ²⟩ = that · 2(1+β)/(2(1+β)-αh)                            the same at curvature h
+        T = h⟨θ²⟩, :mod:`thetadot.epochs`                                shuffled epochs of N samples, at curvature h
 
-    Exact as γs²/(2λB) in (λ, γ), an average over directions when Σ is not isotropic. (1 - B/N) holds for batches drawn
-    without replacement from N samples, and is left out without ``dataset_size``.
+    The first is exact as γs²/(2λB) in (λ, γ), an average over directions when Σ is not isotropic. The batches of a
+    shuffled epoch sum to the full gradient, so that their noise is anticorrelated: directions that move little in an
+    epoch are colder by αh(m+1)/3 (β = 0, m = N/B), steep ones hardly. There is no temperature of all directions then,
+    and a curvature is asked for. Exact for heavy ball on a quadratic whose noise does not depend on θ.
 
     Args:
         lr: α >= 0.
@@ -172,14 +179,19 @@ def temperature(
         gradient_variance: trΣ >= 0, of one sample.
         batch_size: B >= 1.
         parameters: d >= 1.
-        dataset_size: N >= B.
+        sampling: "replacement", batches drawn independently; or "epochs", as DataLoader(shuffle=True) does.
+        dataset_size: N >= B, for "epochs".
+        curvature: h > 0, stable; for "epochs". Numbers only.
 
     Raises:
-        InadmissibleValue: outside these ranges.
+        InadmissibleValue: outside these ranges; epochs without N or h; N where draws are independent.
 
     Example:
         >>> temperature(lr=0.2, momentum=0.5, gradient_variance=10.0, batch_size=4)
         0.5
+        >>> shuffled = temperature(0.1, 0.0, 1.0, 8, sampling="epochs", dataset_size=800, curvature=0.01)
+        >>> round(shuffled / temperature(0.1, 0.0, 1.0, 8), 4)  # αh(m+1)/3 = .0337
+        0.0324
     """
     for name, value in (("lr", lr), ("gradient_variance", gradient_variance)):
         require(bool(0 <= value < float("inf")), f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
@@ -192,12 +204,48 @@ def temperature(
     require(bool(batch_size >= 1), f"batch_size={batch_size:g}", "is below 1", "Pass batch_size >= 1.")
     require(parameters >= 1, f"parameters={parameters}", "is below 1", "Pass the number of parameters.")
     full = lr * gradient_variance / (2.0 * (1.0 - momentum) * batch_size * parameters)
-    if dataset_size is None:
+    if sampling == "epochs":
+        _require_epochs(batch_size, dataset_size, curvature)
+    elif dataset_size is not None:
+        raise InadmissibleValue(
+            f"dataset_size={dataset_size} beside sampling='replacement': independent draws know of no size. "
+            "Pass sampling='epochs' for batches of shuffled epochs, or leave it out."
+        )
+    if curvature is None:
         return full
+    return full * _share(float(lr), float(momentum), float(curvature), sampling, batch_size, dataset_size)
+
+
+def _require_epochs(batch_size: Scalar, dataset_size: int | None, curvature: float | None) -> None:
+    if dataset_size is None or curvature is None:
+        missing = "dataset_size" if dataset_size is None else "curvature"
+        raise InadmissibleValue(
+            f"sampling='epochs' without {missing}: the noise of an epoch's batches is anticorrelated, and what it "
+            "keeps up depends on the curvature and on how many batches there are. Pass dataset_size=N and curvature=h."
+        )
     require(
         bool(batch_size <= dataset_size),
         f"batch_size={batch_size:g}",
-        f"is above dataset_size={dataset_size}: so many samples cannot be drawn without replacement",
-        "Pass batch_size <= dataset_size, or no dataset_size.",
+        f"is above dataset_size={dataset_size}: an epoch has no such batch",
+        "Pass batch_size <= dataset_size.",
     )
-    return full * (1.0 - batch_size / dataset_size)
+
+
+def _share(
+    lr: float, momentum: float, curvature: float, sampling: str, batch_size: Scalar, dataset_size: int | None
+) -> float:
+    """h⟨θ²⟩ at curvature h over α s²/(2(1-β))."""
+    require(0 < curvature < float("inf"), f"curvature={curvature:g}", "is not positive and finite", "Pass h > 0.")
+    if not lr:
+        return 1.0 if sampling == "replacement" else 0.0
+    edge = 2.0 * (1.0 + momentum)
+    require(
+        lr * curvature < edge,
+        f"lr={lr:g} at curvature={curvature:g}",
+        f"is not stable (lr·h must be below {edge:.4g}): nothing is kept up",
+        "Pass a smaller lr or curvature.",
+    )
+    if sampling == "replacement":
+        return edge / (edge - lr * curvature)
+    batches = max(round(float(dataset_size or 1) / float(batch_size)), 1)
+    return curvature * heavy_ball_variance(lr, momentum, curvature, batches) * 2.0 * (1.0 - momentum) / lr

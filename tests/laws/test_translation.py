@@ -104,8 +104,9 @@ def test_temperature_is_the_same_in_both_languages(lr, momentum, variance, batch
 
 
 def test_a_batch_that_is_the_data_set_is_cold():
-    assert temperature(0.1, 0.9, 2.0, 64, dataset_size=64) == 0.0
-    assert temperature(0.1, 0.9, 2.0, 16, dataset_size=64) == pytest.approx(0.75 * temperature(0.1, 0.9, 2.0, 16))
+    given = {"sampling": "epochs", "dataset_size": 64, "curvature": 1.0}
+    assert temperature(0.1, 0.9, 2.0, 64, **given) == pytest.approx(0.0, abs=1e-18)
+    assert 0 < temperature(0.1, 0.9, 2.0, 16, **given) < temperature(0.1, 0.9, 2.0, 16)
 
 
 def test_temperature_is_per_degree_of_freedom():
@@ -120,11 +121,11 @@ NAN, INF = float("nan"), float("inf")
     [
         (lambda: to_physical(0.0, 0.9), "lr=0", "Pass lr > 0"),
         (lambda: to_physical(-0.1, 0.9), "lr=-0.1", "Pass lr > 0"),
-        (lambda: to_physical(NAN, 0.9), "lr=nan", "Pass one, such as"),
+        (lambda: to_physical(NAN, 0.9), "lr=nan", "Pass lr > 0"),
         (lambda: to_physical(INF, 0.9), "lr=inf", "Pass lr > 0"),
         (lambda: to_physical(0.1, 1.2), "momentum=1.2", "Pass -1 < momentum <= 1"),
         (lambda: to_physical(0.1, -1.0), "momentum=-1", "Pass -1 < momentum <= 1"),
-        (lambda: to_physical(0.1, NAN), "momentum=nan", "Pass one, such as"),
+        (lambda: to_physical(0.1, NAN), "momentum=nan", "Pass -1 < momentum <= 1"),
         (lambda: to_physical(torch.tensor(0.1), torch.tensor(1.5)), "momentum=1.5", "Pass -1 < momentum <= 1"),
         (lambda: to_lr_momentum(0.0, 1.0), "step=0", "Pass step > 0"),
         (lambda: to_lr_momentum(1.0, -1.0), "friction=-1", "Pass friction >= 0"),
@@ -136,7 +137,11 @@ NAN, INF = float("nan"), float("inf")
         (lambda: temperature(0.1, 0.9, -1.0, 1), "gradient_variance=-1", "Pass gradient_variance >= 0"),
         (lambda: temperature(0.1, 0.9, 1.0, 0), "batch_size=0", "Pass batch_size >= 1"),
         (lambda: temperature(0.1, 0.9, 1.0, 1, parameters=0), "parameters=0", "Pass the number of parameters"),
-        (lambda: temperature(0.1, 0.9, 1.0, 65, dataset_size=64), "batch_size=65", "Pass batch_size <= dataset_size"),
+        (
+            lambda: temperature(0.1, 0.9, 1.0, 65, sampling="epochs", dataset_size=64, curvature=1.0),
+            "batch_size=65",
+            "Pass batch_size <= dataset_size",
+        ),
     ],
 )
 def test_an_inadmissible_value_is_named_with_its_range_and_a_remedy(call, came, remedy):

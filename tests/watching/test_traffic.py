@@ -36,7 +36,7 @@ class Language(nn.Module):
 def test_a_loss_in_a_tuple_is_seen_in_training_and_on_the_reference():
     model = Language()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    with thetadot.watch(model, optimizer, reference={"x": X, "y": Y}, level="full") as probe:
+    with thetadot.watch(model, optimizer, sampling="replacement", reference={"x": X, "y": Y}, level="full") as probe:
         _, loss = model(X[:16], Y[:16])
         loss.backward()
         optimizer.step()
@@ -90,7 +90,7 @@ def test_a_function_as_loss_is_said_not_to_be_seen():
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     functional = nn.functional.mse_loss
-    probe = thetadot.watch(model, optimizer, loss_fn=functional, reference=(X, Y)).start()
+    probe = thetadot.watch(model, optimizer, sampling="replacement", loss_fn=functional, reference=(X, Y)).start()
     functional(model(X), Y).backward()
     with pytest.warns(UserWarning, match=r"does not see the training loss.*probe\.loss\(loss\)"):
         optimizer.step()

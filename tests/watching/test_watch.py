@@ -135,7 +135,7 @@ def test_without_any_second_derivative_losses_alone_tell_the_curvature(monkeypat
 def test_an_optimizer_without_a_limit_says_what_it_lacks():
     model = linear()
     optimizer = torch.optim.Rprop(model.parameters())
-    with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y)) as probe:
+    with thetadot.watch(model, optimizer, sampling="replacement", loss_fn=MSE, reference=(X, Y)) as probe:
         train(model, optimizer, 1)
     lacking = {remark.about: remark.says for remark in probe.record.of(Remark)}
     assert set(lacking) == {"limit", "friction", "temperature", "damping"}
@@ -308,7 +308,7 @@ def test_a_loss_that_is_no_number_costs_the_readings_only():
     each = nn.MSELoss(reduction="none")
     with (
         pytest.warns(UserWarning, match="no longer measures|does not see the training loss") as said,
-        thetadot.watch(model, optimizer, loss_fn=each, reference=(X, Y)) as probe,
+        thetadot.watch(model, optimizer, sampling="replacement", loss_fn=each, reference=(X, Y)) as probe,
     ):
         train(model, optimizer, 3, loss_fn=MSE)
     assert len(said) == 3

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@checked
 @dataclass(frozen=True)
 class StabilityChart:
     """One number a pair of parameters.

@@ -37,7 +37,6 @@ _LONGEST = 4.0  # of a separatrix, in units of the picture
 _MARKS = {"stable": "o", "unstable": "o", "saddle": "X", "centre": "s", "degenerate": "D"}
 
 
-@checked
 @dataclass(frozen=True)
 class Portrait:
     """What a planar field looks like.

@@ -31,7 +31,7 @@ UNITS: dict[str, tuple[str, str]] = {
     "friction": ("1/time", "friction λ = (1-β)√(2/(α(1+β))): how fast velocity is lost"),
     "temperature": (
         "loss",
-        "temperature T = α·trΣ/(2(1-β)·B·d): loss per degree of freedom that gradient noise keeps up",
+        "temperature that gradient noise keeps up, loss per degree of freedom: α·trΣ/(2(1-β)·B·d); less under epochs",
     ),
     "clock": ("time", "time passed on the motion's clock, the sum of the steps"),
     "kinetic": ("loss", "kinetic energy per degree of freedom, mean of η²"),

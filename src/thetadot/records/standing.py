@@ -18,6 +18,14 @@ E = TypeVar("E", bound=msgspec.Struct)
 @checked
 def standing(record: Record, kind: type[E]) -> tuple[list[E], list[E]]:
     """Entries of one kind that stand, and those that a rollback undid, each in order."""
+    known: dict[type, tuple[list[Any], list[Any]]] = vars(record).setdefault("_standing", {})
+    if kind not in known:  # a page asks for the same kinds dozens of times
+        known[kind] = _sorted_out(record, kind)
+    kept, undone = known[kind]
+    return list(kept), list(undone)
+
+
+def _sorted_out(record: Record, kind: type[E]) -> tuple[list[E], list[E]]:
     kept: list[E] = []
     undone: list[E] = []
     for entry in record.entries:

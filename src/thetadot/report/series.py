@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,13 @@ LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
 
 def column(entries: Iterable[msgspec.Struct], name: str) -> Array:
     """One field of every entry; what is missing or too large to draw is NaN."""
-    return np.array([number(getattr(entry, name)) for entry in entries], dtype=np.float64)
+    values = list(map(attrgetter(name), entries))
+    try:
+        found = np.array(values, dtype=np.float64)  # None becomes NaN
+    except OverflowError:  # an integer that no float holds
+        return np.array([number(value) for value in values], dtype=np.float64)
+    found[~(np.abs(found) < LARGEST)] = np.nan
+    return found
 
 
 def number(value: Any) -> float:

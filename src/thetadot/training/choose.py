@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.analysis import stability_limit
+from thetadot.probes.heat import heat
 from thetadot.records import Choice
 from thetadot.training import reasons
 from thetadot.training.learned import learned
 from thetadot.training.plan import FAMILIES, Family, Plan
 from thetadot.training.search import Ladder, Lengths, Search
 from thetadot.training.trials import Candidate, Trials
-from thetadot.translation import temperature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,16 +142,19 @@ class Chooser:
         self.write(reasons.momentum(best, given=given.momentum is not None))
         if self.noise is not None and best.optimizer == "heavy-ball":
             size = sum(p.numel() for p in learned(self.task))
-            heat = temperature(
+            found = heat(
                 best.lr,
                 best.momentum,
                 self.noise.gradient_variance,
                 batch_size,
                 parameters=size,
+                sampling="epochs",
                 dataset_size=self.source.size,
+                sharpness=None if self.curvature is None else self.curvature.sharpness,
             )
-            why = "what gradient noise keeps up at these settings, in loss per parameter"
-            self.write(Choice("temperature", float(heat), why, "measured"))
+            if found is not None:
+                why = "what noise keeps up in the sharpest direction under shuffled epochs, in loss per parameter"
+                self.write(Choice("temperature", found, why, "measured"))
         return best
 
     def _momentum(self, batch_size: int) -> float:

@@ -11,6 +11,7 @@ import msgspec
 import torch
 
 from thetadot.errors import Diverged
+from thetadot.probes.heat import heat
 from thetadot.records import Epoch, Motion, Noise, Rollback
 from thetadot.training.forward import judge, loss_of
 from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
@@ -19,7 +20,7 @@ from thetadot.training.learned import learned
 from thetadot.training.plan import put
 from thetadot.training.progress import Progress
 from thetadot.training.snapshot import Snapshot, clone
-from thetadot.translation import step_of, temperature
+from thetadot.translation import step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,9 +341,16 @@ class Loop:
         heating = self.instruments.heating.get("plain" if heavy else "preconditioned")
         if heating is None:
             return None
-        inertia, size = settings.momentum if heavy else 0.0, self.source.size
-        heat = temperature(settings.lr, inertia, heating, batch_size, parameters=parameters, dataset_size=size)
-        return float(heat)
+        return heat(
+            settings.lr,
+            settings.momentum if heavy else 0.0,
+            heating,
+            batch_size,
+            parameters=parameters,
+            sampling="epochs",
+            dataset_size=self.source.size,
+            sharpness=self.sharpness,
+        )
 
     def _reading_cadence(self, tracking: float) -> int:
         """Steps between two readings; 0 where none is affordable."""

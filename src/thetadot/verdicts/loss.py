@@ -11,13 +11,14 @@ it.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from thetadot.records import Remark
 from thetadot.verdicts.facts import middle, number, positive
-from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STUCK
+from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STRETCHES, STUCK
 from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _by_course(facts: Facts) -> str:
         return f"the loss rose from {plain(first)} to {plain(last)}"
     said = ""
     if stuck(facts) and first > 0:
-        smooth = _smooth([loss for _, loss in facts.losses])
+        _, smooth = _smoothed(facts.losses)
         if min(smooth) < FELL * first:
             said = f"the loss fell from {plain(first)} to {plain(min(smooth))} and is back at {plain(last)}"
         elif max(smooth) > (1 + GREW) * first:
@@ -120,7 +121,7 @@ def _before(facts: Facts) -> float:
     first, thrown = began(facts), _thrown(facts)
     if first is None:
         return max((step for step, _ in facts.losses), default=0.0)
-    steps, smooth = [step for step, _ in facts.losses], _smooth([loss for _, loss in facts.losses])
+    steps, smooth = _smoothed(facts.losses)
     rose = next((i for i, loss in enumerate(smooth) if loss - first > GREW * abs(first)), None)
     if rose is not None:
         return steps[max(rose - 1, 0)]
@@ -139,7 +140,25 @@ def _thrown(facts: Facts) -> float | None:
     return None if beyond is None else number(facts.motions[max(beyond - 1, 0)].step)
 
 
-def _smooth(losses: list[float]) -> list[float]:
-    """Running medians over a tenth of the losses, three at least."""
-    half = max(int(len(losses) * END), 3) // 2
-    return [middle(losses[max(i - half, 0) : i + half + 1]) for i in range(len(losses))]
+def _smoothed(losses: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Steps, and running medians over a tenth of the losses, three at least.
+
+    Of a long record stretches are taken first, as many as are worth telling apart: each their median, at their last
+    step. So that the work grows as the record does, not as its square.
+    """
+    width = -(-len(losses) // STRETCHES)
+    stretches = [losses[i : i + width] for i in range(0, len(losses), width)] if width > 1 else []
+    if stretches:
+        losses = [(part[-1][0], middle([loss for _, loss in part])) for part in stretches]
+    values = [loss for _, loss in losses]
+    half = max(int(len(values) * END), 3) // 2
+    window: list[float] = sorted(values[:half])
+    smooth = []
+    for i in range(len(values)):
+        if i + half < len(values):
+            insort(window, values[i + half])
+        if i > half:
+            del window[bisect_left(window, values[i - half - 1])]
+        size = len(window)
+        smooth.append((window[(size - 1) // 2] + window[size // 2]) / 2.0)
+    return [step for step, _ in losses], smooth

@@ -50,6 +50,9 @@ SILENT = 3
 """So many steps at the end without a finite loss, after steps with one, mean that it was lost; fewer too, where losses
 were never missing for as long before."""
 
+STRETCHES = 2000
+"""So many stretches of a long record's losses are told apart where its course is smoothed."""
+
 FLOOR = 0.01
 """Weight of a reading while the loss did not fall, all such together."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot import records
+from thetadot.errors import require
 from thetadot.probes import (
     barrier,
     critical_sharpness,
@@ -17,10 +18,11 @@ from thetadot.probes import (
     noise_term,
     sharpness,
 )
+from thetadot.probes.heat import heat
 from thetadot.probes.wide import NARROW
 from thetadot.random import derive
 from thetadot.records import Curvature, Entry, Noise, Regularization, Remark
-from thetadot.translation import damping, step_of, temperature
+from thetadot.translation import damping, step_of
 from thetadot.watching.cadence import Every, Plan, forwards, gradients, products
 from thetadot.watching.reference import PARTS
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.probes import GradientNoise
+    from thetadot.probes.heat import Sampling
     from thetadot.reading import Reading
     from thetadot.watching.layers import Layout
     from thetadot.watching.reference import Reference
@@ -52,7 +55,11 @@ START_KEY = 7
 class Soundings:
     """Measures on the reference; keeps vectors to begin with and the noise that a temperature needs."""
 
-    def __init__(self, layout: Layout, reference: Reference | None, dataset_size: int | None) -> None:
+    def __init__(
+        self, layout: Layout, reference: Reference | None, dataset_size: int | None, sampling: Sampling | None
+    ) -> None:
+        known = sampling in (None, "replacement", "epochs")
+        require(known, f"sampling={sampling!r}", "is unknown", "Pass 'replacement', 'epochs' or None.")
         self.layout = layout
         self.reference = reference
         self.dataset_size = dataset_size
@@ -60,6 +67,8 @@ class Soundings:
         self.batch = 1.0
         self.spent = 0.0  # in samples' gradients
         self.vectors: dict[bool, Tensor] = {}
+        self.sampling = sampling
+        self.sharpest: float | None = None  # of the last measurement, in the metric of the step
         self.variance: float | None = None  # trΣ, or tr(P⁻¹Σ) where the step is preconditioned
         self.left: Tensor | None = None  # where the last barrier was looked for from
         self.left_at = 0
@@ -97,16 +106,15 @@ class Soundings:
         """T of the latest noise; None before, and where the optimizer has no heavy-ball form."""
         if self.variance is None or reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return None
-        size = self.dataset_size if self.dataset_size is not None and self.dataset_size >= batch else None
-        return float(
-            temperature(
-                reading.rate,
-                reading.memory,
-                max(self.variance, 0.0),
-                batch,
-                parameters=self.layout.count,
-                dataset_size=size,
-            )
+        return heat(
+            reading.rate,
+            reading.memory,
+            self.variance,
+            batch,
+            parameters=self.layout.count,
+            sampling=self.sampling,
+            dataset_size=self.dataset_size,
+            sharpness=self.sharpest,
         )
 
     def _noise(self, step: int, reading: Reading, batch: int | None, cost: float, *, weighted: bool) -> list[Entry]:
@@ -231,6 +239,7 @@ class Soundings:
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return []
         self.vectors[preconditioner is not None] = found.restart
+        self.sharpest = found.value
         self.spent += products(self.samples or self.batch, found.products, self.batch)
         told = [i for i, r in enumerate(found.residuals) if i == 0 or r <= SHARP * abs(found.value)]
         spectrum = tuple(found.spectrum[i] for i in told)

@@ -24,6 +24,7 @@ from torch import distributed, nn
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_whole
+from thetadot.probes.heat import drawn
 from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
 from thetadot.watching.cadence import PLANS, Every, Level, forwards
@@ -73,7 +74,9 @@ class Watch:
         out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
         level: "light", "default" or "full".
         name: of the run; the folder's where it is None.
-        dataset_size: N, for epochs and for noise of batches drawn without replacement.
+        dataset_size: N, for the count of epochs, and for the temperature where batches are those of shuffled epochs.
+        sampling: how batches are drawn: "epochs", each of a shuffled epoch, or independently, "replacement". None: as
+            the DataLoader that is being iterated at the first step tells; where none does, independence is assumed.
         batch_dim: the axis of the model's first input along which samples lie. Where it is None, that is found: on the
             reference by agreement with the target and by what a mean over samples does; else it is the first.
         samples: how many samples a pass averages, or a function of the model's arguments that says it, where no axis
@@ -110,6 +113,7 @@ class Watch:
         level: Level = "default",
         name: str | None = None,
         dataset_size: int | None = None,
+        sampling: Literal["replacement", "epochs"] | None = None,
         resume: bool = False,
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
@@ -143,7 +147,7 @@ class Watch:
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
         self.together = Passes(model, self.layout, self.ranks)
         self.hold = Hold(self.layout)
-        self.soundings = Soundings(self.layout, self.reference, dataset_size)
+        self.soundings = Soundings(self.layout, self.reference, dataset_size, sampling)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.step = self.book.last_step
         self.level = level
@@ -302,6 +306,7 @@ class Watch:
         self.counted = self.step
         if first:
             self._plan()
+            self._draws()
             self._unseen(loss)
         if seen.doubt and self.told is None:
             self._say("samples", f"{seen.doubt}. Pass batch_dim= or samples= to thetadot.watch")
@@ -437,6 +442,21 @@ class Watch:
         self.every = self.soundings.plan(
             self.plan, self.step, batch, preconditioned=self.settings.reading().preconditioner is not None
         )
+
+    def _draws(self) -> None:
+        """How batches are drawn, where it was not told."""
+        if self.soundings.sampling is not None or self.reference is None:
+            return
+        found = drawn()
+        if found is not None:
+            self.soundings.sampling, size = found
+            self.soundings.dataset_size = self.soundings.dataset_size or size
+        elif self.rank == 0:
+            says = (
+                "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
+                "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then"
+            )
+            self.book.write(Remark(self.step, "sampling", says))
 
     def _unseen(self, loss: Tensor | None) -> None:
         """Say what the first step did not show."""

@@ -1,0 +1,101 @@
+"""Oracles: the dense covariance of all steps, a shuffled ridge regression, the limits of slow and fast modes."""
+
+import numpy as np
+import pytest
+import torch
+
+from thetadot.epochs import epoch_covariance, heavy_ball_variance
+from thetadot.errors import InadmissibleValue
+from thetadot.translation import temperature
+
+
+def dense(matrix, kick, batches, epochs=400):
+    """Powers of the matrix on each epoch's projected noise, without a doubling."""
+    project = np.eye(batches) - 1.0 / batches
+    size = len(kick)
+    start = np.zeros((size, size))
+    for _ in range(epochs):
+        mean, cov = np.zeros((size, size)), start
+        response = np.zeros((size, batches))
+        power = np.eye(size)
+        for k in range(batches):
+            mean += (power @ start @ power.T + response @ project @ response.T) / batches
+            response = matrix @ response
+            response[:, k] += kick
+            power = matrix @ power
+        cov = power @ start @ power.T + response @ project @ response.T
+        start = cov
+    return mean
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 8, 13])
+@pytest.mark.parametrize(("lr", "momentum", "h"), [(0.1, 0.0, 1.0), (0.3, 0.9, 2.0), (0.5, 0.5, 0.3), (0.2, 0.9, 0.05)])
+def test_epochs_by_doubling_are_epochs_step_by_step(lr, momentum, h, batches):
+    matrix, kick = np.array([[1 - lr * h, momentum], [-lr * h, momentum]]), np.array([-lr, -lr])
+    found = epoch_covariance(matrix, kick, batches)
+    assert found == pytest.approx(dense(matrix, kick, batches), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("slow", [1e-3, 1e-6, 1e-9, 1e-12])
+def test_slow_modes_of_descent_are_colder_by_a_third_of_alpha_h_m_plus_one(slow):
+    batches, lr = 50, 0.1
+    h = slow / (lr * batches)
+    true = temperature(lr, 0.0, 1.0, 4, sampling="epochs", dataset_size=4 * batches, curvature=h)
+    recorded = temperature(lr, 0.0, 1.0, 4) * (1 - 1 / batches)
+    assert recorded / true == pytest.approx(3 / (lr * h * (batches + 1)), rel=max(slow, 1e-5))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_many_batches_on_a_steep_direction_are_draws_with_replacement(momentum):
+    given = {"gradient_variance": 3.0, "batch_size": 4, "curvature": 0.5}
+    epochs = temperature(0.2, momentum, sampling="epochs", dataset_size=4 * 10**6, **given)
+    assert epochs == pytest.approx(temperature(0.2, momentum, **given), rel=1e-3)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_shuffled_ridge_regression_has_the_temperature_of_epochs(momentum):
+    generator = torch.Generator().manual_seed(3)
+    samples, batch, dim, lr = 64, 8, 3, 0.02 * (1 - momentum)
+    x = torch.randn(samples, dim, generator=generator, dtype=torch.float64) * torch.tensor([3.0, 1.0, 0.3])
+    x = x - x.mean(0)
+    y = torch.randn(samples, generator=generator, dtype=torch.float64)
+    hessian = x.T @ x / samples + 0.01 * torch.eye(dim, dtype=torch.float64)
+    best = torch.linalg.solve(hessian, x.T @ y / samples)
+    values, vectors = torch.linalg.eigh(hessian)
+    noise = (x * (x @ best - y)[:, None]) @ vectors  # of each sample, at the minimum, along each direction
+    variance = noise.var(0, correction=1)
+    paths, epochs, burn = 400, 120, 60
+    w, v = best.repeat(paths, 1), torch.zeros(paths, dim, dtype=torch.float64)
+    squares = torch.zeros(paths, dim, dtype=torch.float64)
+    for epoch in range(epochs):
+        order = torch.rand(paths, samples, generator=generator).argsort(1)
+        for part in order.split(batch, dim=1):
+            if epoch >= burn:
+                squares += ((w - best) @ vectors) ** 2
+            # the noise of the minimum: what is asked for is the law for noise that does not depend on w
+            grad = (w - best) @ hessian + (x * (x @ best - y)[:, None] + 0.01 * best)[part].mean(1)
+            v = momentum * v - lr * grad
+            w = w + v
+    measured = values * squares / ((epochs - burn) * samples // batch)
+    mean, error = measured.mean(0), measured.std(0) / paths**0.5
+    for i in range(dim):
+        expected = temperature(
+            lr, momentum, float(variance[i]), batch, sampling="epochs", dataset_size=samples, curvature=float(values[i])
+        )
+        slowest = (1 - lr * float(values[i]) / (1 - momentum)) ** (2 * burn * samples // batch)
+        assert float(mean[i]) == pytest.approx(expected, abs=4 * float(error[i]) + slowest * expected)
+    hot = temperature(lr, momentum, float(variance[0]), batch)
+    assert hot > 3 * float(mean[0])  # draws with replacement would be hotter along the flat direction
+
+
+def test_heavy_balls_memory_beyond_the_epoch_averages_the_noise_away():
+    assert heavy_ball_variance(0.01, 0.99, 1.0, 4) < 0.1 * 0.01 * 1.99 / (0.01 * (2 * 1.99 - 0.01))
+
+
+def test_what_epochs_need_is_asked_for():
+    with pytest.raises(InadmissibleValue, match="curvature"):
+        temperature(0.1, 0.0, 1.0, 4, sampling="epochs", dataset_size=64)
+    with pytest.raises(InadmissibleValue, match="dataset_size"):
+        temperature(0.1, 0.0, 1.0, 4, sampling="epochs", curvature=1.0)
+    with pytest.raises(InadmissibleValue, match="dataset_size"):
+        temperature(0.1, 0.0, 1.0, 4, dataset_size=64)
