@@ -46,6 +46,14 @@ PACKAGES = (
     "tasks",
     "training",
 )
+ENGINES = frozenset(
+    (
+        *("increment", "amplitude", "drift", "diffusion", "begin", "advance", "prepare", "open", "shown", "position"),
+        *("between", "at_rest", "shift", "settled", "momentum", "damping", "gain", "factor", "motion", "check"),
+    )
+)
+"""Methods that only engines and subclasses call, at every step, with values that were asked before."""
+
 LIMIT = 5  # seconds a call may take
 
 
@@ -153,7 +161,7 @@ def named(call: object) -> list[str]:
 
 
 def attempt(call: object, given: dict[str, object]) -> tuple[str, str]:
-    """What came: "ok", "ours", "raw" or "slow", and a line about it."""
+    """What came: "ok", "ours", "theirs", "raw" or "slow", and a line about it."""
     positional = [
         p.name for p in inspect.signature(call).parameters.values() if p.kind is p.POSITIONAL_ONLY and p.name in given
     ]
@@ -174,6 +182,8 @@ def attempt(call: object, given: dict[str, object]) -> tuple[str, str]:
         frame = error.__traceback__
         while frame and frame.tb_next and "thetadot" in frame.tb_next.tb_frame.f_code.co_filename:
             frame = frame.tb_next
+        if frame and frame.tb_frame.f_code.co_filename == __file__ and frame.tb_next is None:
+            return "theirs", str(error)  # a function that was passed has raised it
         place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
         return "raw", f"{place} {type(error).__name__}: {str(error)[:90]}"
     finally:
@@ -199,7 +209,7 @@ def methods(name: str, thing: object) -> list[tuple[str, object]]:
     """Public methods of an object that a working call has built."""
     found = []
     for attribute in dir(thing):
-        if attribute.startswith("_") or attribute in ("share_memory", "profile_hook_step", "register_step_pre_hook"):
+        if attribute.startswith("_") or attribute in ENGINES:
             continue
         try:
             value = getattr(thing, attribute)

@@ -12,6 +12,7 @@ from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.tableaus import HEUN
 from thetadot.potentials import DoubleWell
 from thetadot.simulation import Save, simulate
+from thetadot.simulation import controlled as controlled_
 from thetadot.simulation.controlled import Marched
 from thetadot.systems import ODE, DampedNewton, GradientFlow, Problem
 
@@ -148,6 +149,30 @@ def test_constants_that_a_drift_holds_are_those_of_the_call():
     for rate in (1.0, 2.0):
         found = simulate(ODE(lambda x, rate=rate: -rate * x), DormandPrince(1e-10, 1e-12), points(3, 1), time=1.0)
         assert torch.allclose(found.final, points(3, 1) * math.exp(-rate), rtol=1e-8)
+
+
+def test_a_kernel_is_kept_by_what_its_drift_asks_for(monkeypatch):
+    """A second call traces nothing; an attribute, a weight, a global that has changed is another drift."""
+    traced, own = [], controlled_.traced_slopes
+    monkeypatch.setattr(controlled_, "traced_slopes", lambda *given: traced.append(1) or own(*given))
+
+    class Spring:
+        rate = 1.25
+
+    layer = torch.nn.Linear(2, 2, bias=False).double()
+    torch.nn.init.eye_(layer.weight)
+    for field, change, faster in (
+        (lambda x: -Spring.rate * x, lambda: setattr(Spring, "rate", 2.5), (1.25, 2.5)),
+        (lambda x: -layer(x), lambda: layer.weight.data.mul_(3.0), (1.0, 3.0)),
+    ):
+        for rate in faster:
+            for again in (0, 1):
+                before = len(traced)
+                found = simulate(ODE(field), DormandPrince(1e-10, 1e-12), points(3, 2), time=1.0)
+                assert found.engine == "compiled"
+                assert torch.allclose(found.final, points(3, 2) * math.exp(-rate), rtol=1e-8)
+                assert not again or len(traced) == before
+            change()
 
 
 def test_what_cannot_be_taken_apart_is_simulated_as_it_is_and_says_why():

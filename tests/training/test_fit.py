@@ -23,6 +23,7 @@ misfits = importlib.import_module("training.misfits")
         ("huge", "squares overflow in float32.*Multiply the loss by 1e-20"),
         ("tiny", "squares vanish in float32.*Multiply the loss by 1e[+]30"),
         ("constant", "every gradient is 0 at the first parameters, where the loss is 1.5"),
+        ("infinite_slope", "its gradient is not finite, although all training data are finite"),
         ("loss_class", r"loss is the class CrossEntropyLoss.*Pass CrossEntropyLoss\(\)"),
         ("metric_class", r"metric is the class L1Loss.*Pass L1Loss\(\)"),
         ("model_class", "model is the class Linear"),

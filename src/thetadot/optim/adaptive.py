@@ -14,6 +14,7 @@ from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, flag, of_settings, pair
 from thetadot.reading import Reading
+from thetadot.signatures import checked
 from thetadot.systems import AdaptiveFlow
 from thetadot.systems.base import PerStep
 
@@ -70,6 +71,7 @@ class Adam(Flow):
         super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
 
     @classmethod
+    @checked
     def from_physical(
         cls, params: ParamsT, *, step: float, mean_rate: float, square_rate: float, **common: Any
     ) -> Self:
@@ -77,6 +79,7 @@ class Adam(Flow):
         return cls(params, lr=step, betas=(1.0 - mean_rate * step, 1.0 - square_rate * step), **common)
 
     @classmethod
+    @checked
     def from_torch(cls, adam: torch.optim.Adam | torch.optim.AdamW, **options: Any) -> Self:
         """Take over a torch.optim.Adam or AdamW in mid-run: parameters, settings, memories."""
         return adopt(cls, adam, (torch.optim.Adam, torch.optim.AdamW), _ours, _from_theirs, **options)
@@ -104,6 +107,7 @@ class Adam(Flow):
         rates = PerStep(1.0 - beta1), PerStep(1.0 - beta2)
         return AdaptiveFlow(*rates, group["eps"], group["amsgrad"]), group["lr"]
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √v̂+ε sees it."""
         lr = float(group["lr"])

@@ -14,6 +14,7 @@ from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings
 from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
+from thetadot.signatures import checked
 from thetadot.systems import Amos as PublishedAmos
 from thetadot.systems import ScheduledAmos
 from thetadot.systems.base import TINY, PerStep
@@ -109,6 +110,7 @@ class Amos(Flow):
         approach = 0.0 if half_life is None else approach_per_step(half_life, group["kind"])
         return ScheduledAmos(PerStep(approach), memory, group["kind"], group["q"]), group["lr"]
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √v̂/(σd) sees it, decay aside."""
         lr = float(group["lr"])

@@ -10,6 +10,7 @@ from thetadot.integrators import Euler
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import of_settings
 from thetadot.reading import Reading
+from thetadot.signatures import checked
 from thetadot.systems import NormalizedFlow, PolyakFlow, SignFlow
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ class SignDescent(Flow):
         super().__init__(params, SignFlow(), Euler(), lr, **common)
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: Scalar, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; on no curvature does it fly off."""
         return Reading(float(group["lr"]), None, float("inf"))
@@ -75,10 +78,12 @@ class NormalizedDescent(Flow):
         super().__init__(params, NormalizedFlow(), Euler(), lr, **common)
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: Scalar, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; on no curvature does it fly off."""
         return Reading(float(group["lr"]), None, float("inf"))
@@ -121,6 +126,7 @@ class Polyak(Flow):
         super().__init__(params, None, Euler(), lr, hyperparameters={"floor": floor, "bound": bound}, **common)
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: Scalar, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
@@ -137,6 +143,7 @@ class Polyak(Flow):
         """Polyak's flow towards the group's floor."""
         return PolyakFlow(group["floor"], group["bound"]), group["lr"]
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; every curvature is stable below lr = 4, none above."""
         lr = float(group["lr"])

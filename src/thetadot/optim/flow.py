@@ -16,7 +16,7 @@ import torch
 from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
-from thetadot.integrators.base import name_of
+from thetadot.integrators.base import Integrator, name_of
 from thetadot.kinds import require_instances
 from thetadot.optim import ranks
 from thetadot.optim.averaging import averages
@@ -27,6 +27,7 @@ from thetadot.optim.groups import (
     name_parts,
     refuse,
     require_floats,
+    require_params,
     settle,
     split_decay,
 )
@@ -41,7 +42,7 @@ from thetadot.optim.states import first_state
 from thetadot.optim.stepping import Stepping
 from thetadot.rounding import NARROW
 from thetadot.systems import Problem
-from thetadot.systems.base import POSITION, noisy
+from thetadot.systems.base import POSITION, System, noisy
 from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim.optimizer import ParamsT
 
-    from thetadot.integrators.base import Integrator
     from thetadot.optim.move import Decay
-    from thetadot.systems.base import System
     from thetadot.typing import Scalar
 
 
@@ -123,9 +122,12 @@ class Flow(Optimizer):
     ) -> None:
         if isinstance(system, Problem):
             problem, system = system, system.system
-        own = dict(hyperparameters or {})
+        if system is not None:
+            require_instances(System, system=system)
+        require_instances(Integrator, integrator=integrator)
+        own = {} if hyperparameters is None else dict(hyperparameters)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
-        mode = weight_decay_mode or ("l2" if self._stochastic else "decoupled")
+        mode = weight_decay_mode if weight_decay_mode is not None else ("l2" if self._stochastic else "decoupled")
         defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": mode} | own
         defaults |= {"maximize": maximize, "averaging": averaging}
         refuse(name_of(self), options.keys() - Options.names(), (*defaults, "no_decay", *Options.names()))
@@ -142,6 +144,7 @@ class Flow(Optimizer):
         if generator is not None:
             require_instances(torch.Generator, generator=generator)
         kept = settle(defaults, {id(value) for value in defaults.values()})
+        params = require_params(params)
         super().__init__(split_decay(params, parts) if parts else params, defaults)
         self.defaults.update(kept)  # what a group added later begins with is no other group's tensor
         if problem is not None:
@@ -175,7 +178,7 @@ class Flow(Optimizer):
         """Add parameters with hyperparameters of their own, checked first."""
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise InadmissibleValue(
-                f"param_group={param_group!r} is no group. Pass a dict that holds parameters under 'params'."
+                f"param_group={param_group!r:.80} is no group. Pass a dict that holds parameters under 'params'."
             )
         refuse(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
         held: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -11,7 +12,7 @@ from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.kinds import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from thetadot.reading import Reading
     from thetadot.typing import Scalar
@@ -179,15 +180,35 @@ def number(name: str, value: object) -> None:
         thetadot.errors.InadmissibleValue: lr='0.1' of type str is not a number. Pass a number or a tensor of shape ().
     """
     value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+    if isinstance(value, bool) or not isinstance(value, int | float | Tensor) or _beyond(value):
         raise InadmissibleValue(
-            f"{name}={value!r} of type {type(value).__name__} is not a number. Pass a number or a tensor of shape ()."
+            f"{name}={_said(value)} of type {type(value).__name__} is not a number. "
+            "Pass a number or a tensor of shape ()."
         )
     if isinstance(value, Tensor) and value.numel() != 1:
         raise InadmissibleValue(
             f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: "
             "pass a number or a tensor of shape ()."
         )
+
+
+def _said(value: object) -> str:
+    try:
+        said = repr(value)
+    except ValueError:  # a whole number of too many digits
+        return "a number"
+    return said if len(said) <= 80 else said[:77] + "..."
+
+
+def _beyond(value: float | Tensor) -> bool:
+    """Whether it is a whole number that no float holds, or a tensor that is none."""
+    if isinstance(value, Tensor):
+        return value.is_complex() or value.dtype == torch.bool
+    try:
+        float(value)
+    except OverflowError:
+        return True
+    return False
 
 
 def finite(name: str, value: Scalar, below: float = float("inf"), most: float = float("inf")) -> None:
@@ -205,10 +226,40 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
         bool(0 <= value < below) and bool(value <= most),
-        f"{name}={value:g}",
+        f"{name}={float(value):g}",
         f"is outside {interval}" if bound else "is negative or not finite",
         f"Pass {name} >= 0{bound}.",
     )
+
+
+def require_params(params: Any) -> Any:
+    """The parameters as torch.optim takes them; what it cannot take at all is refused.
+
+    Torch says the rest: parameters that are no leaves, or given twice.
+
+    Example:
+        >>> require_params(3)
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: params=3 is no collection of tensors. Pass model.parameters(), a list of \
+tensors, or parameter groups.
+    """
+    if isinstance(params, Tensor | str | bytes | dict) or not isinstance(params, Iterable):
+        came = f"params of type {type(params).__name__}" if isinstance(params, Tensor) else f"params={params!r:.80}"
+        raise InadmissibleValue(
+            f"{came} is no collection of tensors. Pass model.parameters(), a list of tensors, or parameter groups."
+        )
+    given = list(params)
+    if not given:
+        raise InadmissibleValue("params is empty. Pass model.parameters() of a model that has some.")
+    for index, entry in enumerate(given):
+        tensor = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        if not isinstance(tensor, Tensor | dict):
+            raise InadmissibleValue(
+                f"params[{index}] is of type {type(tensor).__name__}. Pass tensors, pairs (name, tensor), or dicts of "
+                "parameter groups."
+            )
+    return given
 
 
 def require_floats(params: Sequence[Tensor]) -> None:

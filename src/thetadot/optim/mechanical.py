@@ -15,6 +15,7 @@ from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, number, of_settings
 from thetadot.optim.states import first_state
 from thetadot.reading import Reading
+from thetadot.signatures import checked
 from thetadot.systems import DampedNewton, Kramers
 from thetadot.systems.base import PerStep
 from thetadot.tensors import accumulation_dtype, real_view, sqrt
@@ -49,6 +50,7 @@ class MechanicalFlow(Flow, ABC):
         """The integrator that ``options`` ask for."""
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: Scalar, friction: Scalar, **options: Any) -> Self:
         """Build from a time step γ > 0 and a friction λ >= 0, by the integrator's own map.
 
@@ -92,6 +94,7 @@ class MechanicalFlow(Flow, ABC):
             return Kramers(friction, group["temperature"]), step
         return DampedNewton(friction), step
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, friction and the largest stable curvature of one group."""
         _, step = self.motion(group)

@@ -16,11 +16,13 @@ from thetadot.integrators import (
     LookAhead,
     Splitting,
 )
+from thetadot.kinds import require_numbers
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, flag, of_settings
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
+from thetadot.signatures import checked
 from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
 
@@ -67,10 +69,12 @@ class GradientDescent(Flow):
         super().__init__(params, GradientFlow(), Euler(), lr, **common)
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: Scalar, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
@@ -126,6 +130,7 @@ class HeavyBall(MechanicalFlow):
         return CentredLeapfrog(convention) if move_half_step else Leapfrog(convention)
 
     @classmethod
+    @checked
     def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
         """Take over a torch.optim.SGD in mid-run: parameters, settings, velocity. Dampening becomes a smaller lr."""
         return adopt(cls, sgd, nesterov=False, **options)
@@ -168,6 +173,7 @@ class Nesterov(MechanicalFlow):
         convention: Convention = "physical",
         **common: Any,
     ) -> None:
+        require_numbers(lookahead=lookahead)
         require(
             0 <= lookahead <= 1,
             f"lookahead={lookahead:g}",
@@ -181,6 +187,7 @@ class Nesterov(MechanicalFlow):
         return LookAhead(convention, lookahead)
 
     @classmethod
+    @checked
     def from_torch(cls, sgd: torch.optim.SGD, **options: Any) -> Self:
         """Take over a torch.optim.SGD(nesterov=True) in mid-run."""
         return adopt(cls, sgd, nesterov=True, **options)
@@ -271,6 +278,7 @@ class Langevin(Flow):
         )
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: Scalar, temperature: Scalar | None = None, **common: Any) -> Self:
         """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
@@ -285,6 +293,7 @@ class Langevin(Flow):
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """As gradient descent."""
         lr = float(group["lr"])

@@ -13,6 +13,7 @@ from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings
 from thetadot.reading import Reading
+from thetadot.signatures import checked
 from thetadot.systems import ErrorControlledFlow
 from thetadot.systems.base import PerStep
 from thetadot.tensors import accumulation_dtype, real_view
@@ -90,11 +91,13 @@ class RMSprop(Flow):
         super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
 
     @classmethod
+    @checked
     def from_physical(cls, params: ParamsT, *, step: float, square_rate: float, **common: Any) -> Self:
         """Build from the flow's rate b in 1/time: λ = 1 - b·step."""
         return cls(params, lr=step, decay=1.0 - square_rate * step, **common)
 
     @classmethod
+    @checked
     def from_torch(cls, rmsprop: torch.optim.RMSprop, **options: Any) -> Self:
         """Take over a torch.optim.RMSprop in mid-run: parameters, settings, memory; not its momentum or centering."""
         return adopt(
@@ -135,6 +138,7 @@ class RMSprop(Flow):
             raise InadmissibleValue("clock=False: elapsed time is not kept. Build with clock=True, or norm='global'.")
         return {p: self.state[p]["clock"] for group in kept for p in group["params"] if p in self.state}
 
+    @checked
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √G + ε sees it."""
         lr = float(group["lr"])

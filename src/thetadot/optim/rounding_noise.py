@@ -23,6 +23,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.rounding import NARROW
+from thetadot.signatures import checked
 from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _TERMS = 12  # of the series; below σ = u/20 the sum is cut off 10% early, and bounded by u²/6 all the same
 
 
+@checked
 def rounding_temperature(optimizer: Flow, group: dict[str, Any] | None = None, curvature: float = 0.0) -> float:
     """The temperature that stochastic rounding adds to a sampler of bfloat16 or float16 parameters.
 
@@ -58,7 +60,7 @@ def rounding_temperature(optimizer: Flow, group: dict[str, Any] | None = None, c
         0.0
     """
     group = optimizer.param_groups[0] if group is None else group
-    if "temperature" not in group:
+    if not isinstance(group, dict) or "temperature" not in group:
         raise InadmissibleValue(
             f"{type(optimizer).__name__} samples at no temperature that rounding could add to. Pass a sampler."
         )

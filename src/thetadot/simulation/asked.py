@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Made = TypeVar("Made")
 
-_PATHS = (37, 41, 43)
+PATHS = (37, 41, 43)
 """Paths that are asked: a number that no function holds for another reason, and no dimension."""
 _MOST = 64  # traces kept
 
@@ -86,7 +86,7 @@ def asked(motion: Motion, like: Tensor, state: State) -> Asked:
         InadmissibleValue: a drift, a noise or a loss that would be broadcast to something else.
     """
     widths = {like.shape[-1], motion.noise_like(like[:1]).shape[-1]}
-    paths = next(number for number in _PATHS if number not in widths)
+    paths = next(number for number in PATHS if number not in widths)
     some = like.detach()[torch.arange(paths, device=like.device) % len(like)]
     failed = ""
     for silent in (True, False):
@@ -139,8 +139,8 @@ def _recorded(motion: Motion, position: Tensor, *, silent: bool) -> tuple[Asked,
         recording = recorder.recording
         ends = tuple((name, recorder.place_of(value)) for name, value in after.items())
     key = (
-        *(_code(part) for part in (motion.system, motion.integrator, motion.potential)),
-        *(_code(getattr(motion.system, name, None)) for name in ("f", "g")),
+        *(code_of(part) for part in (motion.system, motion.integrator, motion.potential)),
+        *(code_of(getattr(motion.system, name, None)) for name in ("f", "g")),
         (str(position.dtype), str(position.device), dim, len(noise), torch.get_default_dtype(), silent),
         tuple(recording.lines),
         ends,
@@ -157,7 +157,7 @@ def _one(value: Tensor) -> Tensor:
     return value.clone() if value.numel() == 1 else value
 
 
-def _code(function: Any) -> Any:
+def code_of(function: Any) -> Any:
     """What is called: code that is equal to itself however often it is defined."""
     return getattr(function, "__code__", None) or type(function)
 

@@ -18,6 +18,8 @@ from thetadot.fusion.program import CannotCompile
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controlling import Controlling, settings_of
 from thetadot.integrators.runge_kutta import moving, slopes
+from thetadot.simulation.asked import kept
+from thetadot.simulation.drift import asked_slopes
 from thetadot.simulation.initial import each_its_own_time
 from thetadot.simulation.staged import Staged
 from thetadot.systems.base import POSITION
@@ -170,13 +172,22 @@ def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMa
     like = tensor_of(state, POSITION)
     if like.device.type != "cpu":
         raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
-    names = moving(motion.system)
+    method = Method(*integrator.tableau.floats, integrator.tableau.hands_over)
+
+    def make() -> ControlledMarch:
+        return _made(motion, integrator, state, method)
+
+    return kept(asked_slopes(motion, state), ("controlled", method), make)
+
+
+def _made(motion: Motion, integrator: Embedded, state: State, method: Method) -> ControlledMarch:
+    """Traced, compiled and tried."""
+    like, names = tensor_of(state, POSITION), moving(motion.system)
     clocks = [name for name in names if name in motion.system.scalars]
     variables = {name: like.shape[-1] for name in names if name not in clocks}
     found = traced_slopes(motion, like)
     if len(found.program.nodes) > _MOST_OPERATIONS:
         raise CannotCompile(f"its drift has {len(found.program.nodes)} operations.")
-    method = Method(*integrator.tableau.floats, integrator.tableau.hands_over)
     kernel = ControlledMarch(
         found, variables, clocks, like.dtype, method, f"{name_of(integrator)} of {name_of(motion.system)}"
     )

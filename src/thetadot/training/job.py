@@ -279,7 +279,10 @@ class _Run:
         start_loss = instruments.start_loss(min(512, max(16, self.samples // 100)))
         if not math.isfinite(start_loss[0]):
             raise TaskError(self._explain_not_finite(start_loss[0]))
-        require_motion(instruments.gradient(_MOVED), start_loss[0])
+        gradient = instruments.gradient(_MOVED)
+        if not bool(gradient.isfinite().all()):
+            raise TaskError(self._explain_not_finite(start_loss[0]))
+        require_motion(gradient, start_loss[0])
         given = Given(
             self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
         )
@@ -300,9 +303,11 @@ class _Run:
 
     def _explain_not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""
+        slope = " and its gradient is not finite," if math.isfinite(loss) else ""
         return "before the first step: " + (
             self.source.fault(loss)
-            or f"the loss is {loss} although all training data are finite. Look at the loss and the first parameters."
+            or f"the loss is {loss}{slope} although all training data are finite. Look at the loss and the first "
+            "parameters."
         )
 
     def _train(self, loop: Loop) -> None:
