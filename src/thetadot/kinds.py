@@ -329,7 +329,7 @@ def result_of(name: str, function: Callable[..., object], *points: Tensor) -> ob
 def _coordinates(value: object) -> bool:
     if is_tensor(value):
         return not value.is_complex()
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return all(_coordinates(part) for part in value)
     return isinstance(value, Real) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
 
@@ -344,8 +344,10 @@ def refuse(name: str, value: object, kind: str, remedy: str) -> NoReturn:
         raise InadmissibleValue(f"{name} is the class {value.__name__}, which is not {kind}. {remedy}")
     if is_tensor(value):
         raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} and {value.dtype} is not {kind}. {remedy}")
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - only NaN is not itself
+        raise InadmissibleValue(f"{name}=nan is not finite. {remedy}")
     try:
-        said = repr(value)
+        said = " ".join(repr(value).split())
     except ValueError:  # a whole number of too many digits
         said = f"a {type(value).__name__}"
     raise InadmissibleValue(f"{name}={said if len(said) <= 80 else said[:77] + '...'} is not {kind}. {remedy}")

@@ -17,8 +17,10 @@ from __future__ import annotations
 import math
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 
 
+@checked
 def shrunk(limit: float, decay: float) -> float:
     """A limit beside decoupled decay: ``limit`` (1 - αw/2).
 
@@ -37,6 +39,7 @@ def shrunk(limit: float, decay: float) -> float:
     return limit if math.isinf(limit) else limit * (1.0 - decay / 2.0)
 
 
+@checked
 def stability_limit(momentum: float = 0.0, lookahead: float = 0.0, decay: float = 0.0) -> float:
     """Largest stable lr·h of momentum descent.
 
@@ -57,6 +60,7 @@ def stability_limit(momentum: float = 0.0, lookahead: float = 0.0, decay: float 
     return shrunk(2.0 * (1.0 + momentum) / (1.0 + 2.0 * lookahead * momentum), decay)
 
 
+@checked
 def adaptive_stability_limit(beta1: float, decay: float = 0.0) -> float:
     """Largest stable lr·h of Adam with frozen preconditioner, h an eigenvalue of P⁻¹H.
 
@@ -74,6 +78,7 @@ def adaptive_stability_limit(beta1: float, decay: float = 0.0) -> float:
     return shrunk(2.0 * (1.0 + beta1) / (1.0 - beta1), decay)
 
 
+@checked
 def limit_at(
     limit: float,
     lr: float,

@@ -32,6 +32,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thetadot.errors import ThetadotError
 from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse
 
 if TYPE_CHECKING:
@@ -114,13 +115,30 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
             kinds.update(_kinds(function))
         args = tuple(map(plain, args))
         named = {name: plain(value) for name, value in named.items()}
+        unknown: tuple[str, object, Kind] | None = None
         for name, value in (*zip(names, args, strict=False), *named.items()):
             kind = kinds.get(name, ANYTHING)
-            if not kind.fits(value):
+            if kind.fits(value):
+                continue
+            choice = kind.name.startswith("'") and isinstance(value, str)
+            if not choice and not (_nan(value) and kind.fits(0.0)):
                 refuse(name, value, kind.name, kind.remedy)
-        return function(*args, **named)
+            unknown = unknown or (name, value, kind)
+        if unknown is None:
+            return function(*args, **named)
+        try:  # what the door has to say of NaN or of a word says more
+            function(*args, **named)
+        except ThetadotError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - what they do where nothing asks
+            pass
+        return refuse(unknown[0], unknown[1], unknown[2].name, unknown[2].remedy)
 
     return door
+
+
+def _nan(value: object) -> bool:
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN is not itself
 
 
 def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
@@ -157,6 +175,9 @@ def kind_of(note: object, within: Mapping[str, object]) -> Kind:  # noqa: PLR091
         return _choice(parts)
     if isinstance(note, UnionType) or origin is typing.Union:
         return _either([kind_of(part, within) for part in parts])
+    if origin is tuple:
+        alike = len({part for part in parts if part is not ...}) == 1  # how many, the door says
+        return _row(kind_of(parts[0], within)) if alike else _several([kind_of(part, within) for part in parts])
     if origin is not None:
         return _KNOWN["Callable"] if origin.__name__ == "Callable" else ANYTHING
     if isinstance(note, type):

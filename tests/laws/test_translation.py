@@ -121,11 +121,11 @@ NAN, INF = float("nan"), float("inf")
     [
         (lambda: to_physical(0.0, 0.9), "lr=0", "Pass lr > 0"),
         (lambda: to_physical(-0.1, 0.9), "lr=-0.1", "Pass lr > 0"),
-        (lambda: to_physical(NAN, 0.9), "lr=nan", "Pass one, such as"),
+        (lambda: to_physical(NAN, 0.9), "lr=nan", "Pass lr > 0"),
         (lambda: to_physical(INF, 0.9), "lr=inf", "Pass lr > 0"),
         (lambda: to_physical(0.1, 1.2), "momentum=1.2", "Pass -1 < momentum <= 1"),
         (lambda: to_physical(0.1, -1.0), "momentum=-1", "Pass -1 < momentum <= 1"),
-        (lambda: to_physical(0.1, NAN), "momentum=nan", "Pass one, such as"),
+        (lambda: to_physical(0.1, NAN), "momentum=nan", "Pass -1 < momentum <= 1"),
         (lambda: to_physical(torch.tensor(0.1), torch.tensor(1.5)), "momentum=1.5", "Pass -1 < momentum <= 1"),
         (lambda: to_lr_momentum(0.0, 1.0), "step=0", "Pass step > 0"),
         (lambda: to_lr_momentum(1.0, -1.0), "friction=-1", "Pass friction >= 0"),

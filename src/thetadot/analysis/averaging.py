@@ -14,11 +14,13 @@ import torch
 
 from thetadot.errors import require
 from thetadot.kinds import require_numbers, require_tensors
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 def exponential_average(states: Tensor, decay: float) -> Tensor:
     """The debiased average at every time: of the shape of the states.
 

@@ -8,6 +8,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import field_at, require_functions, require_numbers, require_tensors, require_whole
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ NOWHERE = -1
 _LOOK = 50
 
 
+@checked
 def basins(
     step: Callable[[Tensor], Tensor],
     starts: Tensor,

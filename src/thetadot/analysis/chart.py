@@ -11,6 +11,7 @@ from thetadot.analysis.floquet import floquet
 from thetadot.errors import InadmissibleValue
 from thetadot.kinds import require_functions, require_tensors
 from thetadot.plotting import axes
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ class StabilityChart:
         return ax
 
 
+@checked
 def stability_chart(
     coefficients: Callable[[Tensor, Tensor, Tensor], Tensor],
     period: float,

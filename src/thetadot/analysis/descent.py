@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.analysis.phase import field_of, phase_space
 from thetadot.kinds import require_instances, require_tensors
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.problem import Problem
 from thetadot.tensors import tensor_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 def loss_rate(problem: Problem, points: Tensor) -> Tensor:
     """⟨∇L, θ̇⟩ at points (..., n), noise left out: (...).
 

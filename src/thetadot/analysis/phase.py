@@ -26,6 +26,7 @@ from thetadot.kinds import (
     require_tensors,
     require_wide,
 )
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     Motion = System | Problem | Field
 
 
+@checked
 @dataclass(frozen=True)
 class PhaseSpace:
     """How a motion's state is one point.
@@ -180,6 +182,7 @@ def as_taken(field: Field, points: Tensor) -> Tensor:
     return points
 
 
+@checked
 def step_of(motion: System | Problem, integrator: Integrator, *, step: float) -> Field:
     """One step of an integrator as a function of points (..., n).
 
@@ -226,6 +229,7 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
     return lambda points: space.pack(advance(points, numbers))
 
 
+@checked
 def jacobian(function: Field, points: Tensor, *, differentiable: bool = False) -> Tensor:
     """∂f/∂x at points (..., n) by autograd, row by row: (..., n, n).
 
@@ -260,6 +264,7 @@ def jacobian(function: Field, points: Tensor, *, differentiable: bool = False) -
     return torch.stack(rows, -2) if kept else torch.stack(rows, -2).detach()
 
 
+@checked
 def local_spectral_radius(motion: System | Problem, integrator: Integrator, point: Tensor, *, step: float) -> float:
     """Largest |eigenvalue| of one step, linearized at a point (n,): below 1, what is near a fixed point stays.
 

@@ -21,6 +21,7 @@ from thetadot.integrators.runge_kutta import RungeKutta
 from thetadot.integrators.tableaus import RK4
 from thetadot.kinds import field_at, require_coordinates, require_whole
 from thetadot.plotting import axes
+from thetadot.signatures import checked
 from thetadot.systems.custom import ODE
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Portrait:
         return ax
 
 
+@checked
 def phase_portrait(
     motion: Motion,
     x_range: Range,

@@ -28,6 +28,7 @@ from thetadot.density.chain import least_chain
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, NotConverged, require
 from thetadot.kinds import field_at, require_coordinates, require_numbers, require_tensors, require_whole
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ _LONGEST = 1e6  # of a time, in units of that which free motion takes
 _COARSEST = 1.2  # step · |∂f/∂x| along the path, root mean square: at 1.1 sums were 5% off, at 1.4 three quarters
 
 
+@checked
 def action(
     path: Tensor, drift: Callable[[Tensor], Tensor], temperature: Scalar, time: float, *, volume: bool = True
 ) -> Tensor:
@@ -73,6 +75,7 @@ def action(
     return _costs(drift, temperature, time / (len(path) - 1), volume=volume)(torch.cat((path[:-1], path[1:]), -1)).sum()
 
 
+@checked
 def most_probable_path(
     drift: Callable[[Tensor], Tensor],
     start: Sequence[float] | Tensor,

@@ -32,6 +32,7 @@ from thetadot.density.landscape import coarseness, exponent_on, require_temperat
 from thetadot.density.rates import Rates, exchange, walled
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.kinds import require_functions, require_instances, require_numbers, values_at
+from thetadot.signatures import checked
 from thetadot.systems import Kramers, PerStep, Problem
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _NARROWEST = 4.0  # standard deviations of the velocity to the wall
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Kinetic(Evolution):
     """Kramers' equation in (θ, η).

@@ -25,12 +25,14 @@ from thetadot import random
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.kinds import require_finite, require_instances, require_numbers, require_tensors, require_whole
 from thetadot.potentials import Harmonic
+from thetadot.signatures import checked
 from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class OrnsteinUhlenbeck:
     """dx = A x dt + B dW.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 
 from thetadot.kinds import require_functions
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ class Potential(Protocol):
         """∇L, of the position's shape."""
 
 
+@checked
 def gradient_of(potential: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """∇L: the potential's own, or by autograd, path by path.
 

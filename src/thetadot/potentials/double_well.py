@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from thetadot.errors import require
 from thetadot.kinds import require_numbers
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class DoubleWell:
     """b Σ ((x_i/a)² - 1)².

@@ -12,11 +12,13 @@ import torch
 
 from thetadot.errors import require
 from thetadot.kinds import require_coordinates
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class Harmonic:
     """½ Σ h_i x_i².

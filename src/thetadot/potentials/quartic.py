@@ -25,6 +25,7 @@ import torch
 from thetadot.errors import require
 from thetadot.kinds import require_numbers
 from thetadot.potentials.ring import components
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ MOST_TILT = 2.0 / (3.0 * math.sqrt(3.0))
 """|a| at which a well of x⁴/4 - x²/2 + ax merges with its saddle."""
 
 
+@checked
 @dataclass(frozen=True)
 class Quartic2d:
     """(x²-1)²/4 + (y²-1)²/4 + c·xy + a·x.

@@ -16,11 +16,13 @@ import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_numbers
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class Ring:
     """(|θ|²-1)²/4 + c·xy + a·x in the plane.
@@ -60,6 +62,7 @@ class Ring:
         return torch.stack((excess * x + self.coupling * y + self.tilt, excess * y + self.coupling * x), -1)
 
 
+@checked
 def components(position: Tensor) -> tuple[Tensor, Tensor]:
     """Both coordinates of a position (..., 2); an error if it does not lie in the plane."""
     if position.shape[-1:] != (2,):

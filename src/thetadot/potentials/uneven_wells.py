@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from thetadot.errors import require
 from thetadot.kinds import require_numbers
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class UnevenWells:
     """Σ x(x-1)(x-3)² + b.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -46,7 +46,10 @@ class Record:
 
     def of(self, kind: type[E]) -> tuple[E, ...]:
         """All entries of one kind, in order."""
-        return tuple(entry for entry in self.entries if isinstance(entry, kind))
+        known: dict[type, tuple[Any, ...]] = vars(self).setdefault("_known", {})
+        if kind not in known:  # a page asks for the same kinds dozens of times
+            known[kind] = tuple(entry for entry in self.entries if isinstance(entry, kind))
+        return known[kind]
 
     def table(self, kind: type[msgspec.Struct]) -> dict[str, Column]:
         """One kind as columns for numpy; see :func:`thetadot.records.table.table`."""

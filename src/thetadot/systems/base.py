@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_numbers
 from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
@@ -57,11 +59,25 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     An infinite rate per step is admissible: it forgets everything at once.
     """
     value = rate.value if isinstance(rate, PerStep) else rate
+    if isinstance(value, int):
+        require_numbers(**{name: value})
     if isinstance(value, (float, int)):
         finite = value < math.inf or isinstance(rate, PerStep)
         require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
+    elif isinstance(value, Tensor) and value.device.type == "cpu" and not _admitted(value):
+        raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} is negative or not finite. Pass {name} >= 0.")
     elif not isinstance(value, Tensor) and (isinstance(value, _NO_NUMBERS) or not hasattr(type(value), "__mul__")):
         raise InadmissibleValue(f"{name}={value!r} is not a number. Pass {name} >= 0.")
+
+
+def _admitted(value: Tensor) -> bool:
+    """Whether no element is negative or NaN; what is being traced, compiled or mapped has no value to be asked."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        return bool((value >= 0).all())
+    except RuntimeError:
+        return True
 
 
 def over(rate: Rate | Tensor, step: Scalar) -> Scalar:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Pair = tuple[float, float]
 
 
+@checked
 @dataclass(frozen=True)
 class Competition(Driven):
     """Position: (x₁, x₂), (paths, 2).

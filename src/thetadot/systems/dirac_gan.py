@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import require_numbers
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -93,6 +95,9 @@ class DiracGAN(Driven):
                 f"penalty={self.penalty!r} beside kind='wgan' has no effect on a critic whose slope is 1. "
                 "Pass kind='linear', or penalty=None."
             )
+        for name in ("weight", "centre", "decay"):
+            if not isinstance(getattr(self, name), float):  # of floats the ranges say it
+                require_numbers(**{name: getattr(self, name)})
         if self.centre != 0 and self.penalty != "gp":
             raise InadmissibleValue(
                 f"centre={self.centre:g} belongs to penalty='gp', and penalty={self.penalty!r} came. "
@@ -143,6 +148,7 @@ class DiracGAN(Driven):
         return brake if self.decay == 0 else brake + self.decay * critic
 
     @staticmethod
+    @checked
     def angular(generator: Tensor, critic: Tensor) -> Tensor:
         """J = θ₁φ₂ - θ₂φ₁ in the plane, 0 on the line: (...).
 
@@ -157,11 +163,13 @@ class DiracGAN(Driven):
         raise InadmissibleValue(f"dim={generator.shape[-1]} has an angular momentum in every plane. Pass 1 or 2.")
 
     @staticmethod
+    @checked
     def radius_square(generator: Tensor, critic: Tensor) -> Tensor:
         """r² = |θ|² + |φ|²: (...)."""
         return (generator * generator + critic * critic).sum(-1)
 
     @staticmethod
+    @checked
     def orbit(generator: Tensor, critic: Tensor) -> Tensor:
         """(p²+q²)/2 - |φ|² ln|q|, which "wgan" conserves: (...). Infinite where θ lies along φ, as on the line."""
         square = (critic * critic).sum(-1)

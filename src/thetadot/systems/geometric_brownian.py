@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
 from thetadot.tensors import sqrt, tensor_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@checked
 @dataclass(frozen=True)
 class GeometricBrownian(Driven):
     """Position: S (paths, dim), each coordinate with noise of its own.

@@ -21,6 +21,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.potentials import gradient_of
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 
+@checked
 @dataclass(frozen=True)
 class Jacobi(Driven):
     """Position x (paths, dim). Variables: "velocity" x' = dx/ds, and "clock" t, alike in every coordinate.

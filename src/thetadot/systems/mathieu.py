@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import TIME, Driven
 from thetadot.tensors import cos, tensor_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@checked
 @dataclass(frozen=True)
 class InvertedPendulum(Driven):
     """Position: the angle θ from upright (paths, dim). Variables: "velocity" θ̇, and the number "time".
@@ -122,6 +124,7 @@ class InvertedPendulum(Driven):
         return -4.0 * self.gravity / (self.length * self.frequency**2), 2.0 * self.height / self.length
 
 
+@checked
 def mathieu_matrix(time: Tensor, curvature: Tensor, drive: Tensor) -> Tensor:
     """A(τ) of y'' + (a - 2q cos 2τ) y = 0 as a system of first order, period π: (..., 2, 2).
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
 from thetadot.tensors import tensor_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Kept = Literal["stop", "full", "second"]
 
 
+@checked
 @dataclass(frozen=True)
 class SimSiam(Driven):
     """Position: the encoder's θ (paths, dim). Variable "predictor": φ, of the same shape.

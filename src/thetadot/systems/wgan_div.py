@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import require
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
 from thetadot.systems.power_damping import log_radius_square
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 
+@checked
 @dataclass(frozen=True)
 class WGANDiv(Driven):
     """Position: the generator's θ (paths, dim). Variable "critic": φ, of the same shape.

@@ -65,6 +65,7 @@ class Instruments:
         self.cost = cost
         self.vectors: dict[str, Tensor] = {}
         self.heating: dict[str, float] = {}
+        self.sharpest: dict[str, float] = {}  # of the last reading of each kind
         self.spent = 0.0  # by curvature and noise measurements
 
     def batch(self, indices: list[int]) -> Batch:
@@ -124,6 +125,7 @@ class Instruments:
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return None
         self.vectors[kind] = found.vector
+        self.sharpest[kind] = found.value
         return Curvature(
             when=when,
             step=step,
@@ -174,13 +176,14 @@ class Instruments:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later measurement begins with."""
-        return {"vectors": self.vectors, "heating": self.heating}
+        return {"vectors": self.vectors, "heating": self.heating, "sharpest": self.sharpest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         device = next(self.task.model.parameters()).device
         self.vectors = {kind: vector.to(device) for kind, vector in state["vectors"].items()}
         self.heating = dict(state["heating"])
+        self.sharpest = dict(state["sharpest"])
 
 
 def _flat_preconditioner(parameters: list[Tensor], reading: Reading | None) -> Tensor | None:

@@ -336,20 +336,21 @@ class Loop:
             self.write(entry)
 
     def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> float | None:
-        """What the latest measured noise keeps up; Adam's mean is no inertia, and P⁻¹ weighs its noise."""
+        """What the latest noise keeps up at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
         heavy = self.plan.optimizer == "heavy-ball"
-        heating = self.instruments.heating.get("plain" if heavy else "preconditioned")
+        kind = "plain" if heavy else "preconditioned"
+        heating = self.instruments.heating.get(kind)
         if heating is None:
             return None
         return heat(
-            settings.lr,
-            settings.momentum if heavy else 0.0,
+            settings.lr if heavy else settings.lr * (1.0 - settings.momentum),
+            settings.momentum,
             heating,
             batch_size,
             parameters=parameters,
             sampling="epochs",
             dataset_size=self.source.size,
-            sharpness=self.sharpness,
+            sharpness=self.instruments.sharpest.get(kind),
         )
 
     def _reading_cadence(self, tracking: float) -> int:

@@ -53,8 +53,13 @@ def from_file(spec: str, *, what: str) -> Callable[..., object]:
         TaskError: no such file.
     """
     path_text, _, name = spec.rpartition(":")
-    path = Path(path_text).resolve()
-    if not path.is_file():
+    try:
+        path = Path(path_text).resolve()
+        there = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, with a null byte, or links in a circle
+        reason = getattr(error, "strerror", None) or error
+        raise TaskError(f"{what} {spec[:80]!r} is no name of a file ({reason}). Pass file.py:function.") from error
+    if not there:
         raise TaskError(f"{what} {spec!r}: there is no file {path}. Pass an existing file.py:function.")
 
     def make(**given: object) -> object:

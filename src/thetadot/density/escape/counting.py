@@ -19,6 +19,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_coordinates, require_functions, require_numbers, require_tensors, values_at
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class Escapes:
     """What was counted.
@@ -43,6 +45,7 @@ class Escapes:
     time: float
 
 
+@checked
 def count_escapes(
     times: Tensor | Sequence[float],
     states: Tensor,

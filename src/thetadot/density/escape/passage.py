@@ -22,6 +22,7 @@ import torch
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import NotConverged, require
 from thetadot.kinds import require_numbers, values_at
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ _FEWEST_PANELS, _MOST_PANELS = 1 << 8, 1 << 14
 _HIGHEST = 700.0  # of U/T
 
 
+@checked
 def mean_first_passage_time(
     potential: Callable[[Tensor], Tensor],
     temperature: Scalar,
