@@ -10,6 +10,7 @@ Files are hostile: sizes are looked at before anything is read, nothing is unpic
 from __future__ import annotations
 
 import hashlib
+import stat
 import tempfile
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,7 @@ def read(folder: Path) -> Simulation:
     """
     place = folder / RECORD
     try:
-        size = place.stat().st_size
+        size = _size(place)
         record = msgspec.json.decode(place.read_bytes(), type=Simulation) if size <= _LONGEST else None
     except FileNotFoundError as error:
         raise DamagedFile(f"{folder} holds no simulation ({RECORD} is missing). Name one that --out made.") from error
@@ -180,6 +181,14 @@ def read(folder: Path) -> Simulation:
     if record.digest != _digest(record):
         raise DamagedFile(f"{place} is damaged: its content is not what was written. Simulate anew.")
     return record
+
+
+def _size(place: Path) -> int:
+    """Of a file; a pipe would be waited for."""
+    found = place.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(22, "it is no ordinary file")
+    return found.st_size
 
 
 def _digest(record: Simulation) -> str:

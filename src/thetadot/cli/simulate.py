@@ -147,6 +147,14 @@ def _run(
                 keep=_keeper(asked, folder, started),
             )
         rows = journey.rows(trajectory)
+    except ArithmeticError as error:
+        if trajectory is None or isinstance(error, ThetadotError):
+            raise
+        _write(asked, folder, trajectory, None, time.perf_counter() - started)
+        raise ThetadotError(
+            f"what should be known of these values is out of range ({error.args[-1] if error.args else error}); what "
+            f"was simulated is kept in {folder}. Pass values nearer to 1."
+        ) from error
     except KeyboardInterrupt as interrupt:
         last = trajectory if trajectory is not None else getattr(interrupt, "last", None)
         _interrupted(scene, asked, journey, folder, last, time.perf_counter() - started)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _OURS = Path(__file__).resolve().parents[1]
-_SEAMS = ("forward.py", "data.py", "job.py")  # here we call the user's model, loss, metric, dataset and task function
+_SEAMS = ("forward.py", "data.py", "job.py", "fit.py")  # here we call what the user wrote
 
 
 def resolve(spec: str) -> Callable[[], Task]:
@@ -53,8 +53,13 @@ def from_file(spec: str, *, what: str) -> Callable[..., object]:
         TaskError: no such file.
     """
     path_text, _, name = spec.rpartition(":")
-    path = Path(path_text).resolve()
-    if not path.is_file():
+    try:
+        path = Path(path_text).resolve()
+        there = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, with a null byte, or links in a circle
+        reason = getattr(error, "strerror", None) or error
+        raise TaskError(f"{what} {spec[:80]!r} is no name of a file ({reason}). Pass file.py:function.") from error
+    if not there:
         raise TaskError(f"{what} {spec!r}: there is no file {path}. Pass an existing file.py:function.")
 
     def make(**given: object) -> object:

@@ -161,7 +161,7 @@ class Saddle:
         leaving = steep
         if friction is not None:
             require(0 <= friction < math.inf, f"friction={friction:g}", "is negative or not finite", "Pass λ >= 0.")
-            leaving = steep / (math.sqrt(friction**2 / 4.0 + steep) + friction / 2.0)  # κ without cancellation
+            leaving = steep / (math.hypot(friction / 2.0, math.sqrt(steep)) + friction / 2.0)  # κ without cancellation
             leaving *= self._left(temperature, float(friction))
         share = float((well.log().sum() - top.abs().log().sum()) / 2.0) - self.height / temperature
         return leaving / (2.0 * math.pi) * math.exp(share)
