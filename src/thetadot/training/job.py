@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import random
 import time
 import warnings
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -38,6 +36,7 @@ from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
+from thetadot.training.setting import device_of, reference_size, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import checked, users_code
 
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from thetadot.training.plan import Family
 
 TRACKING = 0.03
-_FEWEST_REFERENCES = 8
 _MOVED = 64  # samples whose gradient tells whether anything moves
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
@@ -134,7 +132,7 @@ class _Run:
         new_data: bool,
     ) -> None:
         self.began = time.monotonic()
-        self.device = _device(asked.device)
+        self.device = device_of(asked.device)
         if resume:
             held.enter_context(Claim(out))
         self.saved = checkpoint.load(out) if resume else None
@@ -144,7 +142,7 @@ class _Run:
         threads = self.saved["threads"] if self.saved else asked.threads
         if threads is not None:
             torch.set_num_threads(threads)
-        _seed(asked.seed)
+        seed_all(asked.seed)
         made = task if isinstance(task, Task) else None
         if made is None:
             with users_code():
@@ -236,7 +234,7 @@ class _Run:
         saved = self.saved
         order = self.source.order(-1)
         judges = order[: min(512, self.source.size // 8, max(16, self.samples // 600))]
-        reference = order[len(judges) :][: _reference_size(self.samples, self.source.size - len(judges))]
+        reference = order[len(judges) :][: reference_size(self.samples, self.source.size - len(judges))]
         instruments = Instruments(self.task, self.source, reference, self.cost)
         with users_code():
             if saved is not None and saved["phase"] == "training":
@@ -399,29 +397,3 @@ class _Run:
             self.show(record.result)
         final = self.saved["final"]["model"]
         return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss, draw(self.out))
-
-
-def _reference_size(samples: int, available: int) -> int:
-    """One measurement of curvature is to cost about a hundredth of the run; below 8 samples it says too little."""
-    size = min(256, available, int(samples * 0.01 / 17))
-    if size < _FEWEST_REFERENCES <= min(available, samples * 0.025 / 17):
-        return _FEWEST_REFERENCES
-    return size if size >= _FEWEST_REFERENCES else 0
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InadmissibleValue(
-            f"device={name!r} cannot be used here ({str(error).splitlines()[0]}). "
-            "Pass cpu, or a device that torch sees."
-        ) from error
-    return device
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator that users' transforms draw from
-    torch.manual_seed(seed)
