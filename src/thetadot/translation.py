@@ -191,7 +191,7 @@ def temperature(
         0.5
         >>> shuffled = temperature(0.1, 0.0, 1.0, 8, sampling="epochs", dataset_size=800, curvature=0.01)
         >>> round(shuffled / temperature(0.1, 0.0, 1.0, 8), 4)  # αh(m+1)/3 = .0337
-        0.0324
+        0.0325
     """
     for name, value in (("lr", lr), ("gradient_variance", gradient_variance)):
         require(bool(0 <= value < float("inf")), f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
