@@ -14,6 +14,10 @@ class InadmissibleValue(ThetadotError, ValueError):  # noqa: N818 - a noun of th
     """An argument lies outside its admissible range."""
 
 
+class NoParameters(InadmissibleValue, TypeError):  # noqa: N818
+    """What an optimizer cannot move; a TypeError too, as torch.optim raises."""
+
+
 class IncompatiblePair(ThetadotError, TypeError):  # noqa: N818
     """A system and an integrator that cannot step it."""
 

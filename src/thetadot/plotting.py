@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thetadot.errors import ThetadotError
+from thetadot.errors import InadmissibleValue, ThetadotError
 
 
 def axes(ax: Any = None) -> Any:
@@ -14,6 +14,10 @@ def axes(ax: Any = None) -> Any:
         ThetadotError: matplotlib is not installed.
     """
     if ax is not None:
+        if not callable(getattr(ax, "plot", None)):
+            raise InadmissibleValue(
+                f"ax of type {type(ax).__name__} cannot be drawn on. Pass matplotlib's axes, or None."
+            )
         return ax
     try:
         from matplotlib import pyplot as plt  # noqa: PLC0415

@@ -26,7 +26,7 @@ from thetadot.density.grid import Grid
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.picture import draw
 from thetadot.errors import require
-from thetadot.kinds import each_at, require_instances, require_tensors, require_whole, values_at
+from thetadot.kinds import each_at, require_count, require_instances, require_tensors, require_whole, values_at
 from thetadot.potentials import Harmonic
 from thetadot.systems import Problem
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _OUTSIDE = 1e-9  # share of the mass that may lie beyond the walls
 _REFINEMENTS = 8
+_MOST = 1 << 30  # samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +171,8 @@ class Gibbs:
             count: how many, >= 1.
             key: of the noise; the same key, the same samples.
         """
-        require_whole(count=count, key=key)
-        require(count >= 1, f"count={count}", "is below 1", "Pass count >= 1.")
+        require_whole(key=key)
+        require_count(1, _MOST, count=count)
         if self._deviations is not None:
             blank = torch.empty(count, self.grid.dim, dtype=torch.float64)
             return self._deviations * random.normal(blank, random.derive(key, 0))
@@ -198,8 +199,8 @@ class Gibbs:
 
     def velocities(self, count: int, key: int = 0) -> Tensor:
         """Independent velocities (count, dim) of Kramers' equation: Gaussian of variance T."""
-        require_whole(count=count, key=key)
-        require(count >= 1, f"count={count}", "is below 1", "Pass count >= 1.")
+        require_whole(key=key)
+        require_count(1, _MOST, count=count)
         blank = torch.empty(count, self.grid.dim, dtype=torch.float64)
         return math.sqrt(float(self.temperature)) * random.normal(blank, random.derive(key, 1))
 

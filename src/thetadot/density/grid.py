@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import plain, require_coordinates, require_numbers, require_tensors
+from thetadot.kinds import plain, require_coordinates, require_numbers, require_tensors, require_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,6 +119,8 @@ class Grid:
 
     def faces(self, axis: int) -> Tensor:
         """Middle of the face between each cell and the next along ``axis``, (*shape, dim); the last is the wall."""
+        require_whole(axis=axis)
+        require(0 <= axis < self.dim, f"axis={axis}", f"is none of {self.dim}", "Pass 0 for the first.")
         shift = torch.zeros(self.dim, dtype=torch.float64)
         shift[axis] = self.spacing[axis] / 2
         return self.points + shift

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue
+from thetadot.kinds import require_tensors
 from thetadot.plotting import axes
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def draw(grid: Grid, density: Tensor, ax: Any = None) -> Any:
         InadmissibleValue: a shape that is not the grid's.
         ThetadotError: matplotlib is not installed.
     """
+    require_tensors(density=density)
     frames = density.detach().cpu()
     if tuple(frames.shape[-grid.dim :]) != grid.shape or frames.dim() > grid.dim + (grid.dim == 1):
         raise InadmissibleValue(

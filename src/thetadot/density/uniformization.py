@@ -3,8 +3,9 @@ r"""exp(tL) by uniformization, for any generator: a walk whose jumps come at the
     exp(tL) p = Σ_k e^(-Λt) (Λt)^k/k! (1 + L/Λ)^k p,    Λ the largest rate of leaving a cell             [jensen1953]
 
 Every term is non-negative where the rates are: positive exactly, mass conserved to rounding, no stability limit, no
-spectrum to be known; about Λt + 8√(Λt) products. Where some rates are negative (central transport) the terms may grow;
-then the sum is taken over short times, Λτ <= 8.
+spectrum to be known; about Λt + 8√(Λt) products. Where some rates are negative (central transport) the terms may grow
+and cancel: they are measured, and the time of a sum is halved until they do not, at most to Λτ = 8. Long sums take
+1.1 to 1.5 products for Λτ, short ones 5.6.
 
 Source:
     Jensen, Skandinavisk Aktuarietidskrift 36, 87 (1953).
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from thetadot.density.rates import Rates
 
-_LONGEST, _SHORT = 4096.0, 8.0
+_LONGEST = 4096.0  # Λτ of one sum
+_BEGUN, _SHORT = 512.0, 8.0  # the same where some rates are negative: tried first, and always possible
+_GROWN = 4.0  # times the start: growth of terms that costs less than a digit
 _MOST = 1e8  # Λt
 
 
@@ -69,16 +72,32 @@ def uniformization(rates: Rates, density: Tensor, time: float) -> Tensor:
         "takes more than 1e8 products",
         "Pass a smaller box or fewer cells, or take steady_state().",
     )
-    parts = max(1, math.ceil(fastest * time / (_LONGEST if positive else _SHORT)))
     jump = Stencil(rates, 1.0 / fastest, 1.0, density)
-    weights = poisson(fastest * time / parts, torch.finfo(density.dtype).eps / 8.0)
+    tolerance = torch.finfo(density.dtype).eps / 8.0
     mass = float(now.sum(dtype=torch.float64))
-    spare = torch.empty_like(now)
-    for _ in range(parts):
-        total = now * weights[0]
-        for weight in weights[1:]:
-            now, spare = jump.add_to(spare.zero_(), now), now
-            total.add_(now, alpha=weight)
-        now, spare = total, now
-        now *= mass / float(now.sum(dtype=torch.float64))
+    past, whole = 0.0, fastest * time
+    pace = longest = _LONGEST if positive else _BEGUN
+    while past < whole:
+        pace = min(pace, longest, whole - past)
+        after = _sum(jump, now, poisson(pace, tolerance), bounded=positive or pace <= _SHORT)
+        if after is None:  # terms that cancel would cost digits
+            pace = longest = max(pace / 2.0, _SHORT)
+            continue
+        past = whole if whole - past - pace < 1e-14 * whole else past + pace
+        after *= mass / float(after.sum(dtype=torch.float64))
+        now = after
     return now.reshape(density.shape)
+
+
+def _sum(jump: Stencil, start: Tensor, weights: list[float], *, bounded: bool) -> Tensor | None:
+    """Σ_k w_k (1 + L/Λ)^k start; None where terms grow beyond the start, asked of every eighth."""
+    size = math.inf if bounded else _GROWN * float(start.abs().sum(dtype=torch.float64))
+    now, spare, total = start, torch.empty_like(start), start * weights[0]
+    own = torch.empty_like(start)
+    for k, weight in enumerate(weights[1:], start=1):
+        after = jump.add_to(spare.zero_(), now)
+        spare, now = (own if now is start else now), after
+        total.add_(now, alpha=weight)
+        if not bounded and k % 8 == 0 and not float(now.abs().sum(dtype=torch.float64)) <= size:
+            return None
+    return total

@@ -51,7 +51,7 @@ def gaussian_divergence(mean: float, deviation: float) -> float:
         2.0
     """
     _require_gaussian(mean, deviation)
-    return (mean**2 + deviation**2 - 1.0) / 2.0 - math.log(deviation)
+    return (mean * mean + deviation * deviation - 1.0) / 2.0 - math.log(deviation)
 
 
 @checked
@@ -131,6 +131,8 @@ class ParticleFlow(Driven):
 
     def score(self, position: Tensor) -> Tensor:
         """∇log q at the particles (paths, dim)."""
+        if position.dim() != 2:
+            raise InadmissibleValue(f"position of shape {tuple(position.shape)} is not particles. Pass (paths, dim).")
         if isinstance(self.estimate, str):
             excess = position - position.mean(0)
             covariance = excess.T @ excess / len(position)

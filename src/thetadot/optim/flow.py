@@ -144,8 +144,7 @@ class Flow(Optimizer):
         if generator is not None:
             require_instances(torch.Generator, generator=generator)
         kept = settle(defaults, {id(value) for value in defaults.values()})
-        params = require_params(params)
-        super().__init__(split_decay(params, parts) if parts else params, defaults)
+        super().__init__(split_decay(params, parts) if parts else require_params(params), defaults)
         self.defaults.update(kept)  # what a group added later begins with is no other group's tensor
         if problem is not None:
             require_agreement(self, problem)

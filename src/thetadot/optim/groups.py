@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.errors import InadmissibleValue, IncompatiblePair, NoParameters, require
 from thetadot.kinds import plain
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
         bool(0 <= value < below) and bool(value <= most),
-        f"{name}={float(value):g}",
+        f"{name}={float(value.detach() if isinstance(value, Tensor) else value):g}",
         f"is outside {interval}" if bound else "is negative or not finite",
         f"Pass {name} >= 0{bound}.",
     )
@@ -241,21 +241,21 @@ def require_params(params: Any) -> Any:
         >>> require_params(3)
         Traceback (most recent call last):
         ...
-        thetadot.errors.InadmissibleValue: params=3 is no collection of tensors. Pass model.parameters(), a list of \
+        thetadot.errors.NoParameters: params=3 is no collection of tensors. Pass model.parameters(), a list of \
 tensors, or parameter groups.
     """
     if isinstance(params, Tensor | str | bytes | dict) or not isinstance(params, Iterable):
         came = f"params of type {type(params).__name__}" if isinstance(params, Tensor) else f"params={params!r:.80}"
-        raise InadmissibleValue(
+        raise NoParameters(
             f"{came} is no collection of tensors. Pass model.parameters(), a list of tensors, or parameter groups."
         )
     given = list(params)
     if not given:
-        raise InadmissibleValue("params is empty. Pass model.parameters() of a model that has some.")
+        raise NoParameters("params is empty. Pass model.parameters() of a model that has some.")
     for index, entry in enumerate(given):
         tensor = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
         if not isinstance(tensor, Tensor | dict):
-            raise InadmissibleValue(
+            raise NoParameters(
                 f"params[{index}] is of type {type(tensor).__name__}. Pass tensors, pairs (name, tensor), or dicts of "
                 "parameter groups."
             )

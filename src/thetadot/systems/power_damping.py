@@ -43,6 +43,7 @@ def log_radius_square(
         0.0645
     """
     now = math.log(start) / 2.0
+    coefficient = min(max(coefficient, _SHORTEST), 1.0 / _SHORTEST)
     if power == 2.0:
         return 2.0 * now + _linear(coefficient / 2.0, time, angle)
     left = time

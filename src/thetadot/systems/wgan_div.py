@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from thetadot.errors import require
+from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import result_of
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
@@ -98,7 +99,12 @@ class WGANDiv(Driven):
     def penalty(self, critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
         """Mean of k|∇D|^p over points (n, dim), differentiable in the critic's parameters."""
         points = points.detach().requires_grad_()
-        (slopes,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+        value = result_of("critic", critic, points)
+        if not isinstance(value, torch.Tensor) or not value.requires_grad:
+            raise InadmissibleValue(
+                "critic gives what autograd does not see. Let it return a tensor made of the points."
+            )
+        (slopes,) = torch.autograd.grad(value.sum(), points, create_graph=True, materialize_grads=True)
         return self.weight * ((slopes * slopes).sum(-1) + TINY).pow(self.power / 2.0).mean()
 
     def radius_square(self, time: float, start: float) -> float:
@@ -119,6 +125,8 @@ class WGANDiv(Driven):
             >>> round(WGANDiv(weight=0.02, power=2.0).radius_square(50.0 * math.pi, 2.0), 4)  # 2 e^(-2π)
             0.0037
         """
+        time, start = float(time), float(start)
         require(0 < start < math.inf, f"start={start:g}", "is not positive and finite", "Pass r² > 0.")
         require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass time >= 0.")
-        return math.exp(log_radius_square(self.weight * self.power, self.power, time, start))
+        weight, power = float(self.weight), float(self.power)
+        return math.exp(log_radius_square(weight * power, power, time, start))
