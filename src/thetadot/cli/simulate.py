@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,7 @@ def _run(
     options: argparse.Namespace,
 ) -> int:
     """Simulate on from what was begun, which took ``before`` seconds."""
+    tempfile.gettempdir()  # torch needs one, and where it finds none what it says is of something else
     started = time.perf_counter() - before
     trajectory: Trajectory | None = None
     try:
