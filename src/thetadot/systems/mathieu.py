@@ -89,7 +89,7 @@ class InvertedPendulum(Driven):
         angle = tensor_of(state, POSITION)
         return -self.stiffness(state[TIME]) * (angle if self.linear else angle.sin()) - self.friction * velocity
 
-    def stiffness(self, time: Scalar) -> Scalar:
+    def stiffness(self, time: float | Tensor) -> Scalar:
         """(hω² cos ωt - g)/l."""
         drive = self.height * self.frequency**2 / self.length
         return drive * cos(self.frequency * time) - self.gravity / self.length
