@@ -102,7 +102,7 @@ class Streams:
 
     def code(self) -> tuple[int, str | None]:
         """The exit code that standard output asks for, and what to say of it: 141 where its reader has gone."""
-        self.out.flush()
+        _hand_on(self.out)
         lost = self.out.lost
         if lost is None:
             return 0, None
@@ -129,10 +129,16 @@ def enduring() -> Iterator[Streams]:
         yield Streams(*wrapped)
     finally:
         for stream in wrapped:
-            stream.flush()
+            _hand_on(stream)
         sys.stdout, sys.stderr = before
         for heard, encoding, errors in undo:
             _configure(heard, encoding=encoding, errors=errors)
+
+
+def _hand_on(stream: Enduring) -> None:
+    """Flush at the end, where an interrupt has nothing left to end."""
+    with suppress(KeyboardInterrupt):
+        stream.flush()
 
 
 def for_data() -> None:
