@@ -87,10 +87,14 @@ class InvertedPendulum(Driven):
         if name == POSITION:
             return velocity
         angle = tensor_of(state, POSITION)
-        return -self.stiffness(state[TIME]) * (angle if self.linear else angle.sin()) - self.friction * velocity
+        return -self._stiffness(state[TIME]) * (angle if self.linear else angle.sin()) - self.friction * velocity
 
     def stiffness(self, time: float | Tensor) -> Scalar:
         """(hω² cos ωt - g)/l."""
+        return self._stiffness(time)
+
+    def _stiffness(self, time: float | Tensor) -> Scalar:
+        """The same for engines, whose times are symbols."""
         drive = self.height * self.frequency**2 / self.length
         return drive * cos(self.frequency * time) - self.gravity / self.length
 
