@@ -254,7 +254,7 @@ def require_instances(kind: Any, **values: object) -> None:
     """
     for name, value in values.items():
         if isinstance(value, type) or not isinstance(value, kind):
-            refuse(name, value, f"of kind {kind.__name__}", f"Pass a {kind.__name__}.")
+            refuse(name, value, f"of kind {kind.__name__}", f"Pass {with_article(kind.__name__)}.")
 
 
 def values_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
@@ -336,6 +336,16 @@ def _coordinates(value: object) -> bool:
 
 def _came(value: object) -> str:
     return f"{tuple(value.shape)}" if is_tensor(value) else repr(value)
+
+
+def with_article(noun: str) -> str:
+    """The noun behind its indefinite article: "an Integrator".
+
+    Example:
+        >>> with_article("Integrator"), with_article("System")
+        ('an Integrator', 'a System')
+    """
+    return f"{'an' if noun[:1] in 'AEIOaeio' else 'a'} {noun}"
 
 
 def refuse(name: str, value: object, kind: str, remedy: str) -> NoReturn:

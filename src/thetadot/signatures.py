@@ -33,7 +33,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thetadot.errors import ThetadotError
-from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse
+from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse, with_article
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,4 +266,4 @@ def _instance(kind: type) -> Kind:
         except TypeError:  # a protocol that is not for asking
             return True
 
-    return Kind(f"of kind {said}", f"Pass a {said}.", fits)
+    return Kind(f"of kind {said}", f"Pass {with_article(said)}.", fits)

@@ -16,6 +16,7 @@ import torch
 from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
+from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
 from thetadot.kinds import require_instances
 from thetadot.optim import ranks
@@ -124,6 +125,8 @@ class Flow(Optimizer):
             problem, system = system, system.system
         if system is not None:
             require_instances(System, system=system)
+        if isinstance(integrator, Embedded):  # it says itself that it takes no step
+            integrator.prepare(system, step)
         require_instances(Integrator, integrator=integrator)
         own = {} if hyperparameters is None else dict(hyperparameters)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
