@@ -17,6 +17,16 @@ from thetadot.simulation import run
 SMALL = ["simulate", "harmonic", "--paths", "40", "--time", "20", "--step", "0.5"]
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """Behind nohup or in a background job a shell has some of them ignored, and then they stay so."""
+    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def handlers():
     return [signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT)]
 

@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, Noise
 from thetadot.report import words
 from thetadot.report.figures import trials
-from thetadot.report.numerals import count, duration, plain, share
 from thetadot.report.runs import line_up
 
 from . import conftest

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
 from thetadot.report.names import clean
-from thetadot.report.numerals import count, duration, plain, share
 from thetadot.report.series import column, number, smooth
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain
 from thetadot.limits import limit_at
 from thetadot.verdicts.base import Change, State, Verdict
 from thetadot.verdicts.edge import Point, began_above, latest, points
@@ -18,7 +19,6 @@ from thetadot.verdicts.pace import pace
 from thetadot.verdicts.rescue import rescue
 from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
 from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE, THREEFOLD
-from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import count, plain
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, NEAR, RECENT, START, WARM
-from thetadot.verdicts.words import measured, plain
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature
@@ -199,9 +199,9 @@ def _sureness(facts: Facts, found: list[Point]) -> str:
     if len(sides) > 1:
         said = confidence("moderate" if len(sides) == 2 else "low", "intervals and waves reach another finding")
     elif len(found) < FEW:
-        said = confidence("moderate", measured(len(found)))
+        said = confidence("moderate", count(len(found), "measurement"))
     else:
-        said = confidence("high", measured(len(found)), "intervals change nothing")
+        said = confidence("high", count(len(found), "measurement"), "intervals change nothing")
     return at_most(facts.sampled, said)
 
 

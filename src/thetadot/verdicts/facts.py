@@ -8,6 +8,7 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from thetadot.formatting import plain
 from thetadot.records import (
     Barrier,
     Choice,
@@ -25,7 +26,6 @@ from thetadot.records import (
 from thetadot.verdicts.families import family_of
 from thetadot.verdicts.scaling import Settings
 from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
-from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

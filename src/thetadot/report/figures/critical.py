@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
+from thetadot.formatting import plain
 from thetadot.records import Motion, Noise, standing
 from thetadot.report.figures.frame import axes, dots, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.numerals import plain
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import Array, number

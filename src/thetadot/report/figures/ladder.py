@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, PrintfTickFormatter
 
+from thetadot.formatting import count, plain
 from thetadot.records import Curvature, standing
 from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.numerals import count, plain
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import number

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
+from thetadot.formatting import plain
 from thetadot.records import Motion, Noise, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.numerals import plain
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, finite, number, thin
 
