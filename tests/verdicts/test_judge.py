@@ -318,11 +318,14 @@ def test_recorded_damping_ratios_are_taken_as_they_are():
     assert damping.finding == "overdriven"
     assert "ζ = 0.01 to 0.03" in damping.says
     assert "Lower lr from 0.1 to 0.01, and see" in damping.advice
-    near = curvatures(5.0, damping=(0.04,), preconditioned=True)
+    near = curvatures(5.0, 5.0, damping=(0.04,), preconditioned=True)
     again = verdicts(motions(), near, head=header("AdamW"))
     assert "Lower lr from 0.1 to 0.016, where ζ" in again["damping"].advice  # .1·(.04/.1)²
     assert again["advice"].finding == "lower lr"
-    assert verdicts(motions(), curvatures(5.0, preconditioned=True), head=header("AdamW"))["damping"].state == "unknown"
+    assert (
+        verdicts(motions(), curvatures(5.0, 5.0, preconditioned=True), head=header("AdamW"))["damping"].state
+        == "unknown"
+    )
 
 
 def test_annealing_does_not_hide_how_the_motion_was_damped():
