@@ -81,6 +81,7 @@ def test_handlers_of_the_process_stay_and_are_put_back():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow
 def test_the_library_installs_no_handler():
     code = (
         "import signal; before = [signal.getsignal(n) for n in (15, 1, 2)]\n"

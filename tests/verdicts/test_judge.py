@@ -89,7 +89,7 @@ def test_at_the_noise_scale_samples_and_steps_are_twice_the_fewest():
 
 def test_waste_is_the_hyperbolas():
     found = verdicts(motions(batch=1024), noises(64.0))["batch"]
-    assert found.says.startswith("94% of the samples are spent beyond need: 17 times the samples")
+    assert found.says.startswith("94.1% of the samples are spent beyond need: 17 times the samples")
     assert "for 1.06 times the fewest steps" in found.says
     assert found.confidence.startswith("high")
 

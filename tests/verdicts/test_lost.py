@@ -99,7 +99,7 @@ def test_an_adaptive_method_is_lowered_by_the_length_of_its_first_step():
     far = [msgspec.structs.replace(m, update_norm=20.0, weight_norm=10.0) for m in blown()]
     found = verdicts(far, head=header("AdamW"))["advice"]
     # .02·.1/2
-    assert "Lower lr from 0.1 to 0.001, where a first step moves the weights by 2.0% of their length" in found.says
+    assert "Lower lr from 0.1 to 0.001, where a first step moves the weights by 2% of their length" in found.says
     assert "Lower lr from 0.1 to 0.01, and tenfold again" in verdicts(blown(), head=header("AdamW"))["advice"].says
 
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from thetadot.cli.pictures.time import energy, fan
 from thetadot.cli.scenes.base import ERRORS
+from thetadot.formatting import count, plain
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
-from thetadot.report.numerals import count, plain
 from thetadot.report.shell import compose
 
 if TYPE_CHECKING:

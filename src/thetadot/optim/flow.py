@@ -126,7 +126,7 @@ class Flow(Optimizer):
         if system is not None:
             require_instances(System, system=system)
         if isinstance(integrator, Embedded):  # it says itself that it takes no step
-            integrator.prepare(system, step)
+            integrator.prepare(cast("System", system), step)
         require_instances(Integrator, integrator=integrator)
         own = {} if hyperparameters is None else dict(hyperparameters)
         self._stochastic = "temperature" in own or (system is not None and noisy(system))

@@ -6,11 +6,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain
 from thetadot.records import Choice, Rollback, Setting
 from thetadot.report import words
 from thetadot.report.judgement import judged
 from thetadot.report.names import clean
-from thetadot.report.numerals import plain
 from thetadot.report.tiles import SOURCES, Tile, facts, tiles
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def summarize(run: Run) -> Summary:
         state=_state(record),
         tiles=tiles(record),
         facts=facts(header),
-        verdicts=judged(record),
+        verdicts=judged(run),
         choices=[
             (choice.setting, _value(choice), choice.because, choice.source, SOURCES[choice.source])
             for choice in record.of(Choice)[:MOST_ROWS]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import duration, plain, share
 from thetadot.records import Choice, End, Epoch, Motion
 from thetadot.report import words
-from thetadot.report.numerals import duration, plain, share
 
 if TYPE_CHECKING:
     from thetadot.records import Header, Record

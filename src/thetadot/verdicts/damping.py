@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, number, positive
 from thetadot.verdicts.noise import limited
 from thetadot.verdicts.thresholds import LIGHT, MEMORY, TENFOLD, USUAL
-from thetadot.verdicts.words import plain, share
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature

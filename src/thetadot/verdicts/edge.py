@@ -16,16 +16,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import count, plain
+from thetadot.limits import limit_at
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, NEAR, RECENT, START, WARM
-from thetadot.verdicts.words import measured, plain
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature
     from thetadot.verdicts.loss import Loss
+    from thetadot.verdicts.scaling import Settings
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ def latest(facts: Facts, found: list[Point]) -> list[Point]:
     peak = (number(facts.peak.lr) or 0.0) if facts.peak is not None else 0.0
     near = [p for p in found if (m := facts.at(p.step)) is None or (number(m.lr) or 0.0) >= WARM * peak] or found
     return near[-max(int(len(near) * RECENT), 1) :]
+
+
+def stability(facts: Facts, present: Settings) -> tuple[float | None, float | None]:
+    """The last sharpness by its upper end, and its limit at the present settings."""
+    found = points(facts)
+    if not found:
+        return None, None
+    motion = facts.at(found[-1].step)
+    lr = positive(motion.lr) if motion is not None else None
+    beta = number(motion.momentum) if motion is not None else None
+    if lr is None or beta is None or not 0 <= beta < 1:
+        return None, None
+    decay, decoupled = facts.decay
+    limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0, decay=decay, decoupled=decoupled)
+    return found[-1].high * found[-1].limit, limit
 
 
 def began_above(facts: Facts, found: list[Point]) -> bool:
@@ -199,9 +216,9 @@ def _sureness(facts: Facts, found: list[Point]) -> str:
     if len(sides) > 1:
         said = confidence("moderate" if len(sides) == 2 else "low", "intervals and waves reach another finding")
     elif len(found) < FEW:
-        said = confidence("moderate", measured(len(found)))
+        said = confidence("moderate", count(len(found), "measurement"))
     else:
-        said = confidence("high", measured(len(found)), "intervals change nothing")
+        said = confidence("high", count(len(found), "measurement"), "intervals change nothing")
     return at_most(facts.sampled, said)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain
 from thetadot.records import Record  # noqa: TC001 - asked at run time
 from thetadot.signatures import checked
 from thetadot.verdicts.advice import advise, save
@@ -16,7 +17,6 @@ from thetadot.verdicts.loss import lost
 from thetadot.verdicts.noise import limited, wasted
 from thetadot.verdicts.pace import paced
 from thetadot.verdicts.stationarity import rest
-from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from thetadot.verdicts.loss import Loss

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain
 from thetadot.records import Remark
 from thetadot.verdicts.facts import middle, number, positive
 from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STRETCHES, STUCK
-from thetadot.verdicts.words import plain
 
 if TYPE_CHECKING:
     from thetadot.verdicts.facts import Facts

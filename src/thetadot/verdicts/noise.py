@@ -15,11 +15,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import between, count, plain, share, times
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.progress import weighted_middle, weights
 from thetadot.verdicts.thresholds import FEW, HALF_LIFE, NEAR, SMALL, SPENDTHRIFT, WASTEFUL
-from thetadot.verdicts.words import between, measured, plain, share, times
 
 if TYPE_CHECKING:
     from thetadot.records import Noise
@@ -105,7 +105,7 @@ def limited(facts: Facts) -> Verdict:
         return Verdict("noise", "unknown", "unknown", said, evidence)
     ratio = facts.batch / found.value
     said = f"The noise scale is {least}{plain(found.value)} samples{between(found.low, found.high)}"
-    said += f", the batch is {plain(facts.batch)}"
+    said += f", the batch is {facts.batch_said}"
     if ratio < 1 / NEAR:
         finding = "noise-limited"
         said += ": each step is limited by noise, and a larger batch would allow a larger step."
@@ -126,7 +126,7 @@ def limited(facts: Facts) -> Verdict:
 def _evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
     first, last = facts.noises[0], facts.noises[-1]
     value = f"{'' if found.resolved else '>= '}{plain(found.value)} samples{between(found.low, found.high)}"
-    lines = [f"noise scale trΣ/|G|²: {value}, {measured(found.count)}"]
+    lines = [f"noise scale trΣ/|G|²: {value}, {count(found.count, 'measurement')}"]
     if last is not first:
         ends = [
             f"{'' if e.resolved else '>= '}{plain(e.noise_scale)} samples at step {plain(number(e.step) or 0.0)}"
@@ -134,7 +134,7 @@ def _evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
         ]
         lines.append(", ".join(ends))
     if facts.batch is not None:
-        lines.append(f"batch size: {plain(facts.batch)} samples")
+        lines.append(f"batch size: {facts.batch_said} samples")
     weighed = positive(last.curvature_scale)
     if weighed is not None:
         lines.append(f"tr(HΣ)/GᵀHG, as curvature weighs it: {plain(weighed)} samples")
@@ -150,8 +150,8 @@ def _sureness(found: Scale, batch: float) -> str:
     if len(sides) > 1:
         return confidence("low", "the interval holds other findings too")
     if found.count < FEW:
-        return confidence("moderate", measured(found.count))
-    return confidence("high", measured(found.count), "the whole interval says so")
+        return confidence("moderate", count(found.count, "measurement"))
+    return confidence("high", count(found.count, "measurement"), "the whole interval says so")
 
 
 def _side(ratio: float) -> int:
@@ -202,7 +202,10 @@ def wasted(facts: Facts) -> Verdict:
     ratio, most, least = found.ratio, "at most " if found.bound else "", "at least " if found.bound else ""
     samples, steps = 1 + ratio, 1 + 1 / ratio
     evidence = (
-        f"batch over noise scale while the loss fell: {most}{plain(ratio)}, of {measured(len(found.ratios))}",
+        (
+            f"batch over noise scale while the loss fell: {most}{plain(ratio)}, "
+            f"of {count(len(found.ratios), 'measurement')}"
+        ),
         f"samples E/E_min = 1+B/B_n: {most}{plain(samples)}",
         f"steps S/S_min = 1+B_n/B: {least}{plain(steps)}",
     )
@@ -228,13 +231,13 @@ def wasted(facts: Facts) -> Verdict:
 
 def _batch_sureness(facts: Facts, found: Fit) -> str:
     theory = "" if facts.family == "sgd" else "the hyperbola is derived for plain descent"
-    count = measured(len(found.ratios))
+    times_measured = count(len(found.ratios), "measurement")
     if found.bound:
         return confidence("low", "the noise scale is only bounded", theory)
     if len(found.ratios) < FEW:
-        return confidence("low", count, theory)
+        return confidence("low", times_measured, theory)
     changed = "it changed while the loss fell" if found.changed else ""
-    return confidence("moderate" if changed or theory else "high", count, changed, theory)
+    return confidence("moderate" if changed or theory else "high", times_measured, changed, theory)
 
 
 def _fits(ratio: float) -> int:

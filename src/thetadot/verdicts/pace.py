@@ -17,13 +17,13 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import count, plain, share, times
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.noise import Scale, scale
 from thetadot.verdicts.path import straightness
 from thetadot.verdicts.progress import weights
 from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, SMALLER, STRAIGHT, THREEFOLD, WARM
-from thetadot.verdicts.words import measured, plain, share, times
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature, Motion, Noise
@@ -101,7 +101,9 @@ def descending(facts: Facts) -> str:
         return f"{share(along)} of its path led away from the start, and {fell}"
     known = [low for e in facts.equilibria if (low := number(e.alignment_low)) is not None]
     if known and sum(low > 0 for low in known) > len(known) / 2:
-        return f"successive gradients are aligned in {sum(low > 0 for low in known)} of {measured(len(known))}"
+        return (
+            f"successive gradients are aligned in {sum(low > 0 for low in known)} of {count(len(known), 'measurement')}"
+        )
     return "" if known else fell
 
 
@@ -125,7 +127,7 @@ def paced(facts: Facts) -> Verdict:
             reason = "no gradient noise was measured" if noise is None else "no curvature was measured"
         why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
         return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
-    ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {measured(len(found.all))}"
+    ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {count(len(found.all), 'measurement')}"
     evidence: tuple[str, ...] = (
         f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(found.factor)} ({ends})",
         f"the same at the first measurement: {plain(found.start)}",
@@ -171,7 +173,7 @@ def _sureness(facts: Facts, found: Pace, slow: float) -> str:
     theory = "" if facts.family == "sgd" else "the bound is derived for descent"
     sides = {(value > slow) - (value < HASTY) for value in found.all}
     if len(found.all) < FEW or theory:
-        said = confidence("low" if len(sides) > 1 else "moderate", measured(len(found.all)), theory)
+        said = confidence("low" if len(sides) > 1 else "moderate", count(len(found.all), "measurement"), theory)
     else:
-        said = confidence("moderate" if len(sides) > 1 else "high", measured(len(found.all)))
+        said = confidence("moderate" if len(sides) > 1 else "high", count(len(found.all), "measurement"))
     return at_most(facts.sampled, said)

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain, share, times
 from thetadot.verdicts.base import Change
 from thetadot.verdicts.damping import forgetting
 from thetadot.verdicts.edge import began_above, points
 from thetadot.verdicts.facts import number, positive
 from thetadot.verdicts.pace import pace
 from thetadot.verdicts.thresholds import LEAST, SAFE, SMALL, STRIDE, TENFOLD
-from thetadot.verdicts.words import plain, share, times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, confidence, number
 from thetadot.verdicts.loss import stuck
 from thetadot.verdicts.thresholds import COLD, EARLY, FEW
-from thetadot.verdicts.words import between, plain, share
 
 if TYPE_CHECKING:
     from thetadot.records import Equilibrium

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
+from thetadot.formatting import plain
 from thetadot.records import Barrier, standing
 from thetadot.report.figures.frame import Timeline, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.numerals import plain
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, number
 

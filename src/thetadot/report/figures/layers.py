@@ -11,11 +11,11 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, LogColorMapper
 from bokeh.palettes import Cividis256
 
+from thetadot.formatting import plain
 from thetadot.records import Layers, Noise, standing
 from thetadot.report.figures.frame import Timeline, hover
 from thetadot.report.figures.picture import Panel, Picture, Show
 from thetadot.report.names import abbreviated, clean
-from thetadot.report.numerals import plain
 from thetadot.report.series import by_step, number
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thetadot.formatting import plain, share
 from thetadot.records import Regularization, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.numerals import plain, share
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, finite, number, thin
 
