@@ -44,7 +44,7 @@ def test_a_shuffled_ridge_regression_is_as_cold_as_recorded():
     recorded = torch.tensor([m.temperature for m in record.of(Motion) if m.temperature is not None]).median()
     # trΣ is of a few micro-batches: a factor of 4 either way at 95%; with replacement it would be 15 times as hot
     assert float(recorded) / 4 < float(kept.mean()) < float(recorded) * 4
-    independent, _ = watched(DataLoader(DATA, batch_size=BATCH, shuffle=True), 20, sampling="replacement")
+    independent, _ = watched(DataLoader(DATA, batch_size=BATCH, shuffle=True), 80, sampling="replacement")
     hot = torch.tensor([m.temperature for m in independent.of(Motion) if m.temperature is not None]).median()
     assert float(hot) > 8 * float(kept.mean())
 

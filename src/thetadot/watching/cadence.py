@@ -2,8 +2,13 @@ r"""When to measure: a function of counted work, never of a clock.
 
 A measurement that costs c samples' gradients comes every c/(s·B) steps, so that it takes the share s of the training's
 own work; B samples are averaged in a step. Early on, where a run changes fast, it also comes at 1/16 and 1/4 of that.
-A call of the model costs .6 of a step beside its samples: micro-batches are small, and small
-batches are slow.
+What would bring the share of all measurements so far above a cap is put off until the run's work pays for it.
+
+A call of the model costs .6 of a step beside its samples: micro-batches are small, and small batches are slow. Lanczos
+steps with full reorthogonalisation read k(k+1)·2 vectors of the parameters' size in k products, which is no small thing
+beside the gradient of a small batch. They are counted in gradients of a sample of a dense network, 6d operations: to
+read a vector of d numbers takes the time of 3 of these from memory, of .6 from the cache (measured: 2.8 to 3.3, .3 to
+.6). Where weights are shared (convolutions, tokens) a sample costs more, and the vectors weigh the less.
 """
 
 from __future__ import annotations
@@ -19,6 +24,14 @@ PRODUCT = 1.25
 """A Hessian-vector product in gradients, its graph kept; a forward pass is a third of a gradient."""
 
 
+CACHED, STREAMED = 0.6, 3.0
+"""Passing a vector through the processor, in gradients of a sample of a dense network that has as many parameters."""
+CACHE = 2**24
+"""Bytes of a basis that stay near the processor."""
+GRACE = 100
+"""Steps whose work counts as done from the beginning."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Shares of the training's work, and the steps between readings of norms."""
@@ -31,20 +44,37 @@ class Plan:
     away: bool  # whether the starting point is kept: virial, displacement
     pairs: bool  # whether consecutive gradients are compared
     early: bool  # whether readings come more often at first
+    cap: float = math.inf  # most of the work so far that all of them may have taken, from GRACE steps on
 
 
 PLANS: dict[Level, Plan] = {
     "light": Plan(
-        motion=200, noise=0.002, curvature=0.003, weighted=0.0, barrier=0.0, away=False, pairs=False, early=False
+        motion=200,
+        noise=0.002,
+        curvature=0.003,
+        weighted=0.0,
+        barrier=0.0,
+        away=False,
+        pairs=False,
+        early=False,
+        cap=0.01,
     ),
     "default": Plan(
-        motion=50, noise=0.004, curvature=0.007, weighted=0.002, barrier=0.001, away=True, pairs=True, early=True
+        motion=50,
+        noise=0.004,
+        curvature=0.007,
+        weighted=0.002,
+        barrier=0.001,
+        away=True,
+        pairs=True,
+        early=True,
+        cap=0.03,
     ),
     "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True, early=True),
 }
 
 
-def gradients(samples: float, calls: int, batch: float) -> float:
+def gradients(samples: float, calls: float, batch: float) -> float:
     """Cost of ``calls`` gradients over ``samples`` in all, in samples."""
     return samples + CALL * calls * batch
 
@@ -59,6 +89,22 @@ def forwards(samples: float, count: int, batch: float) -> float:
     return count * gradients(samples, 1, batch) / 3.0
 
 
+def orthogonalisation(parameters: int, count: int, sharing: float) -> float:
+    """Cost of keeping ``count`` Lanczos vectors orthogonal, in samples.
+
+    Args:
+        parameters: d.
+        count: k, products.
+        sharing: how often a sample uses a weight in the mean: 1 in a dense network.
+
+    Example:
+        >>> orthogonalisation(85_000, 12, 1.0), orthogonalisation(10_000_000, 12, 64.0)
+        (216.0, 16.875)
+    """
+    vector = CACHED if 4 * parameters * count <= CACHE else STREAMED
+    return vector * (2 * count * count + 6 * count) / max(sharing, 1.0)
+
+
 class Every:
     """Steps ``first`` (if not 0), p, 2p, 3p ... with p the period that keeps the share; with ``early`` also p/16, p/4.
 
@@ -70,13 +116,29 @@ class Every:
 
     def __init__(self, cost: float, share: float, batch: float, *, early: bool = True, first: int = 1) -> None:
         self.cost = cost
+        self.first = first
         self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
         wanted = {first, self.period // 16, self.period // 4} if early else {first}
         self.early = frozenset(step for step in wanted if step >= first > 0)
+        self.done = False  # whether it has come at all
+        self._later: int | None = None
 
     def due(self, step: int) -> bool:
         """Whether to measure after this step."""
+        if self._later is not None:
+            return step >= self._later
         return self.period > 0 and (step in self.early or step % self.period == 0)
+
+    def put_off(self, step: int | None) -> None:
+        """Measure at this step instead, and then, after :meth:`put_off` with None, at whole periods only."""
+        self._later = step
+        if step is not None:
+            self.early = frozenset()
+
+    def go_on(self, before: Every) -> None:
+        """Take the place of one with another period."""
+        self.done, self._later = before.done, before._later
+        self.early = self.early if before.early else before.early
 
     def following(self, step: int) -> float:
         """The next step that is due after this one.
@@ -87,5 +149,7 @@ class Every:
         """
         if not self.period:
             return math.inf
+        if self._later is not None:
+            return max(self._later, step + 1)
         regular = (step // self.period + 1) * self.period
         return min([early for early in self.early if early > step], default=regular)

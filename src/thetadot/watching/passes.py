@@ -61,6 +61,7 @@ class Passes:
         self.measured = 0
         self.variance: float | None = None  # of the present step's gradient, as its passes made it
         self.due = self.readings = 0
+        self.spent = 0.0  # by the last resampled step
 
     @property
     def joined(self) -> bool:
@@ -150,10 +151,13 @@ class Passes:
         if self.resampling.failed >= TRIES:
             self.untold = f"{self.unlike}, and {why[:300]}: {REMEDY}"
         whole = float(sum(sizes))
-        passes = (2 * SIGNS + 3) / 3.0  # a forward pass is a third of a gradient, the unsigned one is sent back too
-        cost = passes * gradients(whole, len(calls), whole / len(calls))
-        self._put_off(step, cost / whole)
-        return cost
+        self.spent = _cost(whole, len(calls))
+        self._put_off(step, self.spent / whole)
+        return self.spent
+
+    def cost(self, batch: float, passes: int) -> float:
+        """What resampling a step takes: as the last time; at first, as if every pass were a batch."""
+        return self.spent or _cost(batch * passes, passes)
 
     def _put_off(self, step: int, steps: float) -> None:
         """Next after as many steps as pay for a reading; sooner at first."""
@@ -172,3 +176,8 @@ class Passes:
         self.found = [pair for pair in self.found if pair[0] > self.measured - MOST]
         self.found.append((self.measured, (samples * variance, square - variance)))
         return pooled([pair for _, pair in self.found], "samples", samples, step, cost)
+
+
+def _cost(samples: float, passes: int) -> float:
+    """A forward pass is a third of a gradient, and the unsigned gradient is sent back, too."""
+    return (2 * SIGNS + 3) / 3.0 * gradients(samples, passes, samples / passes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,10 +18,12 @@ from thetadot.probes.sharded import ShardedObjective
 from thetadot.probes.wide import Casting, WideObjective, narrow
 from thetadot.state import changes_of, kept
 from thetadot.watching.axes import Axes, Path, count_of, named, take, walk, ways
+from thetadot.watching.cadence import forwards, gradients
 from thetadot.watching.locate import placement
+from thetadot.watching.operations import Counting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from thetadot.probes.reference import State
     from thetadot.state import Change
@@ -102,6 +104,7 @@ class Reference:
         self.called: dict[Path, int] = {}  # by argument of the model, the axis that its samples lie along
         self.made: dict[Path, int] = {}  # of its output, where no argument carries them
         self.narrow = narrow(layout.parameters)
+        self.sharing = 1.0  # how often a sample uses a weight; found by a pass
         self.written: list[str] | None = None  # parameters that a pass writes; None where nothing but buffers is
 
     def _samples(self) -> int:
@@ -112,6 +115,42 @@ class Reference:
         return 0 if callable(self.data) and not isinstance(self.data, Batch) else count_of(self.held, self.target)
 
     # Before the first measurement.
+
+    @property
+    def plain(self) -> bool:
+        """Whether sizes alone say where the samples lie: along first axes, in one number."""
+        if not self.ways:
+            return True
+        return len({way.count for way in self.ways}) == 1 and not any(self.ways[0].of.values())
+
+    @contextlib.contextmanager
+    def portion(self, count: int) -> Iterator[None]:
+        """Inside it has so many of its samples only, evenly spread; all where it has no more, or is not to be cut."""
+        whole = self.data, self.held, self.ways, self.axes, self.samples
+        axes = self.axes or (self.ways[0] if self.ways else None)
+        if count < self.samples and self.own:
+            self.data = self.data.cut(0, count)
+            self.held, self.samples = self.data.data, count
+        elif count < self.samples and axes is not None:
+            self.held = take(self.held, axes.of, torch.arange(count) * self.samples // count)
+            self.ways = [replace(way, count=count) for way in self.ways]
+            self.axes, self.samples = None if self.axes is None else replace(axes, count=count), count
+        try:
+            yield
+        finally:
+            found = self.axes
+            self.data, self.held, self.ways, self.axes, self.samples = whole
+            self.axes = None if found is None else next((way for way in self.ways if way.of == found.of), found)
+            self.samples = self._samples()
+
+    def preparing(self, size: float, batch: float) -> float:
+        """What it costs to find out on so many samples all that has to be known, in samples' gradients."""
+        if self.layout.sharded:
+            return 0.0
+        cost = gradients(2.0 * size, 2, batch) + forwards(size, 1, batch)
+        if self.own or not self.ways:
+            return cost
+        return cost + gradients(2.0 * size, 3, batch) + gradients(1.5 * size, 2, batch) / 3.0
 
     def changed(self) -> list[Change]:
         """What a pass changes and cannot be put back; the rest is put back from here on."""
@@ -238,13 +277,17 @@ class Reference:
         return WideObjective(self.model, loss, self.layout.parameters, self.state)
 
     def notice_autocast(self) -> None:
-        """Where the loss is computed under autocast, curvature is that of float32 all the same."""
+        """Where the loss is computed under autocast, curvature is that of float32 all the same; what a pass costs."""
         if self.narrow or self.layout.sharded:
             return
-        casting = Casting()
-        with undisturbed(self.model, state=self.state()), torch.no_grad(), casting, contextlib.suppress(Exception):
+        casting, counting = Casting(), Counting()
+        around = (torch.no_grad(), casting, counting, contextlib.suppress(Exception))
+        with undisturbed(self.model, state=self.state()), contextlib.ExitStack() as stack:
+            for one in around:
+                stack.enter_context(one)
             self._loss(self.held)
         self.narrow = casting.seen
+        self.sharing = max(1.0, counting.operations / (2.0 * self.layout.count * max(1, self.samples)))
 
     def parts(self, least: int = 2) -> tuple[list[Objective], int]:
         """Equal parts and the samples of each; none where the batch is too small or is not to be cut."""

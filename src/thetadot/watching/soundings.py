@@ -23,7 +23,7 @@ from thetadot.probes.wide import NARROW
 from thetadot.random import derive
 from thetadot.records import Curvature, Entry, Noise, Regularization, Remark
 from thetadot.translation import damping, step_of
-from thetadot.watching.cadence import Every, Plan, forwards, gradients, products
+from thetadot.watching.cadence import Every, Plan, forwards, gradients, orthogonalisation, products
 from thetadot.watching.reference import PARTS
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from thetadot.watching.reference import Reference
 
 MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
-COLD, WARM = 12, 6
+COLD, WARM, LEAST = 12, 6, 4
 """Most products of a first measurement, and of one that begins with the last one's vector. Of small networks' λmax 12
 leave an interval of 6% at most and 6 one of 7%, 23% in a tenth of cases; after 3 it was of a factor of 2. With 85,000
-parameters 6 leave 7 to 56%."""
+parameters 6 leave 7 to 56%. LEAST is what a first measurement has where a short run pays for no more."""
 SPECTRUM = 3
 SHARP = 0.1
 """A Ritz value beyond the first is kept where its residual is below this share of the first."""
@@ -73,22 +73,45 @@ class Soundings:
         self.left: Tensor | None = None  # where the last barrier was looked for from
         self.left_at = 0
         self.forward_only = False
+        self.most: int | None = None  # products that the run's work pays for; None for the usual ones
 
     def plan(self, plan: Plan, step: int, batch: float, *, preconditioned: bool) -> dict[str, Every]:
         """When each is due."""
         if self.reference is None:
             return {}
         size = self.samples or batch
-        self.batch, self.left_at = batch, step
+        self.batch = batch
+        if self.left is None:
+            self.left_at = step
         first = SETTLED if preconditioned else 1
-        every = {"curvature": Every(products(size, WARM, batch), plan.curvature, batch, early=plan.early, first=first)}
-        if self.reference.parts()[0]:
-            every = {"noise": Every(gradients(size, PARTS, batch), plan.noise, batch, early=plan.early)} | every
-            cost = gradients(size, PARTS, batch) + products(size, 1 + SIGNS, batch)
-            every["curvature-weighted noise"] = Every(cost, plan.weighted, batch, early=False, first=0)
-        self.left = self.reference.whole().position() if plan.barrier else None
-        every["barrier"] = Every(forwards(size, INTERIOR + 2, batch), plan.barrier, batch, early=False, first=0)
+        usual = {"noise": (plan.noise, 1), "curvature": (plan.curvature, first)}
+        rare = {"curvature-weighted noise": plan.weighted, "barrier": plan.barrier}
+        every = {
+            name: Every(self.cost(name, size), share, batch, early=plan.early, first=step)
+            for name, (share, step) in usual.items()
+        }
+        for name, share in rare.items():
+            every[name] = Every(self.cost(name, size), share, batch, early=False, first=0)
+        if not self.reference.parts()[0]:
+            del every["noise"], every["curvature-weighted noise"]
+        if plan.barrier and self.left is None:
+            self.left = self.reference.whole().position()
         return every
+
+    def cost(self, name: str, size: float, count: int = WARM) -> float:
+        """What a measurement takes on so many samples, in samples' gradients; a curvature, of so many products."""
+        if name == "curvature":
+            return self.lanczos(size, count)
+        if name == "barrier":
+            return forwards(size, INTERIOR + 2, self.batch)
+        noise = gradients(size, PARTS, self.batch) + forwards(size, 1, self.batch)
+        return noise if name == "noise" else noise + products(size, 1 + SIGNS, self.batch)
+
+    def lanczos(self, size: float, count: int) -> float:
+        """What so many products cost, and keeping their vectors orthogonal."""
+        sharing = 1.0 if self.reference is None else self.reference.sharing
+        count = min(count, self.layout.count)
+        return products(size, count, self.batch) + orthogonalisation(self.layout.count, count, sharing)
 
     def measure(self, name: str, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:
         """Entries of one measurement."""
@@ -223,7 +246,7 @@ class Soundings:
                 found = sharpness(
                     hessian,
                     self._random(step),
-                    COLD if warm is None else WARM,
+                    self.most or (COLD if warm is None else WARM),
                     warm=warm,
                     preconditioner=preconditioner,
                     tolerance=1e-2,
@@ -240,7 +263,7 @@ class Soundings:
             return []
         self.vectors[preconditioner is not None] = found.restart
         self.sharpest = found.value
-        self.spent += products(self.samples or self.batch, found.products, self.batch)
+        self.spent += self.lanczos(self.samples or self.batch, found.products)
         told = [i for i, r in enumerate(found.residuals) if i == 0 or r <= SHARP * abs(found.value)]
         spectrum = tuple(found.spectrum[i] for i in told)
         shares = torch.split(found.vector.square(), [p.numel() for p in self.layout.parameters])

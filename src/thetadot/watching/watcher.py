@@ -12,32 +12,31 @@ reaches the loop.
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_whole
-from thetadot.probes.heat import drawn
-from thetadot.records import End, Remark
+from thetadot.records import End
 from thetadot.watching.book import Book, describe
-from thetadot.watching.cadence import PLANS, Every, Level, forwards
+from thetadot.watching.cadence import PLANS, Every, Level
 from thetadot.watching.company import Company
 from thetadot.watching.gauge import Gauge
-from thetadot.watching.hold import Hold, Row
 from thetadot.watching.layers import Layout
 from thetadot.watching.passes import Passes
+from thetadot.watching.progress import Progress
 from thetadot.watching.reference import Reference
-from thetadot.watching.settings import Settings, clock_step, friction
+from thetadot.watching.reference_readings import ReferenceReadings
+from thetadot.watching.remarks import Remarks
+from thetadot.watching.settings import Settings
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
+from thetadot.watching.step_recorder import StepRecorder
 from thetadot.watching.traffic import Traffic, unseen
-from thetadot.watching.window import FEWEST, add, equilibrium, over, readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +45,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
 
-    from thetadot.reading import Reading
     from thetadot.records import Record
     from thetadot.verdicts import Verdict
-
-ON_DEVICE = 16
-"""Readings kept on an accelerator before they are fetched together."""
-BETWEEN = 10
-"""Readings between two estimates of equilibrium."""
+    from thetadot.watching.traffic import Step
 
 
 class Watch:
@@ -102,7 +96,7 @@ class Watch:
         (1.0, 20.0)
     """
 
-    def __init__(  # noqa: PLR0915 - it sets up what it has
+    def __init__(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -118,59 +112,48 @@ class Watch:
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
     ) -> None:
-        if batch_dim is not None:
-            require_whole(batch_dim=batch_dim)
-        if samples is not None and not callable(samples):
-            require_whole(samples=samples)
-            require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
-        require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
-        if not isinstance(model, nn.Module):
-            raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
-        if isinstance(loss_fn, type):
-            raise InadmissibleValue(f"loss_fn is the class {loss_fn.__name__}, not one that is made. Call it: add ().")
-        if out is not None and not isinstance(out, str | Path):
-            raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
-        if dataset_size is not None:
-            require_whole(dataset_size=dataset_size)
-            require(dataset_size >= 1, f"dataset_size={dataset_size}", "is below 1", "Pass the number of samples.")
-        if not hasattr(optimizer, "param_groups"):
-            raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
-        self.model, self.plan = model, PLANS[level]
+        _require_kinds(model, optimizer, loss_fn, out, level)
+        _require_numbers(dataset_size, batch_dim, samples)
+        self.model, self.level, self.plan = model, level, PLANS[level]
         self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
         self.layout = Layout(model, self.optimizer)
         self.settings = Settings(self.optimizer, self.layout)
-        self.name = name or self._name(out)
+        self.name = name or (Path(out).name if out is not None else type(model).__name__)
         self.company = Company(model, self.name, sharded=self.layout.sharded)
         self.ranks, self.rank = self.company.ranks, self.company.rank
         self.dataset_size = dataset_size
         self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout, batch_dim)
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
         self.together = Passes(model, self.layout, self.ranks, self.plan.noise)
-        self.hold = Hold(self.layout)
         self.soundings = Soundings(self.layout, self.reference, dataset_size, sampling)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
-        self.step = self.book.last_step
-        self.level = level
-        self.batch: int | None = None
-        self.usual = 0  # batch of steps that were not measured
-        self.told: int | None = None
-        self.work = self.clock = 0.0  # work in samples
-        self.counted = self.step
+        self.progress = Progress(self.book.last_step, self.ranks)
+        self.remarks = Remarks(self.book, self.progress, self.rank)
+        self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples)
+        self._join_parts()
         self.following: float = self.step
         self.passes = 2  # of the last measured step; at first, whatever it may be
-        self.every: dict[str, Every] = {}
-        self.silent: set[str] = set()
-        self.alarmed = False
-        self.windows = 0
-        self.estimated = 0
-        self.armed = False
-        self.unfit = self.summed = False  # the reference is not measured; the loss is a sum
+        self.armed = self.closed = self.opened = False
         self.ahead: RemovableHandle | None = None
-        self.last_clocked = self.step
         self.started = time.monotonic()
-        self.closed = self.opened = False
-        self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples)
         self.handles: list[RemovableHandle] = []
+
+    def _join_parts(self) -> None:
+        parts: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("layout", "settings", "soundings", "book", "progress", "remarks")
+        }  # fmt: skip
+        self.steps = StepRecorder(
+            **parts, gauge=self.gauge, dataset_size=self.dataset_size, estimates=self.plan.away
+        )  # fmt: skip
+        self.readings = ReferenceReadings(
+            **parts,
+            plan=self.plan,
+            reference=self.reference,
+            traffic=self.traffic,
+            fetch=self.steps.fetch,
+            level=self.level,
+        )
 
     # What the user may call.
 
@@ -192,7 +175,7 @@ class Watch:
     def samples_of(self, count: int) -> None:
         """Tell how many samples this step's gradient averages, where the model's first tensor does not show it."""
         require(count >= 1, f"count={count}", "is below 1", "Pass the samples of a step.")
-        self.told = int(count)
+        self.progress.told = int(count)
 
     def passed(self, samples: int | Tensor, loss: Tensor | float | None = None, *, batch_dim: int = 0) -> None:
         """Tell one pass of this step before its backward pass, where the loop does not go through ``model(...)``.
@@ -213,7 +196,7 @@ class Watch:
     def record(self) -> Record:
         """What was recorded so far."""
         self._begin()
-        self._fetch()
+        self.steps.fetch()
         return self.book.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -233,13 +216,13 @@ class Watch:
                           "or call probe.start() before the loop.", stacklevel=2)  # fmt: skip
         for handle in self.handles:
             handle.remove()
-        self._count()
+        self.progress.count()
         self._stand_back()
         self.traffic.rest()
         self.together.micro.disarm()
-        self._guarded("motion", self._fetch)
-        if self.plan.away:
-            self._guarded("equilibrium", self._estimate)
+        self.steps.end()
+        if because == "closed" and self.rank_reads:
+            self.readings.end(told=self.together.resolved)
         self.book.write(
             End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started)
         )  # fmt: skip
@@ -253,13 +236,40 @@ class Watch:
     ) -> None:
         self.close("closed" if error is None else "exception")
 
+    # What was counted.
+
+    @property
+    def step(self) -> int:
+        """Steps so far."""
+        return self.progress.step
+
+    @property
+    def work(self) -> float:
+        """Of the training, in gradients of one sample."""
+        return self.progress.work
+
+    @property
+    def extra(self) -> float:
+        """Gradient evaluations of one sample that measuring took."""
+        return self.soundings.spent
+
+    @property
+    def every(self) -> dict[str, Every]:
+        """When measurements on the reference are due."""
+        return self.readings.every
+
+    @property
+    def rank_reads(self) -> bool:
+        """Whether this rank measures: one does for replicas, all do for shards."""
+        return self.rank == 0 or self.layout.sharded
+
     # What the hooks call.
 
     def _before(self, *_: object) -> None:
         with torch.no_grad():
-            self._guarded("motion", self.gauge.before)
+            self.remarks.guarded("motion", self.gauge.before)
             if self.traffic.keeping:
-                self._guarded("micro-batches", self._resample)
+                self.remarks.guarded("micro-batches", self._resample)
 
     def _resample(self) -> None:
         """The noise of a step whose passes are of several kinds, while parameters are what they were in them."""
@@ -270,8 +280,8 @@ class Watch:
             self.traffic.quiet = False
 
     def _after(self, *_: object) -> None:
-        self.step += 1
-        if self.ranks > 1 and "micro-batches" not in self.silent and self.together.joined:
+        self.progress.step += 1
+        if self.ranks > 1 and "micro-batches" not in self.remarks.silent and self.together.joined:
             self._under_join()
         if self.step < self.following:
             return
@@ -279,8 +289,9 @@ class Watch:
             if self.armed:
                 self._read()
             else:
-                self._count()
-            self._sound()
+                self.progress.count()
+            if self.rank_reads:
+                self.readings.sound(told=self.together.resolved)
             self._arm()
         self.following = self._next()
 
@@ -288,41 +299,35 @@ class Watch:
         """The next step after which there is something to do."""
         if self.armed:
             return self.step + 1
-        begun = self.book.last_step
         arm = (self.step + 1) // self.plan.motion * self.plan.motion + self.plan.motion - 1
-        return min([arm, *(begun + every.following(self.step - begun) for every in self.every.values())])
-
-    def _count(self, unread: int = 0) -> None:
-        """The work of the steps since the last count but the last ``unread``, taken to have the usual batch."""
-        steps = self.step - unread - self.counted
-        self.counted += steps
-        self.work += steps * self.usual
+        return min(arm, self.readings.following())
 
     def _read(self) -> None:
         """What was kept of a measured step."""
-        first = self.step == self.book.last_step + 1
         self._stand_back()
-        if first:
+        if self.progress.first:
             self._meet()
-            self._settle()
+            if self.rank_reads:
+                self.readings.begin()
         seen = self.traffic.taken()
-        sizes, loss = seen.sizes, seen.loss
         self.passes = max(seen.passes, 1)
-        batch = self._batch(sizes)
-        self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
-        self.batch = batch
-        self._count(unread=1)
-        self.work += self.batch or 0
-        self.counted = self.step
-        if first:
-            self._plan()
-            self._draws()
-            self._unseen(loss)
-        if seen.doubt and self.told is None:
-            self._say("samples", f"{seen.doubt}. Pass batch_dim= or samples= to thetadot.watch")
-        self._guarded("micro-batches", lambda: self._passes(sizes, seen.unlike))
+        self.progress.read(seen.sizes)
+        if self.progress.first:
+            self._first(seen)
+        if seen.doubt and self.progress.told is None:
+            self.remarks.say("samples", f"{seen.doubt}. Pass batch_dim= or samples= to thetadot.watch")
+        self.remarks.guarded("micro-batches", lambda: self._passes(seen.sizes, seen.unlike))
         if self.rank_reads:
-            self._guarded("motion", lambda: self._row(loss))
+            self.remarks.guarded("motion", lambda: self.steps.row(seen.loss))
+
+    def _first(self, seen: Step) -> None:
+        """What has to be known from the first step on."""
+        if self.rank_reads:
+            self.readings.schedule(self.progress.batch)
+        self._begin()
+        if getattr(self.traffic.loss_fn, "reduction", None) == "sum":
+            self.readings.sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
+        self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.traffic.evaluating))
 
     def _stand_back(self) -> None:
         """Look no longer at what comes before a step."""
@@ -336,21 +341,6 @@ class Watch:
             self.together.micro.disarm()
             self.together.micro.arm()
 
-    @property
-    def extra(self) -> float:
-        """Gradient evaluations of one sample that measuring took."""
-        return self.soundings.spent
-
-    @property
-    def rank_reads(self) -> bool:
-        """Whether this rank measures: one does for replicas, all do for shards."""
-        return self.rank == 0 or self.layout.sharded
-
-    def _batch(self, sizes: list[int]) -> int | None:
-        if self.told is not None:
-            return self.told * self.ranks
-        return sum(sizes) * self.ranks or None
-
     def _meet(self) -> None:
         """What is taken together is left out where a rank does not watch."""
         if self.company.whole():
@@ -358,13 +348,13 @@ class Watch:
         self.together.micro.disarm()
         why = "not every rank watches. Open the watch on every rank; only the first writes"
         for name in ("micro-batches", *(("motion", *MEASUREMENTS) if self.layout.sharded else ())):
-            self._lack(name, why)
+            self.remarks.lack(name, why)
 
     def _under_join(self) -> None:
         """Ranks that have ended answer no collective: from here on nothing is taken together, on no rank."""
         self.together.micro.disarm()
         self.company.leave()
-        self._lack(
+        self.remarks.lack(
             "micro-batches",
             "the model is under torch's Join, where ranks may end before others: their noise is not taken, and a batch "
             "is counted as if all took part",
@@ -379,172 +369,22 @@ class Watch:
                 )
             )
 
-    def _settle(self) -> None:
-        """Before the first measurement: what a pass would leave behind, and where the samples of the reference lie."""
-        reference = self.reference
-        if reference is not None and self.rank_reads and not self.unfit:
-            self.traffic.quiet = True
-            try:
-                self._prepare(reference)
-            finally:
-                self.traffic.quiet = False
-            self.traffic.called, self.traffic.made = reference.called, reference.made
-            self.soundings.samples = reference.samples
-        self._begin()
-        if getattr(self.traffic.loss_fn, "reduction", None) == "sum":
-            self._sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
-
-    def _prepare(self, reference: Reference) -> None:
-        with torch.enable_grad():
-            try:
-                left = reference.changed()
-            except Exception:  # noqa: BLE001 - the loss cannot be computed: measurements will say so
-                left = []
-            if left:
-                self.unfit = True
-                why = "; ".join(map(str, left[:3])) + ("" if len(left) <= 3 else f"; {len(left) - 3} more")
-                self._say(
-                    "reference",
-                    f"nothing is measured on it: a pass changes {why}, which cannot be put back. Keep such state in "
-                    "buffers or plain attributes of the module, or pass a reference loss that does not change it",
-                )
-                return
-            try:
-                said = reference.settle()
-                reference.notice_autocast()
-            except InadmissibleValue as error:
-                self._sum(str(error))
-                return
-            except Exception as error:  # noqa: BLE001
-                said = f"where its samples lie was not found ({type(error).__name__}: {error})"[:500]
-        self.soundings.spent += forwards(reference.samples, 16, self.usual or reference.samples or 1)
-        if said:
-            self._say("reference", said)
-
-    def _sum(self, why: str) -> None:
-        """A loss that is a sum has no curvature nor noise of its own."""
-        if not self.summed:
-            self.unfit = self.summed = True
-            self.together.micro.disarm()
-            self._say("loss", why.removesuffix(".") + ": nothing is measured by it")
-            self.silent.add("micro-batches")
-
-    def _say(self, about: str, why: str) -> None:
-        """In the record, and once to the user."""
-        if f"said {about}" in self.silent:
-            return
-        self.silent.add(f"said {about}")
-        self.book.write(Remark(self.step, about, why))
-        if self.rank == 0:
-            warnings.warn(f"thetadot.watch, {about}: {why}.", stacklevel=2)
-
-    def _plan(self) -> None:
-        """Periods from what the first step's batch and the reference cost; the same on every rank."""
-        if self.layout.sharded and "motion" in self.silent:
-            return  # whatever is read of shards is read together
-        batch = float((self.batch or 0) / self.ranks or self.soundings.samples or 1)
-        if self.layout.sharded:
-            agreed = [batch]
-            distributed.broadcast_object_list(agreed, src=0)
-            batch = agreed[0]
-        if self.unfit:
-            return
-        self.every = self.soundings.plan(
-            self.plan, self.step, batch, preconditioned=self.settings.reading().preconditioner is not None
-        )
-
-    def _draws(self) -> None:
-        """How batches are drawn, where it was not told."""
-        if self.soundings.sampling is not None or self.reference is None:
-            return
-        found = drawn()
-        if found is not None:
-            self.soundings.sampling, size = found
-            self.soundings.dataset_size = self.soundings.dataset_size or size
-        elif self.rank == 0:
-            says = (
-                "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
-                "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then"
-            )
-            self.book.write(Remark(self.step, "sampling", says))
-
-    def _unseen(self, loss: Tensor | None) -> None:
-        """Say what the first step did not show."""
-        missing = unseen(self.batch, loss, self.traffic.evaluating)
-        for name, why in missing.items():
-            self._lack(name, why)
-            if self.rank == 0:
-                warnings.warn(f"thetadot.watch does not see the {name}: {why}.", stacklevel=2)
-
     def _arm(self) -> None:
         following = self.step + 1
-        self.armed = following % self.plan.motion == 0 or following <= self.book.last_step + 1
+        self.armed = following % self.plan.motion == 0 or following <= self.progress.begun + 1
         if not self.armed:
             self.traffic.rest()
-        else:
-            self.traffic.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
-            self.traffic.keeping = "micro-batches" not in self.silent and self.together.wants(following)
-            if self.rank_reads:
-                self.ahead = self.optimizer.register_step_pre_hook(self._before)
-            if self.step and self.rank_reads:
-                self._guarded("motion", self.gauge.prelude)
-            if self.passes * self.ranks > 1 and "micro-batches" not in self.silent:
-                self._guarded("micro-batches", self.together.micro.arm)
-
-    def _row(self, loss: Tensor | None) -> None:
-        reading = self.settings.reading()
-        numbers = self.gauge.after(reading)
-        if numbers is None:
             return
-        self._note(reading)
-        step = clock_step(reading)
-        self.clock += step * (self.step - self.last_clocked)
-        self.last_clocked = self.step
-        row = Row(
-            step=self.step,
-            numbers=numbers,
-            loss=loss,
-            reading=replace(reading, preconditioner=None, friction=friction(reading)),
-            lr=self.settings.lr,
-            batch=self.batch,
-            epoch=self.work / self.dataset_size if self.dataset_size else None,
-            temperature=self.soundings.temperature(reading, self.batch),
-            time_step=step,
-            clock=self.clock,
-            cost=self.work + self.extra,
-        )
-        self.hold.rows.append(row)
-        if len(self.hold.rows) >= (1 if numbers.device.type == "cpu" else ON_DEVICE):
-            self._fetch()
-
-    def _fetch(self) -> None:
-        for sample, motion, layers in self.hold.fetch():
-            self.book.write(motion)
-            self.book.write(layers)
-            add(self.hold.samples, sample)
-            lost = motion.gradient_norm is None or math.isinf(sample.loss)
-            if lost and not self.alarmed:
-                self.alarmed = True
-                self.book.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
-            if self.plan.away:
-                self._guarded("equilibrium", self._window)
-
-    def _window(self) -> None:
-        """An estimate every few readings and at the window's end."""
-        samples = self.hold.samples
-        count, ended = readings(samples), over(samples, self.windows)
-        if count >= FEWEST and (ended or count % (BETWEEN * samples[0].count) == 0):
-            self._estimate()
-        if ended:
-            self.windows += 1
-            self.hold.samples.clear()
-            self.gauge.drop_anchor()
-
-    def _estimate(self) -> None:
-        found = equilibrium(self.hold.samples, self.layout.count)
-        if found is not None and found.step > self.estimated:
-            self.estimated = found.step
-            self.book.write(found)
+        self.traffic.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
+        if self.rank_reads:
+            self.ahead = self.optimizer.register_step_pre_hook(self._before)
+        if self.step and self.rank_reads:
+            self.remarks.guarded("motion", self.gauge.prelude)
+        together = self.passes * self.ranks > 1 and "micro-batches" not in self.remarks.silent
+        if together:
+            self.remarks.guarded("micro-batches", self.together.micro.arm)
+        cost = self.together.cost(float(self.progress.batch or 1), self.passes)
+        self.traffic.keeping = together and self.together.wants(following) and not self.readings.wait(cost)
 
     def _passes(self, sizes: list[int], unlike: str) -> None:
         if self.company.left():
@@ -555,61 +395,35 @@ class Watch:
         self.together.micro.disarm()
         self.traffic.parted = bool(self.together.unlike)
         if self.together.untold:
-            self._lack("micro-batches", self.together.untold)
+            self.remarks.lack("micro-batches", self.together.untold)
             return
         if noise is not None:  # on every rank: their sums are the same, and so what is due next
             self.soundings.adopt(noise)
             if self.rank == 0:
                 self.book.write(noise)
 
-    def _sound(self) -> None:
-        if not self.rank_reads:
-            return
-        for name, every in self.every.items():
-            if name in self.silent or not every.due(self.step - self.book.last_step):
-                continue
-            if name == "noise" and self.together.resolved:
-                continue
-            self.traffic.quiet = True
-            try:
-                self._guarded(name, lambda name=name: self._measure(name))  # type: ignore[misc]
-            finally:
-                self.traffic.quiet = False
 
-    def _measure(self, name: str) -> None:
-        self._fetch()
-        assert self.reference is not None  # noqa: S101 - planned only with one
-        with self.reference.kept():
-            found = self.soundings.measure(
-                name, self.step, self.settings.reading(), self.batch, self.work + self.extra
-            )  # fmt: skip
-        for entry in found:
-            self.book.write(entry)
+def _require_kinds(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: Any) -> None:
+    require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
+    if not isinstance(model, nn.Module):
+        raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
+    if isinstance(loss_fn, type):
+        raise InadmissibleValue(f"loss_fn is the class {loss_fn.__name__}, not one that is made. Call it: add ().")
+    if out is not None and not isinstance(out, str | Path):
+        raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
+    if not hasattr(optimizer, "param_groups"):
+        raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
 
-    def _note(self, reading: Reading) -> None:
-        for entry in self.settings.changed(self.step):
-            self.book.write(entry)
-        for what, why in reading.lacks.items():
-            self._lack(what, why)
 
-    def _lack(self, name: str, why: str) -> None:
-        if name not in self.silent:
-            self.silent.add(name)
-            self.book.write(Remark(self.step, name, why))
-
-    def _guarded(self, name: str, act: Callable[[], None]) -> None:
-        """An error of a measurement is said once and ends that measurement, not the run."""
-        if name in self.silent:
-            return
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001 - whatever a model or a device throws
-            why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:500]
-            self._lack(name, why)
-            warnings.warn(f"thetadot.watch no longer measures {name} ({why}). Training goes on.", stacklevel=3)
-
-    def _name(self, out: str | Path | None) -> str:
-        return Path(out).name if out is not None else type(self.model).__name__
+def _require_numbers(dataset_size: Any, batch_dim: Any, samples: Any) -> None:
+    if batch_dim is not None:
+        require_whole(batch_dim=batch_dim)
+    if samples is not None and not callable(samples):
+        require_whole(samples=samples)
+        require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
+    if dataset_size is not None:
+        require_whole(dataset_size=dataset_size)
+        require(dataset_size >= 1, f"dataset_size={dataset_size}", "is below 1", "Pass the number of samples.")
 
 
 watch = Watch

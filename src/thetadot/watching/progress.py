@@ -1,0 +1,41 @@
+"""How far a watched loop has come: steps, and its work in gradients of one sample."""
+
+from __future__ import annotations
+
+
+class Progress:
+    """Counts steps and work; steps that are not measured are taken to have the usual batch.
+
+    Args:
+        step: of a record that is continued, else 0.
+        ranks: that train one model together.
+    """
+
+    def __init__(self, step: int, ranks: int) -> None:
+        self.step = self.begun = step
+        self.ranks = ranks
+        self.work = 0.0
+        self.batch: int | None = None  # of the last measured step
+        self.told: int | None = None  # by the user
+        self.usual = 0
+        self._counted = step
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the first step that is seen."""
+        return self.step == self.begun + 1
+
+    def count(self, unread: int = 0) -> None:
+        """The work of the steps since the last count but the last ``unread``."""
+        steps = self.step - unread - self._counted
+        self._counted += steps
+        self.work += steps * self.usual
+
+    def read(self, sizes: list[int]) -> None:
+        """A measured step, by the sizes of its passes."""
+        batch = (sum(sizes) if self.told is None else self.told) * self.ranks or None
+        self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
+        self.batch = batch
+        self.count(unread=1)
+        self.work += batch or 0
+        self._counted = self.step
