@@ -83,7 +83,7 @@ class Book:
             self.entries.append(entry)
 
     def record(self) -> Record:
-        """Everything so far."""
+        """Return everything recorded so far."""
         if self.path is not None:
             return read(self.path)
         assert self.header is not None  # noqa: S101 - begun by whoever made it
