@@ -122,7 +122,8 @@ class Recorder(TorchDispatchMode):
             self._place(result, (place, 0))
             size = result.numel()
         else:
-            found = [value for value in enumerate(result or ()) if isinstance(value[1], Tensor)]
+            several = result if isinstance(result, tuple | list) else ()  # else a number, or nothing
+            found = [value for value in enumerate(several) if isinstance(value[1], Tensor)]
             for i, value in found:
                 self._place(value, (place, i))
             size = max((value.numel() for _, value in found), default=0)
