@@ -1,4 +1,4 @@
-"""What can go wrong, said so that it can be put right.
+"""Exceptions whose messages say how to put things right.
 
 Every message has three parts: what came, what is admissible, what to do. State is unchanged when an error is raised.
 """
@@ -15,7 +15,7 @@ class InadmissibleValue(ThetadotError, ValueError):  # noqa: N818 - a noun of th
 
 
 class NoParameters(InadmissibleValue, TypeError):  # noqa: N818
-    """What an optimizer cannot move; a TypeError too, as torch.optim raises."""
+    """Error for parameters that an optimizer cannot move; also a TypeError, as in torch.optim."""
 
 
 class IncompatiblePair(ThetadotError, TypeError):  # noqa: N818
@@ -49,7 +49,7 @@ class RunFolderError(ThetadotError, OSError):
 
 
 class Diverged(ThetadotError, ArithmeticError):  # noqa: N818
-    """What moves is not finite any more.
+    """Error for a state that is no longer finite.
 
     Attributes:
         last: of a simulation, the trajectory up to the last good step.

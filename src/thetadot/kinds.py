@@ -1,4 +1,4 @@
-"""What kind of thing came, asked at the door: a number, a function, a tensor, a concept of ours.
+"""Checks of argument types at public entry points: numbers, functions, tensors, concepts of ours.
 
 Types are hints, and a string or two swapped arguments would else fail far from where they were given, or not at all.
 Ranges are the door's own (:func:`thetadot.errors.require`). Functions are tried where they are first needed, so that
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """What an argument may be.
+    """A kind of argument: its name, its test, and the remedy in the refusal.
 
     Attributes:
         name: as in "is not a number".
@@ -312,7 +312,7 @@ def each_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def result_of(name: str, function: Callable[..., object], *points: Tensor) -> object:
-    """What a function gives; what it raises is said with its name."""
+    """Call a function at points; name the function in the error if it fails."""
     require_functions(**{name: function})
     try:
         return function(*points)

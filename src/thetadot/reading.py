@@ -1,4 +1,4 @@
-"""What an optimizer says of itself to those who measure it, without their knowing which optimizer it is."""
+"""Readings: how an optimizer describes its step to the probes."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class PhaseSpace:
         return dict(zip(self.names, points.chunk(count, -1), strict=True))
 
     def measure(self, state: State, gradient: Tensor) -> dict[str, Scalar]:
-        """What the system asks to be measured, path by path: each (..., 1)."""
+        """Compute the quantities that the system measures, path by path, each (..., 1)."""
         square = gradient * gradient
         measured: dict[str, Scalar] = {}
         for name in self.system.measures:

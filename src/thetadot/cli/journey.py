@@ -51,7 +51,7 @@ class Journey:
 
     @property
     def clock(self) -> Clock:
-        """Its times."""
+        """The clock of these settings."""
         return clock(self.settings.time, self.settings.step)
 
     @property
@@ -61,7 +61,7 @@ class Journey:
 
     @property
     def system(self) -> System:
-        """What moves, without its landscape."""
+        """The system without its potential."""
         motion = self.setup.motion
         return motion.system if isinstance(motion, Problem) else motion
 

@@ -84,7 +84,7 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
 
 
 def command(asked: Asked) -> str:
-    """What repeats it."""
+    """Return the command that repeats the simulation."""
     parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
     for name in ("paths", "time", "step", "tolerance", "temperature", "friction"):
         value = getattr(asked, name)
@@ -98,7 +98,7 @@ def command(asked: Asked) -> str:
 
 
 def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
-    """Those of the scene, and those of every simulation that the scene wants."""
+    """Draw the pictures of the scene and those common to all simulations."""
     setup = journey.setup
     found = list(setup.pictures(trajectory))
     band, few = trajectory["band"], trajectory["paths"]

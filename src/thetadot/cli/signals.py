@@ -22,7 +22,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 @dataclass
 class Ending:
-    """What asked the command to end, if anything did.
+    """The signal that asked the command to end, if any.
 
     Attributes:
         number: of the first signal; None while there was none.

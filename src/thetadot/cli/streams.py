@@ -79,7 +79,7 @@ class Enduring:
                 self._give_up(error)
 
     def writelines(self, lines: Any) -> None:
-        """Several."""
+        """Write several lines."""
         for line in lines:
             self.write(line)
 
@@ -95,7 +95,7 @@ class Enduring:
 
 
 class Streams:
-    """Both of them."""
+    """Standard output and standard error together."""
 
     def __init__(self, out: Enduring, said: Enduring) -> None:
         self.out, self.said = out, said

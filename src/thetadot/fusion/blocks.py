@@ -228,7 +228,7 @@ class Member(NamedTuple):
     whole: bool
 
     def of(self, tensor: Tensor) -> Tensor:
-        """This part of the row's tensor."""
+        """Return this member's part of a row's tensor."""
         return tensor if self.whole else tensor.view(-1)[self.start : self.end]
 
 

@@ -84,7 +84,7 @@ _NOISY = """
 
 
 class Kernel:
-    """One program, compiled.
+    """A compiled program.
 
     Args:
         program: what is done to one element.

@@ -147,7 +147,7 @@ def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Kind:
 
 
 def widest(kinds: Sequence[Kind]) -> Kind:
-    """What an operation on these gives: the widest array kind, a number if there is none."""
+    """Return the widest array kind among operands, or a number if there is none."""
     arrays = [kind for kind in kinds if isinstance(kind, torch.dtype)]
     if not arrays:
         return NUMBER

@@ -68,7 +68,7 @@ class Controller:
 
     @property
     def gains(self) -> tuple[float, float, float]:
-        """Of the last three errors, the latest first: times -1/q they are the powers."""
+        """Gains of the last three errors, the latest first; times -1/q they are exponents."""
         return (
             self.integral + self.proportional + self.derivative,
             -self.proportional - 2.0 * self.derivative,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LookAhead(CayleyMap):
-    """η' = βη - (γ(1+β)/2)∇L(Θ), Θ' = Θ - cβγη + (1+cβ)γη'.
+    """Nesterov's look-ahead rule: η' = βη - (γ(1+β)/2)∇L(Θ), Θ' = Θ - cβγη + (1+cβ)γη'.
 
     Args:
         convention: as in :class:`Leapfrog`.
@@ -60,14 +60,14 @@ class LookAhead(CayleyMap):
     carried: ClassVar[tuple[str, ...]] = ("shift",)
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         theta = self.position(scales, state)
         velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         ahead = self._ahead(scales)
         return {POSITION: theta + (scales.drift + ahead) * velocity, "velocity": velocity, "shift": ahead}
 
     def settled(self, scales: KickDrift) -> State:
-        """cβγ."""
+        """Return the shift cβγ carried after a step with these settings."""
         return {"shift": self._ahead(scales)}
 
     def _ahead(self, scales: KickDrift) -> Scalar:

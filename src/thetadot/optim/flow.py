@@ -218,7 +218,7 @@ class Flow(Optimizer):
 
     @property
     def key(self) -> int:
-        """The noise's."""
+        """Key of the noise."""
         return self.noise.key
 
     @key.setter
@@ -350,7 +350,7 @@ class Flow(Optimizer):
             raise
 
     def _share_key(self) -> None:
-        """Ranks that train together draw the same noise: rank 0's."""
+        """Share rank 0's noise key with all ranks that train together."""
         noise = self.noise
         if not noise.shared:
             rounding = self.options.low_precision == "stochastic"

@@ -88,7 +88,7 @@ class Launch(ABC):
 
     @abstractmethod
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
-        """Step.
+        """Run one step.
 
         Args:
             step: its numbers.

@@ -89,7 +89,7 @@ def _able(row: Row) -> bool:
 
 
 def step_of(rows: Sequence[Row]) -> Step:
-    """Of rows that have been gathered."""
+    """Build the step of gathered rows."""
     sweep = rows[0].sweep
     measured = {name: [row.measured[name] for row in rows] for name in rows[0].measured}
     return Step(list(shared(sweep).values()), int(sweep.key), measured)

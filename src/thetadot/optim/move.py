@@ -1,4 +1,4 @@
-r"""What happens to one parameter in one stage of a step, as a pure function of tensors.
+r"""Update of one parameter in one stage of a step, as a pure function of tensors.
 
     g ← ±∇L (+ wd·θ, "l2"),    θ ← (1 - lr·wd) θ ("decoupled"),    state' = integrator.advance(state, g),
     a' = a + (θ' - a)/N',  N' = 1 + dN (averaging),    θ' rounded to the dtype it is kept in

@@ -46,7 +46,7 @@ class Options:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Their keywords."""
+        """Return the keywords of all options."""
         return tuple(field.name for field in fields(cls))
 
     def check(self, integrator: Integrator) -> None:

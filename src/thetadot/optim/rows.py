@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What the rows of one group and dtype share in one stage.
+    """Settings shared by the rows of one group and dtype in one stage.
 
     Attributes:
         move: the rule in its frame.

@@ -26,7 +26,7 @@ def is_sharded(x: Any) -> bool:
 
 
 def local(x: Any) -> Any:
-    """This rank's part of a DTensor, sharing memory; everything else as it is."""
+    """Return this rank's part of a DTensor, sharing memory; return anything else unchanged."""
     return cast("Any", x).to_local() if is_sharded(x) else x
 
 
@@ -45,7 +45,7 @@ def spread(part: Tensor, like: Tensor) -> Tensor:
 
 
 def wholes(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Of reductions over tensors, such as sums, the values on all ranks; one exchange for all that lie alike."""
+    """Combine reductions such as sums over all ranks, with one exchange per layout."""
     found = list(parts)
     layouts: dict[tuple[Any, ...], list[int]] = {}
     for index, part in enumerate(parts):
@@ -158,7 +158,7 @@ def _chunk(indices: Sequence[int], parts: int, part: int) -> Sequence[int]:
 
 
 def _as_range(indices: Sequence[int]) -> Sequence[int]:
-    """As a range where it is one."""
+    """Convert consecutive indices to a range."""
     if isinstance(indices, range) or not indices:
         return indices
     joined = range(indices[0], indices[0] + len(indices))

@@ -72,7 +72,7 @@ def variables(flow: Flow, p: Tensor, group: dict[str, Any], system: System | Non
 
 
 def between(flow: Flow, system: System) -> tuple[str, ...]:
-    """What a rule of several stages carries from one to the next; an optimizer keeps its memory."""
+    """Return the names that a rule of several stages carries between stages."""
     carries = getattr(flow.integrator, "between", None)
     return carries(system) if carries else ()
 

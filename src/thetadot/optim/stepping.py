@@ -38,7 +38,7 @@ _PLAIN = {Tensor, NoneType}
 
 
 class Pace(NamedTuple):
-    """What a group's hyperparameters stand for in one step.
+    """System, scales and settings of one group in one step.
 
     Attributes:
         system: what moves.
@@ -110,7 +110,7 @@ class Stepping:
                 self.settings[number] = settings, kinds
 
     def _paced(self, flow: Flow, number: int, group: Group) -> tuple[Pace, tuple[Any, ...], list[float]]:
-        """What a group's settings stand for, its frame and its numbers; worked out again when a setting has changed."""
+        """Return a group's pace, frame and numbers, recomputed when a setting has changed."""
         if number in self.paces:
             return self.paces[number]
         numbers: list[Any] = []
@@ -190,7 +190,7 @@ class Stepping:
         )
 
     def _sweep(self, flow: Flow, group: Group, stage: int, key: int | Tensor, pace: Pace, p: Tensor) -> Sweep:
-        """What rows of one dtype share."""
+        """Build the settings shared by rows of one dtype."""
         move = Move(
             integrator=flow.integrator,
             stage=stage,

@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def facts(self) -> Facts:
-        """What findings and pictures read of the record."""
+        """Facts that findings and pictures read from the record."""
         return Facts(self.record)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What a page says of one run beside its pictures."""
+"""Summary of one run beside its pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says, in plain sentences. Every function here is pure and answers "" where the record is silent."""
+"""A run in plain sentences; every function is pure and returns "" where the record is silent."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def chosen_by(record: Record) -> str:
 
 
 def searched(ways: Sequence[str]) -> str:
-    """What trials were good for, given how each run's learning rate was chosen."""
+    """Describe the use of the trials, given how each run's learning rate was chosen."""
     if ways and all(way == "rule" for way in ways):
         return "Short trials could not tell which step size learns best"
     if any(way in ("rule", "given") for way in ways):

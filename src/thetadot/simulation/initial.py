@@ -40,14 +40,14 @@ _OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
 
 @dataclass(frozen=True)
 class Start:
-    """As another simulation ended, if ``kept``; else variables as given, views that take no memory yet."""
+    """Initial state: another simulation's end if ``kept``, else variables as given, as views without memory."""
 
     end: End
     kept: bool
 
     @property
     def points(self) -> dict[str, Tensor]:
-        """Those variables that are tensors."""
+        """Variables that are tensors."""
         return {name: value for name, value in self.end.state.items() if isinstance(value, Tensor)}
 
     def require_room(self, motion: Motion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""What is simulated: a system, a rule for its steps and where its force comes from, as one pure function."""
+"""The simulated motion: system, stepping rule and force, as one pure function."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ class Motion:
 
     @property
     def rule(self) -> str:
-        """What a state can be gone on with by alone: the integrator and its step, where it keeps a state staggered."""
+        """Integrator and step that alone can resume a state, if the state is staggered; else ""."""
         own: object = getattr(type(self.integrator), "open", Direct.open)  # one that finds its steps has none
         staggered = own is not Direct.open
         return f"{self.integrator} with step={self.step:g}" if staggered else ""
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Variables that every path has for itself."""
+        """Names of the per-path variables."""
         return (POSITION, *(name for name in self.system.variables if name not in self.system.scalars))
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Those that are the same for all."""
+        """Names of the numbers shared by all paths."""
         return (*self.system.scalars, *self.integrator.carried)
 
     def noise_like(self, position: Tensor) -> Tensor:
-        """Of the shape of a draw of noise: (paths, dim), or (paths, sources). Takes no memory."""
+        """Return a tensor shaped as a draw of noise, (paths, dim) or (paths, sources), without memory."""
         return position.new_empty(()).expand(len(position), sources(self.system) or position.shape[-1])
 
     def advance(self, state: State, draw: Draw) -> State:
@@ -169,13 +169,13 @@ class Motion:
         return found
 
     def read(self, state: State) -> dict[str, Tensor]:
-        """The tensors of a state, the position being θ itself."""
+        """Return the tensors of a state, with θ for the position."""
         found = {name: tensor_of(state, name) for name in self.tensors}
         found[POSITION] = self.integrator.shown(self.scales, state)
         return found
 
     def _measure(self, state: State, force: Tensor) -> dict[str, Scalar]:
-        """What the system wants measured, of every path for itself."""
+        """Compute the quantities that the system measures, for every path separately."""
         square = force * force
         known: dict[str, Callable[[], Tensor]] = {
             "gradient_square": lambda: square.sum(-1, keepdim=True),

@@ -1,4 +1,4 @@
-"""The global random generators: Python's, numpy's and torch's."""
+"""Global random generators of Python, numpy and torch."""
 
 from __future__ import annotations
 

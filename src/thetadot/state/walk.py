@@ -29,7 +29,7 @@ _OTHERS = {  # their objects hold machinery (trainers, loggers, compiled code), 
 
 @dataclass
 class Owner:
-    """What holds values under names: the attributes of a module or of another object, a container, a closure.
+    """Holder of named values: a module, another object, a container, a closure.
 
     Attributes:
         path: where it was found first, "model.encoder".
@@ -42,7 +42,7 @@ class Owner:
     space: str = ""
 
     def entries(self) -> dict[Any, Any]:  # noqa: PLR0911 - one kind a line
-        """Its values by name; the place in a sequence stands for a name."""
+        """Return the held values by name; in a sequence, by place."""
         if isinstance(self.held, nn.Module):
             if self.space:
                 return dict(self.held.__dict__[self.space])
@@ -162,7 +162,7 @@ class Walk:
         self._refer(function, depth)
 
     def _refer(self, function: object, depth: int) -> None:
-        """What a user's function reaches by global names: modules, tensors, generators, functions of its own file."""
+        """Follow a user's function to the modules, tensors, generators and functions it names globally."""
         if not isinstance(function, types.FunctionType) or _foreign(function.__module__):
             return
         found = {}
@@ -184,7 +184,7 @@ def is_machinery(value: object) -> bool:
 
 
 def looked_into(value: object) -> bool:
-    """Whether it is a plain object of a class of the user's."""
+    """Whether ``value`` is a plain object of a class that the user defined."""
     if is_machinery(value):
         return False
     return type(getattr(value, "__dict__", None)) is dict and not _foreign(type(value).__module__)

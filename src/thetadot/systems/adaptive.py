@@ -92,5 +92,5 @@ class AdaptiveFlow:
         return -(step * root / weight) * mean / (sqrt(square) + (self.eps + TINY) * root)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return None

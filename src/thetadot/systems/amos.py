@@ -106,5 +106,5 @@ class Amos:
         return -(length / root) * gradient - (0.5 * state["factor"] * state["share"]) * position
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

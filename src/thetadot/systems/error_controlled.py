@@ -97,5 +97,5 @@ class ErrorControlledFlow:
         return -(step / scale) * gradient if self.norm == "global" else -step * gradient / scale
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

@@ -107,7 +107,7 @@ class InvertedPendulum(Driven):
 
     @property
     def period(self) -> float:
-        """2π/ω."""
+        """Period 2π/ω of the drive."""
         return 2.0 * math.pi / self.frequency
 
     @property

@@ -107,5 +107,5 @@ class ScheduledAmos:
         return -(length / root) * gradient - decay * position
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

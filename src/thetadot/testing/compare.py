@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def values(params: Sequence[Tensor]) -> list[Tensor]:
-    """Copies."""
+    """Copy the values of parameters."""
     return [p.detach().clone() for p in params]
 
 

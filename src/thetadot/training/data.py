@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """Which samples make a batch, and the key of their transforms' randomness."""
+    """Request for a batch: its samples, and the key of their transforms' randomness."""
 
     key: int
     indices: list[int]
@@ -150,7 +150,7 @@ class Source:
         return None
 
     def fault(self, loss: float, indices: Sequence[int] | None = None) -> str | None:
-        """What to say of a loss that is not finite where the training data are at fault; None where they are not."""
+        """Describe the fault in the training data behind a loss that is not finite; None if there is none."""
         found = self.not_finite(indices)
         return None if found is None else f"{found} in the training data, and the loss is {loss}. Clean the data."
 

@@ -52,7 +52,7 @@ def _shown(source: Source) -> list[int]:
 
 
 def _require_alike(source: Source, name: str) -> None:
-    """Every part of every sample has the shape and the dtype of the first sample's."""
+    """Require the first sample's shapes and dtypes of every sample."""
     if source.holds_tensors:
         return
     first = None

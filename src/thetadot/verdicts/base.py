@@ -10,7 +10,7 @@ State = Literal["good", "attention", "bad", "unknown"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a record says about one question.
+    """Answer of a record to one question.
 
     Attributes:
         name: the question, as a key: "noise", "damping", "edge", "stationarity", "advice" ...

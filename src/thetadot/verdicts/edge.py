@@ -86,7 +86,7 @@ def began_above(facts: Facts, found: list[Point]) -> bool:
 
 
 def closeness(facts: Facts) -> Verdict:
-    """The verdict."""
+    """Judge how close the step is to its stability limit."""
     found = points(facts)
     loss = lost(facts)
     if loss is not None:

@@ -1,4 +1,4 @@
-"""What of a record the verdicts look at, with every number made safe to reckon with."""
+"""Facts that the verdicts read from a record, with every number safe to compute with."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Facts:
     length: float | None = None
 
     def until(self, step: float) -> Facts:
-        """What was known by then."""
+        """Return the facts known up to ``step``."""
         kept = tuple(e for e in self.record.entries if not _later(e, step))
         return Facts(replace(self.record, entries=kept), self.steps)
 
@@ -123,12 +123,12 @@ class Facts:
 
     @cached_property
     def equilibria(self) -> list[Equilibrium]:
-        """Windows that stand."""
+        """Equilibrium windows that no rollback has undone."""
         return standing(self.record, Equilibrium)[0]
 
     @property
     def watched(self) -> Watched | None:
-        """What the header says of watching."""
+        """The header's entry on watching."""
         return self.record.header.watched
 
     @cached_property
@@ -150,7 +150,7 @@ class Facts:
 
     @cached_property
     def optimizer(self) -> str:
-        """Its name; "" where the record has none."""
+        """Name of the optimizer; "" where the record has none."""
         if self.watched is not None:
             return self.watched.optimizer
         if self.record.result is not None:
@@ -228,7 +228,7 @@ class Facts:
 
     @cached_property
     def batch_said(self) -> str:
-        """That batch size, with its step where others were used at other steps."""
+        """The operating batch size in words, with its step where batch sizes varied."""
         said = "unknown" if self.batch is None else plain(self.batch)
         return f"{said} (at step {plain(self.point.step)})" if self.point is not None and self._varied else said
 
@@ -273,7 +273,7 @@ class Facts:
 
     @cached_property
     def losses(self) -> list[tuple[float, float]]:
-        """Steps and losses."""
+        """Pairs of step and loss."""
         found = [(number(m.step), number(m.loss)) for m in self.motions]
         return [(step, loss) for step, loss in found if step is not None and loss is not None]
 
@@ -296,7 +296,7 @@ class Facts:
 
     @cached_property
     def temperatures(self) -> list[float]:
-        """Temperatures, in order."""
+        """Recorded temperatures, in order."""
         return [t for t in (number(m.temperature) for m in self.motions) if t is not None]
 
     def lacking(self, *readings: str, otherwise: str) -> str:
@@ -355,5 +355,5 @@ def at_most(limit: tuple[str, str], said: str) -> str:
 
 
 def middle(values: Sequence[float]) -> float:
-    """Their median."""
+    """Return the median."""
     return float(median(values))

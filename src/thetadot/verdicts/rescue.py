@@ -1,4 +1,4 @@
-r"""What made a run lose its loss, and how much to change: from what was measured before.
+r"""Causes of a lost loss, and how much to change, from measurements before it.
 
     momentum, if the velocity never forgot:   β' with  α/(1-β') = r*
     lr, if it came above its limit:            α' = α · (half the limit)/λmax

@@ -28,7 +28,7 @@ class Company:
             self._key = f"thetadot/watch/{name}/{_made[name]}"
 
     def join(self) -> None:
-        """This rank watches."""
+        """Announce that this rank watches."""
         if self.ranks > 1:
             _store().add(self._key, 1)
 

@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sample:
-    """What estimates are made of: one measured step, or the mean of several neighbours, in floats."""
+    """Data of one measured step, or the mean of neighbouring ones, in floats."""
 
     step: int  # the last
     reading: Reading  # without its preconditioner

@@ -153,7 +153,7 @@ class Reference:
         return cost + gradients(2.0 * size, 3, batch) + gradients(1.5 * size, 2, batch) / 3.0
 
     def changed(self) -> list[Change]:
-        """What a pass changes and cannot be put back; the rest is put back from here on."""
+        """List what a pass changes and cannot be restored; from now on the rest is restored."""
         if self.layout.sharded:
             return []
         roots = self._roots()
@@ -197,7 +197,7 @@ class Reference:
         )
 
     def _learn(self, axes: Axes) -> None:
-        """Which axes of the model's arguments, or of its output, have as many as there are samples."""
+        """Find the axes of the model's arguments or output that hold the samples."""
         seen: list[tuple[dict[Path, tuple[int, ...]], ...]] = []
 
         def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -253,7 +253,7 @@ class Reference:
         return kept(self.written or (), **self._roots())
 
     def state(self) -> State:
-        """What has to be put back after every pass."""
+        """Return the state to restore after every pass."""
         if self.written is None:
             return Passing(self.model)
         roots = self._roots()
@@ -277,7 +277,7 @@ class Reference:
         return WideObjective(self.model, loss, self.layout.parameters, self.state)
 
     def notice_autocast(self) -> None:
-        """Where the loss is computed under autocast, curvature is that of float32 all the same; what a pass costs."""
+        """Note whether the loss runs under autocast, for curvature is measured in float32, and what a pass costs."""
         if self.narrow or self.layout.sharded:
             return
         casting, counting = Casting(), Counting()
@@ -350,7 +350,7 @@ def inner(model: Any) -> nn.Module:
 
 
 def fingerprint(reference: Reference) -> str:
-    """What the reference is, in words."""
+    """Describe the reference in words."""
     data = reference.data
     if reference.samples:
         return f"the {reference.samples} samples given as reference"

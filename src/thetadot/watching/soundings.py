@@ -184,7 +184,7 @@ class Soundings:
     def _regularization(
         self, step: int, reading: Reading, batch: int | None, metric: GradientNoise
     ) -> list[Regularization]:
-        """What the finite step adds to the loss, in the metric of the step."""
+        """Compute what the finite step adds to the loss, in the step's metric."""
         if reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return []
         assert self.reference is not None  # noqa: S101

@@ -1,4 +1,4 @@
-"""Integrators by name."""
+"""Table of integrators by name."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Lens:
         return -self.depth * (-0.5 * (position * position).sum(-1)).exp()
 
     def gradient(self, position: torch.Tensor) -> torch.Tensor:
-        """-U x."""
+        """Return the gradient -U x."""
         return -position * self(position).unsqueeze(-1)
 
 

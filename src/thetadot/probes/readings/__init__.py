@@ -50,7 +50,7 @@ def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
 
 
 def _rule(kind: type[torch.optim.Optimizer]) -> object:
-    """Its ``step`` beneath what torch wraps around it when a first instance is made."""
+    """Return an optimizer's ``step`` without torch's wrappers."""
     return inspect.unwrap(kind.step)
 
 

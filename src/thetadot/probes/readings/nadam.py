@@ -1,4 +1,4 @@
-r"""torch.optim.NAdam with P = √v̂ + ε frozen: Adam with a share of the gradient itself.
+r"""Reading of torch.optim.NAdam with P = √v̂ + ε frozen: Adam plus a share of the raw gradient.
 
     Δθ = -lr P⁻¹[(1-μ)g + μ⁺m'],  m' = β₁m + (1-β₁)g,  μ = β₁(1-.96^(tψ)/2), μ⁺ the next one
 

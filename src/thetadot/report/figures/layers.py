@@ -156,7 +156,7 @@ def _sheet(steps: Array, values: Array) -> Sheet:
 
 
 def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:
-    """What the colours stretch over: all but the outermost hundredths, at least a factor of ten."""
+    """Return the colour range: all but the outermost hundredths, at least a factor of ten."""
     every = np.concatenate([table[np.isfinite(table)] for table in tables]) if tables else np.zeros(0)
     if not len(every):
         return None

@@ -45,7 +45,7 @@ class Show:
 
 @dataclass(frozen=True)
 class Picture:
-    """What it shows, how to read it, what each run says ("" for nothing), and the figures.
+    """A picture: heading, reading instructions, each run's caption ("" for none), and figures.
 
     Where it has frames, named by their times, every source that moves says so in a tag, {"frames": columns}, and has a
     column "y@3" for what its column "y" is at frame 3 (:func:`thetadot.report.figures.frame.moving`).

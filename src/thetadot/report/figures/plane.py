@@ -131,5 +131,5 @@ def _critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) 
 
 
 def says(now: Present) -> str:
-    """Which settings the lines go through."""
+    """Say which settings the lines pass through."""
     return f"At step {plain(now.step)} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}."

@@ -1,4 +1,4 @@
-"""What the finite step adds to the loss, against the loss."""
+"""Implicit regularization by the finite step, against the loss."""
 
 from __future__ import annotations
 
