@@ -1,7 +1,10 @@
 """What a probe writes down, against what was done."""
 
+import gc
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -358,3 +361,72 @@ def test_the_cadence_keeps_its_share_of_counted_work():
     share = (probe.soundings.spent - early) / (2000 * 8)
     plan = probe.plan
     assert share <= plan.noise + plan.curvature + plan.weighted + plan.barrier
+
+
+def test_two_watches_of_one_folder_end_in_one_sentence(tmp_path):
+    def watched(**more):
+        model = linear()
+        return thetadot.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn=MSE, out=tmp_path, **more)
+
+    for options in ({}, {"resume": True}):
+        with watched(**options):
+            for more in ({}, {"resume": True}):
+                with pytest.raises(RunFolderError, match=r"written by another watch or run\. Close that one first"):
+                    watched(**more)
+    with pytest.raises(RunFolderError, match="resume=True"):
+        watched()
+
+
+def test_a_watch_that_nobody_holds_lets_its_folder_go(tmp_path):
+    def watched():
+        model = linear()
+        return thetadot.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn=MSE, out=tmp_path)
+
+    watched()
+    gc.collect()
+    watched().start().close()
+
+
+def test_a_folder_that_another_process_watches_is_refused(tmp_path):
+    source = (
+        "import sys, torch, thetadot\n"
+        "model = torch.nn.Linear(1, 1)\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "try:\n"
+        "    thetadot.watch(model, optimizer, out=sys.argv[1])\n"
+        "except thetadot.errors.RunFolderError as error:\n"
+        "    print(error)\n"
+    )
+    model = linear()
+    with thetadot.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), out=tmp_path):
+        done = subprocess.run([sys.executable, "-c", source, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert "is being written by another watch or run" in done.stdout
+
+
+class Weighed(nn.Module):
+    """One parameter."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(shape, dtype=torch.float64))
+
+    def forward(self, x):
+        return x[:, :1] * self.w
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("build", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_model_of_one_parameter_is_measured(shape, build, passes):
+    model = Weighed(shape)
+    optimizer = build(model.parameters(), lr=0.01)
+    with thetadot.watch(
+        model, optimizer, sampling="replacement", loss_fn=MSE, reference=(X, Y), level="full", dataset_size=64
+    ) as probe:
+        train(model, optimizer, 30, accumulate=passes)
+    assert not [remark for remark in probe.record.of(Remark) if remark.about != "micro-batches"]
+    assert probe.record.of(Noise)
+    if build is torch.optim.SGD:
+        assert probe.record.of(Curvature)[0].sharpness == pytest.approx(float(2 * X[:, 0].square().mean()))
+    probe.verdicts()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from thetadot.errors import RunFolderError
+from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
 from thetadot.version import __version__
 from thetadot.watching.reference import PARTS, fingerprint
@@ -38,14 +40,20 @@ class Book:
         self.header: Header | None = None
         self.writer: Writer | None = None
         self.last_step = 0
+        self._let_go: weakref.finalize[..., Book] | None = None
         if self.path is None or out is None:
             return
         try:
             out.mkdir(parents=True, exist_ok=True)
-            used = self.path.exists() and self.path.stat().st_size > 0
         except OSError as error:
             raise RunFolderError(f"{out} cannot be made ({error.strerror}). Name another folder.") from error
+        self._claim(out)
+        try:
+            used = self.path.exists() and self.path.stat().st_size > 0
+        except OSError as error:
+            raise RunFolderError(f"{out} cannot be read ({error.strerror}). Name another folder.") from error
         if used and not resume:
+            self.close()
             raise RunFolderError(
                 f"{out} holds the record of another run. Pass another out, or resume=True to continue that run."
             )
@@ -55,6 +63,16 @@ class Book:
             self.last_step = max((step for e in kept.entries if (step := getattr(e, "step", 0))), default=0)
             whole = self.path.read_bytes().rfind(b"\n") + 1
             self.writer = Writer(self.path, whole)
+
+    def _claim(self, out: Path) -> None:
+        """Have the folder to itself until it is closed, or nobody holds this any more."""
+        try:
+            claim = Claim(out)
+        except RunFolderError as error:
+            raise RunFolderError(
+                f"{out} is being written by another watch or run. Close that one first, or pass another out."
+            ) from error
+        self._let_go = weakref.finalize(self, claim.close)
 
     def begin(self, header: Header) -> None:
         """Write the header, unless a record is continued."""
@@ -94,6 +112,8 @@ class Book:
         if self.writer is not None:
             self.writer.sync()
             self.writer.close()
+        if self._let_go is not None:
+            self._let_go()
 
 
 def describe(
