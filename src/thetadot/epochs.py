@@ -109,7 +109,7 @@ def _steps(matrix: Array, kick: Array, count: int) -> _Block:
 
 
 class Epoch(NamedTuple):
-    """How an epoch of N samples is cut.
+    """Division of an epoch of N samples into batches.
 
     Attributes:
         batches: m >= 1.

@@ -159,7 +159,7 @@ class Grid:
         return density / self.integrate(density)
 
     def delta(self, point: Sequence[float] | float) -> Tensor:
-        """All mass in the cell that holds ``point``.
+        """Return the density with all mass in the cell that holds ``point``.
 
         Raises:
             InadmissibleValue: the point lies outside the box.

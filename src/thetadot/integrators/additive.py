@@ -61,7 +61,7 @@ class SRA1(Direct):
         return slope_and_noise(system)
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
-        """To ¾ of the step and, from there, to its end."""
+        """Advance to ¾ of the step and, from there, to its end."""
         system, step, amplitudes = scales
         new: State = {}
         for name, amplitude in zip(moving(system), amplitudes, strict=True):

@@ -101,7 +101,7 @@ class CentredLeapfrog(CayleyMap):
         return 0.0 * gradient
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
-        """Nothing is staggered before the first step."""
+        """Return the state unchanged: nothing is staggered before the first step."""
         return state, 0
 
 

@@ -105,7 +105,7 @@ def controlled(
 
 
 class Controlling:
-    """One motion under way, for who wants its states one after the other.
+    """One error-controlled motion in progress, which yields its states in sequence.
 
     Every attribute is a tensor of one number a path, or a state.
 
@@ -214,7 +214,7 @@ class Controlling:
         }
 
     def until(self, end: float) -> State:
-        """Every path's state at ``end``."""
+        """Return every path's state at ``end``."""
         while True:
             left = self.sign * (end - self.time)
             under_way = left > 0

@@ -60,7 +60,7 @@ class Heun(Direct):
         return slope_and_noise(system)
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
-        """To the far end and, from there, back by half of the difference."""
+        """Advance to the far end and, from there, back by half of the difference."""
         system, step, amplitudes = scales
         new: State = {}
         for name, amplitude in zip(moving(system), amplitudes, strict=True):

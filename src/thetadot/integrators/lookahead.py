@@ -78,5 +78,5 @@ class LookAhead(CayleyMap):
         return tensor_of(state, POSITION) - self.shift(scales, state) * tensor_of(state, "velocity")
 
     def shift(self, scales: KickDrift, state: State) -> Scalar:
-        """(Θ-θ)/s of the step before; in torch's formula, of the coming one."""
+        """Return (Θ-θ)/s of the previous step; in torch's formula, of the coming step."""
         return self._ahead(scales) if self.convention == "torch" else state["shift"]

@@ -38,7 +38,7 @@ def moving(system: System) -> tuple[str, ...]:
 
 
 def slopes(system: System, state: State, gradient: Tensor, step: Scalar) -> State:
-    """Every variable's drift times ``step``."""
+    """Return every variable's drift times ``step``."""
     return {name: system.increment(name, state, gradient, step) for name in moving(system)}
 
 
@@ -106,7 +106,7 @@ class RungeKutta(Direct):
         return tuple(_slope(index, name) for index in range(self.stages - 1) for name in moving(system))
 
     def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One stage: on to the place of the next, and from the last to the end of the step."""
+        """Advance one stage, to the place of the next, or from the last to the end of the step."""
         system, step = scales
         names = moving(system)
         along = [{name: state[_slope(index, name)] for name in names} for index in range(stage)]

@@ -1,4 +1,4 @@
-"""How an optimizer goes about its steps, beside what it computes: options that no schedule moves."""
+"""Options on how an optimizer carries out its steps; no schedule changes any."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ OWN = "thetadot"
 
 
 def pack(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Torch's state dict, with what the rule carries in every group: there all tools that move state dicts keep it.
+    """Return torch's state dict, with what the rule carries in every group, where tools that move state dicts keep it.
 
     Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them.
     """

@@ -134,7 +134,7 @@ def shaken(
 
 
 def sources(system: System) -> int | None:
-    """How many Brownian motions a system mixes; None where every element has one of its own (diagonal noise)."""
+    """Return the number of Brownian motions mixed; None where every element has its own (diagonal noise)."""
     return getattr(system, "sources", None)
 
 

@@ -1,4 +1,4 @@
-r"""Gradient flow.
+r"""Gradient flow of a loss.
 
     θ̇ = -∇L(θ)                                                                              [su2018, eq. 4]
 

@@ -1,4 +1,4 @@
-r"""A system in a landscape, posed once: its trajectories, its law and its rates all follow from it."""
+r"""A system in a landscape, posed once for its trajectories, its law and its rates."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class ScheduledAmos:
         return begin(name, position)
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """One variable's drift times the step; the position's with its decay."""
+        """Return one variable's drift times the step, with decay for the position."""
         match name:
             case "square":
                 return over(self.square_rate, step) * (state["tensor_square"] - state["square"])

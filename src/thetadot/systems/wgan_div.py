@@ -1,4 +1,4 @@
-r"""WGAN-div on the Dirac game: a penalty of the critic's slope to a power, in place of a bound on it.
+r"""WGAN-div on the Dirac game: a penalty on a power of the critic's slope, in place of a bound.
 
     W_{k,p} = max_D  E_real D - E_fake D - k E|∇D|^p;    φ̇ = -θ - kp|φ|^{p-2} φ,    θ̇ = φ        [wu2018; su2018d]
 

@@ -1,4 +1,4 @@
-"""Whether model, loss and data fit one another, told before anything is measured, with the sample and the remedy.
+"""Check before any measurement that model, loss and data fit one another, naming the sample and the remedy.
 
 Samples are read one by one under a fixed key, as many as a tensor holds or :data:`MOST` spread over the others. The
 loss is asked about each of them at one and the same output, so that a target it does not admit is found without a pass

@@ -377,7 +377,7 @@ class Loop:
     # Checkpoints.
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on."""
+        """Return everything that the next step depends on."""
         return {
             "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
             "progress": asdict(self.progress),

@@ -133,13 +133,13 @@ class Facts:
 
     @cached_property
     def end(self) -> End | None:
-        """How the watching ended."""
+        """Last entry on how the watching ended; None without one of the kind."""
         ends = self.record.of(End)
         return ends[-1] if ends else None
 
     @cached_property
     def steps(self) -> float:
-        """How long the run was, in steps."""
+        """Length of the run, in steps."""
         if self.length is not None:
             return self.length
         closing = [self.end.step] if self.end else []
@@ -190,7 +190,7 @@ class Facts:
 
     @cached_property
     def point(self) -> OperatingPoint | None:
-        """Where the run works: its settings at the last step of its largest lr, between warm-up and annealing.
+        """Operating point: settings at the last step of the largest lr, between warm-up and annealing.
 
         None where no step has both a learning rate and a batch size. The batch is that of this step, not of another:
         the largest of the last few up to it, since an epoch's last batch may be smaller.
@@ -279,7 +279,7 @@ class Facts:
 
     @cached_property
     def references(self) -> list[float]:
-        """Losses of the reference, in order, where a measurement took them."""
+        """Losses of the reference, in order, where a measurement computed one."""
         known = [(e.step, e.loss) for e in standing(self.record, Regularization)[0]]
         for barrier in standing(self.record, Barrier)[0]:
             known += [(barrier.since, barrier.start_loss), (barrier.step, barrier.end_loss)]
@@ -315,7 +315,7 @@ def _later(entry: Entry, step: float) -> bool:
 
 
 def confidence(word: str, *reasons: str) -> str:
-    """How sure, and why.
+    """Say how sure a verdict is, and why.
 
     Example:
         >>> confidence("low", "one measurement", "", "wide interval")

@@ -41,7 +41,7 @@ def rate(facts: Facts, motion: Motion) -> float | None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many times the bound is above the step.
+    """Ratio of the bound to the step.
 
     Attributes:
         factor: geometric mean, each weighing by the fall of the loss that it stands for.

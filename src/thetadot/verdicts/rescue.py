@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def rescue(before: Facts, verdicts: Mapping[str, Verdict]) -> Change:
-    """The change, given what was known before the loss was lost and the verdicts on that."""
+    """Recommend a change, from what was known before the loss was lost."""
     motion = before.peak
     lr = positive(motion.lr) if motion is not None else None
     if motion is None or lr is None:

@@ -47,7 +47,7 @@ class Batch:
 
     @property
     def samples(self) -> int:
-        """By agreement of sizes."""
+        """Number of samples, by agreement of sizes."""
         return count_of(self.data)
 
     def cut(self, low: int, high: int) -> Batch:
@@ -56,7 +56,7 @@ class Batch:
         return Batch(take(self.data, found[0].of, slice(low, high)) if found else self.data, self.loss)
 
     def __call__(self, model: Any) -> Tensor:
-        """The loss on all of it."""
+        """Return the loss on the whole batch."""
         return self.loss(model, self.data)
 
 
@@ -221,11 +221,11 @@ class Reference:
         return whole_state(roots.pop("model"), self.written, **roots)
 
     def whole(self) -> Objective:
-        """On all of it."""
+        """Return the objective on the whole reference."""
         return self._objective(self.held)
 
     def curved(self, loss: Callable[[], Tensor] | None = None) -> Objective:
-        """On all of it, for second derivatives: in float32 where parameters are narrow.
+        """Return the objective for second derivatives, in float32 where parameters are narrow.
 
         Raises:
             InadmissibleValue: they are narrow and sharded.
@@ -345,7 +345,7 @@ def carried(output: Any) -> Tensor | None:
 
 
 def samples_in(data: Any) -> int:
-    """Rows of the first tensor in ``data`` that has any; 0 without one."""
+    """Count the rows of the first tensor in ``data`` that has any; 0 without one."""
     return next((found[0] for _, found in walk(data)), 0)
 
 

@@ -39,7 +39,7 @@ QUANTITIES = (
 
 @dataclass(frozen=True)
 class Sheet:
-    """One quantity of one run: a row a layer, a column a stretch of steps; NaN where there is nothing."""
+    """One quantity of a run: a row a layer, a column a stretch of steps; NaN where there is nothing."""
 
     cells: Array
     start: float
