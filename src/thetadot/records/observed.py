@@ -1,4 +1,4 @@
-"""Record entries of a watched training loop, beside those that every run has.
+"""What watching a training loop records, beside the kinds that every run has.
 
 An estimate comes with the ends of its 95% interval in ``low`` and ``high``; both are None where it has none.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Watched(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Description of a watched loop: optimizer, reference data, and what cannot be read."""
+    """What is watched, on which data, and what this optimizer does not tell."""
 
     optimizer: str
     level: Literal["light", "default", "full"]
@@ -69,7 +69,7 @@ class Equilibrium(msgspec.Struct, tag_field="kind", tag="equilibrium", frozen=Tr
 
 
 class Regularization(msgspec.Struct, tag_field="kind", tag="regularization", frozen=True):
-    """Implicit gradient regularization: what the finite step adds to the loss."""
+    """What the finite step adds to the loss (implicit gradient regularization)."""
 
     step: int
     gradient_term: float  # α(1+β)/(4(1-β)²)·|G|²
@@ -90,7 +90,7 @@ class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True):
 
 
 class Remark(msgspec.Struct, tag_field="kind", tag="remark", frozen=True):
-    """Event of the run (alarm), or the reason why a reading is no longer taken."""
+    """What happened to the run (alarm), or to a reading that could not be taken from here on."""
 
     step: int
     about: str  # "loss", "gradient" or the name of a reading
