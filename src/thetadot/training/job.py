@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 TRACKING = 0.03
 _MOVED = 64  # samples whose gradient tells whether anything moves
 _LOST = (
-    "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
+    "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
 )
 Show = Callable[[Entry], None]
