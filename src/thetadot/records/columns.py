@@ -46,7 +46,7 @@ class Layout:
 
 
 @cache
-def layout(kind: type[msgspec.Struct]) -> Layout:
+def layout(kind: type[Any]) -> Layout:
     """The layout of a kind, by its annotations."""
     hints = get_type_hints(kind)
     fields = {name: options(hints[name]) for name in kind.__struct_fields__}
@@ -68,11 +68,12 @@ def options(hint: Any) -> frozenset[Any]:
 
 def _counts(values: Array) -> list[Any]:
     with np.errstate(invalid="ignore"):  # those that are kept apart
-        return values.astype(np.int64).tolist()
+        whole: list[Any] = values.astype(np.int64).tolist()
+    return whole
 
 
 def _truths(values: Array) -> list[Any]:
-    return (values != 0).tolist()
+    return list(map(bool, values.tolist()))
 
 
 def _or_none(back: Callable[[Array], list[Any]]) -> Callable[[Array], list[Any]]:

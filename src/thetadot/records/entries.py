@@ -77,7 +77,7 @@ class Entries(Sequence[Entry]):
             return NotImplemented
         return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
 
-    __hash__ = None  # type: ignore[assignment] - as that of a list of structs
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<{len(self)} entries: {', '.join(f'{len(r)} {kind.__name__}' for kind, r in self._rows.items())}>"
@@ -85,6 +85,10 @@ class Entries(Sequence[Entry]):
     def of_kind(self, kind: type[E]) -> Rows[E]:
         """Those of one kind, in order."""
         return self._rows.get(kind) or Rows(kind)
+
+    def kinds(self) -> Iterator[tuple[type[Any], Rows[Any]]]:
+        """The kinds that there are, and those of each."""
+        yield from self._rows.items()
 
     def places(self, kind: type[msgspec.Struct]) -> NDArray[np.int64]:
         """Where those of one kind stand among all."""

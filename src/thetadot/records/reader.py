@@ -16,7 +16,7 @@ from thetadot.records.table import frame, table
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 * 2**20
 LONGEST_LINE = 2**20
-AT_ONCE = 2**22
+AT_ONCE = 2**19
 """Bytes of lines whose entries live as objects while a record is read."""
 
 E = TypeVar("E", bound=msgspec.Struct)

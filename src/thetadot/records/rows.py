@@ -66,7 +66,7 @@ class Rows(Sequence[E], Generic[E]):
             return NotImplemented
         return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
 
-    __hash__ = None  # type: ignore[assignment] - as that of a list of structs
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<{len(self)} {self.kind.__name__} entries>"

@@ -108,7 +108,8 @@ def _column(rows: Rows[Any], name: str, admitted: frozenset[Any]) -> Column:
         return rows.objects(name)
     found = rows.column(name)
     if admitted == {bool}:
-        return found != 0
+        truths: Column = found != 0
+        return truths
     if admitted == {int}:
         large = np.flatnonzero(~(np.abs(found) < EXACT)).tolist()
         values = {at: getattr(rows[at], name) for at in large}

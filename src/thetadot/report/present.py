@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import numpy as np
+
 from thetadot.records import Choice, Curvature, Motion, Noise, Record, Setting, standing
-from thetadot.report.series import number
+from thetadot.report.series import above, latest, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from thetadot.records import Rows
     from thetadot.verdicts import Rule
 
 Family = Literal["sgd", "adaptive"]
@@ -48,17 +49,17 @@ class Present:
 
 def present(record: Record) -> Present | None:
     """The moment of a record; None where no step has both a learning rate and a batch size."""
-    motions = [m for m in standing(record, Motion)[0] if number(m.lr) > 0 and number(m.batch_size) > 0]
+    motions = above(above(standing(record, Motion)[0], "lr"), "batch_size")
     if not motions:
         return None
-    highest = max(motion.lr for motion in motions)
-    now = next(motion for motion in reversed(motions) if motion.lr >= highest / 2)
+    lrs = motions.column("lr")
+    now = motions[int(np.flatnonzero(lrs >= lrs.max() / 2)[-1])]
     return Present(
         now.step,
         number(now.lr),
         number(now.batch_size),
         family(record),
-        _last([entry for entry in standing(record, Noise)[0] if number(entry.noise_scale) > 0], now.step),
+        _last(above(standing(record, Noise)[0], "noise_scale"), now.step),
         _highest_lr(record, motions, now.step),
         momentum if 0 <= (momentum := number(now.momentum)) < 1 else None,
     )
@@ -69,16 +70,13 @@ def family(record: Record) -> Family:
     names = [str(choice.value) for choice in record.of(Choice) if choice.setting == "optimizer"]
     names += [record.result.optimizer] if record.result is not None else []
     names += [record.header.watched.optimizer] if record.header.watched is not None else []
-    if any(entry.preconditioned for entry in record.of(Curvature)) or any(
-        "betas[0]" in s.values for s in record.of(Setting)
-    ):
+    if record.of(Curvature).column("preconditioned").any() or any("betas[0]" in s.values for s in record.of(Setting)):
         return "adaptive"
     return "adaptive" if any(word in name.lower() for name in names for word in ADAPTIVE) else "sgd"
 
 
-def _last(entries: Sequence[E], step: int) -> E | None:
-    before = [entry for entry in entries if entry.step <= step]
-    return before[-1] if before else entries[0] if entries else None
+def _last(entries: Rows[E], step: int) -> E | None:
+    return latest(entries, step) if entries else None
 
 
 def _top(entry: Curvature) -> float:
@@ -86,11 +84,11 @@ def _top(entry: Curvature) -> float:
     return max(entry.sharpness, high) if math.isfinite(high) else entry.sharpness
 
 
-def _highest_lr(record: Record, motions: Sequence[Motion], step: int) -> float | None:
-    measured = [e for e in standing(record, Curvature)[0] if number(e.sharpness) > 0 and number(e.limit) > 0]
+def _highest_lr(record: Record, motions: Rows[Motion], step: int) -> float | None:
+    measured = above(above(standing(record, Curvature)[0], "sharpness"), "limit")
     entry = _last(measured, step)
     if entry is None or entry.limit is None:
         return None
-    then = next((motion for motion in reversed(motions) if motion.step <= entry.step), motions[0])
+    then = latest(motions, entry.step)
     found = number(then.lr * entry.limit / _top(entry))
     return found if math.isfinite(found) and found > 0 else None

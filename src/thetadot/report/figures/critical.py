@@ -20,7 +20,7 @@ from thetadot.report.figures.frame import axes, dots, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import Array, number
+from thetadot.report.series import Array, above, latest, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,12 +62,12 @@ def picture(runs: Sequence[Run]) -> Picture | None:
 
 def _place(run: Run) -> tuple[Noise, float, float, float, float] | None:
     """The last noise measurement, the batch then, B/B_noise, and its interval."""
-    noises = [entry for entry in standing(run.record, Noise)[0] if number(entry.noise_scale) > 0]
-    motions = [motion for motion in standing(run.record, Motion)[0] if number(motion.batch_size) > 0]
+    noises = above(standing(run.record, Noise)[0], "noise_scale")
+    motions = above(standing(run.record, Motion)[0], "batch_size")
     if not noises or not motions:
         return None
     entry = noises[-1]
-    batch = number(next((m for m in reversed(motions) if m.step <= entry.step), motions[0]).batch_size)
+    batch = number(latest(motions, entry.step).batch_size)
     ratio = batch / entry.noise_scale
     low = batch / entry.high if entry.resolved and number(entry.high) > 0 else 0.0
     high = batch / entry.low if number(entry.low) > 0 and entry.resolved else ratio if not entry.resolved else WIDEST
