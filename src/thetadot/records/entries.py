@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 import msgspec
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=msgspec.Struct)
 
-BLOCK = 8192
+BLOCK = 2048
 """Entries of a block: so many objects live at once while a record is read."""
 _KINDS: tuple[type[Any], ...] = get_args(Entry)
 _CODES = {kind: code for code, kind in enumerate(_KINDS)}
@@ -119,15 +120,15 @@ class Growing:
             self._take(entries[begin : begin + BLOCK])
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        kinds = list(map(type, entries))
         try:
-            self._order += bytes(map(_CODES.__getitem__, kinds))
+            codes = bytes(map(_CODES.__getitem__, map(type, entries)))
         except KeyError as error:
             raise InadmissibleValue(
                 f"{error.args[0].__name__} is no kind of entry. Pass those of thetadot.records, such as Motion."
             ) from error
-        for kind in dict.fromkeys(kinds):
-            some = [entry for entry, own in zip(entries, kinds, strict=True) if own is kind]
+        self._order += codes
+        for code in dict.fromkeys(codes):
+            kind, some = _KINDS[code], list(compress(entries, map(code.__eq__, codes)))
             blocks, block = self._blocks.setdefault(kind, []), self._pack(kind, some)
             if blocks and blocks[-1].size + block.size <= BLOCK:  # of a record that grows line by line
                 block = joined(blocks.pop(), block)

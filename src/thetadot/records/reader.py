@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 * 2**20
 LONGEST_LINE = 2**20
-AT_ONCE = 2**19
-"""Bytes of lines whose entries live as objects while a record is read."""
+PIECE = 2**19
+"""Bytes that are read, and entries made of, at a time; no more than a line may have."""
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -131,7 +133,7 @@ class Piece(NamedTuple):
 def pieces(stream: BinaryIO) -> Iterator[Piece]:
     """The lines of a file, from where it stands."""
     rest, size = b"", 0
-    while read := stream.read(LONGEST_LINE):  # so only a line that began before can be too long
+    while read := stream.read(PIECE):  # so only a line that began before can be too long
         size += len(read)
         *lines, rest = (rest + read).split(b"\n")
         if lines:
@@ -146,7 +148,7 @@ def pieces(stream: BinaryIO) -> Iterator[Piece]:
 def _header(line: bytes, file: Path) -> Header:
     try:
         stamp = msgspec.json.decode(line, type=_Stamp)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         stamp = _Stamp()
     if stamp.schema == SCHEMA and stamp.version > VERSION:
         raise DamagedFile(
@@ -155,7 +157,7 @@ def _header(line: bytes, file: Path) -> Header:
     if stamp.schema == SCHEMA and stamp.version >= 1:
         try:
             return msgspec.json.decode(line, type=Header)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _UNREADABLE:
             pass
     raise DamagedFile(f"{file} does not begin with a {SCHEMA} header. Pass the record.jsonl of a thetadot run.")
 
@@ -188,11 +190,24 @@ class Body:
         """
         if self.header is None:
             self.header = _header(lines[0] if lines else b"", self._file)
-        decode, found = self._decode, self._waiting
+        try:
+            found = list(map(self._decode, lines))
+        except _UNREADABLE:
+            found = []
+        if len(found) < len(lines) or Header in set(map(type, found)):
+            found = self._one_by_one(lines)
+        self._waiting += found
+        self._lines += len(lines)
+        self._size += sum(map(len, lines))
+        if self._size >= PIECE // 2:
+            self._pack()
+
+    def _one_by_one(self, lines: list[bytes]) -> list[Entry]:
+        found: list[Entry] = []
         for number, line in enumerate(lines, self._lines + 1):
             try:
-                entry = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                entry = self._decode(line)
+            except _UNREADABLE as error:
                 long = len(line) >= LONGEST_LINE
                 self._damage.append(f"line {number}: {f'longer than {LONGEST_LINE} bytes' if long else error}")
                 continue
@@ -200,10 +215,7 @@ class Body:
                 found.append(entry)
             elif number > 1:
                 self._damage.append(f"line {number}: a second header")
-        self._lines += len(lines)
-        self._size += sum(map(len, lines))
-        if self._size > AT_ONCE:
-            self._pack()
+        return found
 
     def _pack(self) -> None:
         self._entries.take(self._waiting)

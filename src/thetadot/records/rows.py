@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from thetadot.records.columns import Array, Block
+    from thetadot.records.columns import Array, Block, Layout
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -71,6 +71,11 @@ class Rows(Sequence[E], Generic[E]):
     def __repr__(self) -> str:
         return f"<{len(self)} {self.kind.__name__} entries>"
 
+    @property
+    def layout(self) -> Layout:
+        """How their fields are kept."""
+        return layout(self.kind)
+
     def at(self, places: NDArray[np.int64]) -> Rows[E]:
         """Those at these places, in their order."""
         return Rows(self.kind, self._blocks, places if self._places is None else self._places[places])
@@ -104,7 +109,7 @@ class Rows(Sequence[E], Generic[E]):
 
     def objects(self, name: str) -> list[Any]:
         """A field of each, as it is."""
-        if name in layout(self.kind).others:
+        if name in self.layout.others:
             values = [value for block in self._blocks for value in block.others[name]]
             return values if self._places is None else [values[at] for at in self._places.tolist()]
         return [getattr(entry, name) for entry in self]

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from thetadot.errors import ThetadotError
-from thetadot.records.columns import EXACT, layout, options
+from thetadot.records.columns import EXACT, options
 from thetadot.records.schema import Entry
 from thetadot.records.units import tag
 from thetadot.signatures import checked
@@ -97,7 +97,7 @@ def to_json(record: Record, kind: type[msgspec.Struct] | None = None) -> str:
 
 
 def _column(rows: Rows[Any], name: str, admitted: frozenset[Any]) -> Column:
-    how = layout(rows.kind)
+    how = rows.layout
     if name in how.lists:
         counts = rows.counts(name)
         padded = np.full((len(rows), counts.max(initial=0)), np.nan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,7 +52,8 @@ def above(rows: Rows[E], name: str, least: float = 0.0) -> Rows[E]:
 
 def latest(rows: Rows[E], step: float) -> E:
     """The last entry whose step is not beyond this one; the first where there is none."""
-    before = np.flatnonzero(rows.ordered("step") <= step)
+    limit = step if abs(step) <= sys.float_info.max else math.inf if step > 0 else -math.inf  # of an integer
+    before = np.flatnonzero(rows.ordered("step") <= limit)
     return rows[int(before[-1]) if len(before) else 0]
 
 
