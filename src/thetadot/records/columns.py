@@ -8,6 +8,8 @@ number) is kept beside them as it came.
 
 from __future__ import annotations
 
+import math
+import sys
 import types
 from dataclasses import dataclass, field
 from functools import cache
@@ -202,6 +204,16 @@ def number(value: Any) -> float:
         return float("nan") if value is None or isinstance(value, str) else float(value)
     except (OverflowError, TypeError):
         return float("nan")
+
+
+def bounded(value: float) -> float:
+    """A number to be compared with columns; infinite where it is an integer that is too large for a float.
+
+    Example:
+        >>> bounded(3), bounded(-(10**400))
+        (3, -inf)
+    """
+    return value if abs(value) <= sys.float_info.max else math.inf if value > 0 else -math.inf
 
 
 def _narrow(values: Array) -> Array:

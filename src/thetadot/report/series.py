@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,13 +46,6 @@ def gathered(several: Iterable[Rows[Any]], name: str) -> Array:
 def above(rows: Rows[E], name: str, least: float = 0.0) -> Rows[E]:
     """Those that have a number above ``least``."""
     return rows.where(column(rows, name) > least)
-
-
-def latest(rows: Rows[E], step: float) -> E:
-    """The last entry whose step is not beyond this one; the first where there is none."""
-    limit = step if abs(step) <= sys.float_info.max else math.inf if step > 0 else -math.inf  # of an integer
-    before = np.flatnonzero(rows.ordered("step") <= limit)
-    return rows[int(before[-1]) if len(before) else 0]
 
 
 def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]:
