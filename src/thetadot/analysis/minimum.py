@@ -39,7 +39,7 @@ _ROUNDINGS = 32.0  # of a value, that say nothing
 
 
 class Found(NamedTuple):
-    """Where a descent ended.
+    """Point where a descent ended.
 
     Attributes:
         point: the last.
