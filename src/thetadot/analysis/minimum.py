@@ -39,7 +39,7 @@ _ROUNDINGS = 32.0  # of a value, that say nothing
 
 
 class Found(NamedTuple):
-    """Point where a descent ended.
+    """Where a descent ended.
 
     Attributes:
         point: the last.

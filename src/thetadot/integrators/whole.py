@@ -1,4 +1,4 @@
-"""One whole step: all stages of a rule, each with its gradient."""
+"""One whole step: every stage of a rule, each with the gradient that it asks for."""
 
 from __future__ import annotations
 

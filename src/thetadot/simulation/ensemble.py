@@ -170,7 +170,7 @@ def simulate(
 
 @contextmanager
 def _undrawn_by_an_error() -> Iterator[None]:
-    """Restore torch's generator if the simulation does not begin."""
+    """What does not begin takes nothing from torch's generator."""
     before = torch.get_rng_state()
     try:
         yield
@@ -186,7 +186,7 @@ def _with_loss(system: System | Problem, loss: Callable[[Tensor], Tensor]) -> Pr
 
 
 def _positive(name: str, value: Any) -> float:
-    """Return a positive finite number as a float."""
+    """As a float."""
     require_numbers(**{name: value})
     found = float(value)
     require(0 < found < math.inf, f"{name}={found:g}", "is not positive and finite", f"Pass {name} > 0.")
