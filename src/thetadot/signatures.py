@@ -33,7 +33,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thetadot.errors import ThetadotError
-from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse, with_article
+from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, is_nan, plain, refuse, with_article
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
             if kind.fits(value):
                 continue
             choice = kind.name.startswith("'") and isinstance(value, str)
-            if not choice and not (_nan(value) and kind.fits(0.0)):
+            if not choice and not (is_nan(value) and kind.fits(0.0)):
                 refuse(name, value, kind.name, kind.remedy)
             unknown = unknown or (name, value, kind)
         if unknown is None:
@@ -135,10 +135,6 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
         return refuse(unknown[0], unknown[1], unknown[2].name, unknown[2].remedy)
 
     return door
-
-
-def _nan(value: object) -> bool:
-    return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN is not itself
 
 
 def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
@@ -178,6 +174,8 @@ def kind_of(note: object, within: Mapping[str, object]) -> Kind:  # noqa: PLR091
     if origin is tuple:
         alike = len({part for part in parts if part is not ...}) == 1  # how many, the door says
         return _row(kind_of(parts[0], within)) if alike else _several([kind_of(part, within) for part in parts])
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping(kind_of(parts[-1], within))
     if origin is not None:
         return _KNOWN["Callable"] if origin.__name__ == "Callable" else ANYTHING
     if isinstance(note, type):
@@ -236,6 +234,10 @@ def _row(each: Kind) -> Kind:
         "Pass a tuple.",
         lambda x: (parts := _listed(x)) is not None and all(map(each.fits, parts)),
     )
+
+
+def _mapping(each: Kind) -> Kind:
+    return Kind("a mapping", "Pass a dictionary.", lambda x: isinstance(x, Mapping) and all(map(each.fits, x.values())))
 
 
 def _several(each: list[Kind]) -> Kind:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import torch
 
 from thetadot.errors import IncompatiblePair
+from thetadot.failures import explained
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, Beginning, System, noise_kind, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
@@ -85,6 +87,7 @@ class Integrator(Protocol):
         """θ a whole number of steps after the time that ``open`` began at."""
 
 
+@explained
 class Direct:
     """What rules share that take their gradient at θ itself and carry no numbers of their own.
 
@@ -197,6 +200,7 @@ def require_noise(integrator: Direct, system: System) -> System:
     return system
 
 
+@checked
 def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
     """Every variable at zero, or where the system begins it, at ``position``.
 

@@ -19,6 +19,7 @@ from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
 from thetadot.integrators.pace import HOPELESS, WINDOW, Look, Pace, look
 from thetadot.integrators.runge_kutta import combined, moving, slopes
+from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
@@ -68,6 +69,7 @@ class Controlled(NamedTuple):
     evaluations: int
 
 
+@checked
 def controlled(
     integrator: Embedded,
     system: System,

@@ -12,7 +12,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, flag, of_settings, pair
+from thetadot.optim.groups import decayed, finite, flag, of_settings, pair, reads
 from thetadot.reading import Reading
 from thetadot.signatures import checked
 from thetadot.systems import AdaptiveFlow
@@ -107,7 +107,7 @@ class Adam(Flow):
         rates = PerStep(1.0 - beta1), PerStep(1.0 - beta2)
         return AdaptiveFlow(*rates, group["eps"], group["amsgrad"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √v̂+ε sees it."""
         lr = float(group["lr"])

@@ -10,11 +10,11 @@ import torch
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import SemiImplicitEuler
+from thetadot.kinds import require_word
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
-from thetadot.signatures import checked
 from thetadot.systems import Amos as PublishedAmos
 from thetadot.systems import ScheduledAmos
 from thetadot.systems.base import TINY, PerStep
@@ -89,8 +89,7 @@ class Amos(Flow):
         super().check(group)
         finite("decay", group["decay"], below=1.0)
         kind, q, half_life = group["kind"], group["q"], group["half_life"]
-        if kind not in ("published", "constant", "decaying"):
-            raise InadmissibleValue(f"kind={kind!r} is unknown. Pass 'published', 'constant' or 'decaying'.")
+        require_word(("published", "constant", "decaying"), kind=kind)
         if kind == "published" and (half_life is not None or q != 1.0):
             raise InadmissibleValue(
                 f"half_life={half_life} and q={q} belong to a given fall, and kind='published' falls by itself. Leave "
@@ -110,7 +109,7 @@ class Amos(Flow):
         approach = 0.0 if half_life is None else approach_per_step(half_life, group["kind"])
         return ScheduledAmos(PerStep(approach), memory, group["kind"], group["q"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √v̂/(σd) sees it, decay aside."""
         lr = float(group["lr"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from thetadot.errors import require
 from thetadot.integrators import Euler
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import of_settings
+from thetadot.optim.groups import of_settings, reads
 from thetadot.reading import Reading
 from thetadot.signatures import checked
 from thetadot.systems import NormalizedFlow, PolyakFlow, SignFlow
@@ -48,7 +48,7 @@ class SignDescent(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; on no curvature does it fly off."""
         return Reading(float(group["lr"]), None, float("inf"))
@@ -83,7 +83,7 @@ class NormalizedDescent(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; on no curvature does it fly off."""
         return Reading(float(group["lr"]), None, float("inf"))
@@ -143,7 +143,7 @@ class Polyak(Flow):
         """Polyak's flow towards the group's floor."""
         return PolyakFlow(group["floor"], group["bound"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; every curvature is stable below lr = 4, none above."""
         lr = float(group["lr"])

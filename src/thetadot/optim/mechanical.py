@@ -11,8 +11,9 @@ from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
+from thetadot.kinds import is_nan, require_numbers
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, number, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.optim.states import first_state
 from thetadot.reading import Reading
 from thetadot.signatures import checked
@@ -73,7 +74,8 @@ class MechanicalFlow(Flow, ABC):
         """0 <= momentum < 1, temperature >= 0."""
         super().check(group)
         momentum = group["momentum"]
-        number("momentum", momentum)
+        if not is_nan(momentum):
+            require_numbers(momentum=momentum)
         require(
             bool(0 <= momentum < 1),
             f"momentum={momentum:g}",
@@ -94,7 +96,7 @@ class MechanicalFlow(Flow, ABC):
             return Kramers(friction, group["temperature"]), step
         return DampedNewton(friction), step
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, friction and the largest stable curvature of one group."""
         _, step = self.motion(group)

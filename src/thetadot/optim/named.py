@@ -18,7 +18,7 @@ from thetadot.integrators import (
 )
 from thetadot.kinds import require_numbers
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, flag, of_settings
+from thetadot.optim.groups import decayed, finite, flag, of_settings, reads
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -74,7 +74,7 @@ class GradientDescent(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
@@ -293,7 +293,7 @@ class Langevin(Flow):
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """As gradient descent."""
         lr = float(group["lr"])

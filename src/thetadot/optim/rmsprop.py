@@ -11,7 +11,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.reading import Reading
 from thetadot.signatures import checked
 from thetadot.systems import ErrorControlledFlow
@@ -138,7 +138,7 @@ class RMSprop(Flow):
             raise InadmissibleValue("clock=False: elapsed time is not kept. Build with clock=True, or norm='global'.")
         return {p: self.state[p]["clock"] for group in kept for p in group["params"] if p in self.state}
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √G + ε sees it."""
         lr = float(group["lr"])

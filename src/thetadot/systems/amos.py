@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import accumulation_dtype, sqrt, tensor_of
 
@@ -50,6 +51,7 @@ def begin(name: str, position: Tensor) -> Tensor | float:
     return size + _UNKNOWN_SIZE * (size == 0)
 
 
+@explained
 @dataclass(frozen=True)
 class Amos:
     """The published Amos: its weight decay brings its own steps down.

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
@@ -53,6 +54,7 @@ _LOST = (
 Show = Callable[[Entry], None]
 
 
+@signatures.checked
 def run(
     task: Task | Callable[[], Task],
     *,
