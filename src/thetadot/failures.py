@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import inspect
 import sys
 import typing
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import Kind, is_tensor, refuse, said_of
+from thetadot.kinds import Kind, is_tensor, plain, refuse, said_of
 from thetadot.signatures import ANYTHING, kind_of
 
 if TYPE_CHECKING:
@@ -74,8 +75,12 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **named)
         except _ERRORS as error:
-            if type(error).__module__ == "builtins":  # a tracer's own, and torch's for full memory, are its business
-                _explain(function, args, named, error)
+            if type(error).__module__.partition(".")[0] not in ("builtins", "numpy"):  # a tracer's own; full memory
+                raise
+            plainly, words = tuple(map(plain, args)), {name: plain(value) for name, value in named.items()}
+            if any(a is not b for a, b in zip((*args, *named.values()), (*plainly, *words.values()), strict=True)):
+                return door(*plainly, **words)
+            _explain(function, args, named, error)
             raise
 
     return door
@@ -177,7 +182,8 @@ def _for_typing(module: object) -> dict[str, Any]:
         if not (isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"):
             continue
         for line in block.body:
-            if isinstance(line, ast.ImportFrom) and (source := sys.modules.get(line.module or "")):
+            if isinstance(line, ast.ImportFrom) and (line.module or "").startswith("thetadot."):
+                source = importlib.import_module(line.module or "")
                 for name in line.names:
                     found[name.asname or name.name] = getattr(source, name.name, ANYTHING)
             elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):

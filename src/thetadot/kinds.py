@@ -136,9 +136,7 @@ def plain(value: Any) -> Any:
     if type(value) in (float, int, str, bool, NoneType):
         return value
     numpy = sys.modules.get("numpy")
-    if numpy is not None and (
-        isinstance(value, numpy.generic) or (isinstance(value, numpy.ndarray) and value.ndim == 0)
-    ):
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray) and value.ndim == 0:
         return value.item()
     if isinstance(value, Rational) and not isinstance(value, Integral):
         try:
@@ -169,6 +167,11 @@ def require_numbers(**values: object) -> None:
     for name, value in values.items():
         if not NUMBER.fits(plain(value)):
             refuse(name, value, NUMBER.name, NUMBER.remedy)
+
+
+def require_ranged(**values: object) -> None:
+    """The same, but NaN, of which the range that is asked next says more."""
+    require_numbers(**{name: value for name, value in values.items() if not is_nan(plain(value))})
 
 
 def require_whole(**values: object) -> None:

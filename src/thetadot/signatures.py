@@ -11,6 +11,7 @@
     Mapping, dict    a mapping
     Path             a name of a file or folder: a string or what stands for one
     Literal[...]     one of these
+    type[X]          a class that is X or derives from it
     a class          an instance of it, or what fits a protocol
     X | Y            either
 
@@ -201,6 +202,8 @@ def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: C901
             return _FACTORY
         case ast.Subscript(value=ast.Name(id=("Callable" | "Mapping" | "dict") as name)):
             return _KNOWN[name]
+        case ast.Subscript(value=ast.Name(id="type"), slice=inner):
+            return _class(inner, within)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             return _choice(ast.literal_eval(ast.unparse(inner)))
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=inner):
@@ -257,6 +260,21 @@ def _listed(value: Any) -> tuple[object, ...] | None:
     if isinstance(value, tuple | list | range) or getattr(value, "ndim", 0) == 1:
         return tuple(value)
     return None
+
+
+def _class(node: ast.expr, within: Mapping[str, object]) -> Kind:
+    match node:
+        case ast.Name(id=name):
+            found = within.get(name)
+        case ast.Attribute(value=ast.Name(id=package), attr=name):
+            found = getattr(within.get(package), name, None)
+        case _:
+            found = None
+    kind = found.__bound__ if isinstance(found, TypeVar) else found
+    if not isinstance(kind, type):
+        return Kind("a class", "Pass the class.", lambda x: isinstance(x, type))
+    said = f"a class of kind {kind.__name__}"
+    return Kind(said, "Pass the class itself.", lambda x: isinstance(x, type) and issubclass(x, kind))
 
 
 def _instance(kind: type) -> Kind:

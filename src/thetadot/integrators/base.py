@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import torch
 
 from thetadot.errors import IncompatiblePair
-from thetadot.failures import explained
-from thetadot.signatures import checked
+from thetadot.failures import answering, explained
 from thetadot.systems.base import POSITION, Beginning, System, noise_kind, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
@@ -200,7 +199,7 @@ def require_noise(integrator: Direct, system: System) -> System:
     return system
 
 
-@checked
+@answering
 def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
     """Every variable at zero, or where the system begins it, at ``position``.
 

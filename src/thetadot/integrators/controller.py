@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.failures import explained
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FLOOR = 1e-4
 """Of an error that is remembered: one lucky step says little about the next."""
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class Controller:

@@ -9,6 +9,7 @@ import torch
 
 from thetadot.analysis.stability import adaptive_stability_limit
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
@@ -92,6 +93,7 @@ class Adam(Flow):
         """
         return release(self, torch.optim.Adam, lambda group: _theirs(group, "l2"), _to_theirs)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Betas in [0, 1), eps >= 0."""
         super().check(group)
@@ -100,6 +102,7 @@ class Adam(Flow):
         finite("eps", group["eps"])
         flag("amsgrad", group["amsgrad"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The adaptive flow with memories of the group's betas."""

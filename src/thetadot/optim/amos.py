@@ -9,8 +9,9 @@ import torch
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
-from thetadot.kinds import require_word
+from thetadot.kinds import require_ranged, require_word
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.reading import Reading
@@ -84,6 +85,7 @@ class Amos(Flow):
         own = {"half_life": half_life, "kind": kind, "q": q, "decay": decay}
         super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """A known kind, a half-life > 0 or none, q > 0, decay in [0, 1)."""
         super().check(group)
@@ -95,10 +97,12 @@ class Amos(Flow):
                 f"half_life={half_life} and q={q} belong to a given fall, and kind='published' falls by itself. Leave "
                 "them out, or pass kind='constant' or 'decaying'."
             )
-        require(bool(0 < q < math.inf), f"q={q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
+        require_ranged(q=q)
+        require(bool(0 < q < math.inf), f"q={float(q):g}", "is not positive and finite", "Pass q > 0, such as 1.")
         if half_life is not None:
             approach_per_step(half_life)
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[PublishedAmos | ScheduledAmos, Scalar]:
         """The published rule, or the one whose fall the group's half-life gives."""

@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any, Self
 
 from thetadot.errors import require
+from thetadot.failures import answering
 from thetadot.integrators import Euler
+from thetadot.kinds import require_ranged
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import of_settings, reads
 from thetadot.reading import Reading
@@ -131,13 +133,16 @@ class Polyak(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """A finite floor, a positive bound."""
         super().check(group)
         floor, bound = group["floor"], group["bound"]
+        require_ranged(floor=floor, bound=bound)
         require(bool(abs(floor) < math.inf), f"floor={floor:g}", "is not finite", "Pass the least loss, or 0.")
         require(bool(bound > 0), f"bound={bound:g}", "is not positive", "Pass bound > 0, or math.inf.")
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[PolyakFlow, Scalar]:
         """Polyak's flow towards the group's floor."""

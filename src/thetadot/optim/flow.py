@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
+from thetadot.failures import answering
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
 from thetadot.kinds import require_instances, require_word, said_of
@@ -163,12 +164,14 @@ class Flow(Optimizer):
         if self.options.capturable:
             self.ticks = self.ticks.to(next(iter(self._devices())))
 
+    @answering
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The system and the time step that a group's hyperparameters stand for."""
         if self.system is None:
             raise InadmissibleValue("system=None needs a subclass that defines motion(group). Pass a system.")
         return self.system, group["lr"]
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Raise InadmissibleValue where a group's hyperparameters are out of range; extended by named optimizers."""
         finite("lr", group["lr"])

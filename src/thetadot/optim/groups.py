@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, NoParameters, require
-from thetadot.kinds import is_nan, plain, require_numbers, said_of
+from thetadot.kinds import plain, require_ranged, said_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -182,8 +182,7 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
     value = plain(value)
-    if not is_nan(value):
-        require_numbers(**{name: value})
+    require_ranged(**{name: value})
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
@@ -211,7 +210,10 @@ tensors, or parameter groups.
         raise NoParameters(
             f"{came} is no collection of tensors. Pass model.parameters(), a list of tensors, or parameter groups."
         )
-    given = list(params)
+    try:
+        given = list(params)
+    except TypeError as error:  # as of an array of shape ()
+        raise NoParameters(f"params={said_of(params)} is no collection of tensors: {error}. Pass a list.") from error
     if not given:
         raise NoParameters("params is empty. Pass model.parameters() of a model that has some.")
     for index, entry in enumerate(given):

@@ -9,9 +9,10 @@ import torch
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import answering
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
-from thetadot.kinds import is_nan, require_numbers
+from thetadot.kinds import require_ranged
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.optim.states import first_state
@@ -70,12 +71,12 @@ class MechanicalFlow(Flow, ABC):
         )
         return cls(params, lr=integrator.gain(momentum) * step * step, momentum=momentum, **options)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """0 <= momentum < 1, temperature >= 0."""
         super().check(group)
         momentum = group["momentum"]
-        if not is_nan(momentum):
-            require_numbers(momentum=momentum)
+        require_ranged(momentum=momentum)
         require(
             bool(0 <= momentum < 1),
             f"momentum={momentum:g}",
@@ -86,6 +87,7 @@ class MechanicalFlow(Flow, ABC):
         if "temperature" in group:
             finite("temperature", group["temperature"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Damped Newton, or Kramers where the group has a temperature; its step by the integrator's map."""

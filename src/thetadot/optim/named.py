@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import answering
 from thetadot.integrators import (
     CentredLeapfrog,
     CentredSplitting,
@@ -283,11 +284,13 @@ class Langevin(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Also T >= 0."""
         super().check(group)
         finite("temperature", group["temperature"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Langevin dynamics at the group's temperature."""

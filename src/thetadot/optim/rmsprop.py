@@ -8,6 +8,7 @@ import torch
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
@@ -112,12 +113,14 @@ class RMSprop(Flow):
 
         return release(self, torch.optim.RMSprop, _theirs, memories)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Decay in [0, 1), eps >= 0."""
         super().check(group)
         finite("decay", group["decay"], below=1.0)
         finite("eps", group["eps"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[ErrorControlledFlow, Scalar]:
         """The error-controlled flow with a memory of the group's decay."""

@@ -101,7 +101,8 @@ class Amos:
                 return state["share"] * (1.0 + state["taken"])
             case "size":
                 return 0.0
-        assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
+        if name != POSITION:
+            raise KeyError(name)
         position = tensor_of(state, POSITION)
         root = sqrt(state["square"]) + TINY
         length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])

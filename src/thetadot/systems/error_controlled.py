@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.failures import explained
-from thetadot.kinds import require_word
+from thetadot.kinds import plain, require_word
 from thetadot.systems.base import TINY, Rate, admissible, over
 from thetadot.tensors import sqrt
 
@@ -66,6 +66,7 @@ class ErrorControlledFlow:
         admissible("square_rate", self.square_rate)
         admissible("eps", self.eps)
         require_word(("coordinate", "global"), norm=self.norm)
+        require_word((True, False), clock=plain(self.clock))
 
     @property
     def keeps_clock(self) -> bool:
