@@ -166,7 +166,7 @@ def _in_ours(trace: TracebackType | None) -> bool:
 @functools.cache
 def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
     module = sys.modules.get(function.__module__)
-    within = ChainMap(function.__globals__, _for_typing(module))  # type: ignore[attr-defined]
+    within = ChainMap(function.__globals__, _for_typing(module))
     notes = {name: each.annotation for name, each in inspect.signature(function).parameters.items()}
     return {name: kind_of(note, within) for name, note in notes.items() if note is not inspect.Parameter.empty}
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from thetadot import cayley as formulas
-from thetadot.epochs import heavy_ball_variance
+from thetadot.epochs import Epoch, epoch_share
 from thetadot.errors import InadmissibleValue, require
 from thetadot.signatures import checked
 from thetadot.tensors import sqrt
@@ -160,6 +160,7 @@ def temperature(
     parameters: int = 1,
     sampling: Literal["replacement", "epochs"] = "replacement",
     dataset_size: int | None = None,
+    drop_last: bool = False,
     curvature: float | None = None,
 ) -> Scalar:
     r"""Temperature that gradient noise keeps up, in units of the loss per degree of freedom.
@@ -170,8 +171,10 @@ def temperature(
 
     The first is exact as γs²/(2λB) in (λ, γ), an average over directions when Σ is not isotropic. The batches of a
     shuffled epoch sum to the full gradient, so that their noise is anticorrelated: directions that move little in an
-    epoch are colder by αh(m+1)/3 (β = 0, m = N/B), steep ones hardly. There is no temperature of all directions then,
-    and a curvature is asked for. Exact for heavy ball on a quadratic whose noise does not depend on θ.
+    epoch are colder by αh(m+1)/3 (β = 0, m = N/B), steep ones hardly. T of flat ones goes with (α/((1-β)B))² N h, not
+    with α/((1-β)B): what keeps the one keeps the other, what cools the one by 10 cools the other by 100. There is no
+    temperature of all directions then, and a curvature is asked for. Exact for heavy ball on a quadratic whose noise
+    does not depend on θ.
 
     Args:
         lr: α >= 0.
@@ -181,6 +184,7 @@ def temperature(
         parameters: d >= 1.
         sampling: "replacement", batches drawn independently; or "epochs", as DataLoader(shuffle=True) does.
         dataset_size: N >= B, for "epochs".
+        drop_last: whether what B does not divide is left out, and not a smaller last batch.
         curvature: h > 0, stable; for "epochs". Numbers only.
 
     Raises:
@@ -213,7 +217,7 @@ def temperature(
         )
     if curvature is None:
         return full
-    return full * _share(float(lr), float(momentum), float(curvature), sampling, batch_size, dataset_size)
+    return full * _share(float(lr), float(momentum), float(curvature), sampling, batch_size, dataset_size, drop_last)
 
 
 def _require_epochs(batch_size: Scalar, dataset_size: int | None, curvature: float | None) -> None:
@@ -232,7 +236,13 @@ def _require_epochs(batch_size: Scalar, dataset_size: int | None, curvature: flo
 
 
 def _share(
-    lr: float, momentum: float, curvature: float, sampling: str, batch_size: Scalar, dataset_size: int | None
+    lr: float,
+    momentum: float,
+    curvature: float,
+    sampling: str,
+    batch_size: Scalar,
+    dataset_size: int | None,
+    drop_last: bool,  # noqa: FBT001 - handed on
 ) -> float:
     """h⟨θ²⟩ at curvature h over α s²/(2(1-β))."""
     require(0 < curvature < float("inf"), f"curvature={curvature:g}", "is not positive and finite", "Pass h > 0.")
@@ -247,5 +257,5 @@ def _share(
     )
     if sampling == "replacement":
         return edge / (edge - lr * curvature)
-    batches = max(round(float(dataset_size or 1) / float(batch_size)), 1)
-    return curvature * heavy_ball_variance(lr, momentum, curvature, batches) * 2.0 * (1.0 - momentum) / lr
+    epoch = Epoch.of(float(dataset_size or batch_size), float(batch_size), drop_last=drop_last)
+    return epoch_share(lr, momentum, curvature, epoch)

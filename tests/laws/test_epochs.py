@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from thetadot.epochs import epoch_covariance, heavy_ball_variance
+from thetadot.epochs import Epoch, epoch_covariance, flat_share, heavy_ball_variance
 from thetadot.errors import InadmissibleValue
 from thetadot.translation import temperature
 
 
-def dense(matrix, kick, batches, epochs=400):
-    """Powers of the matrix on each epoch's projected noise, without a doubling."""
-    project = np.eye(batches) - 1.0 / batches
+def dense(matrix, kick, epoch, epochs=400):
+    """Powers of the matrix on each epoch's noise, B/b_k on the diagonal less B/N everywhere, without a doubling."""
+    batches, last, held = epoch
+    noise = np.diag([*[1.0] * (batches - 1), 1.0 / last]) - 1.0 / (held or batches - 1 + last)
     size = len(kick)
     start = np.zeros((size, size))
     for _ in range(epochs):
@@ -19,21 +20,69 @@ def dense(matrix, kick, batches, epochs=400):
         response = np.zeros((size, batches))
         power = np.eye(size)
         for k in range(batches):
-            mean += (power @ start @ power.T + response @ project @ response.T) / batches
+            mean += (power @ start @ power.T + response @ noise @ response.T) / batches
             response = matrix @ response
             response[:, k] += kick
             power = matrix @ power
-        cov = power @ start @ power.T + response @ project @ response.T
+        cov = power @ start @ power.T + response @ noise @ response.T
         start = cov
     return mean
 
 
-@pytest.mark.parametrize("batches", [1, 2, 3, 8, 13])
+@pytest.mark.parametrize(
+    "epoch", [*map(Epoch, (1, 2, 3, 8, 13)), Epoch.of(10, 4), Epoch.of(10, 8), Epoch.of(9, 4, drop_last=True),
+              Epoch.of(70, 8), Epoch.of(70, 8, drop_last=True), Epoch.of(15, 8, drop_last=True)]
+)  # fmt: skip
 @pytest.mark.parametrize(("lr", "momentum", "h"), [(0.1, 0.0, 1.0), (0.3, 0.9, 2.0), (0.5, 0.5, 0.3), (0.2, 0.9, 0.05)])
-def test_epochs_by_doubling_are_epochs_step_by_step(lr, momentum, h, batches):
+def test_epochs_by_doubling_are_epochs_step_by_step(lr, momentum, h, epoch):
     matrix, kick = np.array([[1 - lr * h, momentum], [-lr * h, momentum]]), np.array([-lr, -lr])
-    found = epoch_covariance(matrix, kick, batches)
-    assert found == pytest.approx(dense(matrix, kick, batches), rel=1e-9, abs=1e-15)
+    found = epoch_covariance(matrix, kick, epoch)
+    assert found == pytest.approx(dense(matrix, kick, epoch), rel=1e-9, abs=1e-15)
+
+
+def test_an_epoch_is_cut_as_a_data_loader_cuts_it():
+    for size in range(1, 30):
+        for batch in range(1, size + 1):
+            for drop_last in (False, True):
+                loader = torch.utils.data.DataLoader(range(size), batch_size=batch, drop_last=drop_last)
+                sizes = [len(x) for x in loader]
+                epoch = Epoch.of(size, batch, drop_last=drop_last)
+                assert (epoch.batches, epoch.size) == (len(sizes), size / batch)
+                assert epoch.last * batch == pytest.approx(sizes[-1])
+
+
+@pytest.mark.parametrize(
+    ("batches", "momentum", "flat", "crossing", "variance"),
+    [(1000, 0.0, 1.001, 0.545, 1.0), (1000, 0.9, 0.991, 0.543, 0.972), (10, 0.0, 1.1, 0.604, 0.99),
+     (10, 0.9, 0.793, 0.456, 0.216)],
+)  # fmt: skip
+def test_the_articles_two_regimes_are_limits_of_the_exact_law(batches, momentum, flat, crossing, variance):
+    lr = 0.01
+    cross = 3 * (1 - momentum) / (lr * batches)
+
+    def correlation_time(h):
+        cov = epoch_covariance(np.array([[1 - lr * h, momentum], [-lr * h, momentum]]), np.array([-lr, -lr]), batches)
+        return 2 * cov[0, 0] / cov[1, 1]
+
+    slow = batches / 3 * (1 + momentum) / (1 - momentum)
+    assert correlation_time(1e-6 * cross) / slow == pytest.approx(flat, abs=1e-3)
+    assert correlation_time(cross) / ((1 + momentum) / (lr * cross)) == pytest.approx(crossing, abs=1e-3)
+    assert correlation_time(cross) / slow == pytest.approx(crossing, abs=1e-3)
+    theirs = lr**2 * batches / (6 * (1 - momentum) ** 2)
+    assert heavy_ball_variance(lr, momentum, 1e-6 * cross, batches) / theirs == pytest.approx(variance, abs=1e-3)
+    assert flat_share(lr, momentum, batches) / (lr * batches / (3 * (1 - momentum))) == pytest.approx(
+        variance, abs=1e-3
+    )
+
+
+def test_the_articles_autocorrelation_is_that_of_an_epochs_noise():
+    generator, batches, epochs = np.random.default_rng(0), 6, 40_000
+    noise = generator.standard_normal((epochs, batches))
+    noise = (noise - noise.mean(1, keepdims=True)).reshape(-1)
+    for n in range(1, batches):
+        expected = -(batches - n) / (batches * (batches - 1))
+        found = noise[:-n] @ noise[n:] / (noise @ noise)
+        assert found == pytest.approx(expected, abs=4 / noise.size**0.5)
 
 
 @pytest.mark.parametrize("slow", [1e-3, 1e-6, 1e-9, 1e-12])

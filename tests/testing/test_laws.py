@@ -228,6 +228,7 @@ FAULTS = {
 """The laws that a fault breaks, the law of its name first."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_caught_by_the_law_of_its_name_and_by_no_stranger(fault):
     assert broken(fault) == FAULTS[fault]
@@ -313,6 +314,7 @@ def test_what_does_not_apply_is_said():
     assert finding == Finding(among[0], "does not apply")
 
 
+@pytest.mark.slow
 def test_using_thetadot_does_not_import_the_laws():
     code = "import sys, thetadot; thetadot.optim, thetadot.training; assert 'thetadot.testing' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

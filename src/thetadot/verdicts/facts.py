@@ -24,8 +24,9 @@ from thetadot.records import (
     standing,
 )
 from thetadot.verdicts.families import family_of
+from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
+from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,14 +80,31 @@ class Facts:
         return standing(self.record, Motion)[0]
 
     @cached_property
-    def curvatures(self) -> list[Curvature]:
-        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind."""
+    def _measured(self) -> list[Curvature]:
         found = [  # the method "forward" measures along the gradient, which is no λmax
             e
             for e in standing(self.record, Curvature)[0]
             if e.when != "warm-up" and e.method == "lanczos" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def curvatures(self) -> list[Curvature]:
+        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind.
+
+        Behind a preconditioner none of the first steps: of a few squared gradients P is mostly their scatter, and
+        P⁻¹H then is thousands of times what it soon becomes.
+        """
+        settled = min(START * self.steps, 1.0 / (1.0 - (self._beta2 or USUAL_BETA2)))
+        return [e for e in self._measured if not e.preconditioned or (number(e.step) or 0.0) >= settled]
+
+    @cached_property
+    def no_curvature(self) -> str:
+        """Why there is no curvature to judge by."""
+        if not self._measured:
+            return "no curvature was measured"
+        last = number(self._measured[-1].step) or 0.0
+        return f"curvature was last measured at step {plain(last)}, before the preconditioner had averaged gradients"
 
     @cached_property
     def sampled(self) -> tuple[str, str]:
@@ -97,12 +115,6 @@ class Facts:
             return "high", ""
         word = "low" if sizes[0] < HANDFUL else "moderate"
         return word, f"curvature of {plain(sizes[0])} samples, which is mostly larger than the data's"
-
-    @cached_property
-    def settled(self) -> list[Curvature]:
-        """The same without an adaptive method's first, if there are more: of one gradient's square, P is no average."""
-        early = bool(self.curvatures) and self.curvatures[0].preconditioned and self.curvatures[0].step <= 1
-        return self.curvatures[1:] if early and len(self.curvatures) > 1 else self.curvatures
 
     @cached_property
     def noises(self) -> list[Noise]:
@@ -132,7 +144,7 @@ class Facts:
             return self.length
         closing = [self.end.step] if self.end else []
         result = [self.record.result.steps] if self.record.result else []
-        seen = [e.step for kind in (self.motions, self.curvatures, self.noises, self.equilibria) for e in kind[-1:]]
+        seen = [e.step for kind in (self.motions, self._measured, self.noises, self.equilibria) for e in kind[-1:]]
         epochs = [e.step for e in self.record.of(Epoch)[-1:]]
         return max((s for s in map(number, [*closing, *result, *seen, *epochs]) if s is not None), default=0.0)
 
@@ -148,8 +160,9 @@ class Facts:
 
     @cached_property
     def family(self) -> Family | None:
-        """The family that scaling rules speak of; None for an optimizer that is not known by name."""
-        return "adaptive" if any(e.preconditioned for e in self.curvatures) else family_of(self.optimizer)
+        """The family that scaling rules speak of: by a preconditioner that was seen, else by the optimizer's name."""
+        measured = any(e.preconditioned for e in standing(self.record, Curvature)[0])
+        return "adaptive" if measured or "betas[1]" in self._given else family_of(self.optimizer)
 
     def at(self, step: float) -> Motion | None:
         """The motion at a step: the last one before or at it, else the first."""
@@ -170,42 +183,66 @@ class Facts:
         return (positive(motion.batch_size) if motion is not None else None) or self.batch
 
     @cached_property
-    def batch(self) -> float | None:
-        """The batch size now: the largest of the last few, since an epoch's last batch may be smaller."""
-        recent = [size for m in self.motions if (size := positive(m.batch_size)) is not None][-FEW:]
-        sizes = [max(recent)] if recent else []
-        result = [self.record.result.batch_size] if self.record.result else []
-        chosen = [choice.value for choice in self.record.of(Choice) if choice.setting == "batch_size"]
-        return next((size for size in map(positive, [*sizes, *result, *chosen[::-1]]) if size is not None), None)
-
-    @cached_property
     def whole(self) -> bool:
         """Whether a batch is all of the data."""
         size = positive(self.record.header.train_samples)
         return size is not None and self.batch is not None and self.batch >= size
 
     @cached_property
-    def present(self) -> Settings | None:
-        """Settings at the run's largest recent lr: what rules start from. None without an lr or a batch size."""
-        if not self.motions or self.batch is None:
-            return None
+    def point(self) -> OperatingPoint | None:
+        """Where the run works: its settings at the last step of its largest lr, between warm-up and annealing.
+
+        None where no step has both a learning rate and a batch size. The batch is that of this step, not of another:
+        the largest of the last few up to it, since an epoch's last batch may be smaller.
+        """
         peak = self.peak
         lr = positive(peak.lr) if peak is not None else None
         if peak is None or lr is None:
             return None
+        batch = self._batch_near(peak.step)
+        if batch is None:
+            return None
         beta = number(peak.momentum)
-        given, (decay, decoupled) = self._given, self.decay
-        beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
-        eps = number(given.get("eps")) if self.family == "adaptive" else None
-        return Settings(
+        decay, decoupled = self.decay
+        eps = number(self._given.get("eps")) if self.family == "adaptive" else None
+        settings = Settings(
             lr,
-            self.batch,
+            batch,
             beta if beta is not None and 0 <= beta < 1 else None,
-            beta2 if beta2 is not None and 0 < beta2 < 1 else None,
+            self._beta2 if self.family == "adaptive" else None,
             eps if eps is not None and eps >= 0 else None,
             decay,
             decoupled,
         )
+        return OperatingPoint(peak.step, settings)
+
+    @cached_property
+    def batch(self) -> float | None:
+        """The batch size where the run works; without steps, the one that was chosen or that the result names."""
+        if self.point is not None:
+            return self.point.settings.batch
+        near = self._batch_near(self.motions[-1].step) if self.motions else None
+        result = [self.record.result.batch_size] if self.record.result else []
+        chosen = [choice.value for choice in self.record.of(Choice) if choice.setting == "batch_size"]
+        return next((size for size in map(positive, [near, *result, *chosen[::-1]]) if size is not None), None)
+
+    @cached_property
+    def batch_said(self) -> str:
+        """That batch size, with its step where others were used at other steps."""
+        said = "unknown" if self.batch is None else plain(self.batch)
+        return f"{said} (at step {plain(self.point.step)})" if self.point is not None and self._varied else said
+
+    @cached_property
+    def _varied(self) -> bool:
+        """Whether the batch changed by more than an epoch's last batch does: the largest of each stretch differ."""
+        sizes = [size for m in self.motions if (size := positive(m.batch_size)) is not None]
+        width = max(len(sizes) // 10, FEW)
+        return len({max(sizes[i : i + width]) for i in range(0, len(sizes) - width + 1, width)}) > 1
+
+    def _batch_near(self, step: float) -> float | None:
+        until = bisect_right(self._steps, step)
+        recent = [size for m in self.motions[:until] if (size := positive(m.batch_size)) is not None][-FEW:]
+        return max(recent, default=None)
 
     @cached_property
     def _given(self) -> dict[str, Any]:
@@ -214,6 +251,11 @@ class Facts:
         for entry in self.record.of(Setting):
             given |= entry.values
         return given
+
+    @cached_property
+    def _beta2(self) -> float | None:
+        beta2 = number(self._given.get("beta2", self._given.get("betas[1]")))
+        return beta2 if beta2 is not None and 0 < beta2 < 1 else None
 
     @cached_property
     def decay(self) -> tuple[float, bool]:
