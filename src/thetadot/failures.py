@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _Named = TypeVar("_Named", bound=type)
+_Called = TypeVar("_Called", bound="Callable[..., Any]")
 
 _ERRORS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, NotImplementedError)
 _OURS = str(Path(__file__).parent)
@@ -67,7 +68,7 @@ zero). Pass numbers within floating point.
     return kind
 
 
-def answering(function: Callable[..., Any]) -> Callable[..., Any]:
+def answering(function: _Called) -> _Called:
     """One such function."""
 
     @functools.wraps(function)
@@ -83,7 +84,7 @@ def answering(function: Callable[..., Any]) -> Callable[..., Any]:
             _explain(function, args, named, error)
             raise
 
-    return door
+    return typing.cast("_Called", door)
 
 
 def _explain(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], error: Exception) -> None:

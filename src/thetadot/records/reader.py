@@ -52,12 +52,10 @@ class Record:
             known[kind] = tuple(entry for entry in self.entries if isinstance(entry, kind))
         return known[kind]
 
-    @checked
     def table(self, kind: type[msgspec.Struct]) -> dict[str, Column]:
         """One kind as columns for numpy; see :func:`thetadot.records.table.table`."""
         return table(self, kind)
 
-    @checked
     def frame(self, kind: type[msgspec.Struct]) -> pd.DataFrame:
         """One kind as a pandas frame; see :func:`thetadot.records.table.frame`."""
         return frame(self, kind)
