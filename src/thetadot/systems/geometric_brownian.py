@@ -70,7 +70,7 @@ class GeometricBrownian(Driven):
         require_word(("ito", "stratonovich"), calculus=self.calculus)
 
     def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
-        """μS."""
+        """Return the drift μS."""
         return self.growth * tensor_of(state, POSITION)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
@@ -78,7 +78,7 @@ class GeometricBrownian(Driven):
         return None if self.volatility == 0 else sqrt(step)
 
     def diffusion(self, name: str, state: State) -> Tensor:  # noqa: ARG002
-        """σS."""
+        """Return the diffusion σS."""
         return self.volatility * tensor_of(state, POSITION)
 
     @property
@@ -113,11 +113,11 @@ class GeometricBrownian(Driven):
         return self.typical_growth * time, self.volatility**2 * time
 
     def mean(self, start: float, time: float) -> float:
-        """E S_T = S₀e^{μT}."""
+        """Return the mean E S_T = S₀e^{μT}."""
         return start * math.exp(self.mean_growth * time)
 
     def variance(self, start: float, time: float) -> float:
-        """S₀²e^{2μT}(e^{σ²T} - 1)."""
+        """Return the variance S₀²e^{2μT}(e^{σ²T} - 1)."""
         return self.mean(start, time) ** 2 * math.expm1(self.volatility**2 * time)
 
     def call_price(self, spot: float, *, strike: float, time: float) -> float:
@@ -143,5 +143,5 @@ class GeometricBrownian(Driven):
 
 
 def _normal(x: float) -> float:
-    """Φ."""
+    """Return the normal distribution function Φ."""
     return math.erfc(-x / math.sqrt(2.0)) / 2.0
