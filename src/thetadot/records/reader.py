@@ -64,6 +64,7 @@ class Record:
         assert isinstance(self.entries, Entries)  # noqa: S101 - made so
         return self.entries
 
+    @checked
     def of(self, kind: type[E]) -> Rows[E]:
         """Return all entries of one kind, in order, as a sequence."""
         return self.columns.of_kind(kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -15,7 +16,6 @@ from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from thetadot.records.schema import Entry
 
@@ -31,7 +31,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
-        self._path = path
+        self._path = path = Path(path)
         try:
             self._file = open_plain(path)
         except OSError as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
@@ -53,6 +54,7 @@ _LOST = (
 Show = Callable[[Entry], None]
 
 
+@signatures.checked
 def run(
     task: Task | Callable[[], Task],
     *,
