@@ -19,7 +19,7 @@ class NoParameters(InadmissibleValue, TypeError):  # noqa: N818
 
 
 class IncompatiblePair(ThetadotError, TypeError):  # noqa: N818
-    """A system and an integrator that cannot step it."""
+    """Error for an integrator that cannot step a given system."""
 
 
 class MissingClosure(ThetadotError, RuntimeError):  # noqa: N818
@@ -59,7 +59,7 @@ class Diverged(ThetadotError, ArithmeticError):  # noqa: N818
 
 
 class TooLarge(ThetadotError, MemoryError):  # noqa: N818
-    """More than memory holds, told before it is asked for."""
+    """Error for a request that exceeds memory, raised before allocation."""
 
 
 def require(condition: bool, came: str, admissible: str, remedy: str) -> None:  # noqa: FBT001

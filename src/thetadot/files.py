@@ -158,7 +158,7 @@ class Claim:
         _held.append(self)
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the folder."""
         if self in _held:
             _held.remove(self)
         if self._handle is not None:

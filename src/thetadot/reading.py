@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """One parameter group read as mechanics.
+    """Reading of a parameter group as mechanics.
 
     Attributes:
         step: time step γ of one ``step()``.

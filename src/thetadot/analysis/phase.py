@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class PhaseSpace:
-    """How a motion's state is one point.
+    """Phase space of a system: its state as one point.
 
     Attributes:
         system: what moves.
@@ -184,7 +184,7 @@ def as_taken(field: Field, points: Tensor) -> Tensor:
 
 @checked
 def step_of(motion: System | Problem, integrator: Integrator, *, step: float) -> Field:
-    """One step of an integrator as a function of points (..., n).
+    """Return one step of an integrator as a function of points (..., n).
 
     Args:
         motion: a system with a drift of its own, or a :class:`Problem`.

@@ -1,4 +1,4 @@
-"""A simulation's folder: what it was asked, what it found, and arrays from which it goes on.
+"""A simulation's folder: its request, its results, and the arrays from which it resumes.
 
     simulation.json    arguments, table, whether it is complete
     trajectory.npz     times (n,), states (n, paths, dim), other variables, statistics, and the end
@@ -135,7 +135,7 @@ def _unwritable(folder: Path, error: Exception) -> RunFolderError:
 
 
 def arrays(trajectory: Trajectory) -> dict[str, Any]:
-    """All of a trajectory as named arrays; "times" and "states" are those that plotting begins with."""
+    """Return a trajectory as named arrays; a plot begins with "times" and "states"."""
     found: dict[str, Any] = {}
     for name, series in trajectory.series.items():
         place = "" if name == "states" else f"{name}/"

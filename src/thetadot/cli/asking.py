@@ -112,7 +112,7 @@ def _number(text: str) -> float | int | str:
 
 
 def values_of(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
-    """Every parameter of a scene, as given or by default."""
+    """Return every parameter of a scene, as given or by default."""
     from thetadot.cli.scenes.names import nearest
 
     strange = sorted(set(given) - set(scene.parameters))

@@ -17,10 +17,10 @@ class Clock(Protocol):
         """Return the times at which a schedule saves."""
 
     def steps(self, time: float) -> int:
-        """Taken by then, as a trajectory's end counts them."""
+        """Return the number of steps before ``time``, as a trajectory's end counts steps."""
 
     def nearest(self, time: float) -> float:
-        """A time that was reached, as an uninterrupted simulation counts it."""
+        """Return the time reached, as an uninterrupted simulation counts it."""
 
     @property
     def advice(self) -> str:
@@ -92,7 +92,7 @@ class Free:
         return tuple(round(time / digit) * digit for time in save.at(self.time))
 
     def steps(self, _: float) -> int:
-        """None that an end counts: every path has its own."""
+        """Return 0, since every path has its own steps."""
         return 0
 
     def nearest(self, time: float) -> float:

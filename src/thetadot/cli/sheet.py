@@ -1,4 +1,4 @@
-"""The page of a simulation: its table, its pictures, and how to repeat it."""
+"""The page of a simulation: its table, its pictures, and the command that repeats the simulation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Words:
-    """A row as people read it."""
+    """A row of the table in words."""
 
     quantity: str
     measured: str
@@ -40,7 +40,7 @@ class Words:
 
 
 def words(row: Row) -> Words:
-    """A row as people read it."""
+    """Put a row of the table into words."""
     digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
     agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
@@ -56,7 +56,7 @@ def words(row: Row) -> Words:
 
 
 def interrupted(time: float, whole: float) -> str:
-    """How far a simulation came."""
+    """Say how far a simulation came."""
     if time <= 0:
         return "Interrupted before its first step: only the start is here."
     if time >= whole:
@@ -69,7 +69,7 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
     judged = [row for row in rows if row.agrees is not None]
     wrong = [row.quantity for row in judged if row.agrees is False]
     if not judged:
-        return "It ran to its end. Nothing is known to hold it against.", "finished"
+        return "It ran to its end. There is no closed form to compare it with.", "finished"
     kinds = Counter(row.reference for row in judged)
     known = ", ".join(f"{kind}: {number}" for kind, number in kinds.items())
     if not wrong:

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end, taken like Ctrl-C: what was done is kept, and the exit code tells.
+"""Signals that end a command as Ctrl-C does: finished work is kept, and the exit code names the signal.
 
 Batch systems and containers end a job by SIGTERM and, some seconds later, by SIGKILL; a terminal that goes away sends
 SIGHUP. Only the command listens: a library call leaves the process's handlers alone.

@@ -51,7 +51,7 @@ codecs.register_error(SPELLED, spelled)
 
 
 class Enduring:
-    """A text stream that is given up when it fails, instead of ending what writes to it.
+    """A text stream whose failure silences the stream and not the program.
 
     Attributes:
         lost: why it was given up; None while it is heard.
@@ -62,7 +62,7 @@ class Enduring:
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """All of it, or nothing any more."""
+        """Write text, or nothing once the stream has failed."""
         if self.lost is None:
             try:
                 self._stream.write(text)

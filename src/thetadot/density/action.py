@@ -1,4 +1,4 @@
-r"""The weight of a path, and the most probable one.
+r"""Action of a path, and the most probable path.
 
     P[x] ∝ e^(-S[x]),    S = ∫ (|ẋ - f|²/(4T) + ½ ∇·f) dt        of    dx = f dt + √(2T) dW        (Onsager-Machlup)
 

@@ -130,7 +130,7 @@ class Gibbs:
 
     @property
     def partition(self) -> float:
-        """Z; infinite where float64 cannot hold it."""
+        """Partition function Z; infinite where float64 cannot hold the value."""
         try:
             return math.exp(self.log_partition)
         except OverflowError:

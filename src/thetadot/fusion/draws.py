@@ -1,4 +1,4 @@
-"""The noise of :mod:`thetadot.random` for many tensors at once, by numpy: the same bits, where no kernel draws it."""
+"""Noise of :mod:`thetadot.random` for many tensors at once in numpy, bit for bit that of the kernels."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def structure(tree: Any) -> Any:
 
 
 def apart(tree: Any, found: list[Any]) -> Any:
-    """Both at once: :func:`structure`, while the numbers are added to ``found``.
+    """Return the :func:`structure` of a nest, and append its numbers to ``found``.
 
     Example:
         >>> found = []

@@ -24,7 +24,7 @@ NUMBER = "number"
 
 
 class CannotCompile(ThetadotError):  # noqa: N818
-    """A function that is not made of elementary operations, or a compiler that is not there."""
+    """Error for a function of non-elementary operations, or for a missing compiler."""
 
 
 class Interacting(CannotCompile):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import torch
 
 from thetadot.errors import IncompatiblePair
+from thetadot.failures import answering, explained
 from thetadot.systems.base import POSITION, Beginning, System, noise_kind, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
@@ -30,7 +31,7 @@ Evaluation = Literal["position", "midpoint"]
 
 
 class NoiseOrder(NamedTuple):
-    """How fast a rule converges under noise, in powers of the step.
+    """Orders of convergence under noise, in powers of the step.
 
     Attributes:
         strong: of paths: E|x_N - x(T)| on one Brownian path.
@@ -63,7 +64,7 @@ class Integrator(Protocol):
 
     @property
     def evaluation(self) -> Evaluation:
-        """Where they are taken."""
+        """Point at which gradients are taken."""
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -76,15 +77,16 @@ class Integrator(Protocol):
         """The state after one stage; the state given is left as it is."""
 
     def position(self, scales: Any, state: State) -> Tensor:
-        """θ, where the position that the gradient is taken at is shifted from it."""
+        """Return θ, given a position that is shifted to where the gradient is taken."""
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
-        """From variables at one time to the rule's own, and how many steps that took (0 or 1)."""
+        """Carry variables at one time to the rule's own, and count the steps that took (0 or 1)."""
 
     def shown(self, scales: Any, state: State) -> Tensor:
         """θ a whole number of steps after the time that ``open`` began at."""
 
 
+@explained
 class Direct:
     """Base of rules that take the gradient at θ and carry no numbers of their own.
 
@@ -136,7 +138,7 @@ class MechanicalIntegrator(Integrator, Protocol):
 
 
 def name_of(concept: object) -> str:
-    """The class's name, as errors say it."""
+    """Return the name of a class for an error message."""
     return type(concept).__name__
 
 
@@ -157,7 +159,7 @@ def shaken_by(system: System, name: str, state: State, amplitude: Scalar, noise:
 
 
 def require_noiseless(integrator: object, system: System) -> System:
-    """The system, if no noise acts on it."""
+    """Return the system if no noise acts on its variables; refuse otherwise."""
     if noisy(system):
         raise IncompatiblePair(
             f"{name_of(integrator)} draws no noise, and {name_of(system)} has a temperature. "
@@ -197,8 +199,9 @@ def require_noise(integrator: Direct, system: System) -> System:
     return system
 
 
+@answering
 def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
-    """Every variable at zero, or where the system begins it, at ``position``.
+    """Return every variable at ``position``, zero or as the system begins.
 
     Sums over steps are kept in float32 beside narrower positions.
     """

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
 from thetadot.integrators.base import require_mechanical
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.splitting import Splitting, SubStep
@@ -50,6 +51,7 @@ class HalfKicks(NamedTuple):
     temperature: Scalar | None
 
 
+@explained
 @dataclass(frozen=True)
 class CentredLeapfrog(CayleyMap):
     """:class:`Leapfrog`, of second order through changes of the step and the friction too.
@@ -101,10 +103,11 @@ class CentredLeapfrog(CayleyMap):
         return 0.0 * gradient
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
-        """Nothing is staggered before the first step."""
+        """Return the state unchanged: nothing is staggered before the first step."""
         return state, 0
 
 
+@explained
 @dataclass(frozen=True)
 class CentredSplitting(Splitting):
     """A word's cycle that begins with its only kick, half of which ends the old step: 'BAOA', the cycle of BAOAB."""

@@ -1,4 +1,4 @@
-r"""How long the next step is: a PID controller of the local error.
+r"""Choice of the next step's length by a PID controller of the local error.
 
     h' = h · clip(s · e_n^{-(k_I + k_P + k_D)/q} · e_{n-1}^{(k_P + 2k_D)/q} · e_{n-2}^{-k_D/q}, least, most)
 
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.failures import explained
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +28,8 @@ FLOOR = 1e-4
 """Of an error that is remembered: one lucky step says little about the next."""
 
 
+@explained
+@checked
 @dataclass(frozen=True)
 class Controller:
     """A PID controller; numbers and a pure function of errors.
@@ -76,7 +80,7 @@ class Controller:
         )
 
     def factor(self, errors: tuple[Tensor, Tensor, Tensor], order: int) -> Tensor:
-        """By what the step is multiplied; ``least`` where an error is not finite.
+        """Return the factor on the step; ``least`` where an error is not finite.
 
         Args:
             errors: e_n, e_{n-1}, e_{n-2} >= 0, (paths, 1).

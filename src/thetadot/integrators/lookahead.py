@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.leapfrog import CayleyMap, KickDrift, kick
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Draw, Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class LookAhead(CayleyMap):
     """Nesterov's look-ahead rule: η' = βη - (γ(1+β)/2)∇L(Θ), Θ' = Θ - cβγη + (1+cβ)γη'.
@@ -74,9 +76,9 @@ class LookAhead(CayleyMap):
         return self.lookahead * scales.retain * scales.drift
 
     def position(self, scales: KickDrift, state: State) -> Tensor:  # type: ignore[override]
-        """θ = Θ - cβγη."""
+        """Return the position θ = Θ - cβγη."""
         return tensor_of(state, POSITION) - self.shift(scales, state) * tensor_of(state, "velocity")
 
     def shift(self, scales: KickDrift, state: State) -> Scalar:
-        """(Θ-θ)/s of the step before; in torch's formula, of the coming one."""
+        """Return (Θ-θ)/s of the previous step; in torch's formula, of the coming step."""
         return self._ahead(scales) if self.convention == "torch" else state["shift"]

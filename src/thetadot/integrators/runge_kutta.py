@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.integrators.tableaus import RK4, Tableau
 from thetadot.kinds import require_instances
@@ -38,7 +39,7 @@ def moving(system: System) -> tuple[str, ...]:
 
 
 def slopes(system: System, state: State, gradient: Tensor, step: Scalar) -> State:
-    """Every variable's drift times ``step``."""
+    """Return every variable's drift times ``step``."""
     return {name: system.increment(name, state, gradient, step) for name in moving(system)}
 
 
@@ -64,6 +65,7 @@ def combined(start: State, along: Sequence[State], coefficients: Sequence[Scalar
     return new
 
 
+@explained
 @dataclass(frozen=True)
 class RungeKutta(Direct):
     """The method of a tableau.
@@ -106,7 +108,7 @@ class RungeKutta(Direct):
         return tuple(_slope(index, name) for index in range(self.stages - 1) for name in moving(system))
 
     def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One stage: on to the place of the next, and from the last to the end of the step."""
+        """Advance one stage, to the place of the next, or from the last to the end of the step."""
         system, step = scales
         names = moving(system)
         along = [{name: state[_slope(index, name)] for name in names} for index in range(stage)]

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
 from thetadot.integrators.words import Piece, drifted, force_first, parse, reversible, stages, tells, turn
 from thetadot.systems.base import POSITION, System, over
@@ -37,6 +38,7 @@ class SubStep(NamedTuple):
     thermal: Scalar | None = None
 
 
+@explained
 @dataclass(frozen=True)
 class Splitting(Direct):
     """The integrator of a word.
@@ -154,11 +156,11 @@ class Splitting(Direct):
         return state, int(drifted(self._opening))
 
     def momentum(self, damping: Scalar) -> Scalar:
-        """Return β = e^{-λγ}."""
+        """Return the momentum β = e^{-λγ}."""
         return exp(-damping)
 
     def damping(self, momentum: Scalar) -> Scalar:
-        """λγ = -ln β."""
+        """Return the damping λγ = -ln β."""
         return -log(momentum)
 
     def gain(self, momentum: Scalar) -> Scalar:

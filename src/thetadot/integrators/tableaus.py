@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
 
 Number = Fraction | float
 
 
+@explained
 @dataclass(frozen=True)
 class Tableau:
     """An explicit method of s stages.
@@ -85,7 +87,7 @@ class Tableau:
 
     @property
     def moves(self) -> tuple[tuple[float, ...], ...]:
-        """By stage, what of each slope so far leads from here to the next stage's place, or to the end."""
+        """Weights of the slopes that lead from each stage's place to the next one's, or to the end."""
         return self._moves  # type: ignore[attr-defined, no-any-return]
 
     @property

@@ -1,4 +1,4 @@
-r"""How rows are run: in one compiled pass over memory; without a compiler, block by block in torch's operations.
+r"""Execution of rows: in one compiled pass over memory or, without a compiler, block by block in torch.
 
 The compiled pass gives the bits of the rule run plainly in torch's operations; blocks give them to rounding. Which
 way is taken is a function of options, shapes and the presence of a compiler only.

@@ -121,7 +121,7 @@ class Move:
         return gradient + settings.weight_decay * at.to(self.wide) if self.decay == "l2" else gradient
 
     def origin(self, settings: Settings, state: State) -> Tensor:
-        """Where the rule starts from: the parameter, with what rounding cut off, after decoupled decay."""
+        """Return the starting point of the rule: the parameter with its rounding remainder, after decoupled decay."""
         position = tensor_of(state, POSITION).to(self.wide)
         if self.compensates:
             position = position + tensor_of(state, COMPENSATION).to(self.wide)

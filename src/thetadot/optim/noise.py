@@ -1,4 +1,4 @@
-"""Where an optimizer's noise comes from: a key, and whether anything is drawn by it."""
+"""Key of an optimizer's noise, and whether anything is drawn."""
 
 from __future__ import annotations
 

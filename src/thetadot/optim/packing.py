@@ -31,7 +31,7 @@ OWN = "thetadot"
 
 
 def pack(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Torch's state dict, with what the rule carries in every group: there all tools that move state dicts keep it.
+    """Return torch's state dict, with what the rule carries in every group, where tools that move state dicts keep it.
 
     Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them.
     """
@@ -250,7 +250,7 @@ def _convert(flow: Flow, convention: str) -> None:
         moving = [flow.state[p] for p in group["params"] if p in flow.state]
         if moving and (old == 0 or new == 0):
             raise InadmissibleValue(
-                f"lr={group['lr']:g}: a velocity cannot be converted from {convention!r} where the clock stands still. "
+                f"lr={group['lr']:g}: a velocity cannot be converted from {convention!r} where the clock is stopped. "
                 "Load at an lr > 0, or build the optimizer with that convention."
             )
         for state in moving:

@@ -1,4 +1,4 @@
-"""Shards: a parameter that is spread over ranks (DTensor), seen from one of them.
+"""Shards: the part on one rank of a parameter that is spread over ranks (DTensor).
 
 A rule moves elements one by one, so each rank moves those it holds. What it must know of the whole is where its part
 lies in it, for the noise, and sums over all parts, for the measures.
@@ -60,7 +60,7 @@ def wholes(parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def drop_gathered(model: nn.Module) -> None:
-    """Make FSDP2 gather parameters anew: after a forward pass alone it keeps whole copies and goes on using them."""
+    """Make FSDP2 gather parameters anew: after a forward pass alone it would keep using whole copies."""
     for module in model.modules():
         reshard = getattr(module, "reshard", None)
         if callable(reshard):
@@ -107,7 +107,7 @@ def gradient_of(number: int, p: Tensor) -> Tensor:
 
 
 def place(x: Tensor) -> int | Tensor:
-    """Where this rank's part of ``x`` lies in the whole: the index of its first element, or of every element.
+    """Locate this rank's part of ``x`` in the whole: the index of its first element, or of every element.
 
     A part of whole leading rows lies in one piece, which is what FSDP2 makes.
     """

@@ -29,7 +29,7 @@ def first_state(
     scales: Any = None,
     sweep: Sweep | None = None,
 ) -> State:
-    """Every variable of a parameter that has not moved yet; those of a start at rest need its first gradient."""
+    """Return the initial variables of a parameter; a start at rest needs its first gradient."""
     system, _ = flow.motion(group)
     like = real_view(p.detach())
     first = initial_state(system, flow.integrator, like)
@@ -83,6 +83,6 @@ def _of(name: str) -> str:
 
 
 def dtype_of(name: str, p: Tensor) -> torch.dtype:
-    """In what a tensor of the state is kept: what rounding cut off in the parameter's own dtype, all else wide."""
+    """Return the dtype of a state tensor: the parameter's for its rounding remainder, wide for all else."""
     like = real_view(p.detach())
     return like.dtype if name == COMPENSATION else accumulation_dtype(like)

@@ -1,4 +1,4 @@
-"""One stage of a step: the rows of every group, and how they are run.
+"""One stage of a step: the rows of every group, and their execution.
 
 A group is gathered once: while the same parameters have gradients and nothing but numbers changes, its compiled pass
 is repeated without looking at every tensor again.
@@ -88,7 +88,7 @@ class Stepping:
         self.states = list(flow.state.values())
 
     def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
-        """Every parameter that has a gradient, with everything that moves it."""
+        """Build a row for every parameter that has a gradient."""
         self._check(flow)
         found: list[Row] = []
         key, first = self._key(flow), 0
@@ -176,7 +176,7 @@ class Stepping:
                 self.launches[number, stage] = _frame(flow, group, self._pace(flow, group), []), done
 
     def _require_dense(self, flow: Flow) -> None:
-        """Before anything is begun."""
+        """Refuse sparse gradients before anything is begun."""
         for index, p in enumerate(p for group in flow.param_groups for p in group["params"]):
             refuse_sparse(index, p)
 

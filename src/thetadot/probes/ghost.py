@@ -78,7 +78,7 @@ class _Call:
 
 @checked
 def ghost_norms(objective: Objective, samples: int) -> GhostNorms:
-    """Every sample's squared gradient norm at the present parameters; nothing is changed.
+    """Return every sample's squared gradient norm at the present parameters, which stay unchanged.
 
     Args:
         objective: a loss that is the mean over a batch.

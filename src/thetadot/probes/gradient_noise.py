@@ -75,7 +75,7 @@ def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
 
 
 def leave_one_out(gram: Tensor, along: Tensor, centre: Tensor, samples: float) -> tuple[Tensor, Tensor]:
-    """Both parts from all micro-batches (row 0) and from all but one (rows 1 to k), (k+1,) each.
+    """Return both parts from all micro-batches (row 0) and from all but one (rows 1 to k), (k+1,) each.
 
     Args:
         gram: ⟨dᵢ, dⱼ⟩ of the deviations from the mean, (k, k), in whatever inner product.

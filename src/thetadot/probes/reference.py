@@ -54,7 +54,7 @@ class Passing:
 
 
 def whole_state(model: nn.Module, written: Container[str] = (), **others: Any) -> Kept:
-    """All that a pass through the model and the others may write.
+    """Return the state of everything that a pass through the model and the others may write.
 
     Parameters are copied where a layer is known to write them, or where ``written`` names them.
     """

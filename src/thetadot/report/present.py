@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Present:
-    """The operating point of a run, with the noise and the limit that hold there.
+    """The operating point of a run, with the noise and the limit measured there.
 
     Attributes:
         step: the step that had these settings.

@@ -1,44 +1,55 @@
-"""Columns of a record as arrays, and how a long one is thinned."""
+"""Columns of a record as arrays, and the thinning of long ones."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from thetadot.records.rows import column_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    import msgspec
+    from thetadot.records import Rows
 
+E = TypeVar("E", bound=msgspec.Struct)
 Array = NDArray[np.float64]
 
 MOST_POINTS = 2000
+MOST_MARKS = 600
+"""Marks with words of their own are fewer than the points of a line."""
 LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
 
 
-def column(entries: Iterable[msgspec.Struct], name: str) -> Array:
-    """One field of every entry; what is missing or too large to draw is NaN."""
-    values = list(map(attrgetter(name), entries))
-    try:
-        found = np.array(values, dtype=np.float64)  # None becomes NaN
-    except OverflowError:  # an integer that no float holds
-        return np.array([number(value) for value in values], dtype=np.float64)
-    found[~(np.abs(found) < LARGEST)] = np.nan
-    return found
+def column(entries: Sequence[msgspec.Struct], name: str) -> Array:
+    """Return one field of every entry; NaN where a value is missing or too large to draw."""
+    found = column_of(entries, name)
+    good = np.abs(found) < LARGEST
+    return found if good.all() else np.where(good, found, np.nan)
 
 
 def number(value: Any) -> float:
-    """A float that can be drawn, or NaN."""
+    """Return a float that can be drawn, or NaN."""
     # compared before converted: an integer of a record may be too long for a float
     return float(value) if value is not None and -LARGEST < value < LARGEST else float("nan")
 
 
+def gathered(several: Iterable[Rows[Any]], name: str) -> Array:
+    """Return one field of every entry of several runs."""
+    return np.concatenate([column(rows, name) for rows in several] or [np.zeros(0)])
+
+
+def above(rows: Rows[E], name: str, least: float = 0.0) -> Rows[E]:
+    """Return the entries whose number exceeds ``least``."""
+    return rows.where(column(rows, name) > least)
+
+
 def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]:
-    """Pairs that can be drawn: both finite and, on a logarithmic axis, y > 0."""
+    """Return the pairs that can be drawn: both finite and, on a logarithmic axis, y > 0."""
     good = np.isfinite(x) & np.isfinite(y)
     if positive:
         good &= np.where(good, y, 0) > 0
@@ -46,25 +57,40 @@ def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]
 
 
 def thin(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
-    """At most ``most`` finite points of a line: its ends, and the lowest and highest of each of equal stretches.
+    """Thin a line to ``most`` finite points: its ends, and the extremes of equal stretches.
 
     Example:
         >>> thin(np.arange(6.0), np.array([0.0, 9.0, 1.0, 1.0, -9.0, 0.0]), most=4)
         (array([0., 1., 4., 5.]), array([ 0.,  9., -9.,  0.]))
     """
     x, y = finite(x, y)
-    if len(y) <= most:
-        return x, y
-    inner = y[1:-1]
-    stretches = max((most - 2) // 2, 1)
-    edges = np.unique(np.linspace(0, len(inner), stretches + 1).astype(np.int64))
-    extremes = [(low + int(at(inner[low:high]))) + 1 for low, high in pairwise(edges) for at in (np.argmin, np.argmax)]
-    kept = np.unique([0, *extremes, len(y) - 1])
+    kept = extremes(y, most)
     return x[kept], y[kept]
 
 
+def extremes(y: Array, most: int) -> NDArray[np.int64]:
+    """Return places of at most ``most`` values: both ends, and the extremes of equal stretches.
+
+    Example:
+        >>> extremes(np.array([0.0, 9.0, 1.0, 1.0, -9.0, 0.0]), most=4)
+        array([0, 1, 4, 5])
+    """
+    if len(y) <= most:
+        return np.arange(len(y))
+    inner = y[1:-1]
+    stretches = max((most - 2) // 2, 1)
+    edges = np.unique(np.linspace(0, len(inner), stretches + 1).astype(np.int64))
+    found = [(low + int(at(inner[low:high]))) + 1 for low, high in pairwise(edges) for at in (np.argmin, np.argmax)]
+    return np.unique([0, *found, len(y) - 1])
+
+
+def sparse(rows: Rows[E], name: str, most: int = MOST_MARKS) -> Rows[E]:
+    """Thin entries to ``most``, among them the extremes of equal stretches."""
+    return rows.at(extremes(np.nan_to_num(column(rows, name)), most)) if len(rows) > most else rows
+
+
 def smooth(y: Array, share: float = 0.02) -> Array:
-    """Centred moving mean over ``share`` of the length; at the ends the window is cut, not padded.
+    """Return the centred moving mean over ``share`` of the length; the window is cut at the ends, not padded.
 
     Example:
         >>> smooth(np.array([1.0, 1.0, 4.0, 1.0, 1.0]), share=0.5)
@@ -78,6 +104,6 @@ def smooth(y: Array, share: float = 0.02) -> Array:
     return mean
 
 
-def by_step(entries: Iterable[msgspec.Struct]) -> Array:
-    """The step of every entry."""
+def by_step(entries: Sequence[msgspec.Struct]) -> Array:
+    """Return the step of every entry."""
     return column(entries, "step")

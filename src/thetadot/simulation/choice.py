@@ -60,7 +60,7 @@ def choose(
     work: float,
     own: Asked | None = None,
 ) -> tuple[Engine, str]:
-    """The engine, and why it is not a faster one.
+    """Choose the engine, and say why no faster one is used.
 
     Args:
         motion: what moves.

@@ -170,7 +170,7 @@ class InPlace(_Numbered):
         self._step = kept(own, (self.name, like.dtype), lambda: _InBlocks.of(motion, like, own.draws))
 
     def march(self, state: State, before: int, steps: int) -> State:
-        """All blocks, each through all steps, on as many threads as torch has."""
+        """March all blocks, each through all steps, on as many threads as torch has."""
         tensors = _copies(self._motion, state)
         paths = len(tensors[0])
         numbers = {name: float(state[name]) for name in self._motion.numbers}
@@ -220,7 +220,7 @@ class InPlace(_Numbered):
 
 
 class Compiled(_Numbered):
-    """One pass over memory for all steps.
+    """Engine that makes all steps in one pass over memory.
 
     Raises:
         CannotCompile: no compiler, or the step is not made of elementary operations, path by path.
@@ -264,7 +264,7 @@ class Compiled(_Numbered):
 
 
 def traced_step(motion: Motion, like: Tensor, noise: torch.dtype, draws: int) -> Components:
-    """One step as a program of components, which takes so many tensors of noise.
+    """Trace one step as a program of components, which takes so many tensors of noise.
 
     Raises:
         CannotCompile: it cannot be traced path by path.

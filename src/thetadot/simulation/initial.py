@@ -1,4 +1,4 @@
-"""Where a simulation begins: at points that were given, or where another one ended."""
+"""Initial states of a simulation: given points, or another simulation's end."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Start:
         require_room((2 * kept + 3) * state, f"saving {kept} times {len(position)} paths")
 
     def keyed(self, motion: Motion, key: int | None) -> Start:
-        """With a key from torch's default generator, where none was given and there is noise."""
+        """Return the start with a key from torch's default generator, if none was given and there is noise."""
         if key is not None or self.kept or not noisy(motion.system):
             return self
         return replace(self, end=replace(self.end, key=int(torch.randint(2**63 - 1, (), device="cpu"))))
@@ -75,14 +75,14 @@ class Start:
         known = set(motion.tensors) | set(motion.numbers)
         if self.kept and (missing := sorted(known - set(self.end.state))):
             raise InadmissibleValue(
-                f"the trajectory that is gone on with has no {missing[0]!r}, which {name_of(motion.system)} moves. "
+                f"the trajectory to continue has no {missing[0]!r}, which {name_of(motion.system)} moves. "
                 "Begin anew where it ended: pass its `final`."
             )
         if self.kept and self.end.rule != motion.rule:
             raise InadmissibleValue(
-                f"the trajectory to go on with was stepped by {self.end.rule or 'a rule that staggers nothing'}, and "
-                f"is to be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin "
-                "anew where it ended: pass its `final`, or a mapping with its last variables."
+                f"the trajectory to continue was stepped by {self.end.rule or 'a rule that staggers nothing'}, and "
+                f"is to be by {motion.rule or name_of(motion.integrator)}: their velocities belong to other times. "
+                "Begin anew where it ended: pass its `final`, or a mapping with its last variables."
             )
         if strange := sorted(set(self.end.state) - known):
             raise InadmissibleValue(
@@ -175,7 +175,7 @@ def begin_at(motion: Motion, start: Start) -> tuple[State, Mapping[str, Tensor]]
 
 
 def each_its_own_time(state: State) -> State:
-    """With times (paths, 1), as an adaptive method asks a field with."""
+    """Give every path its own time, (paths, 1), as an adaptive method evaluates a field."""
     if TIME not in state:
         return state
     return {**state, TIME: state[TIME] * torch.ones_like(tensor_of(state, POSITION)[:, :1])}

@@ -86,7 +86,7 @@ class Ledger:
 
     @property
     def numbers(self) -> int:
-        """How many have been saved."""
+        """Count of the numbers saved so far."""
         return sum(value.numel() for page in self._pages for value in page.values)
 
     def series(self) -> dict[str, Series]:

@@ -79,11 +79,11 @@ class Motion:
         return detached(whole_step(self.integrator, self.scales, state, self.force, draw, measure))
 
     def force(self, position: Tensor) -> Tensor:
-        """∇L; the position itself where the system does not ask for it."""
+        """Return ∇L; the position where the system uses no gradient."""
         return position if self.gradient is None else self.gradient(position)
 
     def begin(self, initial: Mapping[str, Tensor]) -> State:
-        """Every variable at the start: as given, else as the system begins it; then as the rule keeps it."""
+        """Return every variable at the start, as given or as the system begins, in the rule's own form."""
         position = initial[POSITION]
         state = _path_by_path(self.system, self.integrator, position)
         for name, value in initial.items():
@@ -107,7 +107,7 @@ class Motion:
             )
             require(
                 found.requires_grad or isinstance(self.potential, Potential),
-                "the potential gave values that do not hang on the positions, as far as torch can see: its force",
+                "the potential gave values that do not depend on the positions, as far as torch can see: its force",
                 "would be 0 everywhere",
                 "Let it use torch's operations, without detach, numpy or no_grad, or give it a method gradient.",
             )
@@ -191,7 +191,7 @@ class Motion:
 
 
 def clocked(state: State) -> State:
-    """With its time as a tensor, so that a field may ask torch for its cosine."""
+    """Return the state with its time as a tensor, so that a field may take its cosine."""
     return {**state, TIME: torch.as_tensor(state[TIME], dtype=torch.float64)} if TIME in state else state
 
 

@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True)
 class End:
-    """Where a simulation stood, all that is needed to go on.
+    """End of a simulation, with all that is needed to resume.
 
     Attributes:
         state: every variable, as the rule keeps it.

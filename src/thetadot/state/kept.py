@@ -64,7 +64,7 @@ class Kept:
         restore_generators(self.generators)
 
     def changes(self) -> list[str]:
-        """Where values differ now from what they were, bit for bit; the global generators aside."""
+        """List where values differ now from what was kept, bit for bit; the global generators aside."""
         return sorted({owner.place(name) for owner, name, _ in self.differing()})
 
     def differing(self) -> Iterator[tuple[Owner, Any, str]]:

@@ -26,7 +26,7 @@ _HOOKS = tuple(name for name in nn.Module().__dict__ if name.endswith("_hooks"))
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a pass writes.
+    """A thing that a pass writes.
 
     Attributes:
         place: where it lies, "model.encoder.calls"; "" where only its effect was seen.

@@ -1,4 +1,4 @@
-"""Where the state of modules lies: what owns values, found from modules, functions and their closures."""
+"""Search for the state of modules: owners of values, found from modules, functions and their closures."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Owner:
             space.update(entries)
 
     def place(self, name: object) -> str:
-        """Where a value of it lies, in words."""
+        """Describe where one of the values lies."""
         if isinstance(self.held, types.CellType | _Referred):
             return self.path
         container = isinstance(self.held, dict | list | tuple | deque | set | frozenset)
@@ -98,7 +98,7 @@ class _Referred:
 
 @dataclass
 class Walk:
-    """All owners that are reached from some roots, each once.
+    """All owners reached from some roots, each once.
 
     Attributes:
         owners: in the order in which they were found.
@@ -113,7 +113,7 @@ class Walk:
 
     @classmethod
     def over(cls, roots: Mapping[str, object]) -> Walk:
-        """From roots under their names."""
+        """Walk from roots under their names."""
         walk = cls()
         for name, root in roots.items():
             walk._visit(name, root, 0)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import sqrt, tensor_of
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class AdaptiveFlow:
     """θ̇ = -m̂/(√v̂ + ε) with memories m of the gradient and v of its square.
@@ -70,7 +72,7 @@ class AdaptiveFlow:
         return ("mean", "square", *largest, "mean_weight", "square_weight")
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """One variable's drift times the step."""
+        """Return one variable's drift times the step."""
         match name:
             case "mean" | "mean_weight":
                 return over(self.mean_rate, step) * ((gradient if name == "mean" else 1.0) - state[name])

@@ -1,4 +1,4 @@
-r"""Amos as published: steps in units of the tensor's size, a weight decay that balances them, and both fall by it.
+r"""Amos as published: steps in units of the tensor's size, balanced by a weight decay, both declining in time.
 
     v' = v + (1-β)(mean g² - v),  w' = w + (1-β)(1 - w),  v̂ = v'/w'
     c = (1 + ¼√ξ b)^(-1/2),  d = (1 + ¼√(ξη) b)^(-1),  ρ = c ξ² mean g²/v̂
@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import accumulation_dtype, sqrt, tensor_of
 
@@ -50,6 +51,7 @@ def begin(name: str, position: Tensor) -> Tensor | float:
     return size + _UNKNOWN_SIZE * (size == 0)
 
 
+@explained
 @dataclass(frozen=True)
 class Amos:
     """The published Amos: its weight decay brings its own steps down.
@@ -83,7 +85,7 @@ class Amos:
         return begin(name, position)
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: PLR0911
-        """One variable's change in a step of ξ; d and ρ are set from b before b moves."""
+        """Return one variable's change in a step of ξ; d and ρ are set from b before b moves."""
         match name:
             case "square":
                 return over(self.square_rate, step) * (state["tensor_square"] - state["square"])
@@ -99,7 +101,8 @@ class Amos:
                 return state["share"] * (1.0 + state["taken"])
             case "size":
                 return 0.0
-        assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
+        if name != POSITION:
+            raise KeyError(name)
         position = tensor_of(state, POSITION)
         root = sqrt(state["square"]) + TINY
         length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Pair = tuple[float, float]
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class Competition(Driven):
@@ -92,7 +94,7 @@ class Competition(Driven):
 
     @property
     def coexistence(self) -> Pair | None:
-        """Where the two lines cross with some of both; None where they do not."""
+        """Equilibrium of both species; None where the two lines do not cross at positive numbers."""
         (r1, r2), (n1, n2), (a1, a2) = self.growth, self.capacity, self.harm
         if not (self.coexist or self.bistable):
             return None

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.errors import require
+from thetadot.failures import explained
 from thetadot.systems.base import TINY
 from thetadot.tensors import larger, sign, smaller, sqrt
 
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class SignFlow:
-    """θ̇ = -sign ∇L.
+    """Sign flow θ̇ = -sign ∇L.
 
     Example:
         >>> import torch
@@ -56,6 +58,7 @@ class SignFlow:
         return
 
 
+@explained
 @dataclass(frozen=True)
 class NormalizedFlow:
     """θ̇ = -∇L/‖∇L‖, the norm over all that move together.
@@ -80,6 +83,7 @@ class NormalizedFlow:
         return
 
 
+@explained
 @dataclass(frozen=True)
 class PolyakFlow:
     """θ̇ = -(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖; at or below L* nothing moves.
@@ -113,7 +117,7 @@ class PolyakFlow:
             require(self.bound > 0, f"bound={self.bound:g}", "is not positive", "Pass bound > 0, or math.inf.")
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
-        """-γ(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖."""
+        """Return the increment -γ(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖."""
         norm = sqrt(state["gradient_square"]) + TINY
         excess = state["loss"] - self.floor
         excess = larger(excess, 0.0 * excess)  # 0 as what the loss is: a float, a tensor, or traced

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, Rate, admissible, over
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class DampedNewton:
-    """θ̇ = η, η̇ = -λη - ∇L.
+    """Damped Newtonian motion θ̇ = η, η̇ = -λη - ∇L.
 
     Args:
         friction: λ >= 0 in 1/time, or :class:`PerStep`.

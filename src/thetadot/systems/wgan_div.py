@@ -1,4 +1,4 @@
-r"""WGAN-div on the Dirac game: a penalty of the critic's slope to a power, in place of a bound on it.
+r"""WGAN-div on the Dirac game: a penalty on a power of the critic's slope, in place of a bound.
 
     W_{k,p} = max_D  E_real D - E_fake D - k E|∇D|^p;    φ̇ = -θ - kp|φ|^{p-2} φ,    θ̇ = φ        [wu2018; su2018d]
 
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.kinds import result_of
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class WGANDiv(Driven):

@@ -1,4 +1,4 @@
-"""How laws compare what they see, and say it."""
+"""Comparison of observed values, and the words for differences."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def expect_refused(call: Callable[[], Any], what: str, kind: type[Exception] = E
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested dicts and lists with its path."""
+    """List every value of nested dicts and lists with its path."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from leaves(value, f"{path}[{key!r}]")

@@ -102,7 +102,7 @@ class Source:
         return [pool[i] for i in torch.randperm(len(pool), generator=generator).tolist()]
 
     def plan(self, epoch: int, batch_size: Callable[[int], int], among: Sequence[int] | None = None) -> list[Request]:
-        """An epoch's batches; ``batch_size`` is a function of the samples already taken in it."""
+        """Plan an epoch's batches; ``batch_size`` is a function of the samples already taken in the epoch."""
         order = self.order(epoch, among)
         requests: list[Request] = []
         place = 0
@@ -136,7 +136,7 @@ class Source:
                 yield self._batch(keyed_batch(self.dataset, request), len(request.indices))
 
     def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[Request]:
-        """All samples in their own order, in batches; for judging."""
+        """Iterate over all samples in their own order, in batches, for evaluation."""
         pool = list(range(self.size)) if indices is None else list(indices)
         return [Request(derive(self.seed, 3, i), pool[i : i + batch_size]) for i in range(0, len(pool), batch_size)]
 

@@ -1,4 +1,4 @@
-"""Whether model, loss and data fit one another, told before anything is measured, with the sample and the remedy.
+"""Check before any measurement that model, loss and data fit one another, naming the sample and the remedy.
 
 Samples are read one by one under a fixed key, as many as a tensor holds or :data:`MOST` spread over the others. The
 loss is asked about each of them at one and the same output, so that a target it does not admit is found without a pass
@@ -151,7 +151,7 @@ def _require_targets(task: Task, source: Source, name: str, output: Any) -> None
     classes = f" The model gives {one.shape[1]} outputs: classes are 0 to {one.shape[1] - 1}." if one.dim() > 1 else ""
     raise TaskError(
         f"the loss does not take the target of sample {indices[0]}{value} in the {name} data ({_said(error)})."
-        f"{classes} Mend the targets, or give the model as many outputs as there are."
+        f"{classes} Correct the targets, or give the model as many outputs as there are."
     )
 
 

@@ -31,7 +31,7 @@ def learned(task: Task) -> list[nn.Parameter]:
 
 
 def require_all_learned(task: Task, loss: Tensor) -> None:
-    """Refuse a loss function that has trainable parameters of its own: nothing would train them.
+    """Refuse a loss function with trainable parameters of its own, which nothing would train.
 
     Args:
         task: what is to be trained.

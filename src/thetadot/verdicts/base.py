@@ -33,7 +33,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to change."""
+    """A single change of a setting."""
 
     finding: str
     says: str

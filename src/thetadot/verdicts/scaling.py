@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the table.
+    """A rule of the table.
 
     Attributes:
         name: what it is called.
@@ -324,7 +324,7 @@ RULES: tuple[Rule, ...] = (LINEAR, ROOT, SMITH, MOTION, MCCANDLISH, MALLADI, LI,
 
 @dataclass(frozen=True)
 class Row:
-    """One rule's numbers for one change.
+    """A rule's numbers for one change.
 
     Attributes:
         rule: which.
@@ -349,7 +349,7 @@ def table(
     sharpness: float | None = None,
     limit: float | None = None,
 ) -> tuple[Row, ...]:
-    """Every rule of the family side by side; those above the measured stability limit are vetoed.
+    """Apply every rule of the family side by side; results above the measured stability limit are vetoed.
 
     Sharpness is taken to stay as it is; that of an adaptive method grows with the batch while its preconditioner is
     made by noise, by √κ at most.

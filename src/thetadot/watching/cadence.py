@@ -141,7 +141,7 @@ class Every:
         self.early = self.early if before.early else before.early
 
     def following(self, step: int) -> float:
-        """The next step that is due after this one.
+        """Return the next due step after the given one.
 
         Example:
             >>> Every(cost=640.0, share=0.01, batch=64.0).following(250)

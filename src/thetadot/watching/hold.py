@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured step; ``numbers`` (10, parameters) and ``loss`` may still be on their way."""
+    """Data of a measured step; ``numbers`` (10, parameters) and ``loss`` may still be in transit."""
 
     step: int
     numbers: Tensor

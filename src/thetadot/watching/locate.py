@@ -1,4 +1,4 @@
-r"""Where the samples of the reference lie, found by what a mean over samples does.
+r"""Location of the reference's samples from the properties of a mean over samples.
 
     ∇L(all) = w ∇L(even ones) + (1-w) ∇L(odd ones)        a mean; without the weights, a sum
     ∇L(all) = ∇L(all in another order)                     any other function of a set of samples

@@ -197,7 +197,7 @@ class Reference:
         )
 
     def _learn(self, axes: Axes) -> None:
-        """Find the axes of the model's arguments or output that hold the samples."""
+        """Which axes of the model's arguments, or of its output, have as many as there are samples."""
         seen: list[tuple[dict[Path, tuple[int, ...]], ...]] = []
 
         def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

@@ -20,7 +20,7 @@ _OTHERS = ("params", "thetadot", "param_names")
 
 
 class Settings:
-    """Reads the groups of ``optimizer``; the group with most parameters speaks for the whole."""
+    """Reading of an optimizer's groups; the group with most parameters represents the whole."""
 
     def __init__(self, optimizer: Any, layout: Layout) -> None:
         self.optimizer = optimizer

@@ -287,7 +287,7 @@ class Soundings:
         ]
 
     def flat(self, reading: Reading) -> Tensor | None:
-        """The diagonal of P, (d,); None without one, and before the first step made it."""
+        """Diagonal of P, (d,); None without a preconditioner, and before the first step."""
         if not reading.preconditioner:
             return None
         found = reading.preconditioner

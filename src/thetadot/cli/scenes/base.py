@@ -157,7 +157,7 @@ def mean_row(
     tolerance: float = 0.0,
     reference: Reference = "closed form",
 ) -> Row:
-    """The mean of independent samples beside what is known of it."""
+    """Compare the mean of independent samples with its known value."""
     values = samples.detach().double().flatten()
     error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Row(quantity, float(values.mean()), expected, source, error, tolerance, reference=reference)

@@ -66,7 +66,7 @@ class _Case:
 
 
 def make(settings: Settings) -> Setup:
-    """All paths begin in the left well, at rest."""
+    """Start all paths in the left well, at rest."""
     temperature = settings.temperature or 0.0
     require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.2.")
     well = DoubleWell(settings.number("barrier"), settings.number("half_width"))

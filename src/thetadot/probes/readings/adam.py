@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """In float32 at least."""
+    """Return a tensor in float32 at least."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

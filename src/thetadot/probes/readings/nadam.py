@@ -19,7 +19,7 @@ from thetadot.reading import Reading
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.NAdam."""
+    """Read one group of a torch.optim.NAdam."""
     lr, memory, pace = float(group["lr"]), float(group["betas"][0]), float(group["momentum_decay"])
     steps = max((float(s["step"]) for p in group["params"] if (s := optimizer.state.get(p))), default=0.0)
     now, later = (memory * (1.0 - 0.5 * 0.96 ** ((steps + ahead) * pace)) for ahead in (1.0, 2.0))
