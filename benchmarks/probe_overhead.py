@@ -80,7 +80,6 @@ class Run:
             self.probe = (
                 thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level)
                 .start()
-                .start()
             )
             if watched == "null":
                 self.probe.plan = thetadot.watching.cadence.Plan(

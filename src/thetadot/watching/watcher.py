@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 from torch import nn
 
-from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_count, require_whole, require_word
+from thetadot.errors import InadmissibleValue
+from thetadot.kinds import require_count
 from thetadot.records import End
+from thetadot.watching.arguments import require_kinds_of, require_numbers_of
 from thetadot.watching.book import Book, describe
 from thetadot.watching.cadence import PLANS, Every, Level
 from thetadot.watching.company import Company
@@ -115,8 +116,8 @@ class Watch:
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
     ) -> None:
-        _require_kinds(model, optimizer, loss_fn, out, level)
-        _require_numbers(dataset_size, batch_dim, samples)
+        require_kinds_of(model, optimizer, loss_fn, out, level)
+        require_numbers_of(dataset_size, batch_dim, samples)
         self.model, self.level, self.plan = model, level, PLANS[level]
         self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
         self.layout = Layout(model, self.optimizer)
@@ -142,13 +143,9 @@ class Watch:
         self.handles: list[RemovableHandle] = []
 
     def _join_parts(self) -> None:
-        parts: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("layout", "settings", "soundings", "book", "progress", "remarks")
-        }  # fmt: skip
-        self.steps = StepRecorder(
-            **parts, gauge=self.gauge, dataset_size=self.dataset_size, estimates=self.plan.away
-        )  # fmt: skip
+        names = ("layout", "settings", "soundings", "book", "progress", "remarks")
+        parts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        self.steps = StepRecorder(**parts, gauge=self.gauge, dataset_size=self.dataset_size, estimates=self.plan.away)
         self.readings = ReferenceReadings(
             **parts,
             plan=self.plan,
@@ -229,9 +226,7 @@ class Watch:
         self.steps.end()
         if because == "closed" and self.rank_reads:
             self.readings.end(told=self.together.resolved)
-        self.book.write(
-            End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started)
-        )  # fmt: skip
+        self.book.write(End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started))
         self.book.close()
 
     def __enter__(self) -> Self:
@@ -407,29 +402,6 @@ class Watch:
             self.soundings.adopt(noise)
             if self.rank == 0:
                 self.book.write(noise)
-
-
-def _require_kinds(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: Any) -> None:
-    require_word(tuple(PLANS), level=level)
-    if not isinstance(model, nn.Module):
-        raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
-    if isinstance(loss_fn, type):
-        raise InadmissibleValue(f"loss_fn is the class {loss_fn.__name__}, not one that is made. Call it: add ().")
-    if out is not None and not isinstance(out, str | Path):
-        raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
-    if not hasattr(optimizer, "param_groups"):
-        raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
-
-
-def _require_numbers(dataset_size: Any, batch_dim: Any, samples: Any) -> None:
-    if batch_dim is not None:
-        require_whole(batch_dim=batch_dim)
-    if samples is not None and not callable(samples):
-        require_whole(samples=samples)
-        require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
-    if dataset_size is not None:
-        require_whole(dataset_size=dataset_size)
-        require(dataset_size >= 1, f"dataset_size={dataset_size}", "is below 1", "Pass the number of samples.")
 
 
 watch = Watch
