@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from thetadot.records.observed import End, Setting
+from thetadot.records.observed import Draws, End, Setting
 from thetadot.records.schema import Choice, Result, Rollback, Trial
 from thetadot.records.table import number
 from thetadot.records.units import quantity, tag
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _WITH_ENDS = {"noise": "noise_scale", "equilibrium": "ratio"}
 _BY_LAYER = {"layers", "gradient", "weight", "update", "angle"}
-_UNNUMBERED = (Trial, Choice, Rollback, Setting, End, Result)
+_UNNUMBERED = (Trial, Choice, Rollback, Setting, Draws, End, Result)
 """Kinds that are no reading of a moment: what was tried, decided or given, and closing lines."""
 
 

@@ -102,7 +102,7 @@ def _column(values: list[Any], hint: Any) -> Column:
         return np.array(values, dtype=np.int64)
     if options <= {int, float, type(None)}:
         return np.array([number(value) for value in values], dtype=np.float64)
-    if get_origin(hint) is tuple and float in get_args(hint):
+    if get_origin(hint) is tuple and get_args(hint)[0] in (float, float | None):
         padded = np.full((len(values), max(map(len, values), default=0)), np.nan)
         for row, value in zip(padded, values, strict=True):
             row[: len(value)] = [number(x) for x in value]
