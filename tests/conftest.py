@@ -1,17 +1,14 @@
 """One thread: the tensors are small, and timings then do not depend on the neighbours."""
 
-import hypothesis
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile(
-    "patient", deadline=None
-)  # a first step imports what torch loads lazily; neighbours take time
+# a first step imports what torch loads lazily; neighbours take time
+settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
-
-hypothesis.settings.register_profile("shared machine", deadline=None)
-hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,3 +17,17 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_as_in_a_terminal():
+    """A shell that starts a job behind nohup or in the background has some ignored, which tests of them cannot see."""
+    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, usual[number]) for number in usual if ignored(number)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def ignored(number):
+    return signal.getsignal(number) is signal.SIG_IGN

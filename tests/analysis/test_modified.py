@@ -46,6 +46,7 @@ def orders(errors):
     return [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
 
 
+@pytest.mark.slow
 def test_gradient_descent_follows_each_modified_field_at_its_order():
     """On the warped ring: 1.068e-2 ... 1.304e-3, 1.168e-3 ... 1.921e-5, 1.900e-4 ... 3.951e-7."""
     expected = {1: (1.068e-2, 1.304e-3), 2: (1.168e-3, 1.921e-5), 3: (1.900e-4, 3.951e-7)}

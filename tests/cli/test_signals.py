@@ -17,16 +17,6 @@ from thetadot.simulation import run
 SMALL = ["simulate", "harmonic", "--paths", "40", "--time", "20", "--step", "0.5"]
 
 
-@pytest.fixture(autouse=True)
-def as_in_a_terminal():
-    """Behind nohup or in a background job a shell has some of them ignored, and then they stay so."""
-    usual = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def handlers():
     return [signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT)]
 
@@ -91,6 +81,7 @@ def test_handlers_of_the_process_stay_and_are_put_back():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow
 def test_the_library_installs_no_handler():
     code = (
         "import signal; before = [signal.getsignal(n) for n in (15, 1, 2)]\n"

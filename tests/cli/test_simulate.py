@@ -144,6 +144,7 @@ def test_simsiam_ends_where_it_is_foretold(tmp_path, kept):
     assert all(row["agrees"] is not False for row in found.values()), found
 
 
+@pytest.mark.slow
 def test_rivals_that_harm_each_other_end_alone(tmp_path):
     simulate("competition", "--set", "harm1=1e-3", "--set", "harm2=2e-3", "--time", 600, "--out", tmp_path / "run")
     found = rows(tmp_path / "run")

@@ -35,6 +35,7 @@ def pages(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["light", "dark"])
 @pytest.mark.parametrize("name", [*ARGUMENTS, "interrupted"])
 def test_every_picture_is_drawn_at_every_width_and_the_console_is_silent(tab, pages, name, mode):
@@ -56,6 +57,7 @@ SOURCE = """(() => {
 })()"""
 
 
+@pytest.mark.slow
 def test_the_slider_shows_another_time_and_play_runs_to_the_end(tab, pages):
     tab.spoken.clear()
     tab.size(1080)

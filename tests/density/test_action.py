@@ -129,6 +129,7 @@ def slope_of(path, drift, temperature, time, *, volume=True):
     return float(path.grad[1:-1].abs().max()) * unit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.02, 0.001])
 def test_over_muller_browns_landscape_the_path_is_a_minimum_at_every_temperature(temperature):
     path = most_probable_path(falling, REACTANT, PRODUCT, time=2.0, temperature=temperature, points=101)
@@ -144,6 +145,7 @@ def test_over_muller_browns_landscape_the_path_is_a_minimum_at_every_temperature
             assert float(action(other, falling, temperature, 2.0)) > least
 
 
+@pytest.mark.slow
 def test_over_muller_browns_landscape_the_climb_costs_both_barriers_at_second_order():
     """The pass at (-0.822, 0.624) from the reactant, and the one at (0.212, 0.293) from the well between."""
     points = torch.tensor(
@@ -181,6 +183,7 @@ def test_a_path_that_symmetry_holds_on_a_ridge_leaves_it():
     )
 
 
+@pytest.mark.slow
 def test_points_that_jump_a_barrier_are_refused():
     with pytest.raises(InadmissibleValue, match=r"too few: .* Pass at least"):
         most_probable_path(falling, REACTANT, PRODUCT, time=20.0, temperature=0.02, points=201, volume=False)

@@ -150,6 +150,7 @@ def test_what_is_not_kinetic_is_refused_in_one_sentence(make, error, said):
         make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("temperature", "friction"), [(0.3, 0.5), (0.1, 0.05)])
 def test_long_sums_are_the_matrix_exponential_where_terms_would_grow_too(temperature, friction):
     """Central rates are negative in places; where cells hardly resolve the law, terms of long sums would cancel."""

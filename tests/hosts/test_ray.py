@@ -56,6 +56,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("system", "integrator", "compiled", "dtype"), CASES.values(), ids=CASES)
 def test_states_statistics_and_continuation_are_those_of_one_process(cluster, system, integrator, compiled, dtype):
     x = start(dtype)
@@ -95,6 +96,7 @@ def test_without_a_key_workers_share_one_of_torchs_generator(cluster):
     assert torch.equal(here.final, there.final)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_a_march_is_not_seen_in_the_result(cluster, tmp_path):
     marker, driver, calls = tmp_path / "died", os.getpid(), []
 
@@ -125,6 +127,7 @@ def test_what_a_function_raises_is_raised_as_it_was(cluster):
         simulate(ODE(drift), Euler(), start(), time=1.0, step=0.1, engine=cluster)
 
 
+@pytest.mark.slow
 def test_divergence_is_told_at_its_step(cluster):
     x = torch.full((PATHS + 5, 1), -1.0)
     x[PATHS + 2] = 3.0

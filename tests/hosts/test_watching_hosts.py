@@ -88,6 +88,7 @@ def trainer(folder, callbacks, **changes):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, K])
 def test_transformers(tmp_path, accumulate):
     from thetadot.integrations.transformers import WatchCallback
@@ -110,6 +111,7 @@ def test_transformers(tmp_path, accumulate):
     assert [motion.lr for motion in record.of(Motion)] == pytest.approx([entry["learning_rate"] for entry in logs])
 
 
+@pytest.mark.slow
 def test_transformers_compiled_says_what_it_does_not_see(tmp_path):
     from thetadot.integrations.transformers import WatchCallback
 

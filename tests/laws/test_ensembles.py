@@ -32,6 +32,7 @@ def gaussian_divergence(samples, mean, covariance):
     return ((precision @ spread).trace() - len(mean) + off @ precision @ off + logs) / 2
 
 
+@pytest.mark.slow
 def test_a_random_gaussian_is_sampled_from_afar():
     """Oracle: its mean and covariance; the samples' own KL is (moments)/2N. BAOAB's positions have no bias of γ."""
     generator = torch.Generator().manual_seed(42)
@@ -95,6 +96,7 @@ def test_the_histogram_of_paths_is_the_fokker_planck_density(compiled):
     assert float(distance[1, 2]) > 5 * float(distance[1, 1])
 
 
+@pytest.mark.slow
 def test_underdamped_escapes_are_those_of_the_generator_and_of_kramers():
     """Oracles: half the gap of the kinetic equation, and Kramers' rate with friction; apart by O(T/ΔU)."""
     friction, temperature, paths = 1.0, 0.06, 20_000
@@ -123,6 +125,7 @@ def test_underdamped_escapes_are_those_of_the_generator_and_of_kramers():
     assert overdamped > found.rate + 10 * found.error  # which friction at this height matters for
 
 
+@pytest.mark.slow
 def test_free_energy_of_an_ensemble_falls_by_its_fisher_information():
     """Oracle: F = E[U + T log p], dF/dt = -E|∇(U + T log p)|²; expectations over paths, p of Fokker-Planck."""
     paths, temperature, grid = 100_000, 0.245, Grid((-3.5, 3.5), 1400)

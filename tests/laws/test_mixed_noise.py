@@ -56,6 +56,7 @@ def test_one_source_turns_the_plane_by_w(rule, order, path):
     assert abs(slope([1 / count for count in COUNTS], errors) - order) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [EulerMaruyama(), Heun()], ids=repr)
 def test_sources_that_do_not_commute_leave_the_declared_half_order(rule):
     """The area is unknown to the increments, whoever steps: half an order. Both calculi agree on it."""

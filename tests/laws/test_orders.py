@@ -221,6 +221,7 @@ def test_the_step_matrix_is_the_stability_polynomial_of_the_oscillators_matrix(r
     assert torch.allclose(found, expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [DampedNewton(FRICTION), GradientFlow()], ids=repr)
 @pytest.mark.parametrize("compiled", [False, True, "inductor"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what dynamo imports

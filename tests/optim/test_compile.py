@@ -38,6 +38,7 @@ REPRESENTATIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_a_compiled_step_is_traced_once_and_is_the_plain_step(name):
     build, traits, backend = REPRESENTATIVES[name]
@@ -99,6 +100,7 @@ def in_tensors(n, group):
     group["momentum"].fill_(0.9 - 0.1 * n)
 
 
+@pytest.mark.slow
 def test_a_compiled_training_step_never_compiles_again():
     """Forward, backward and step in one function, lr and momentum scheduled in tensors."""
     runs = []
@@ -119,6 +121,7 @@ def test_a_compiled_training_step_never_compiles_again():
     assert distance(*runs) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "ahead", "again"),
     [
@@ -139,6 +142,7 @@ def test_what_costs_a_second_trace(options, ahead, again):
     assert [count - counts[0] for count in counts] == [0, again, again, again]
 
 
+@pytest.mark.slow
 def test_an_lr_that_is_a_number_is_traced_anew():
     """A number is part of the trace; dynamo gives up specializing on it after the second value."""
     net = model()

@@ -7,6 +7,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.probes.exchangeability import exchangeability
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(10, 2, 4), (40, 3, 20)])
 def test_equal_draws_are_seldom_told_apart(shape):
     rng = np.random.default_rng(1)

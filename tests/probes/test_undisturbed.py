@@ -112,6 +112,7 @@ def test_a_probe_between_forward_and_backward_leaves_the_gradient_as_it_would_ha
     assert same(*gradients)
 
 
+@pytest.mark.slow
 def test_a_probed_run_is_the_run(build):
     """Dropout, batch norm, momentum: 20 steps with and without probes at every one of them."""
     ends = []

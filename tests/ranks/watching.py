@@ -38,7 +38,7 @@ def trained(kind, folder, steps=24, passes=1, bound=None):
     """The end of a run, and its gradients of every rank at every step, taken without a probe if ``folder`` is None."""
     model = wrapped(kind)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+    options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
     probe = None if folder is None else thetadot.watch(model, optimizer, out=folder, **options).start()
     for step in range(steps):
         optimizer.zero_grad()
@@ -135,7 +135,7 @@ def curvature(kind):
             return
         model = Net()
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
         with thetadot.watch(model, optimizer, **options) as probe:
             for step in range(SETTLED):
                 optimizer.zero_grad()
@@ -158,7 +158,7 @@ def alone_on_rank_0(kind):
     def check(folder):
         model = wrapped(kind)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
         first = distributed.get_rank() == 0
         probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options).start() if first else None
         for step in range(SETTLED):
@@ -187,7 +187,7 @@ def uneven(folder):
     for out in (None, folder / "uneven"):
         model = wrapped("ddp")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full"}
+        options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
         probe = None if out is None else thetadot.watch(model, optimizer, out=out, **options).start()
         for epoch in range(2):
             with Join([model]):

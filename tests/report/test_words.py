@@ -7,51 +7,12 @@ import numpy as np
 import pytest
 
 from thetadot.formatting import count, duration, plain, share
-from thetadot.records import Choice, Curvature, Noise
+from thetadot.records import Choice
 from thetadot.report import words
 from thetadot.report.figures import trials
 from thetadot.report.runs import line_up
 
 from . import conftest
-
-
-def curvature(sharpness: float, limit: float | None, when: str = "training") -> Curvature:
-    return Curvature(when, 0, sharpness, 0.1, limit, 512, 1.0)
-
-
-def noise(scale: float, *, resolved: bool = True) -> Noise:
-    return Noise("training", 0, 1.0, 1.0, scale, scale / 2, scale * 2, resolved, 512, 1.0)
-
-
-def test_curvature_below_the_limit_is_a_share_of_it():
-    assert words.curvature([curvature(3, 100), curvature(12, 100)]).endswith(
-        "at or below 12% of what the step would tolerate."
-    )
-
-
-def test_curvature_above_the_limit_is_not_called_safe():
-    assert words.curvature([curvature(50, 100), curvature(130, 100)]).startswith(
-        "In 1 of 2 measurements the curvature was above"
-    )
-
-
-@pytest.mark.parametrize("entries", [[], [curvature(3, None)]])
-def test_without_a_limit_nothing_is_claimed(entries):
-    assert words.curvature(entries) == ""
-
-
-@pytest.mark.parametrize(
-    ("scale", "resolved", "lesson"),
-    [
-        (640, True, "most of each gradient was noise"),
-        (64, True, "of the same size"),
-        (8, True, "most of each gradient was signal"),
-        (8, False, "too few samples were measured to tell noise from signal"),
-        (640, False, "at least 640"),
-    ],
-)
-def test_noise_is_compared_with_the_batch(scale, resolved, lesson):
-    assert lesson in words.noise([noise(scale, resolved=resolved)], 64.0)
 
 
 def test_cooling_is_told_from_the_highest_temperature():
@@ -137,8 +98,3 @@ def test_trials_that_could_not_tell_are_nowhere_said_to_have_told(make):
     assert key == "the run's own setting, chosen otherwise"
     assert said["given"][0] == "Short trials of several step sizes"
     assert not any("chosen" in words and "otherwise" not in words for words in said["given"][2:])
-
-
-def test_curvature_is_said_to_be_below_the_limit_by_its_upper_end():
-    wide = msgspec.structs.replace(curvature(12, 100), low=12.0, high=30.0)
-    assert words.curvature([wide]).endswith("at or below 30% of what the step would tolerate.")

@@ -47,6 +47,7 @@ def test_eigenvalues_are_the_jacobians_for_any_two_species(growth, capacity, har
         assert torch.allclose(one.eigenvalues.real.sort().values, values, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(*(st.tuples(positive, positive) for _ in range(3)))
 def test_both_live_on_exactly_where_the_criterion_says(growth, capacity, harm):

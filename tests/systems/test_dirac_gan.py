@@ -75,6 +75,7 @@ def test_wgan_runs_on_closed_orbits():
     assert torch.allclose(on_circle[:, :2].norm(dim=-1), torch.full((len(on_circle),), 0.5).double(), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_non_saturating_game_ends_on_the_circle_of_its_angular_momentum():
     """r² → 2|J|, and where J = 0, as on the line, r² ~ 8/t."""
     assert (end(DiracGAN(), START, 100.0) ** 2).sum() == pytest.approx(0.0671395, abs=5e-8)
@@ -84,6 +85,7 @@ def test_the_non_saturating_game_ends_on_the_circle_of_its_angular_momentum():
     assert 4000 * (end(game, (1.0, 1.0), 4000.0, rtol=1e-8) ** 2).sum() == pytest.approx(7.99159, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_where_penalties_lead():
     """Centre 1 keeps the critic's slope, and so the game, alive; centre 0 ends it."""
     alive = end(DiracGAN("linear", penalty="gp", weight=0.1, centre=1.0), START, 200.0)
@@ -93,6 +95,7 @@ def test_where_penalties_lead():
     assert math.hypot(*ended[:2]) == pytest.approx(0.00241150, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_gan_qp_ends_on_the_same_circle_and_the_decay_at_the_solution():
     start = (2.0, 0.0, 0.5, 1.5)  # J = 3
     circle = end(DiracGAN("linear", penalty="qp", weight=0.5), start, 300.0, rtol=1e-8)

@@ -30,6 +30,7 @@ def test_the_slope_is_the_one_that_makes_the_value_largest(weight, power, gap, o
     assert gap == pytest.approx(weight * power * slope ** (power - 1))
 
 
+@pytest.mark.slow
 def test_power_6_is_damped_by_a_power_of_time():
     """r² = 8.167e-3 at t = 1000 and 2.582e-3 at 10000: ∝ t^(-1/2), and no linear damping."""
     game = WGANDiv(2.0, 6.0)

@@ -313,6 +313,7 @@ def test_what_does_not_apply_is_said():
     assert finding == Finding(among[0], "does not apply")
 
 
+@pytest.mark.slow
 def test_using_thetadot_does_not_import_the_laws():
     code = "import sys, thetadot; thetadot.optim, thetadot.training; assert 'thetadot.testing' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -45,6 +45,7 @@ def test_what_fits_is_trained(tmp_path, name):
     assert thetadot.run(getattr(misfits, name), out=tmp_path / "run", epochs=2).record.result is not None
 
 
+@pytest.mark.slow
 def test_a_loss_of_any_unit_in_between_is_trained_as_well(tmp_path):
     came = [
         thetadot.run(lambda f=factor: misfits.scaled(f), out=tmp_path / f"{factor}", epochs=20).record.result

@@ -81,6 +81,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_a_resume_asks_and_new_data_insist(tmp_path):
     seen = 0
 

@@ -138,6 +138,7 @@ def test_graphs_are_counted_by_their_targets_and_never_cut():
     assert "along no axis" in probe.record.header.watched.lacks["noise"]
 
 
+@pytest.mark.slow
 def test_the_user_may_say_where_samples_lie():
     probe = watched(Tagger, time_major, batch_dim=1)
     assert probe.record.of(Motion)[-1].batch_size == 32

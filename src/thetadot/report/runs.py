@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue
 from thetadot.report.figures.picture import Key
 from thetadot.report.names import clean
+from thetadot.verdicts import judge
+from thetadot.verdicts.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from thetadot.records import Record
     from thetadot.report.figures.picture import Mark
+    from thetadot.verdicts import Verdict
 
 ROLES = ("blue", "orange", "green", "purple", "ink")
 DASHES = ("solid", "dashed", "dotted", "dotdash")
@@ -38,6 +42,20 @@ class Run:
     name: str
     index: int = 0
     several: bool = False
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What findings and pictures read of the record."""
+        return Facts(self.record)
+
+    @cached_property
+    def findings(self) -> dict[str, Verdict]:
+        """The verdicts by name: the only judgements on this page."""
+        return {verdict.name: verdict for verdict in judge(self.record)}
+
+    def finding(self, name: str) -> str:
+        """The sentence of a verdict, as the caption of the picture that shows what it rests on."""
+        return self.findings[name].says if name in self.findings else ""
 
     def role(self, alone: str) -> str:
         """The colour of something of this run; ``alone`` where it needs not be told from other runs."""

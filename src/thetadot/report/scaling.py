@@ -26,8 +26,8 @@ class Scaling:
 
 def scaling(run: Run) -> Scaling | None:
     """The table of a run; None where it has no settings or no rule was made for its optimizer."""
-    now = present(run.record)
-    rules = [rule for rule in RULES if now is not None and rule.applies(now.family)]
+    now = present(run.facts)
+    rules = [] if now is None else now.rules(RULES)
     if now is None or not rules:
         return None
     batches = [now.batch * factor for factor in FACTORS if now.batch * factor >= 1]

@@ -60,7 +60,7 @@ def summarize(run: Run) -> Summary:
         state=_state(record),
         tiles=tiles(record),
         facts=facts(header),
-        verdicts=judged(record),
+        verdicts=judged(run),
         choices=[
             (choice.setting, _value(choice), choice.because, choice.source, SOURCES[choice.source])
             for choice in record.of(Choice)[:MOST_ROWS]

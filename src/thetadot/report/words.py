@@ -10,7 +10,7 @@ import numpy as np
 from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
 from thetadot.report.names import clean
-from thetadot.report.series import column, number, smooth
+from thetadot.report.series import column, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,49 +188,6 @@ def pair(one: str, other: str) -> str:
     parts = [part for part in (one, other) if part]
     text = ", while ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
-
-
-def curvature(entries: Sequence[Curvature]) -> str:
-    """How near the step came to instability."""
-    ratios = [e.sharpness / e.limit for e in entries if e.limit is not None and e.limit > 0 and e.when != "warm-up"]
-    ratios = ratios or [e.sharpness / e.limit for e in entries if e.limit is not None and e.limit > 0]
-    if not ratios:
-        return ""
-    over = sum(ratio > 1 for ratio in ratios)
-    ends = [number(e.high) / e.limit for e in entries if e.limit is not None and e.limit > 0]
-    highest = share(max(ratios) if over else max([*ratios, *(end for end in ends if math.isfinite(end))]))
-    if max(ratios) <= 0:
-        return "No direction of upward curvature was found: the step was stable."
-    if not over:
-        return f"The curvature stayed at or below {highest} of what the step would tolerate."
-    return (
-        f"In {over} of {count(len(ratios), 'measurement')} the curvature was above the limit (up to {highest} of it): "
-        "there the step alone would have made the loss oscillate and grow."
-    )
-
-
-def noise(entries: Sequence[Noise], batch: float | None) -> str:
-    """Whether the gradients were signal or noise, at the last measurement."""
-    if not entries:
-        return ""
-    last = entries[-1]
-    least = "" if last.resolved else "at least "
-    size = f"{least}{plain(last.noise_scale)} samples"
-    text = f"At the last measurement, noise and signal would be equal in a batch of {size}"
-    if batch is None or not batch > 0:
-        return f"{text}."
-    ratio = last.noise_scale / batch
-    if ratio > 2:
-        lesson = "most of each gradient was noise"
-    elif ratio < 0.5 and last.resolved:
-        lesson = "most of each gradient was signal, a smaller batch would have done"
-    else:
-        lesson = (
-            "noise and signal were of the same size"
-            if last.resolved
-            else "too few samples were measured to tell noise from signal"
-        )
-    return f"{text}; the batch used was {plain(batch)}: {lesson}."
 
 
 def cooling(temperature: Array) -> str:

@@ -10,10 +10,9 @@ import math
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
-from thetadot.limits import limit_at
 from thetadot.verdicts.base import Change, State, Verdict
-from thetadot.verdicts.edge import Point, began_above, latest, points
-from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.edge import Point, began_above, latest, points, stability
+from thetadot.verdicts.facts import Facts, confidence, positive
 from thetadot.verdicts.noise import fit
 from thetadot.verdicts.pace import pace
 from thetadot.verdicts.rescue import rescue
@@ -151,7 +150,8 @@ def _warmer(facts: Facts, factor: float) -> str:
 
 
 def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    present, family, found = facts.present, facts.family, fit(facts)
+    point, family, found = facts.point, facts.family, fit(facts)
+    present = point.settings if point is not None else None
     if verdicts["batch"].finding not in {"batch wasted", "batch small"}:
         return None
     if present is None or family is None or found is None:
@@ -159,7 +159,7 @@ def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     target = _power_of_two(found.scale, facts)
     if target == present.batch:
         return None
-    sharpness, limit = _stability(facts, present)
+    sharpness, limit = stability(facts, present)
     noise = None if found.bound else found.scale
     rows = table(present, target, noise, family=family, sharpness=sharpness, limit=limit)
     verb = "Lower" if target < present.batch else "Raise"
@@ -203,21 +203,6 @@ def _power_of_two(size: float, facts: Facts) -> float:
     most = positive(facts.record.header.train_samples) or math.inf
     rounded = 2.0 ** round(math.log2(min(max(size, 1.0), 2.0**60)))
     return rounded if rounded <= most else max(2.0 ** math.floor(math.log2(max(most, 1.0))), 1.0)
-
-
-def _stability(facts: Facts, present: Settings) -> tuple[float | None, float | None]:
-    """The last sharpness by its upper end, and its limit at the present settings."""
-    found = points(facts)
-    if not found:
-        return None, None
-    motion = facts.at(found[-1].step)
-    lr = positive(motion.lr) if motion is not None else None
-    beta = number(motion.momentum) if motion is not None else None
-    if lr is None or beta is None or not 0 <= beta < 1:
-        return None, None
-    decay, decoupled = facts.decay
-    limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0, decay=decay, decoupled=decoupled)
-    return found[-1].high * found[-1].limit, limit
 
 
 def _numbers(present: Settings, new: Settings) -> str:

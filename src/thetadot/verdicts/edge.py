@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import count, plain
+from thetadot.limits import limit_at
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
@@ -26,6 +27,7 @@ from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, NEAR, RECENT, ST
 if TYPE_CHECKING:
     from thetadot.records import Curvature
     from thetadot.verdicts.loss import Loss
+    from thetadot.verdicts.scaling import Settings
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ def latest(facts: Facts, found: list[Point]) -> list[Point]:
     peak = (number(facts.peak.lr) or 0.0) if facts.peak is not None else 0.0
     near = [p for p in found if (m := facts.at(p.step)) is None or (number(m.lr) or 0.0) >= WARM * peak] or found
     return near[-max(int(len(near) * RECENT), 1) :]
+
+
+def stability(facts: Facts, present: Settings) -> tuple[float | None, float | None]:
+    """The last sharpness by its upper end, and its limit at the present settings."""
+    found = points(facts)
+    if not found:
+        return None, None
+    motion = facts.at(found[-1].step)
+    lr = positive(motion.lr) if motion is not None else None
+    beta = number(motion.momentum) if motion is not None else None
+    if lr is None or beta is None or not 0 <= beta < 1:
+        return None, None
+    decay, decoupled = facts.decay
+    limit = limit_at(found[-1].limit, lr, beta, present.lr, present.momentum or 0.0, decay=decay, decoupled=decoupled)
+    return found[-1].high * found[-1].limit, limit
 
 
 def began_above(facts: Facts, found: list[Point]) -> bool:

@@ -24,6 +24,7 @@ from thetadot.records import (
     standing,
 )
 from thetadot.verdicts.families import family_of
+from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
 from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
 
@@ -148,8 +149,9 @@ class Facts:
 
     @cached_property
     def family(self) -> Family | None:
-        """The family that scaling rules speak of; None for an optimizer that is not known by name."""
-        return "adaptive" if any(e.preconditioned for e in self.curvatures) else family_of(self.optimizer)
+        """The family that scaling rules speak of: by a preconditioner that was seen, else by the optimizer's name."""
+        measured = any(e.preconditioned for e in standing(self.record, Curvature)[0])
+        return "adaptive" if measured or "betas[1]" in self._given else family_of(self.optimizer)
 
     def at(self, step: float) -> Motion | None:
         """The motion at a step: the last one before or at it, else the first."""
@@ -170,42 +172,67 @@ class Facts:
         return (positive(motion.batch_size) if motion is not None else None) or self.batch
 
     @cached_property
-    def batch(self) -> float | None:
-        """The batch size now: the largest of the last few, since an epoch's last batch may be smaller."""
-        recent = [size for m in self.motions if (size := positive(m.batch_size)) is not None][-FEW:]
-        sizes = [max(recent)] if recent else []
-        result = [self.record.result.batch_size] if self.record.result else []
-        chosen = [choice.value for choice in self.record.of(Choice) if choice.setting == "batch_size"]
-        return next((size for size in map(positive, [*sizes, *result, *chosen[::-1]]) if size is not None), None)
-
-    @cached_property
     def whole(self) -> bool:
         """Whether a batch is all of the data."""
         size = positive(self.record.header.train_samples)
         return size is not None and self.batch is not None and self.batch >= size
 
     @cached_property
-    def present(self) -> Settings | None:
-        """Settings at the run's largest recent lr: what rules start from. None without an lr or a batch size."""
-        if not self.motions or self.batch is None:
-            return None
+    def point(self) -> OperatingPoint | None:
+        """Where the run works: its settings at the last step of its largest lr, between warm-up and annealing.
+
+        None where no step has both a learning rate and a batch size. The batch is that of this step, not of another:
+        the largest of the last few up to it, since an epoch's last batch may be smaller.
+        """
         peak = self.peak
         lr = positive(peak.lr) if peak is not None else None
         if peak is None or lr is None:
+            return None
+        batch = self._batch_near(peak.step)
+        if batch is None:
             return None
         beta = number(peak.momentum)
         given, (decay, decoupled) = self._given, self.decay
         beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
         eps = number(given.get("eps")) if self.family == "adaptive" else None
-        return Settings(
+        settings = Settings(
             lr,
-            self.batch,
+            batch,
             beta if beta is not None and 0 <= beta < 1 else None,
             beta2 if beta2 is not None and 0 < beta2 < 1 else None,
             eps if eps is not None and eps >= 0 else None,
             decay,
             decoupled,
         )
+        return OperatingPoint(peak.step, settings)
+
+    @cached_property
+    def batch(self) -> float | None:
+        """The batch size where the run works; without steps, the one that was chosen or that the result names."""
+        if self.point is not None:
+            return self.point.settings.batch
+        near = self._batch_near(self.motions[-1].step) if self.motions else None
+        result = [self.record.result.batch_size] if self.record.result else []
+        chosen = [choice.value for choice in self.record.of(Choice) if choice.setting == "batch_size"]
+        return next((size for size in map(positive, [near, *result, *chosen[::-1]]) if size is not None), None)
+
+    @cached_property
+    def batch_said(self) -> str:
+        """That batch size, with its step where others were used at other steps."""
+        said = "unknown" if self.batch is None else plain(self.batch)
+        return f"{said} (at step {plain(self.point.step)})" if self.point is not None and self._varied else said
+
+    @cached_property
+    def _varied(self) -> bool:
+        """Whether the batch changed by more than an epoch's last batch does: the largest of each stretch differ."""
+        sizes = [size for m in self.motions if (size := positive(m.batch_size)) is not None]
+        width = max(len(sizes) // 10, FEW)
+        return len({max(sizes[i : i + width]) for i in range(0, len(sizes) - width + 1, width)}) > 1
+
+    def _batch_near(self, step: float) -> float | None:
+        until = bisect_right(self._steps, step)
+        recent = [size for m in self.motions[:until] if (size := positive(m.batch_size)) is not None][-FEW:]
+        return max(recent, default=None)
 
     @cached_property
     def _given(self) -> dict[str, Any]:

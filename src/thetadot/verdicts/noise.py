@@ -105,7 +105,7 @@ def limited(facts: Facts) -> Verdict:
         return Verdict("noise", "unknown", "unknown", said, evidence)
     ratio = facts.batch / found.value
     said = f"The noise scale is {least}{plain(found.value)} samples{between(found.low, found.high)}"
-    said += f", the batch is {plain(facts.batch)}"
+    said += f", the batch is {facts.batch_said}"
     if ratio < 1 / NEAR:
         finding = "noise-limited"
         said += ": each step is limited by noise, and a larger batch would allow a larger step."
@@ -134,7 +134,7 @@ def _evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
         ]
         lines.append(", ".join(ends))
     if facts.batch is not None:
-        lines.append(f"batch size: {plain(facts.batch)} samples")
+        lines.append(f"batch size: {facts.batch_said} samples")
     weighed = positive(last.curvature_scale)
     if weighed is not None:
         lines.append(f"tr(HΣ)/GᵀHG, as curvature weighs it: {plain(weighed)} samples")

@@ -8,7 +8,6 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 
 from thetadot.records import Curvature, standing
-from thetadot.report import words
 from thetadot.report.figures import losses
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
@@ -50,7 +49,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         heading="How sharply the landscape curves, against what the step can bear",
         reading="In a valley that is curved more sharply than the limit, each step lands higher on the opposite wall "
         f"than it left: the loss grows. Below the limit a step is safe. {FACTORS}",
-        says=tuple(words.curvature(found[run.index]) for run in runs),
+        says=tuple(run.finding("edge") if found[run.index] else "" for run in runs),
         panels=(
             Panel(f"Largest curvature of the loss{eyes}", "λmax, in loss per parameter²", plot),
             *([below] if below is not None else []),

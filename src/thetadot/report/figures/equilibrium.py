@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import count, plain
+from thetadot.formatting import plain
 from thetadot.records import Equilibrium, standing
 from thetadot.report.figures.frame import Timeline, band, dots, hover, rule, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
@@ -53,7 +53,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         "only jitters about one place. Away from it the motion still goes downhill or drifts. Where the zone is "
         "shaded, the windows were stationary: more steps at these settings bring nothing, a smaller step would. "
         "Ratios far outside are drawn at the edge.",
-        says=tuple(_says(found[run.index]) for run in runs),
+        says=tuple(run.finding("stationarity") if found[run.index] else "" for run in runs),
         panels=(Panel("Fluctuation-dissipation ratio", "1 once stationary", plot),),
         keys=(
             Key("dashed", "green", "balance"),
@@ -122,19 +122,3 @@ def _zones(still: Sequence[Equilibrium]) -> dict[str, list[float]]:
 def _interval(entry: Equilibrium) -> str:
     known = entry.low is not None and entry.high is not None
     return f"{plain(entry.ratio)} ({plain(entry.low)} to {plain(entry.high)})" if known else plain(entry.ratio)
-
-
-def _says(entries: Sequence[Equilibrium]) -> str:
-    if not entries:
-        return ""
-    last = entries[-1]
-    window = f"Over the last window (steps {plain(last.since)} to {plain(last.step)}) the ratio was {_interval(last)}"
-    still = sum(entry.state == "stationary" for entry in entries)
-    state = {
-        "stationary": "the motion was stationary, time to lower the step",
-        "moving": "the motion was still on its way",
-        "unresolved": "too noisy or too short to tell",
-    }[last.state]
-    return (
-        f"{window}: {state}. {still} of {count(len(entries), 'window')} {'was' if still == 1 else 'were'} stationary."
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, PrintfTickFormatter
 
-from thetadot.formatting import count, plain
+from thetadot.formatting import plain
 from thetadot.records import Curvature, standing
 from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
@@ -54,7 +54,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         heading="Does the motion swing or creep? Damping along the sharpest directions",
         reading="Each rung is one direction of the landscape. Friction suits one curvature only: sharper directions "
         "swing, flatter ones creep. Lower momentum lifts all rungs, higher momentum lowers them. " + FACTORS,
-        says=tuple(_says(found[run.index]) for run in runs),
+        says=tuple(run.finding("damping") if found[run.index] else "" for run in runs),
         panels=(Panel("Damping ratio", "ζ", plot),),
         keys=merged(keys),
     )
@@ -106,16 +106,3 @@ def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
         marker = "circle" if role == "blue" else "diamond"
         marks = dots(plot, run, source, role, marker=marker, size=10 if filled else 8, filled=filled)
         hover(plot, run, marks, [("damping ratio", "@y{%.3g}"), ("curvature", "@curvature"), ("step", "@step{0,0}")])
-
-
-def _says(entries: Sequence[Curvature]) -> str:
-    if not entries:
-        return ""
-    zeta = _rungs(entries[-1])
-    swinging, creeping = int((zeta < 1).sum()), int((zeta > OVER).sum())
-    span = f"{plain(float(zeta.min()))} to {plain(float(zeta.max()))}" if len(zeta) > 1 else plain(float(zeta[0]))
-    parts = [
-        f"{swinging} of {count(len(zeta), 'direction')} {'swings' if swinging == 1 else 'swing'}",
-        f"{creeping} {'creeps' if creeping == 1 else 'creep'} (ζ above 2)",
-    ]
-    return f"At the last measurement ζ was {span}: {', '.join(parts)}."

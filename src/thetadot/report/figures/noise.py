@@ -10,7 +10,6 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.formatting import plain
 from thetadot.records import Motion, Noise, standing
-from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
@@ -55,7 +54,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         heading="How many samples it takes before a gradient is more signal than noise",
         reading="Where the batch lies below the noise scale, single gradients are mostly noise and a larger batch "
         f"would pay; above it, more samples only repeat what is known. {FACTORS}",
-        says=tuple(_says(run, found[run.index]) for run in runs),
+        says=tuple(run.finding("noise") if found[run.index] else "" for run in runs),
         panels=(Panel("Batch at which noise and signal are equal", "trΣ/|G|², in samples", plot),),
         keys=(*merged(keys), *timeline.keys),
     )
@@ -64,11 +63,6 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
 def _batch(run: Run) -> tuple[Array, Array]:
     motions, _ = standing(run.record, Motion)
     return finite(by_step(motions), column(motions, "batch_size"), positive=True)
-
-
-def _says(run: Run, entries: Sequence[Noise]) -> str:
-    batch = _batch(run)[1]
-    return words.noise(entries, float(batch[-1]) if len(batch) else None)
 
 
 def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:

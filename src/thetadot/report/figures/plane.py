@@ -44,11 +44,11 @@ STYLES: tuple[tuple[str, str, Mark], ...] = (
 
 def picture(runs: Sequence[Run]) -> Picture | None:
     """Every rule's curve through the present point; None where no run has a learning rate and a batch size."""
-    found = [(run, present(run.record)) for run in runs]
+    found = [(run, present(run.facts)) for run in runs]
     here = [(run, now) for run, now in found if now is not None]
     if not here:
         return None
-    curves = [(run, now, rule, *curve(rule, now)) for run, now in here for rule in RULES if rule.applies(now.family)]
+    curves = [(run, now, rule, *curve(rule, now)) for run, now in here for rule in now.rules(RULES)]
     limits = [now.highest_lr for _, now in here if now.highest_lr is not None and _near(now.highest_lr, now.lr)]
     batches = np.array([now.batch for _, now in here])
     wide = np.concatenate([batches / FURTHEST, batches * FURTHEST, [1.0]])
@@ -93,8 +93,7 @@ def _near(lr: float, present_lr: float) -> bool:
 def _curve(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Array) -> list[Key]:
     if not len(x):
         return []
-    own = [other for other in RULES if other.applies(now.family)]
-    role, dash, mark = STYLES[(RULES if run.several else own).index(rule) % len(STYLES)]
+    role, dash, mark = STYLES[(RULES if run.several else now.rules(RULES)).index(rule) % len(STYLES)]
     source = ColumnDataSource({"x": x, "y": y, "rule": [clean(rule.name, 40)] * len(x)})
     line = plot.line("x", "y", source=source, line_width=2, line_dash=dash)
     paint(line.glyph, line_color=run.role(role))
@@ -119,23 +118,18 @@ def _critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) 
     if now.noise is None:
         return []
     low, high = shown[0] / 1e3, shown[1] * 1e3
-    line = plot.line([now.noise.noise_scale] * 2, [low, high], line_width=1.5, line_dash="dashed")
+    line = plot.line([now.noise.value] * 2, [low, high], line_width=1.5, line_dash="dashed")
     paint(line.glyph, line_color=run.role("purple"))
     run.own(line)
-    if now.noise.resolved and now.noise.low > 0:
+    if now.noise.low is not None and now.noise.high is not None:
         area = plot.harea(y=[low, high], x1=[now.noise.low] * 2, x2=[now.noise.high] * 2, fill_alpha=0.1)
         paint(area.glyph, fill_color=run.role("purple"))
         run.own(area)
         return [run.key("upright", "purple", "noise scale with its uncertainty: beyond it, rules part")]
-    return [run.key("upright", "purple", "the noise scale is at least this much")]
+    least = "the noise scale" if now.noise.resolved else "the noise scale is at least this much"
+    return [run.key("upright", "purple", least)]
 
 
 def says(now: Present) -> str:
-    """Where the run is, against both boundaries."""
-    text = f"At step {plain(now.step)} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}"
-    if now.highest_lr is None:
-        return f"{text}; no limit was measured, so nothing is vetoed."
-    share = now.lr / now.highest_lr
-    if share > 1:
-        return f"{text}, {plain(share)} times what the measured curvature bears: lower it before anything else."
-    return f"{text}, {plain(100 * share, 2)}% of what the measured curvature bears ({plain(now.highest_lr)})."
+    """Which settings the lines go through."""
+    return f"At step {plain(now.step)} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}."
