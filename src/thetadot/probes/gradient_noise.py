@@ -7,9 +7,10 @@ zero, the noise scale is given as a lower bound. trΣ by itself is taken to be �
 
     ν = n(trΣ)²/tr(Σ²) = (n+1 - 2r)/(r - 1/n),    r = tr(S²)/(tr S)², n = k-1, by unbiased parts         [bai1996]
 
-exact for one direction and normal gradients, and good where several hold the noise. From Σᵢ|gᵢ|² and |ḡ|² alone, which gradient accumulation and ranks give
-for nothing, :func:`noise_from_squares` has both; over several times their averages are divided (:func:`pooled_noise`),
-never their ratios averaged.
+exact for one direction and normal gradients, and good where several hold the noise.
+
+From Σᵢ|gᵢ|² and |ḡ|² alone, which gradient accumulation and ranks give for nothing, :func:`noise_from_squares` has
+both; over several times their averages are divided (:func:`pooled_noise`), never their ratios averaged.
 
 Source:
     [mccandlish2018] McCandlish, Kaplan, Amodei, "An empirical model of large-batch training".

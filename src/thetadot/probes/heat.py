@@ -49,7 +49,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def spread(found: GradientNoise) -> Estimate:
+def variance_of(found: GradientNoise) -> Estimate:
     """TrΣ with its interval."""
     return Estimate(max(found.variance, 0.0), *map(finite, found.variances))
 
@@ -86,7 +86,7 @@ def heat(
     edge = 2.0 * (1.0 + momentum)
     if curvature is None:
         return variance.times(float(temperature(rate, momentum, 1.0, batch_size, **given)))
-    if not 0 < curvature.value or not rate * curvature.value < edge:
+    if not curvature.value > 0 or not rate * curvature.value < edge:
         return None
 
     def at(h: float | None) -> float | None:
@@ -128,7 +128,7 @@ def _product(one: Estimate, other: Estimate) -> Estimate:
     """
     value = one.value * other.value
     if not value > 0:
-        return Estimate(value, value if one.low == other.low == 0 else None, None)
+        return Estimate(value)
     low = _end(value, (one.value, one.low), (other.value, other.low), -1.0)
     return Estimate(value, low, _end(value, (one.value, one.high), (other.value, other.high), 1.0))
 

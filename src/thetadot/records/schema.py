@@ -31,8 +31,7 @@ UNITS: dict[str, tuple[str, str]] = {
     "friction": ("1/time", "friction λ = (1-β)√(2/(α(1+β))): how fast velocity is lost"),
     "temperature": (
         "loss",
-        "temperature that gradient noise keeps up, loss per degree of freedom: α·trΣ/(2(1-β)·B·d); under shuffled epochs "
-        "that of the sharpest direction, or of the one that is named, and flatter ones are colder",
+        "temperature that noise keeps up, per degree of freedom: α·trΣ/(2(1-β)·B·d); under epochs of a direction",
     ),
     "clock": ("time", "time passed on the motion's clock, the sum of the steps"),
     "kinetic": ("loss", "kinetic energy per degree of freedom, mean of η²"),
@@ -113,7 +112,9 @@ class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True, 
     high: float | None = None
     damping_low: tuple[float, ...] = ()  # ends of each damping, by those of its curvature; () in older records
     damping_high: tuple[float | None, ...] = ()
-    temperature: tuple[float | None, ...] = ()  # T along each that is positive, as batches are drawn; () where not known
+    temperature: tuple[
+        float | None, ...
+    ] = ()  # T along each that is positive, as batches are drawn; () where not known
     temperature_low: tuple[float | None, ...] = ()
     temperature_high: tuple[float | None, ...] = ()
 

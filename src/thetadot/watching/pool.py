@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thetadot.probes import noise_from_squares, pooled_noise
+from thetadot.probes.heat import finite
 from thetadot.records import Noise
 
 if TYPE_CHECKING:
@@ -70,4 +71,8 @@ class Pool:
             cost=cost,
             method="ranks" if self.ranks > 1 else "accumulation",
             pooled=len(self.steps),
+            variance_low=finite(found.variances[0]),
+            variance_high=finite(found.variances[1]),
+            square_low=finite(found.squares[0]),
+            square_high=finite(found.squares[1]),
         )
