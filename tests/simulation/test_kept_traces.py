@@ -243,3 +243,12 @@ def test_coupled_drifts_are_simulated_on_whole_tensors_and_it_is_said():
     assert (alone.engine, alone.remark) == ("in place", "")
     named = simulate(ODE(lambda x: -x), Euler(), torch.ones(5, 1), time=1.0, step=0.25, engine="plain")
     assert (named.engine, named.remark) == ("plain", "")
+
+
+@pytest.mark.parametrize("read", [lambda x: float(x.sum()), lambda x: bool((x < 9).all()), lambda x: x.sum().item()])
+def test_a_drift_that_reads_a_value_is_asked_and_said_to(read):
+    def drift(x):
+        return -x if read(x) < 9 else x
+
+    run = simulate(ODE(drift), Euler(), torch.ones(3, 2), time=0.2, step=0.1)
+    assert "reads a value" in run.remark

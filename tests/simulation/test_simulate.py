@@ -270,9 +270,9 @@ def test_pairs_that_cannot_be_are_refused():
 
 
 def test_what_does_not_fit_is_told_before_it_is_tried(monkeypatch):
-    monkeypatch.setattr("thetadot.simulation.memory.available", lambda: 10_000)
+    monkeypatch.setattr("thetadot.simulation.memory.available", lambda: 1 << 27)
     with pytest.raises(TooLarge, match="Save statistics"):
-        simulate(WELL, EulerMaruyama(), torch.zeros(1000, 1), time=1.0, step=0.01, save=100)
+        simulate(WELL, EulerMaruyama(), torch.zeros(200_000, 1), time=1.0, step=0.01, save=100)
 
 
 def test_a_loss_alone_is_enough():

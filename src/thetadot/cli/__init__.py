@@ -14,6 +14,7 @@ from thetadot.cli import convert, export, report, run, simulate
 from thetadot.cli.signals import ending
 from thetadot.cli.streams import enduring
 from thetadot.errors import ThetadotError
+from thetadot.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +111,4 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    import thetadot
-
-    return f"thetadot {thetadot.__version__}"
+    return f"thetadot {__version__}"

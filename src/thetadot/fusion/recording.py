@@ -32,6 +32,7 @@ _MOVES = frozenset({
     "select", "slice", "unbind", "split", "split_with_sizes", "lift_fresh", "empty", "empty_like", "new_empty",
     "as_strided",
 })  # fmt: skip
+_SIMPLE = (Tensor, torch.nn.Parameter)
 _READS = frozenset({"_local_scalar_dense", "item", "equal"})
 _NORMS_IN_PLACE = {"native_batch_norm": (3, 4), "cudnn_batch_norm": (3, 4), "miopen_batch_norm": (3, 4)}
 
@@ -65,8 +66,10 @@ class Recorder(TorchDispatchMode):
     def __init__(self, seen: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recording = Recording()
-        self._kept: list[Any] = []  # alive, so that no other tensor is taken for them
-        self._places: dict[Any, Any] = {}
+        self._kept: list[tuple[Tensor, Any]] = []  # alive, so that no other tensor is taken for them
+        self._places: dict[int, Any] = {}
+        self._memories: dict[Any, Any] = {}  # of those kept first, so many as were looked into
+        self._looked = 0
         self._held = 0
         self._copies: dict[int, Tensor] = {}
         self._generators: list[tuple[torch.Generator, Tensor]] = []
@@ -99,29 +102,31 @@ class Recorder(TorchDispatchMode):
         np.random.set_state(numpy)  # noqa: NPY002
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        keywords = kwargs or {}
         name, draws, writes = _traits(func)
-        line = [func, tuple(map(self._told, args))]
-        if keywords:
-            line.append(tuple((key, self._told(value)) for key, value in keywords.items()))
+        recording = self.recording
+        line = (func, *map(self._told, args))
+        if kwargs:
+            line = (*line, tuple((key, self._told(value)) for key, value in kwargs.items()))
+        if draws or name in _READS:
+            self._hinder("it draws random numbers" if draws else "it reads a value")
         if draws:
-            self._hinder("it draws random numbers")
-            generator = keywords.get("generator") or torch.default_generator
+            generator = (kwargs or {}).get("generator") or torch.default_generator
             self._generators.append((generator, generator.get_state()))
-        elif name in _READS:
-            self._hinder("it reads a value")
-        written = self._written(func, name, args, keywords) if writes else None
+        written = self._written(func, name, args, kwargs or {}) if writes else None
         if self._copies:
-            args, keywords = self._own(args), {key: self._own(value) for key, value in keywords.items()}
-        result = func(*args, **keywords)
-        self.recording.lines.append(tuple(line))
-        returned = result if isinstance(result, tuple | list) else (result,)
-        place = len(self.recording.lines)
-        size = 0
-        for i, value in enumerate(returned):
-            if isinstance(value, Tensor):
-                size = max(size, value.numel())
+            args, kwargs = self._own(args), {key: self._own(value) for key, value in (kwargs or {}).items()}
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        recording.lines.append(line)
+        place = len(recording.lines)
+        if isinstance(result, Tensor):
+            self._place(result, (place, 0))
+            size = result.numel()
+        else:
+            several = result if isinstance(result, tuple | list) else ()  # else a number, or nothing
+            found = [value for value in enumerate(several) if isinstance(value[1], Tensor)]
+            for i, value in found:
                 self._place(value, (place, i))
+            size = max((value.numel() for _, value in found), default=0)
         if name not in _MOVES:
             self._count(name, args, size)
         return written if written is not None and isinstance(result, Tensor) else result
@@ -134,19 +139,25 @@ class Recorder(TorchDispatchMode):
             self.recording.elements += size
 
     def _place(self, value: Tensor, name: Any) -> None:
-        self._kept.append(value)
+        self._kept.append((value, name))
         self._places[id(value)] = name
-        self._places.setdefault(_memory(value), name)
+
+    def _lying(self, value: Tensor) -> Any:
+        """What lies where ``value`` does; None if nothing."""
+        for own, name in self._kept[self._looked :]:
+            self._memories.setdefault(_memory(own), name)
+        self._looked = len(self._kept)
+        return self._memories.get(_memory(value))
 
     def _told(self, value: Any) -> Any:  # noqa: PLR0911 - one for each kind
         """A value as part of a key."""
         if isinstance(value, Tensor):
             known = self._places.get(id(value))
             return known if known is not None else self._tensor(value)
-        if isinstance(value, bool):
-            return str(value)
         if isinstance(value, float):
             return value.hex()
+        if isinstance(value, bool):
+            return str(value)
         if isinstance(value, complex):
             return repr(value)
         if isinstance(value, list | tuple):
@@ -157,7 +168,7 @@ class Recorder(TorchDispatchMode):
 
     def _tensor(self, value: Tensor) -> Any:
         """One that no operation here has made: the function holds it."""
-        known = self._places.get(_memory(value))  # a view that autograd has made anew
+        known = self._lying(value)  # a view that autograd has made anew
         if known is not None:
             self._place(value, known)
             return known
@@ -168,6 +179,11 @@ class Recorder(TorchDispatchMode):
     def _content(self, value: Tensor) -> Any:
         if value.numel() > LARGE:
             return None
+        if type(value) in _SIMPLE and value.device.type == "cpu" and value.is_contiguous():
+            try:
+                return value.detach().numpy().tobytes()
+            except (RuntimeError, TypeError):  # bfloat16, a negative view: the long way
+                pass
         try:
             flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
             return flat.view(torch.uint8).numpy().tobytes()
@@ -222,7 +238,7 @@ def _targets(func: Any, name: str, args: Any, keywords: Mapping[str, Any]) -> It
 def _memory(value: Tensor) -> Any:
     """Where it lies, as a key; of its own where it has no memory."""
     try:
-        return (value.data_ptr(), value.dtype, tuple(value.shape), value.stride()) if value.numel() else id(value)
+        return (value.data_ptr(), value.dtype, value.shape, value.stride()) if value.numel() else id(value)
     except (RuntimeError, NotImplementedError):
         return id(value)
 

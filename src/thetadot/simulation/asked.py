@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -56,6 +57,11 @@ class Asked:
     products: float
     silent: bool
     hindrance: str = ""
+
+    @cached_property
+    def entry(self) -> _Entry:
+        """What has been made of it; nothing that is kept, if there is no key."""
+        return _Entry() if self.key is None else _entry(self.key)
 
     def quiet(self) -> AbstractContextManager[Any]:
         """What the step is run in: nothing is recorded for a gradient that nobody takes."""
@@ -104,7 +110,7 @@ def asked(motion: Motion, like: Tensor, state: State) -> Asked:
 
 def _looked_at(found: Asked, motion: Motion, begun: State, state: State) -> Asked:
     """Shapes follow from the recording: they are looked at once a key."""
-    entry = _entry(found.key) if found.key is not None else _Entry()
+    entry = found.entry
     if not entry.looked:
         try:
             with Recorder():
@@ -179,7 +185,7 @@ def kept(own: Asked, kind: Hashable, make: Callable[[], Made]) -> Made:
     """
     if own.key is None or own.hindrance:
         raise CannotCompile(own.hindrance or "it cannot be traced.")
-    made = _entry(own.key).made
+    made = own.entry.made
     if kind not in made:
         try:
             made[kind] = make()

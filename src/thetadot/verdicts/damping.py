@@ -78,7 +78,7 @@ def damped(facts: Facts) -> Verdict:
     """The verdict."""
     rungs = ladder(facts)
     if rungs is None:
-        otherwise = "no curvature was measured"
+        otherwise = facts.no_curvature
         if facts.curvatures:
             preconditioned = facts.curvatures[-1].preconditioned
             otherwise = "damping of the preconditioned motion" if preconditioned else "this optimizer's friction"

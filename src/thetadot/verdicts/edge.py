@@ -121,7 +121,7 @@ def _now(facts: Facts, found: list[Point]) -> Now:
 
 
 def _without_limit(facts: Facts) -> Verdict:
-    otherwise = "this optimizer gives no limit" if facts.curvatures else "no curvature was measured"
+    otherwise = "this optimizer gives no limit" if facts.curvatures else facts.no_curvature
     reason = facts.lacking("limit", "sharpness", "curvature", otherwise=otherwise)
     said = f"Not known how close the step is to instability: {reason}."
     if not stuck(facts) or facts.course is None:

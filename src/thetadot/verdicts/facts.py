@@ -26,7 +26,7 @@ from thetadot.records import (
 from thetadot.verdicts.families import family_of
 from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
+from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,14 +80,31 @@ class Facts:
         return standing(self.record, Motion)[0]
 
     @cached_property
-    def curvatures(self) -> list[Curvature]:
-        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind."""
+    def _measured(self) -> list[Curvature]:
         found = [  # the method "forward" measures along the gradient, which is no λmax
             e
             for e in standing(self.record, Curvature)[0]
             if e.when != "warm-up" and e.method == "lanczos" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def curvatures(self) -> list[Curvature]:
+        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind.
+
+        Behind a preconditioner none of the first steps: of a few squared gradients P is mostly their scatter, and
+        P⁻¹H then is thousands of times what it soon becomes.
+        """
+        settled = min(START * self.steps, 1.0 / (1.0 - (self._beta2 or USUAL_BETA2)))
+        return [e for e in self._measured if not e.preconditioned or (number(e.step) or 0.0) >= settled]
+
+    @cached_property
+    def no_curvature(self) -> str:
+        """Why there is no curvature to judge by."""
+        if not self._measured:
+            return "no curvature was measured"
+        last = number(self._measured[-1].step) or 0.0
+        return f"curvature was last measured at step {plain(last)}, before the preconditioner had averaged gradients"
 
     @cached_property
     def sampled(self) -> tuple[str, str]:
@@ -98,12 +115,6 @@ class Facts:
             return "high", ""
         word = "low" if sizes[0] < HANDFUL else "moderate"
         return word, f"curvature of {plain(sizes[0])} samples, which is mostly larger than the data's"
-
-    @cached_property
-    def settled(self) -> list[Curvature]:
-        """The same without an adaptive method's first, if there are more: of one gradient's square, P is no average."""
-        early = bool(self.curvatures) and self.curvatures[0].preconditioned and self.curvatures[0].step <= 1
-        return self.curvatures[1:] if early and len(self.curvatures) > 1 else self.curvatures
 
     @cached_property
     def noises(self) -> list[Noise]:
@@ -133,7 +144,7 @@ class Facts:
             return self.length
         closing = [self.end.step] if self.end else []
         result = [self.record.result.steps] if self.record.result else []
-        seen = [e.step for kind in (self.motions, self.curvatures, self.noises, self.equilibria) for e in kind[-1:]]
+        seen = [e.step for kind in (self.motions, self._measured, self.noises, self.equilibria) for e in kind[-1:]]
         epochs = [e.step for e in self.record.of(Epoch)[-1:]]
         return max((s for s in map(number, [*closing, *result, *seen, *epochs]) if s is not None), default=0.0)
 
@@ -192,14 +203,13 @@ class Facts:
         if batch is None:
             return None
         beta = number(peak.momentum)
-        given, (decay, decoupled) = self._given, self.decay
-        beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
-        eps = number(given.get("eps")) if self.family == "adaptive" else None
+        decay, decoupled = self.decay
+        eps = number(self._given.get("eps")) if self.family == "adaptive" else None
         settings = Settings(
             lr,
             batch,
             beta if beta is not None and 0 <= beta < 1 else None,
-            beta2 if beta2 is not None and 0 < beta2 < 1 else None,
+            self._beta2 if self.family == "adaptive" else None,
             eps if eps is not None and eps >= 0 else None,
             decay,
             decoupled,
@@ -241,6 +251,11 @@ class Facts:
         for entry in self.record.of(Setting):
             given |= entry.values
         return given
+
+    @cached_property
+    def _beta2(self) -> float | None:
+        beta2 = number(self._given.get("beta2", self._given.get("betas[1]")))
+        return beta2 if beta2 is not None and 0 < beta2 < 1 else None
 
     @cached_property
     def decay(self) -> tuple[float, bool]:

@@ -64,7 +64,7 @@ def pace(facts: Facts) -> Pace | None:
         return None
     found: list[tuple[float, float, float]] = []
     noises = sorted(facts.noises, key=_step)
-    for entry in sorted(facts.settled, key=_step):
+    for entry in sorted(facts.curvatures, key=_step):
         step = _step(entry)
         motion, batch = facts.at(step), facts.batch_at(step)
         sharpness = positive(interval(entry)[1])  # the bound is one only from above
@@ -124,7 +124,7 @@ def paced(facts: Facts) -> Verdict:
     if found is None or noise is None:
         reason = "the batch size, the lr or the optimizer's kind is not known"
         if noise is None or not facts.curvatures:
-            reason = "no gradient noise was measured" if noise is None else "no curvature was measured"
+            reason = "no gradient noise was measured" if noise is None else facts.no_curvature
         why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
         return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
     ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {count(len(found.all), 'measurement')}"

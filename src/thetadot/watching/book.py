@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import thetadot
 from thetadot.errors import RunFolderError
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
+from thetadot.version import __version__
 from thetadot.watching.reference import PARTS, fingerprint
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def describe(
         epochs=None,
         device=str(layout.parameters[0].device),
         threads=torch.get_num_threads(),
-        software={"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
+        software={"thetadot": __version__, "torch": str(torch.__version__)},
         quantities=UNITS,
         watched=Watched(
             optimizer=type(optimizer).__name__,

@@ -32,6 +32,8 @@ class MicroBatches:
         self.layout = layout
         self.ranks = ranks
         self.handles: list[Any] = []
+        self.factor: Tensor | None = None  # c² of the last step, and |G'|²
+        self.square: Tensor | None = None
         self.place = {}
         if layout.sharded:
             names = {id(p): i for i, p in enumerate(layout.parameters)}
@@ -73,7 +75,8 @@ class MicroBatches:
         """(k·ranks, row): Σ|k·gᵣᵢ|² in the step's units by parameter, then |G'|²; None where there is one pass only."""
         self.disarm()
         passes = max(self.calls, default=0)
-        if passes * self.ranks < 2:
+        self.factor = self.square = None
+        if not passes:
             return None
         like = next(s for s in self.squares if s is not None)
         squares = torch.stack([torch.zeros_like(like) if s is None else s for s in self.squares])
@@ -96,6 +99,9 @@ class MicroBatches:
         else:
             square = square / self.ranks
             factor = (square * self.ranks / overlap) ** 2
+        self.factor, self.square = factor, square
+        if passes * self.ranks < 2:
+            return None
         return passes * self.ranks, torch.cat([squares * factor * passes**2, square[None]])
 
     def rows(self) -> Tensor | None:

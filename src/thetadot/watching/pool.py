@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from thetadot.probes.heat import finite
 from thetadot.records import Noise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 MOST = 100
@@ -46,33 +48,51 @@ class Pool:
         return noise
 
     def _noise(self, step: int, cost: float) -> Noise | None:
-        variances, squares = [], []
+        found = []
         for count, samples, row in self.steps:
             numbers = row.double().cpu()
-            variance, square = noise_from_squares(float(numbers[:-1].sum()), float(numbers[-1]), count, samples)
-            variances.append(variance)
-            squares.append(square)
-        if not (np.isfinite(variances).all() and np.isfinite(squares).all()):
-            return None
-        found = pooled_noise(variances, squares)
-        if not all(map(math.isfinite, (found.scale, found.low, found.high))):
-            return None
+            found.append(noise_from_squares(float(numbers[:-1].sum()), float(numbers[-1]), count, samples))
         count, samples, _ = self.steps[-1]
-        return Noise(
-            when="training",
-            step=step,
-            gradient_variance=found.variance,
-            gradient_square=found.square,
-            noise_scale=found.scale,
-            low=found.low,
-            high=found.high,
-            resolved=found.resolved,
-            samples=count * samples,
-            cost=cost,
-            method="ranks" if self.ranks > 1 else "accumulation",
-            pooled=len(self.steps),
-            variance_low=finite(found.variances[0]),
-            variance_high=finite(found.variances[1]),
-            square_low=finite(found.squares[0]),
-            square_high=finite(found.squares[1]),
-        )
+        return pooled(found, "ranks" if self.ranks > 1 else "accumulation", count * samples, step, cost)
+
+
+def pooled(
+    found: Sequence[tuple[float, float]],
+    method: Literal["accumulation", "ranks", "samples"],
+    samples: int,
+    step: int,
+    cost: float,
+) -> Noise | None:
+    """The entry of several readings; None where one of them is not finite.
+
+    Args:
+        found: (trΣ, |G|²), unbiased.
+        method: how they were read.
+        samples: of the last one.
+        step: now.
+        cost: so far.
+    """
+    variances, squares = zip(*found, strict=True)
+    if not (np.isfinite(variances).all() and np.isfinite(squares).all()):
+        return None
+    noise = pooled_noise(variances, squares)
+    if not all(map(math.isfinite, (noise.scale, noise.low, noise.high))):
+        return None
+    return Noise(
+        when="training",
+        step=step,
+        gradient_variance=noise.variance,
+        gradient_square=noise.square,
+        noise_scale=noise.scale,
+        low=noise.low,
+        high=noise.high,
+        resolved=noise.resolved,
+        samples=samples,
+        cost=cost,
+        method=method,
+        pooled=len(found),
+        variance_low=finite(noise.variances[0]),
+        variance_high=finite(noise.variances[1]),
+        square_low=finite(noise.squares[0]),
+        square_high=finite(noise.squares[1]),
+    )

@@ -9,6 +9,7 @@ seen, and nothing is added to it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from thetadot.watching.axes import disagreeing, named, walk
+from thetadot.watching.calls import Call
 from thetadot.watching.reference import bound, carried
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Pass:
     version: int = 0
     made: Places = field(default_factory=list)
     reached: bool | None = None  # by a backward pass; None where that is not seen
+    call: Call | None = None  # where the pass may have to be made again
 
     def same(self, other: Pass) -> bool:
         """Whether both saw the same samples."""
@@ -88,6 +91,7 @@ class Traffic:
         self.parameters = parameters
         self.dropped = dropped
         self.quiet = False  # while a probe calls the model
+        self.keeping = False  # whether passes of the present step are kept, so that they can be made again
         self.swept = False  # a backward pass has come since the last step
         self.carries = loss_fn is None
         self.batch_dim = batch_dim
@@ -108,6 +112,13 @@ class Traffic:
     def sizes(self) -> list[int]:
         """Samples of the passes since the last step."""
         return [self._count(one, self.targets)[0] for one in self.passes if one.reached is not False]
+
+    def calls(self) -> tuple[list[Call], list[int], int]:
+        """The passes of this step as they were called, samples of each, and the axis along which those lie."""
+        passes = [one for one in self.passes if one.reached and one.call is not None]
+        told = self.called.values() if self.called else () if self.batch_dim is None else (self.batch_dim,)
+        counts = [self._count(one, self.targets)[0] for one in passes]
+        return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
 
     def listen(self) -> None:
         """Until :meth:`rest`."""
@@ -190,7 +201,8 @@ class Traffic:
         told = self.samples(*args, **kwargs) if callable(self.samples) else self.samples
         first = next((leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)), None)
         version = 0 if first is None or first.is_inference() else first._version  # noqa: SLF001 - it has no other name
-        self.passes.append(Pass(list(walk(given)), told, first, version))
+        call = Call(args, kwargs, self.parameters[0].device) if self.keeping else None
+        self.passes.append(Pass(list(walk(given)), told, first, version, call=call))
 
     def _left(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self._seen():
@@ -204,11 +216,11 @@ class Traffic:
         one = self.passes[-1]
         if self.made:
             one.made = list(walk(output))
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
-        for tensor in tensors:
-            one.reached = False
-            hooked: Any = tensor
-            hooked.register_hook(lambda _, one=one: setattr(one, "reached", True))
+        for number, leaf in enumerate(tree_leaves(output)):
+            if isinstance(leaf, Tensor) and leaf.requires_grad:
+                one.reached = False
+                hooked: Any = leaf
+                hooked.register_hook(partial(_reach, one, number))
 
     def _lost(self, _module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if not self._seen():
@@ -218,26 +230,45 @@ class Traffic:
         if len(args) > 1:
             self.targets.append(list(walk(args[1])))
 
-    def _swept(self, _parameter: Tensor) -> None:
+    def _swept(self, parameter: Tensor) -> None:
         self.swept = True
+        self.version = 0 if parameter.grad is None else parameter.grad._version  # noqa: SLF001 - it has no other name
 
     def _seen(self) -> bool:
         if torch.compiler.is_compiling():
             return False
-        return not self.quiet and torch.is_grad_enabled() and self.model.training
+        if self.quiet or not torch.is_grad_enabled() or not self.model.training:
+            return False
+        return any(p.requires_grad for p in self.parameters)  # a network that is frozen for now learns nothing
 
     def _drop(self) -> None:
-        if self.swept and all(p.grad is None for p in self.parameters):
+        if self.swept and self._emptied():
             self._forget()
             self.dropped()
 
+    def _emptied(self) -> bool:
+        """Whether gradients were taken away, or made zeros, since a backward pass; values are read only if written."""
+        last = self.parameters[-1].grad
+        if last is None:
+            return all(p.grad is None for p in self.parameters)
+        return last._version != self.version and not any(  # noqa: SLF001
+            bool(p.grad.any()) for p in self.parameters if p.grad is not None
+        )
+
     def _forget(self) -> None:
         self.swept = False
+        self.version = 0  # of the last parameter's gradient, when a backward pass had come to it
         self.passes: list[Pass] = []  # by hooks
         self.losses: list[Tensor] = []
         self.targets: list[Places] = []
         self.told: list[int] = []  # by the user
         self.said: list[Tensor] = []
+
+
+def _reach(one: Pass, number: int, gradient: Tensor) -> None:
+    one.reached = True
+    if one.call is not None:
+        one.call.pull(number, gradient)
 
 
 def _unlike(passes: list[Pass], fresh: list[Pass], losses: int) -> str:

@@ -33,7 +33,7 @@ from thetadot.watching.company import Company
 from thetadot.watching.gauge import Gauge
 from thetadot.watching.hold import Hold, Row
 from thetadot.watching.layers import Layout
-from thetadot.watching.passes import REMEDY, Passes
+from thetadot.watching.passes import Passes
 from thetadot.watching.reference import Reference
 from thetadot.watching.settings import Settings, clock_step, friction
 from thetadot.watching.soundings import MEASUREMENTS, Soundings
@@ -146,7 +146,7 @@ class Watch:
         self.dataset_size = dataset_size
         self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout, batch_dim)
         self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
-        self.together = Passes(model, self.layout, self.ranks)
+        self.together = Passes(model, self.layout, self.ranks, self.plan.noise)
         self.hold = Hold(self.layout)
         self.soundings = Soundings(self.layout, self.reference, dataset_size, sampling)
         self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
@@ -259,6 +259,16 @@ class Watch:
     def _before(self, *_: object) -> None:
         with torch.no_grad():
             self._guarded("motion", self.gauge.before)
+            if self.traffic.keeping:
+                self._guarded("micro-batches", self._resample)
+
+    def _resample(self) -> None:
+        """The noise of a step whose passes are of several kinds, while parameters are what they were in them."""
+        self.traffic.quiet = True
+        try:
+            self.soundings.spent += self.together.resample(self.traffic, self.step + 1)
+        finally:
+            self.traffic.quiet = False
 
     def _after(self, *_: object) -> None:
         self.step += 1
@@ -482,6 +492,7 @@ class Watch:
             self.traffic.rest()
         else:
             self.traffic.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
+            self.traffic.keeping = "micro-batches" not in self.silent and self.together.wants(following)
             if self.rank_reads:
                 self.ahead = self.optimizer.register_step_pre_hook(self._before)
             if self.step and self.rank_reads:
@@ -548,16 +559,12 @@ class Watch:
         if self.company.left():
             self._under_join()
             return
-        if not sizes or len(set(sizes)) > 1:
-            self.together.micro.disarm()
-            return
-        noise = self.together.step(sizes[0], self.step, self.work + self.extra)
-        if unlike and self.ranks == 1:
-            self.together.unlike = f"{unlike}: {REMEDY}"
-        if self.together.unlike:
-            self.together.micro.disarm()
-            self.traffic.parted = True
-            self._lack("micro-batches", self.together.unlike)
+        unlike = unlike if self.ranks == 1 else ""
+        noise = self.together.step(sizes, unlike, self.step, self.work + self.extra)
+        self.together.micro.disarm()
+        self.traffic.parted = bool(self.together.unlike)
+        if self.together.untold:
+            self._lack("micro-batches", self.together.untold)
             return
         if noise is not None:  # on every rank: their sums are the same, and so what is due next
             self.soundings.adopt(noise)
@@ -570,7 +577,7 @@ class Watch:
         for name, every in self.every.items():
             if name in self.silent or not every.due(self.step - self.book.last_step):
                 continue
-            if name == "noise" and self.together.pool.resolved and self.together.alike:
+            if name == "noise" and self.together.resolved:
                 continue
             self.traffic.quiet = True
             try:
