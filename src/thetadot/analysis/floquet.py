@@ -40,7 +40,7 @@ _GROWTH = 1e-7  # multipliers that meet on the unit circle are known to the root
 
 @dataclass(frozen=True)
 class Floquet:
-    """What one period does.
+    """Monodromy matrix of a periodic orbit or forcing, with its multipliers.
 
     Attributes:
         monodromy: M, (..., n, n).
@@ -54,7 +54,7 @@ class Floquet:
 
     @property
     def multipliers(self) -> Tensor:
-        """(..., n), complex."""
+        """Floquet multipliers, the eigenvalues of the monodromy matrix: (..., n), complex."""
         require_finite(monodromy=self.monodromy)
         values: Tensor = torch.linalg.eigvals(self.monodromy)
         return values
@@ -77,7 +77,7 @@ class Floquet:
 
 @checked
 def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, tolerance: float = 1e-11) -> Floquet:
-    """M of ẋ = A(t)x.
+    """Compute the monodromy matrix M of ẋ = A(t)x.
 
     Args:
         coefficients: A of a time of shape (), returns (..., n, n); smooth within the period.

@@ -79,7 +79,7 @@ def _say(sentence: str) -> None:
 
 
 def _unforeseen(error: Exception) -> str:
-    """What the machine lacks, where no command has told it better."""
+    """Describe an error that no command foresaw, with its remedy."""
     if isinstance(error, MemoryError):
         return f"out of memory ({str(error) or 'no more can be had'}). Ask for less, or free some."
     if isinstance(error, RecursionError):

@@ -111,7 +111,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _shapes(journey: Journey) -> dict[str, Any]:
-    """Shapes of the variables that every path has for itself."""
+    """Return the shapes of the per-path variables."""
     import torch
 
     initial = journey.setup.initial

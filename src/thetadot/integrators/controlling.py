@@ -53,7 +53,7 @@ class Exhausted(NotConverged):
 
 
 class Controlled(NamedTuple):
-    """What a controlled motion gives.
+    """Result of a motion with error-controlled steps.
 
     Attributes:
         states: at the times asked for.
@@ -105,7 +105,7 @@ def controlled(
 
 
 class Controlling:
-    """One motion under way, for who wants its states one after the other.
+    """One error-controlled motion in progress, which yields its states in sequence.
 
     Every attribute is a tensor of one number a path, or a state.
 
@@ -181,7 +181,7 @@ class Controlling:
 
     @property
     def memory(self) -> dict[str, Tensor]:
-        """All that the next steps depend on beside state and time, (paths, 1) each: given back, they are the same."""
+        """Everything besides state and time that decides the next steps, (paths, 1) each."""
         first, second, third = self.errors
         numbers = {f"number_{name}": tensor_of(self.state, name) for name in self.state if name in self.system.scalars}
         return numbers | {
@@ -198,7 +198,7 @@ class Controlling:
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """What is known of a path beside its variables and their slopes, (paths, 1) each."""
+        """Per-path numbers besides variables and slopes, (paths, 1) each."""
         first, second, third = self.errors
         return {
             "time": self.time,
@@ -214,7 +214,7 @@ class Controlling:
         }
 
     def until(self, end: float) -> State:
-        """Every path's state at ``end``."""
+        """Return every path's state at ``end``."""
         while True:
             left = self.sign * (end - self.time)
             under_way = left > 0
@@ -281,7 +281,7 @@ class Controlling:
         return new, along[-1] if over else None, self._norm(away, new)
 
     def _moved(self, along: list[State], shares: Sequence[float], step: Tensor) -> State:
-        """From the state along slopes: clocks in their own dtype, all else in the position's."""
+        """Move the state along slopes, clocks in their own dtype and all else in the dtype of the position."""
         moved: State = {}
         for names, length in ((self.measured, step.to(self.one.dtype)), (self.clocks, step)):
             parts = [{name: slope[name] for name in names} for slope in along]
@@ -383,7 +383,7 @@ class Controlling:
         return float(needed.max()) > self.patience
 
     def _look(self, path: int, length: float) -> Look:
-        """What the motion of one path looks like; evaluated with all, for paths may be coupled."""
+        """Examine one path's motion; all paths are evaluated, because they may be coupled."""
         names = self.measured
         rows = [tensor_of(self.state, name)[path] for name in names]
         widths = [row.numel() for row in rows]

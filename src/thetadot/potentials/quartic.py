@@ -39,7 +39,7 @@ MOST_TILT = 2.0 / (3.0 * math.sqrt(3.0))
 @checked
 @dataclass(frozen=True)
 class Quartic2d:
-    """(x²-1)²/4 + (y²-1)²/4 + c·xy + a·x.
+    """Quartic potential (x²-1)²/4 + (y²-1)²/4 + c·xy + a·x.
 
     Args:
         coupling: c, finite.
@@ -80,7 +80,7 @@ class Quartic2d:
 
     @property
     def minima(self) -> Tensor:
-        """(m, 2), float64."""
+        """Positions of the minima: (m, 2), float64."""
         if self.coupling == 0:
             wells, _ = self._along_x()
             return _points(product(wells, (-1.0, 1.0)))

@@ -42,7 +42,7 @@ class Follower:
 
     @property
     def file(self) -> Path:
-        """The record itself."""
+        """Path of the record file."""
         return self.path / "record.jsonl" if self.path.is_dir() else self.path
 
     @property

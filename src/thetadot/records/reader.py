@@ -29,7 +29,7 @@ E = TypeVar("E", bound=msgspec.Struct)
 
 
 class _Stamp(msgspec.Struct):
-    """What every version's header has."""
+    """Header fields common to all versions."""
 
     schema: str = ""
     version: int = 0

@@ -1,4 +1,4 @@
-"""What of a record stands after its rollbacks."""
+"""Entries of a record that remain valid after its rollbacks."""
 
 from __future__ import annotations
 

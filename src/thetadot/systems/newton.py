@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DampedNewton:
-    """θ̇ = η, η̇ = -λη - ∇L.
+    """Damped Newtonian motion θ̇ = η, η̇ = -λη - ∇L.
 
     Args:
         friction: λ >= 0 in 1/time, or :class:`PerStep`.
@@ -58,5 +58,5 @@ class DampedNewton:
         return -over(self.friction, step) * velocity - step * gradient
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return None

@@ -23,7 +23,7 @@ SHAPES = ((3, 2), (4,), ())
 @checked
 @dataclass(frozen=True)
 class Subject:
-    """A factory, its traits, and what the laws do with them.
+    """A factory, its traits, and the operations that laws perform.
 
     Attributes:
         build: ``build(params, **overrides)``; it takes ``lr`` and what its traits promise.
@@ -49,7 +49,7 @@ class Subject:
 
     @staticmethod
     def loss(params: Sequence[Tensor]) -> Tensor:
-        """L = Σ|p-1|²/2 + Σ|p|⁴/4."""
+        """Return the loss L = Σ|p-1|²/2 + Σ|p|⁴/4."""
         terms = [((p - 1).abs().square() / 2 + p.abs().square().square() / 4).sum() for p in params]
         return torch.stack([term.double() for term in terms]).sum()
 
@@ -72,7 +72,7 @@ class Subject:
         return returned
 
     def push(self, optimizer: Any, params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-        """One step with these gradients, the very tensors, whatever the parameters."""
+        """Step once with the given gradients, the very tensors, whatever the parameters."""
 
         def closure() -> Tensor:
             for p, gradient in zip(params, gradients, strict=True):

@@ -1,4 +1,4 @@
-"""What to change, and what the other two settings should then be, by which rule.
+"""Advice on what to change, with the matching values of the other settings and the rule behind them.
 
 Advice rests on the other verdicts: what loses the loss comes first, then what slows it, then what wastes. Where the
 batch size changes, every rule's numbers stand side by side; those above the measured stability limit are vetoed.

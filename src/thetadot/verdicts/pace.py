@@ -41,7 +41,7 @@ def rate(facts: Facts, motion: Motion) -> float | None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many times the bound is above the step.
+    """Ratio of the bound to the step.
 
     Attributes:
         factor: geometric mean, each weighing by the fall of the loss that it stands for.
@@ -93,7 +93,7 @@ def _step(entry: Noise | Curvature) -> float:
 
 
 def descending(facts: Facts) -> str:
-    """What says that the motion still goes downhill; "" where nothing does."""
+    """Say why the motion is still going downhill; "" where nothing shows it."""
     if facts.equilibria and facts.equilibria[-1].state == "stationary":
         return ""
     along, fell = straightness(facts), _fell(facts)
@@ -119,7 +119,7 @@ def _fell(facts: Facts) -> str:
 
 
 def paced(facts: Facts) -> Verdict:
-    """The verdict."""
+    """Judge the size of the step."""
     found, noise = pace(facts), scale(facts)
     if found is None or noise is None:
         reason = "the batch size, the lr or the optimizer's kind is not known"

@@ -1,4 +1,4 @@
-"""Where one finding ends and the next begins: every threshold, with its reason."""
+"""Thresholds between findings, each with its reason."""
 
 from __future__ import annotations
 
