@@ -12,6 +12,8 @@ and c_k = Σ_{j<k} A^j b, in units of s²,
 
 and the mean of P_k over k = 0 ... m-1 is what a run shows. Noise is taken not to depend on x. Along slow modes,
 αhm ≪ 1, descent has h⟨x²⟩ = α²h s²(m²-1)/(6m) where draws with replacement have αs²/2: smaller by αh(m+1)/3 of (1-1/m).
+Where B does not divide N an epoch's steps do not sum to the full gradient, and as h → 0 a share is left
+(:func:`remainder_share`): 7% of 1,000 samples in batches of 32.
 
 All sums are made by doubling, in O(log m). What would cancel, the first two terms of P₀'s noise, is summed as the
 scatter of the A^j b B/b_j about their mean, which is merged from halves without a difference of large numbers.
@@ -267,8 +269,8 @@ def epoch_share(lr: float, momentum: float, curvature: float, epoch: Epoch | int
     return curvature * heavy_ball_variance(lr, momentum, curvature, epoch) * 2.0 * (1.0 - momentum) / lr
 
 
-def flat_share(lr: float, momentum: float, epoch: Epoch | int) -> float:
-    """The same over h, along directions that hardly move in an epoch: h → 0.
+def flat_share(lr: float, momentum: float, batches: int) -> float:
+    """The same over h, along directions that hardly move in an epoch of equal batches: h → 0.
 
     Of many batches and a short memory it is αm/(3(1-β)), and the temperature is proportional to (α/((1-β)B))² N h.
 
@@ -276,6 +278,22 @@ def flat_share(lr: float, momentum: float, epoch: Epoch | int) -> float:
         >>> round(flat_share(0.1, 0.5, 1000) / (0.1 * 1000 / (3 * 0.5)), 2)
         1.0
     """
-    batches = epoch.batches if isinstance(epoch, Epoch) else epoch
     slow = 1e-7 * (1.0 - momentum) ** 2 / (lr * (batches + 1.0 / (1.0 - momentum)))
-    return epoch_share(lr, momentum, slow, epoch) / slow
+    return epoch_share(lr, momentum, slow, batches) / slow
+
+
+def remainder_share(epoch: Epoch) -> float:
+    """The same where batches do not divide the epoch, h → 0: what of a step's variance an epoch's sum keeps.
+
+        (Σ_k B/b_k - m² B/N) / m
+
+    A smaller last batch weighs its samples more than the others, and one that is left out is missing: the sum is not
+    the full gradient, and flat directions have a temperature of independent draws, of this share.
+
+    Example:
+        >>> remainder_share(Epoch.of(12, 4)), round(remainder_share(Epoch.of(10, 4)), 4)  # (2 + 2 - 9/2.5)/3
+        (0.0, 0.1333)
+    """
+    batches, last, size = epoch
+    held = batches - 1 + last
+    return max((batches - 1 + 1.0 / last - batches**2 / max(size or held, held)) / batches, 0.0)

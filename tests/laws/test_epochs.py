@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from thetadot.epochs import Epoch, flat_share, heavy_ball_covariance, heavy_ball_variance
+from thetadot.epochs import Epoch, epoch_share, flat_share, heavy_ball_covariance, heavy_ball_variance, remainder_share
 from thetadot.errors import InadmissibleValue
 from thetadot.translation import temperature
 
@@ -148,3 +148,12 @@ def test_what_epochs_need_is_asked_for():
         temperature(0.1, 0.0, 1.0, 4, sampling="epochs", curvature=1.0)
     with pytest.raises(InadmissibleValue, match="dataset_size"):
         temperature(0.1, 0.0, 1.0, 4, dataset_size=64)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(
+    ("size", "batch", "drop_last"), [(1000, 32, False), (1000, 32, True), (10, 4, False), (7, 5, True)]
+)
+def test_batches_that_do_not_divide_an_epoch_leave_flat_directions_a_temperature(momentum, size, batch, drop_last):
+    epoch = Epoch.of(size, batch, drop_last=drop_last)
+    assert epoch_share(0.1, momentum, 1e-9, epoch) == pytest.approx(remainder_share(epoch), rel=1e-4)

@@ -13,6 +13,7 @@ from thetadot.records import (
     Barrier,
     Choice,
     Curvature,
+    Draws,
     End,
     Epoch,
     Equilibrium,
@@ -183,6 +184,15 @@ class Facts:
         return (positive(motion.batch_size) if motion is not None else None) or self.batch
 
     @cached_property
+    def epoch_size(self) -> float | None:
+        """Samples of a shuffled epoch, where batches are drawn so; a run of ours shuffles."""
+        drawn = self.record.of(Draws)
+        if drawn:
+            size = positive(drawn[-1].dataset_size)
+            return size if drawn[-1].sampling == "epochs" else None
+        return positive(self.record.header.train_samples) if self.watched is None else None
+
+    @cached_property
     def whole(self) -> bool:
         """Whether a batch is all of the data."""
         size = positive(self.record.header.train_samples)
@@ -308,7 +318,7 @@ class Facts:
 
 def _later(entry: Entry, step: float) -> bool:
     """Whether an entry is of a later step; the run's length stays known."""
-    if isinstance(entry, Choice | End | Result):
+    if isinstance(entry, Choice | Draws | End | Result):
         return False
     at = number(getattr(entry, "step", None))
     return at is not None and at > step
