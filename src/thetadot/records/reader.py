@@ -64,6 +64,7 @@ class Record:
         assert isinstance(self.entries, Entries)  # noqa: S101 - made so
         return self.entries
 
+    @checked
     def of(self, kind: type[E]) -> Rows[E]:
         """All entries of one kind, in order: a sequence that is indexed, cut and gone through as a tuple is."""
         return self.columns.of_kind(kind)
