@@ -375,7 +375,7 @@ class Controlling:
             f"path {path} is at time {float(self.time.reshape(-1)[path]):.9g} after {tried} steps "
             f"({int(self.rejected.reshape(-1)[path])} of them in vain), the last of them {length:.2g} long in the "
             f"mean, and needs {most:.2g} more at this pace to come to {goal:.6g}{_as_it_looks(found)}. Pass larger "
-            f"tolerances or a shorter time{_or(found)}; or most_steps=, a bound of your own, to let it continue.",
+            f"tolerances or a shorter time{_or(found)}; or most_steps=, a bound of your own, to let it go on.",
             self.state,
             self.time,
         )

@@ -59,9 +59,9 @@ UNITS: dict[str, tuple[str, str]] = {
     "trend": ("loss", "change of the loss over the window"),
     "configurational": (
         "loss",
-        "temperature from positions: virial per degree of freedom; under epochs that of independent draws",
+        "temperature told by positions: virial per degree of freedom; under epochs that of independent draws",
     ),
-    "kinetic_temperature": ("loss", "temperature from velocities, mean η² at the half step"),
+    "kinetic_temperature": ("loss", "temperature told by velocities, mean η² at the half step"),
     "gradient_term": ("loss", "implicit regularization α(1+β)/(4(1-β)²)·|G|²: what the step adds to the loss"),
     "noise_term": ("loss", "implicit regularization by the batches of shuffled epochs, α/(4(1-β))·trΣ/B"),
     "height": ("loss", "highest loss on the line between two points of the motion, above where it begins"),

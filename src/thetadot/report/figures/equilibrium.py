@@ -35,7 +35,7 @@ MEANINGS = {
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """The ratio with its interval against steps; None where no window has one."""
+    """Draw the ratio with its interval against steps; None where no window has a ratio."""
     found = {run.index: above(standing(run.record, Equilibrium)[0], "ratio", -math.inf) for run in runs}
     every = list(found.values())
     if not any(every):
