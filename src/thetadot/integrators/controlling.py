@@ -385,7 +385,7 @@ class Controlling:
         return float(needed.max()) > self.patience
 
     def _look(self, path: int, length: float) -> Look:
-        """What the motion of one path looks like; evaluated with all, for paths may be coupled."""
+        """Examine one path's motion; all paths are evaluated, because they may be coupled."""
         names = self.measured
         rows = [tensor_of(self.state, name)[path] for name in names]
         widths = [row.numel() for row in rows]
