@@ -77,10 +77,9 @@ class Run:
         if watched is not None:
             reference = None if watched == "null" else (self.x[: self.batch], self.y[: self.batch])
             level = "default" if watched == "null" else watched
-            self.probe = (
-                thetadot.watch(self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level)
-                .start()
-            )
+            self.probe = thetadot.watch(
+                self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level
+            ).start()
             if watched == "null":
                 self.probe.plan = thetadot.watching.cadence.Plan(
                     10**9, 0, 0, 0, 0, away=False, pairs=False, early=False

@@ -31,10 +31,12 @@ class Progress:
         self._counted += steps
         self.work += steps * self.usual
 
-    def read(self, sizes: list[int]) -> None:
-        """A measured step, by the sizes of its passes."""
+    def read(self, sizes: list[int], dataset_size: int | None) -> None:
+        """Count a measured step by the sizes of its passes."""
         batch = (sum(sizes) if self.told is None else self.told) * self.ranks or None
-        self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
+        # the last batch of an epoch may be smaller, and may be the one that is always read
+        if not (self.usual and dataset_size and batch == dataset_size % self.usual):
+            self.usual = max(self.batch or 0, batch or 0)
         self.batch = batch
         self.count(unread=1)
         self.work += batch or 0

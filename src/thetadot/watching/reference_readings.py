@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from msgspec.structs import replace
 from torch import distributed
 
 from thetadot.errors import InadmissibleValue
@@ -79,9 +80,9 @@ class ReferenceReadings:
 
     def begin(self) -> None:
         """At the first step: how batches are drawn and where samples lie, unless that is plain and can wait."""
+        self._draws()
         if self.reference is None:
             return
-        self._draws()
         if math.isinf(self.plan.cap) or not self.reference.plain:
             self._settle(self.reference)
 
@@ -157,13 +158,15 @@ class ReferenceReadings:
 
     def _draws(self) -> None:
         """How batches are drawn, where it was not told."""
-        if self.soundings.sampling is not None:
-            return
-        found = drawn()
+        soundings = self.soundings
+        found = soundings.draws or drawn()
         if found is not None:
-            self.soundings.sampling, size = found
-            self.soundings.dataset_size = self.soundings.dataset_size or size
-        elif self.remarks.rank == 0:
+            size = soundings.dataset_size or found.dataset_size
+            soundings.dataset_size = size
+            soundings.draws = replace(found, step=self.progress.step, dataset_size=size)
+            if self.remarks.rank == 0:
+                self.book.write(soundings.draws)
+        elif self.remarks.rank == 0 and self.reference is not None:
             self.remarks.note(
                 "sampling",
                 "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
@@ -253,7 +256,7 @@ class ReferenceReadings:
         with reference.kept(), reference.portion(self._size() if first and not self._ended else reference.samples):
             soundings.samples = reference.samples
             found = soundings.measure(
-                name, progress.step, self.settings.reading(), progress.batch, progress.work + soundings.spent
+                name, progress.step, self.settings.reading(), progress.usual or None, progress.work + soundings.spent
             )
         soundings.samples = reference.samples
         for entry in found:

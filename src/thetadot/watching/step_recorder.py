@@ -87,7 +87,7 @@ class StepRecorder:
             lr=self.settings.lr,
             batch=progress.batch,
             epoch=progress.work / self.dataset_size if self.dataset_size else None,
-            temperature=self.soundings.temperature(reading, progress.batch),
+            temperature=self.soundings.temperature(reading, progress.usual or None),
             time_step=step,
             clock=self.clock,
             cost=progress.work + self.soundings.spent,

@@ -197,13 +197,13 @@ class Watch:
 
     @property
     def record(self) -> Record:
-        """What was recorded so far."""
+        """The record so far."""
         self._begin()
         self.steps.fetch()
         return self.book.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the record says so far."""
+        """Return the verdicts on the record so far."""
         from thetadot.verdicts import judge  # noqa: PLC0415 - a run that is only recorded needs none of it
 
         return judge(self.record)
@@ -312,7 +312,7 @@ class Watch:
                 self.readings.begin()
         seen = self.traffic.taken()
         self.passes = max(seen.passes, 1)
-        self.progress.read(seen.sizes)
+        self.progress.read(seen.sizes, self.soundings.dataset_size)
         if self.progress.first:
             self._first(seen)
         if seen.doubt and self.progress.told is None:
@@ -337,13 +337,13 @@ class Watch:
             self.ahead = None
 
     def _dropped(self) -> None:
-        """The passes since the last step were for nothing: a loss scaler skipped it."""
+        """Discard passes whose step was skipped by the loss scaler."""
         if self.together.micro.handles:
             self.together.micro.disarm()
             self.together.micro.arm()
 
     def _meet(self) -> None:
-        """What is taken together is left out where a rank does not watch."""
+        """Disable collective measurements unless every rank is being watched."""
         if self.company.whole():
             return
         self.together.micro.disarm()
