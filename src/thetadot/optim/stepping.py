@@ -156,7 +156,7 @@ class Stepping:
         if pace.system.measures:
             if "loss" in pace.system.measures:
                 measured["loss"] = loss_of(pace.system, _descended(group, loss))
-            if last.can_square:
+            if last.squares is not None:
                 measured |= of_squares(pace.system, last.squares(numbers, addresses), last.gradients.sizes)
         last.run(Step(numbers, int(key), measured), gradients, addresses)
         return True
