@@ -159,7 +159,7 @@ def _count(state: Mapping[str, Any], group: Mapping[str, Any]) -> int:
     if any(abs(1.0 - b**count - w) > 1e-9 for b, w in pairs):
         raise InadmissibleValue(
             f"betas={group['betas']} are not those that the memories were gathered with, and torch knows no others. "
-            "Go on here, or start torch's optimizer afresh."
+            "Continue here, or start torch's optimizer afresh."
         )
     return count
 

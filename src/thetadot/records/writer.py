@@ -56,7 +56,7 @@ class Writer:
 
         Raises:
             InadmissibleValue: a number is NaN or infinite. JSON has no such numbers, so that the line would be lost on
-                reading: leave the entry out, or pass None where the schema admits it.
+                reading: leave the entry out, or pass None where the schema allows it.
             RunFolderError: the file cannot be written; it ends with the last whole line.
         """
         for name in entry.__struct_fields__:
@@ -64,7 +64,7 @@ class Writer:
                 if not math.isfinite(value):
                     raise InadmissibleValue(
                         f"{name}={value} in a {type(entry).__name__} entry is not finite. "
-                        "Leave the entry out, or pass None where the schema admits it."
+                        "Leave the entry out, or pass None where the schema allows it."
                     )
         line = memoryview(self._encoded(entry) + b"\n")
         start = self._file.tell()
