@@ -71,7 +71,7 @@ def simulate(
             its own, such as ``ODE(f)`` or ``SDE(f, g)``.
         integrator: how a step is made.
         initial: positions (paths, dim), or (dim,) for one path, float32 or float64; or a mapping that gives other
-            variables too (velocity, ...); or a trajectory, which is gone on with.
+            variables too (velocity, ...); or a trajectory to continue.
         time: how long, > 0, a whole number of steps (any for an adaptive integrator).
         step: γ > 0; left out for an adaptive integrator.
         paths: copies of one initial point.
@@ -79,7 +79,7 @@ def simulate(
         save: None: start and end; a number: so many equally spaced times beside the start; times; a function of (time,
             variables by name): a statistic, saved at 100 times instead of the states; a
             :class:`~thetadot.simulation.Save`; or a mapping of names to these, several schedules at once.
-        key: 64 bits that fix all noise. If None, that of a trajectory which is gone on with, else one drawn from
+        key: 64 bits that fix all noise. If None, that of the trajectory to continue, else one drawn from
             torch's default generator, so that ``torch.manual_seed`` decides it; the result has it as ``key``. Nothing
             is drawn where there is no noise.
         noise: "normal", or "rademacher" (±1): cheaper, weak order 1.
@@ -89,7 +89,7 @@ def simulate(
             :class:`thetadot.integrations.ray.RayEnsemble`. Chosen by the job if None.
         progress: a bar on stderr.
         keep: given the trajectory so far now and then, by counts of steps: what it writes loses little when the
-            process is killed, and a simulation goes on from there bit for bit.
+            process is killed, and a simulation continues from there bit for bit.
 
     Returns:
         What was saved: ``times`` (n,), ``states`` (n, paths, dim), in the dtype and on the device of ``initial``. No
