@@ -60,7 +60,7 @@ class Trajectory:
 
     Attributes:
         series: what was saved, by the schedules' names.
-        end: where it ended; give the trajectory to :func:`simulate` as ``initial``, and it continues from there, exactly.
+        end: where it ended; give the trajectory to :func:`simulate` as ``initial``, to continue from there, exactly.
         engine: which one it was: "plain", "in place", "compiled", "staged" (an adaptive integrator's steps
             compiled, its drift torch's), or one that was passed.
         remark: why the engine is not a faster one, or why it works on whole tensors; empty where nothing is to be said.
