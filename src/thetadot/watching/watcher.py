@@ -217,13 +217,13 @@ class Watch:
 
     @property
     def record(self) -> Record:
-        """What was recorded so far."""
+        """The record so far."""
         self._begin()
         self._fetch()
         return self.book.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the record says so far."""
+        """Return the verdicts on the record so far."""
         from thetadot.verdicts import judge  # noqa: PLC0415 - a run that is only recorded needs none of it
 
         return judge(self.record)
@@ -337,7 +337,7 @@ class Watch:
             self.ahead = None
 
     def _dropped(self) -> None:
-        """The passes since the last step were for nothing: a loss scaler skipped it."""
+        """Discard passes whose step was skipped by the loss scaler."""
         if self.together.micro.handles:
             self.together.micro.disarm()
             self.together.micro.arm()
@@ -365,7 +365,7 @@ class Watch:
         return max(self.batch or 0, batch)
 
     def _meet(self) -> None:
-        """What is taken together is left out where a rank does not watch."""
+        """Disable collective measurements unless every rank is being watched."""
         if self.company.whole():
             return
         self.together.micro.disarm()
