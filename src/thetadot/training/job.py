@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
@@ -47,12 +48,13 @@ if TYPE_CHECKING:
 TRACKING = 0.03
 _MOVED = 64  # samples whose gradient tells whether anything moves
 _LOST = (
-    "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
+    "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
 )
 Show = Callable[[Entry], None]
 
 
+@signatures.checked
 def run(
     task: Task | Callable[[], Task],
     *,
@@ -342,6 +344,7 @@ class _Run:
         last = loop.last_epoch
         assert last is not None  # noqa: S101 - epoch 0 is always judged
         parameters = sum(p.numel() for p in loop.parameters)
+        kept_up = loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters)
         test: tuple[float | None, float | None] = (None, None)
         if self.task.test is not None:
             source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
@@ -360,7 +363,9 @@ class _Run:
             metric=last.metric,
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
-            temperature=loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters),
+            temperature=kept_up and kept_up.value,
+            temperature_low=kept_up and kept_up.low,
+            temperature_high=kept_up and kept_up.high,
             diverged=loop.diverged,
             cost=self.cost.samples,
             seconds=loop.seconds,

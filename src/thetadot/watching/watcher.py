@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
+from msgspec.structs import replace as replaced
 from torch import distributed, nn
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_whole
+from thetadot.kinds import require_count, require_whole, require_word
 from thetadot.probes.heat import drawn
 from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
@@ -54,6 +55,8 @@ ON_DEVICE = 16
 """Readings kept on an accelerator before they are fetched together."""
 BETWEEN = 10
 """Readings between two estimates of equilibrium."""
+MOST_SAMPLES = 2**53
+"""Of a pass: what a float still counts."""
 
 
 class Watch:
@@ -123,7 +126,7 @@ class Watch:
         if samples is not None and not callable(samples):
             require_whole(samples=samples)
             require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
-        require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
+        require_word(tuple(PLANS), level=level)
         if not isinstance(model, nn.Module):
             raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
         if isinstance(loss_fn, type):
@@ -191,7 +194,7 @@ class Watch:
 
     def samples_of(self, count: int) -> None:
         """Tell how many samples this step's gradient averages, where the model's first tensor does not show it."""
-        require(count >= 1, f"count={count}", "is below 1", "Pass the samples of a step.")
+        require_count(1, MOST_SAMPLES, count=count)
         self.told = int(count)
 
     def passed(self, samples: int | Tensor, loss: Tensor | float | None = None, *, batch_dim: int = 0) -> None:
@@ -203,21 +206,24 @@ class Watch:
             batch_dim: the axis of the input along which samples lie.
         """
         if isinstance(samples, torch.Tensor) and samples.dim():
+            require_count(-samples.dim(), samples.dim() - 1, batch_dim=batch_dim)
             samples = samples.shape[batch_dim]
-        require(int(samples) >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
+        elif isinstance(samples, torch.Tensor):
+            samples = samples.item()  # type: ignore[assignment]
+        require_count(1, MOST_SAMPLES, samples=samples)
         self.traffic.passed(int(samples))
         if loss is not None:
             self.traffic.loss(loss)
 
     @property
     def record(self) -> Record:
-        """What was recorded so far."""
+        """The record so far."""
         self._begin()
         self._fetch()
         return self.book.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the record says so far."""
+        """Return the verdicts on the record so far."""
         from thetadot.verdicts import judge  # noqa: PLC0415 - a run that is only recorded needs none of it
 
         return judge(self.record)
@@ -309,7 +315,7 @@ class Watch:
         sizes, loss = seen.sizes, seen.loss
         self.passes = max(seen.passes, 1)
         batch = self._batch(sizes)
-        self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
+        self.usual = self._usual(batch or 0)
         self.batch = batch
         self._count(unread=1)
         self.work += self.batch or 0
@@ -331,7 +337,7 @@ class Watch:
             self.ahead = None
 
     def _dropped(self) -> None:
-        """The passes since the last step were for nothing: a loss scaler skipped it."""
+        """Discard passes whose step was skipped by the loss scaler."""
         if self.together.micro.handles:
             self.together.micro.disarm()
             self.together.micro.arm()
@@ -351,8 +357,15 @@ class Watch:
             return self.told * self.ranks
         return sum(sizes) * self.ranks or None
 
+    def _usual(self, batch: int) -> int:
+        """The batch of an epoch's other steps: the last one may be smaller, and may be the one that is always read."""
+        size = self.soundings.dataset_size
+        if self.usual and size and batch == size % self.usual:
+            return self.usual
+        return max(self.batch or 0, batch)
+
     def _meet(self) -> None:
-        """What is taken together is left out where a rank does not watch."""
+        """Disable collective measurements unless every rank is being watched."""
         if self.company.whole():
             return
         self.together.micro.disarm()
@@ -455,13 +468,14 @@ class Watch:
 
     def _draws(self) -> None:
         """How batches are drawn, where it was not told."""
-        if self.soundings.sampling is not None or self.reference is None:
-            return
-        found = drawn()
+        found = self.soundings.draws or drawn()
         if found is not None:
-            self.soundings.sampling, size = found
-            self.soundings.dataset_size = self.soundings.dataset_size or size
-        elif self.rank == 0:
+            size = self.soundings.dataset_size or found.dataset_size
+            self.soundings.dataset_size = size
+            self.soundings.draws = replaced(found, step=self.step, dataset_size=size)
+            if self.rank == 0:
+                self.book.write(self.soundings.draws)
+        elif self.rank == 0 and self.reference is not None:
             says = (
                 "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
                 "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then"
@@ -508,7 +522,7 @@ class Watch:
             lr=self.settings.lr,
             batch=self.batch,
             epoch=self.work / self.dataset_size if self.dataset_size else None,
-            temperature=self.soundings.temperature(reading, self.batch),
+            temperature=self.soundings.temperature(reading, self.usual or None),
             time_step=step,
             clock=self.clock,
             cost=self.work + self.extra,
@@ -581,7 +595,7 @@ class Watch:
         assert self.reference is not None  # noqa: S101 - planned only with one
         with self.reference.kept():
             found = self.soundings.measure(
-                name, self.step, self.settings.reading(), self.batch, self.work + self.extra
+                name, self.step, self.settings.reading(), self.usual or None, self.work + self.extra
             )  # fmt: skip
         for entry in found:
             self.book.write(entry)
