@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from thetadot.version import __version__ as __version__
 
 # Loaded when first used, so that reading a record or drawing a report never imports torch.
 _MODULES = (

@@ -1,4 +1,4 @@
-"""``python -m thetadot``."""
+"""Entry point of ``python -m thetadot``."""
 
 import sys
 

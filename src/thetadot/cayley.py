@@ -49,7 +49,7 @@ def lr_of(step: Scalar, momentum: Scalar) -> Scalar:
 
 
 def step_of(lr: Scalar, momentum: Scalar, root: Callable[[Any], Any] = math.sqrt) -> Scalar:
-    """γ = √(2α/(1+β)).
+    """Return the time step γ = √(2α/(1+β)).
 
     Example:
         >>> step_of(0.5, 0.0)
@@ -60,7 +60,7 @@ def step_of(lr: Scalar, momentum: Scalar, root: Callable[[Any], Any] = math.sqrt
 
 
 def friction_of(lr: Scalar, momentum: Scalar, root: Callable[[Any], Any] = math.sqrt) -> Scalar:
-    """λ = (1-β)√(2/(α(1+β))).
+    """Return the friction λ = (1-β)√(2/(α(1+β))).
 
     Example:
         >>> friction_of(0.5, 0.0)

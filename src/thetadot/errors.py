@@ -1,4 +1,4 @@
-"""What can go wrong, said so that it can be put right.
+"""Exceptions whose messages say how to put things right.
 
 Every message has three parts: what came, what is admissible, what to do. State is unchanged when an error is raised.
 """
@@ -15,11 +15,11 @@ class InadmissibleValue(ThetadotError, ValueError):  # noqa: N818 - a noun of th
 
 
 class NoParameters(InadmissibleValue, TypeError):  # noqa: N818
-    """What an optimizer cannot move; a TypeError too, as torch.optim raises."""
+    """Error for parameters that an optimizer cannot move; also a TypeError, as in torch.optim."""
 
 
 class IncompatiblePair(ThetadotError, TypeError):  # noqa: N818
-    """A system and an integrator that cannot step it."""
+    """Error for an integrator that cannot step a given system."""
 
 
 class MissingClosure(ThetadotError, RuntimeError):  # noqa: N818
@@ -49,7 +49,7 @@ class RunFolderError(ThetadotError, OSError):
 
 
 class Diverged(ThetadotError, ArithmeticError):  # noqa: N818
-    """What moves is not finite any more.
+    """Error for a state that is no longer finite.
 
     Attributes:
         last: of a simulation, the trajectory up to the last good step.
@@ -59,7 +59,7 @@ class Diverged(ThetadotError, ArithmeticError):  # noqa: N818
 
 
 class TooLarge(ThetadotError, MemoryError):  # noqa: N818
-    """More than memory holds, told before it is asked for."""
+    """Error for a request that exceeds memory, raised before allocation."""
 
 
 def require(condition: bool, came: str, admissible: str, remedy: str) -> None:  # noqa: FBT001

@@ -112,7 +112,7 @@ def open_plain(place: Path) -> IO[bytes]:
 
 
 def sweep(folder: Path) -> None:
-    """Take away what killed processes left half written; only for the one process that has the folder to itself."""
+    """Remove the half-written files of killed processes; requires sole ownership of the folder."""
     with suppress(OSError):
         for path in folder.iterdir():
             if _LEFT.fullmatch(path.name) and not path.is_dir():
@@ -158,7 +158,7 @@ class Claim:
         _held.append(self)
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the folder."""
         if self in _held:
             _held.remove(self)
         if self._handle is not None:
@@ -190,7 +190,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def sealed(place: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
-    """As :func:`placed`; the file ends with a digest of what was written."""
+    """Open a file as :func:`placed` does, and end it with a digest of its content."""
     with placed(place, durable=durable) as stream:
         yield stream
         size = stream.seek(0, os.SEEK_END)
@@ -198,7 +198,7 @@ def sealed(place: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
 
 
 def _seal(stream: IO[bytes], size: int) -> bytes:
-    """What closes a file of so many bytes of content."""
+    """Return the closing seal of a file whose content has ``size`` bytes."""
     stream.seek(0)
     found, left = hashlib.sha256(), size
     while left > 0 and (piece := stream.read(min(_PIECE, left))):

@@ -1,4 +1,4 @@
-"""What kind of thing came, asked at the door: a number, a function, a tensor, a concept of ours.
+"""Checks of argument types at public entry points: numbers, functions, tensors, concepts of ours.
 
 Types are hints, and a string or two swapped arguments would else fail far from where they were given, or not at all.
 Ranges are the door's own (:func:`thetadot.errors.require`). Functions are tried where they are first needed, so that
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """What an argument may be.
+    """A kind of argument: its name, its test, and the remedy in the refusal.
 
     Attributes:
         name: as in "is not a number".
@@ -42,7 +42,7 @@ class Kind:
 
 
 def is_tensor(value: object) -> TypeGuard[Tensor]:
-    """Whether it is one, without loading torch."""
+    """Whether ``value`` is a tensor, without loading torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
@@ -231,7 +231,7 @@ def require_wide(**values: object) -> None:
 
 
 def require_coordinates(**values: object) -> None:
-    """Each a number, a sequence of numbers, or a tensor of them.
+    """Require each argument to be a number, a sequence of numbers, or a tensor of numbers.
 
     Example:
         >>> import torch
@@ -258,7 +258,7 @@ def require_instances(kind: Any, **values: object) -> None:
 
 
 def values_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
-    """One function's value at each of the points: (...) of (..., dim).
+    """Evaluate a function at each of the points: (...) of (..., dim).
 
     Example:
         >>> import torch
@@ -281,7 +281,7 @@ position, such as (x * x).sum(-1).
 
 
 def field_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
-    """One field at each of the points, of their shape.
+    """Evaluate a field at each of the points, in their shape.
 
     Example:
         >>> import torch
@@ -301,7 +301,7 @@ bounds for dimension 1 with size 2). Pass a function of such points, or points o
 
 
 def each_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
-    """One function's value at each of the points, of any shape: (..., *) of (..., dim)."""
+    """Evaluate a function at each of the points, with values of any shape: (..., *) of (..., dim)."""
     ((name, function),) = functions.items()
     found = result_of(name, function, points)
     if not is_tensor(found) or found.shape[: points.dim() - 1] != points.shape[:-1]:
@@ -312,7 +312,7 @@ def each_at(points: Tensor, **functions: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def result_of(name: str, function: Callable[..., object], *points: Tensor) -> object:
-    """What a function gives; what it raises is said with its name."""
+    """Call a function at points; name the function in the error if it fails."""
     require_functions(**{name: function})
     try:
         return function(*points)

@@ -1,4 +1,4 @@
-r"""How large a step may be: linear stability on a curvature h, in closed form.
+r"""Linear stability limits on a curvature h, in closed form.
 
     heavy ball (c = 0), eq. 20 (c = 1/2), Nesterov (c = 1):    αh < 2(1+β)/(1+2cβ)
     Adam with its preconditioner P frozen:                     αh < 2(1+β₁)/(1-β₁),  h of P⁻¹H
@@ -89,7 +89,7 @@ def limit_at(
     decay: float = 0.0,
     decoupled: bool = True,
 ) -> float | None:
-    """The curvature limit at other settings, from the limit that an optimizer reported at its present ones.
+    """Return the curvature limit at other settings, from the limit reported at the present settings.
 
     Which of the forms above the optimizer has is told by ``limit``·``lr``, to 1%; where the momentum stays, the form
     does not matter.

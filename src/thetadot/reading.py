@@ -1,4 +1,4 @@
-"""What an optimizer says of itself to those who measure it, without their knowing which optimizer it is."""
+"""Readings: how an optimizer describes its step to the probes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """One parameter group read as mechanics.
+    """Reading of a parameter group as mechanics.
 
     Attributes:
         step: time step γ of one ``step()``.

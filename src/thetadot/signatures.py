@@ -1,4 +1,4 @@
-"""One way of checking at public doors: each argument is asked whether it is of the kind that its annotation names.
+"""Argument checks at public functions, from the kinds that annotations name.
 
     @checked
     def action(path: Tensor, drift: Callable[[Tensor], Tensor], temperature: Scalar, time: float) -> Tensor: ...

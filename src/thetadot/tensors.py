@@ -44,7 +44,7 @@ def every_operation_seen() -> Iterator[None]:
 
 
 def sqrt(x: _Scalar) -> _Scalar:
-    """√x, rounded correctly.
+    """Return √x, rounded correctly.
 
     torch takes a CPU tensor's root from a vector library that is off by a unit in the last place about once in five
     times; numpy takes the processor's own, as compiled code does.
@@ -78,12 +78,12 @@ def _plain(x: object) -> bool:
 
 
 def exp(x: _Scalar) -> _Scalar:
-    """eˣ."""
+    """Return eˣ."""
     return math.exp(x) if isinstance(x, _NUMBERS) else x.exp()
 
 
 def cos(x: _Scalar) -> _Scalar:
-    """Cosine."""
+    """Return the cosine of x."""
     return math.cos(x) if isinstance(x, _NUMBERS) else x.cos()
 
 

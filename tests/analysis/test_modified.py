@@ -108,6 +108,7 @@ def test_heavy_balls_coefficient(lr, ratio):
     assert added / (2 * gradient_penalty(lr, 0.9)) == pytest.approx(ratio, abs=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tableau", [EULER, MIDPOINT, HEUN, RALSTON, KUTTA3], ids=repr)
 def test_any_explicit_tableau_follows_its_modified_field_to_third_order(tableau):
     """On a game, whose field is no gradient."""

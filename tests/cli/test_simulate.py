@@ -69,6 +69,7 @@ def made(tmp_path_factory):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_row_of_every_scene_agrees_with_its_closed_form(made, name):
     found = rows(made(name))
@@ -95,6 +96,7 @@ def test_every_scene_has_a_page_below_three_megabytes_and_arrays(made, name):
 # rows are not vacuous: a wrong step or a wrong number is seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "quantity"),
     [
@@ -137,6 +139,7 @@ def test_angular_momentum_is_conserved_in_the_plane_whatever_the_game(tmp_path, 
     assert rows(tmp_path / "run")["largest error of J"]["agrees"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["stop", "full", "second"])
 def test_simsiam_ends_where_it_is_foretold(tmp_path, kept):
     simulate("simsiam", "--set", f"kept={kept}", *SMALL["simsiam"], "--out", tmp_path / "run")
@@ -262,6 +265,7 @@ def goes_on_as(whole, cut):
     assert "(interrupted)" not in page(cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments", "when"), CUTS)
 def test_what_was_interrupted_goes_on_exactly(tmp_path, monkeypatch, capsys, name, arguments, when):
     simulate(name, *arguments, "--out", tmp_path / "whole")
@@ -284,6 +288,7 @@ def test_every_scene_has_a_page_of_hardly_anything(tmp_path, monkeypatch, name, 
     assert 'id="table"' not in page(tmp_path / "cut")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [1, 57, 200])
 def test_half_a_frame_is_none(tmp_path, monkeypatch, when):
     """Interrupted between two schedules of one time, after the start, on the way and at the end."""

@@ -111,6 +111,7 @@ def diffusion_of_energy(temperature, friction):
     return friction * temperature / (2.0 * float(torch.trapezoid(integrand, energies)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("friction", "cells"), [(0.2, 128), (0.5, 96), (5.0, 96)])
 def test_turnover_to_strong_friction_agree_with_the_kinetic_equation(friction, cells):
     """Half the gap of the density in (θ, η), carried on to fine cells; off by less than half of T/ΔU."""

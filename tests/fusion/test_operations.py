@@ -209,6 +209,7 @@ def value(tree, x):
     return {**UNARY, **BINARY}[name](*(value(part, x) for part in parts))
 
 
+@pytest.mark.slow
 @seed(5)
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(tree=trees())

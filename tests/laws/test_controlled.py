@@ -183,6 +183,7 @@ DETEST = {
 CLOSED = {"A1": math.exp(-20), "A2": 1 / math.sqrt(21), "A4": 20 / (1 + 19 * math.exp(-5))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DETEST)
 def test_detest_errors_and_costs_are_those_of_scipy(name):
     field, start = DETEST[name]

@@ -45,6 +45,7 @@ def meant(system, rule):
     return system.in_stratonovich() if isinstance(rule, Heun) else system
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("rule", [EulerMaruyama(), Milstein(), Heun()], ids=repr)
 def test_the_declared_strong_order_for_diagonal_noise_is_the_measured_one(rule, name, path):
@@ -56,6 +57,7 @@ def test_the_declared_strong_order_for_diagonal_noise_is_the_measured_one(rule, 
     assert abs(slope([1 / count for count in COUNTS], errors) - rule.diagonal_order.strong) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("rule", [EulerMaruyama(), Milstein(), Heun()], ids=repr)
 def test_the_limit_is_the_solution_of_the_calculus_and_not_of_the_other(rule, name, path):

@@ -8,7 +8,10 @@ from thetadot.errors import InadmissibleValue
 from thetadot.testing import laws
 from thetadot.testing.law import BrokenLaw
 
-QUICK = [law for law in laws() if not law.slow]
+SCHEDULES = ("every_scheduler_of_torch_moves_the_run", "a_run_resumes_in_the_middle_of_a_schedule")
+QUICK = [
+    pytest.param(law, marks=[pytest.mark.slow] * (law.name in SCHEDULES), id=law.name) for law in laws() if not law.slow
+]
 
 
 # A loss has one gradient, of all groups together; and where it is climbed, it is below every floor.
@@ -19,7 +22,7 @@ POLYAK = (
 )
 
 
-@pytest.mark.parametrize("law", QUICK, ids=lambda law: law.name)
+@pytest.mark.parametrize("law", QUICK)
 def test_contract(lab, every, law):
     subject = lab.subject(every)
     if every == "HeavyBall-rest" and law.name == "state_allocated_ahead_is_the_state":

@@ -51,6 +51,7 @@ def steps(p, loss, lr, momentum, count=12):
         yield before, p.detach().clone(), taken[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("lr", [0.01, 1.0, 30.0, 1e4])
 @pytest.mark.parametrize("name", LOSSES)

@@ -81,6 +81,7 @@ def orders(build, schedule, reference):
     return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("rule", MOVING)
 def test_with_it_the_order_is_two_along_every_schedule(rule, schedule, reference):

@@ -216,6 +216,7 @@ def test_a_tensor_of_the_state_that_is_none_is_refused(lab, bad):
 # What is let go.
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_nobody_holds_is_freed_at_once(lab, plain):
     """Its state is as large as the model; waiting for the collector would be a leak to the user."""
     params = lab.tensors()

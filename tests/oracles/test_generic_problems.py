@@ -40,6 +40,7 @@ FLAT = ("GradientDescent", "Langevin")  # without momentum the valley takes thou
 PAIRS = [(name, problem) for problem in PROBLEMS for name in SOLVERS if problem == "parabola" or name not in FLAT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
 @pytest.mark.parametrize(("name", "problem"), PAIRS)
 def test_the_minimum_is_found_to_3e_2(name, problem, dtype):

@@ -152,6 +152,7 @@ def draws(values, iterations, warm=None):
     return [sharpness(lambda v: values * v, start, iterations, warm=warm, tolerance=0.0) for start in starts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iterations", [1, 3, 6])
 @pytest.mark.parametrize("spectrum", ["even", "power", "outlier", "negative", "double"])
 def test_monte_carlo_the_interval_covers_the_largest_eigenvalue_whatever_the_spectrum(spectrum, iterations):

@@ -12,6 +12,7 @@ def slow(n, records, seed):
     return autoregressive(n, 0.95, records, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [50, 100, 200, 1000])
 @pytest.mark.parametrize("spread", [0.3, 1.0])
 def test_a_stationary_run_is_called_moving_in_at_most_one_of_ten(n, spread):

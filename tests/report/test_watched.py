@@ -63,6 +63,7 @@ def test_a_watched_run_has_every_picture_and_no_empty_section(run):
     assert "4%of the gradient workwent into measuring" in re.sub(r"\s*\n\s*", "", words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Curvature, Noise, Motion, Layers, Equilibrium, Regularization, Barrier, Setting])
 def test_every_kind_is_optional_and_may_stand_alone(small, kind):
     rest = tuple(entry for entry in small.entries if not isinstance(entry, kind))

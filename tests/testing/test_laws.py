@@ -228,6 +228,7 @@ FAULTS = {
 """The laws that a fault breaks, the law of its name first."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_caught_by_the_law_of_its_name_and_by_no_stranger(fault):
     assert broken(fault) == FAULTS[fault]

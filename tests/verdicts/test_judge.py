@@ -223,9 +223,16 @@ def test_curvature_of_few_samples_makes_nothing_certain(samples, word):
     assert verdicts(motions(), few, head=header(train_samples=samples))["edge"].confidence.startswith("high")
 
 
-def test_an_adaptive_methods_first_measurement_is_not_its_start():
-    edge = verdicts(motions(), curvatures(100.0, 10.0, 8.0, preconditioned=True), head=header("AdamW"))["edge"]
-    assert edge.finding == "far from the edge"
+@pytest.mark.parametrize("beta2", [0.999, 0.9999])
+def test_an_adaptive_methods_first_steps_alone_resolve_nothing(beta2):
+    first = [msgspec.structs.replace(c, step=44) for c in curvatures(5e7, preconditioned=True)]
+    parts = motions(), first, [Setting(0, 0, 10, {"betas[1]": beta2})]
+    found = verdicts(*parts, head=header("AdamW"))
+    assert (found["edge"].finding, found["edge"].state) == ("unknown", "unknown")
+    assert "last measured at step 44, before the preconditioner had averaged" in found["edge"].says
+    assert "lr" not in found["advice"].finding
+    later = verdicts(*parts, curvatures(100.0, 10.0, 8.0, preconditioned=True), head=header("AdamW"))["edge"]
+    assert later.finding == "far from the edge"
 
 
 @pytest.mark.parametrize(
@@ -306,16 +313,19 @@ def test_over_damped_is_worth_attention_where_noise_does_not_limit():
 
 
 def test_recorded_damping_ratios_are_taken_as_they_are():
-    parts = curvatures(5.0, spectrum=(5.0, 1.0), damping=(0.01, 0.03), preconditioned=True)
+    parts = curvatures(5.0, 5.0, spectrum=(5.0, 1.0), damping=(0.01, 0.03), preconditioned=True)
     damping = verdicts(motions(), parts, head=header("AdamW"))["damping"]
     assert damping.finding == "overdriven"
     assert "ζ = 0.01 to 0.03" in damping.says
     assert "Lower lr from 0.1 to 0.01, and see" in damping.advice
-    near = curvatures(5.0, damping=(0.04,), preconditioned=True)
+    near = curvatures(5.0, 5.0, damping=(0.04,), preconditioned=True)
     again = verdicts(motions(), near, head=header("AdamW"))
     assert "Lower lr from 0.1 to 0.016, where ζ" in again["damping"].advice  # .1·(.04/.1)²
     assert again["advice"].finding == "lower lr"
-    assert verdicts(motions(), curvatures(5.0, preconditioned=True), head=header("AdamW"))["damping"].state == "unknown"
+    assert (
+        verdicts(motions(), curvatures(5.0, 5.0, preconditioned=True), head=header("AdamW"))["damping"].state
+        == "unknown"
+    )
 
 
 def test_annealing_does_not_hide_how_the_motion_was_damped():
@@ -369,7 +379,7 @@ def test_pace_is_not_blamed_for_what_noise_or_a_schedule_did(parts):
 
 
 def test_an_adaptive_methods_reach_is_its_lr():
-    parts = [motions(lr=0.1), noises(64.0), curvatures(5.0, preconditioned=True)]
+    parts = [motions(lr=0.1), noises(64.0), curvatures(5.0, 5.0, preconditioned=True)]
     assert pace(Facts(record(*parts, head=header("AdamW")))).factor == pytest.approx(1 / (5 * 0.1 * 2))
     assert pace(Facts(record(*parts[:2], curvatures(5.0)))).factor == pytest.approx(1 / (5 * 1.0 * 2))
     unknown = verdicts(*parts[:2], curvatures(5.0), head=header("Mystery"))["pace"]

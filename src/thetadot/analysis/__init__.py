@@ -1,4 +1,4 @@
-"""What follows from a system and an integrator: stability, stationary laws, orders, and the geometry of phase space."""
+"""Properties of a system stepped by an integrator: stability, stationary laws, orders, geometry of phase space."""
 
 from thetadot.analysis.averaging import exponential_average
 from thetadot.analysis.basins import basins

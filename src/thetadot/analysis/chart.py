@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StabilityChart:
-    """One number a pair of parameters.
+    """Chart of one number at every pair of parameters.
 
     Attributes:
         x: first parameter, (a,).

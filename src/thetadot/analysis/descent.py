@@ -1,4 +1,4 @@
-r"""How fast the loss falls along a motion: dL/dt = ⟨∇L, θ̇⟩, whatever the motion.
+r"""Rate at which the loss falls along any motion: dL/dt = ⟨∇L, θ̇⟩.
 
 gradient -‖g‖²    sign -‖g‖₁    normalized -‖g‖    Polyak -(L-L*)    damped Newton ⟨g, η⟩
 """

@@ -1,4 +1,4 @@
-r"""Where a field stands still, and of what kind that is.
+r"""Fixed points of a field and their classification.
 
     f(x*) = 0,    eigenvalues of ∂f/∂x at x*
 
@@ -124,7 +124,7 @@ def find_fixed_points(
 
 @checked
 def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
-    """Eigenvalues and kind at a point (n,), whether the field stands still there or not.
+    """Compute eigenvalues and kind at a point (n,), whether or not it is a fixed point.
 
     Raises:
         InadmissibleValue: not one point (n,), or one where it, the field or the field's derivative is not finite.

@@ -40,7 +40,7 @@ _GROWTH = 1e-7  # multipliers that meet on the unit circle are known to the root
 
 @dataclass(frozen=True)
 class Floquet:
-    """What one period does.
+    """Monodromy matrix of a periodic orbit or forcing, with its multipliers.
 
     Attributes:
         monodromy: M, (..., n, n).
@@ -54,7 +54,7 @@ class Floquet:
 
     @property
     def multipliers(self) -> Tensor:
-        """(..., n), complex."""
+        """Floquet multipliers, the eigenvalues of the monodromy matrix: (..., n), complex."""
         require_finite(monodromy=self.monodromy)
         values: Tensor = torch.linalg.eigvals(self.monodromy)
         return values

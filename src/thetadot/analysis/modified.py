@@ -108,7 +108,7 @@ class ModifiedLoss:
         gradient_penalty(self.lr, self.momentum)
 
     def __call__(self, position: Tensor) -> Tensor:
-        """L̃."""
+        """Return the modified loss L̃ at ``position``."""
         slope = gradient_of(self.loss)(position)
         return self.loss(position) + gradient_penalty(self.lr, self.momentum) * (slope * slope).sum(-1)
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class PhaseSpace:
-    """How a motion's state is one point.
+    """Phase space of a system: its state as one point.
 
     Attributes:
         system: what moves.
@@ -75,7 +75,7 @@ class PhaseSpace:
         return dict(zip(self.names, points.chunk(count, -1), strict=True))
 
     def measure(self, state: State, gradient: Tensor) -> dict[str, Scalar]:
-        """What the system asks to be measured, path by path: each (..., 1)."""
+        """Compute the quantities that the system measures, path by path, each (..., 1)."""
         square = gradient * gradient
         measured: dict[str, Scalar] = {}
         for name in self.system.measures:
@@ -184,7 +184,7 @@ def as_taken(field: Field, points: Tensor) -> Tensor:
 
 @checked
 def step_of(motion: System | Problem, integrator: Integrator, *, step: float) -> Field:
-    """One step of an integrator as a function of points (..., n).
+    """Return one step of an integrator as a function of points (..., n).
 
     Args:
         motion: a system with a drift of its own, or a :class:`Problem`.

@@ -39,7 +39,7 @@ _MARKS = {"stable": "o", "unstable": "o", "saddle": "X", "centre": "s", "degener
 
 @dataclass(frozen=True)
 class Portrait:
-    """What a planar field looks like.
+    """Phase portrait of a planar system: field, nullclines, fixed points.
 
     Attributes:
         x: (a,) grid.

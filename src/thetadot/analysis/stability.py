@@ -1,4 +1,4 @@
-"""How large a step may be: the integrator's own step matrix, beside the closed forms of :mod:`thetadot.limits`."""
+"""Stability limits from the integrator's own step matrix, beside the closed forms of :mod:`thetadot.limits`."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from thetadot.cli import convert, export, report, run, simulate
 from thetadot.cli.signals import ending
 from thetadot.cli.streams import enduring
 from thetadot.errors import ThetadotError
+from thetadot.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def _say(sentence: str) -> None:
 
 
 def _unforeseen(error: Exception) -> str:
-    """What the machine lacks, where no command has told it better."""
+    """Describe an error that no command foresaw, with its remedy."""
     if isinstance(error, MemoryError):
         return f"out of memory ({str(error) or 'no more can be had'}). Ask for less, or free some."
     if isinstance(error, RecursionError):
@@ -110,6 +111,4 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    import thetadot
-
-    return f"thetadot {thetadot.__version__}"
+    return f"thetadot {__version__}"

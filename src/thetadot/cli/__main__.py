@@ -1,4 +1,4 @@
-"""``python -m thetadot.cli``."""
+"""Entry point of ``python -m thetadot.cli``."""
 
 import sys
 

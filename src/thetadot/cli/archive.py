@@ -1,4 +1,4 @@
-"""A simulation's folder: what it was asked, what it found, and arrays from which it goes on.
+"""A simulation's folder: its request, its results, and the arrays from which it resumes.
 
     simulation.json    arguments, table, whether it is complete
     trajectory.npz     times (n,), states (n, paths, dim), other variables, statistics, and the end
@@ -69,7 +69,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Simulation(msgspec.Struct, frozen=True):
-    """What simulation.json holds."""
+    """Contents of simulation.json."""
 
     schema: str
     version: int
@@ -135,7 +135,7 @@ def _unwritable(folder: Path, error: Exception) -> RunFolderError:
 
 
 def arrays(trajectory: Trajectory) -> dict[str, Any]:
-    """All of a trajectory as named arrays; "times" and "states" are those that plotting begins with."""
+    """Return a trajectory as named arrays; a plot begins with "times" and "states"."""
     found: dict[str, Any] = {}
     for name, series in trajectory.series.items():
         place = "" if name == "states" else f"{name}/"
@@ -159,7 +159,7 @@ def arrays(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Simulation:
-    """What a folder was asked and found.
+    """Read the request and the results of the simulation in a folder.
 
     Raises:
         DamagedFile: it holds no simulation, or one that cannot be read.
@@ -184,7 +184,7 @@ def read(folder: Path) -> Simulation:
 
 
 def _size(place: Path) -> int:
-    """Of a file; a pipe would be waited for."""
+    """Return the size of a regular file; refuse a pipe, which would block."""
     found = place.stat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError(22, "it is no ordinary file")
@@ -192,7 +192,7 @@ def _size(place: Path) -> int:
 
 
 def _digest(record: Simulation) -> str:
-    """Of what it holds, however it is laid out."""
+    """Return the digest of the record's content, whatever its layout on disk."""
     return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(record, digest=""))).hexdigest()
 
 
@@ -204,7 +204,7 @@ def load(
     *,
     expected: int,
 ) -> Trajectory:
-    """What was saved, to go on from.
+    """Load the saved trajectory of a simulation, from which it can be resumed.
 
     Args:
         folder: of the simulation.
@@ -296,7 +296,7 @@ def _end(found: Mapping[str, Any], like: Mapping[str, torch.Size], paths: int) -
 
 
 def _remembered(name: str, value: Any, paths: int) -> torch.Tensor:
-    """What an adaptive method keeps of each path."""
+    """Check and return what an adaptive method remembers of each path."""
     kinds = {"memory/accepted": (np.int64,), "memory/rejected": (np.int64,), "memory/held_back": (np.bool_,)}
     fits = value.shape == (paths, 1) and value.dtype in kinds.get(name, (np.float32, np.float64))
     if not fits or np.isnan(value).any():

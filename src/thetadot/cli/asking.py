@@ -1,4 +1,4 @@
-"""What a simulation is asked: a scene, every argument with its default, and what is not admissible."""
+"""The request for a simulation: a scene, every argument with its default, and the checks on them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _rule_for(scene: Scene, options: argparse.Namespace) -> str:
 
 
 def _given(pairs: Sequence[str]) -> dict[str, float | int | str]:
-    """What ``--set`` gave, numbers as numbers."""
+    """Parse the values of ``--set``, numbers as numbers."""
     found: dict[str, float | int | str] = {}
     for pair in pairs:
         name, separator, text = pair.partition("=")
@@ -112,7 +112,7 @@ def _number(text: str) -> float | int | str:
 
 
 def values_of(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
-    """Every parameter of a scene, as given or by default."""
+    """Return every parameter of a scene, as given or by default."""
     from thetadot.cli.scenes.names import nearest
 
     strange = sorted(set(given) - set(scene.parameters))

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """What a simulation's times are counted by."""
+    """Conversion between a simulation's times and its steps."""
 
     def times(self, save: Save) -> tuple[float, ...]:
-        """Those of a schedule."""
+        """Return the times at which a schedule saves."""
 
     def steps(self, time: float) -> int:
-        """Taken by then, as a trajectory's end counts them."""
+        """Return the number of steps before ``time``, as a trajectory's end counts steps."""
 
     def nearest(self, time: float) -> float:
-        """A time that was reached, as an uninterrupted simulation counts it."""
+        """Return the time reached, as an uninterrupted simulation counts it."""
 
     @property
     def advice(self) -> str:
-        """What helps where a path gets no further."""
+        """Say what to change where a path gets no further."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Counted:
     step: float
 
     def times(self, save: Save) -> tuple[float, ...]:
-        """Those of a schedule, at whole steps."""
+        """Return the times at which a schedule saves, rounded to whole steps."""
         return tuple(map(self._at, save.steps(self.time, self.step, self.steps(self.time))))
 
     def steps(self, time: float) -> int:
-        """So many lie before."""
+        """Return the number of steps before ``time``."""
         return round(time / self.step)
 
     def nearest(self, time: float) -> float:
@@ -58,7 +58,7 @@ class Counted:
 
     @property
     def advice(self) -> str:
-        """A smaller step."""
+        """Recommend a smaller step."""
         return f"Pass --step {self.step / 4:g}, or less."
 
     def _at(self, steps: int) -> float:
@@ -87,16 +87,16 @@ class Free:
     time: float
 
     def times(self, save: Save) -> tuple[float, ...]:
-        """Those of a schedule, to the last digit of the whole."""
+        """Return the times at which a schedule saves, to the last digit of the total time."""
         digit = math.ulp(self.time)
         return tuple(round(time / digit) * digit for time in save.at(self.time))
 
     def steps(self, _: float) -> int:
-        """None that an end counts: every path has its own."""
+        """Return 0, since every path has its own steps."""
         return 0
 
     def nearest(self, time: float) -> float:
-        """It itself."""
+        """Return ``time`` unchanged: it is not tied to a grid of steps."""
         return time
 
     @property
@@ -106,5 +106,5 @@ class Free:
 
 
 def clock(time: float, step: float | None) -> Clock:
-    """Of steps of one length, or of a method that finds its own."""
+    """Return the clock of fixed steps, or of a method that chooses its own."""
     return Free(time) if step is None else Counted(time, step)

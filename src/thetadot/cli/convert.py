@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def act(options: argparse.Namespace) -> int:
-    """Convert and print."""
+    """Convert the settings and print the results."""
     present, rows = translate(
         options.lr,
         options.momentum,

@@ -50,7 +50,7 @@ class Display:
         self.bar.stop()
 
     def __call__(self, entry: Entry) -> None:
-        """Show one entry."""
+        """Show one entry of the record."""
         match entry:
             case Header():
                 self.header = entry
@@ -101,7 +101,7 @@ class Display:
 
 
 def summary(out: Console, record: Record, folder: Path) -> None:
-    """The closing table."""
+    """Print the closing table."""
     result, header = record.result, record.header
     if result is None:
         return

@@ -1,3 +1,3 @@
-"""What the folder of a simulation holds."""
+"""Names of the files in a simulation's folder."""
 
 RECORD, ARRAYS, PAGE = "simulation.json", "trajectory.npz", "report.html"

@@ -1,4 +1,4 @@
-"""One simulation of a scene: what every simulation saves, and how one that was interrupted goes on."""
+"""One simulation of a scene: its standard schedules, and how an interrupted one resumes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Journey:
 
     @property
     def clock(self) -> Clock:
-        """Its times."""
+        """The clock of these settings."""
         return clock(self.settings.time, self.settings.step)
 
     @property
@@ -61,7 +61,7 @@ class Journey:
 
     @property
     def system(self) -> System:
-        """What moves, without its landscape."""
+        """The system without its potential."""
         motion = self.setup.motion
         return motion.system if isinstance(motion, Problem) else motion
 
@@ -126,7 +126,7 @@ class Journey:
         return self._joined(begun, found)
 
     def rows(self, trajectory: Trajectory) -> list[Row]:
-        """The table: the scene's own lines, and what a method that finds its steps counted of them."""
+        """The table: the scene's own lines, and the counts of an adaptive method."""
         counts = trajectory.counts
         found = list(self.setup.rows(trajectory))
         if not counts:

@@ -1,4 +1,4 @@
-"""The page of a simulation: its table, its pictures, and how to repeat it."""
+"""The page of a simulation: its table, its pictures, and the command that repeats the simulation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Words:
-    """A row as people read it."""
+    """A row of the table in words."""
 
     quantity: str
     measured: str
@@ -40,7 +40,7 @@ class Words:
 
 
 def words(row: Row) -> Words:
-    """A row as people read it."""
+    """Put a row of the table into words."""
     digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
     agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
@@ -56,7 +56,7 @@ def words(row: Row) -> Words:
 
 
 def interrupted(time: float, whole: float) -> str:
-    """How far a simulation came."""
+    """Say how far a simulation came."""
     if time <= 0:
         return "Interrupted before its first step: only the start is here."
     if time >= whole:
@@ -84,7 +84,7 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
 
 
 def command(asked: Asked) -> str:
-    """What repeats it."""
+    """Return the command that repeats the simulation."""
     parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
     for name in ("paths", "time", "step", "tolerance", "temperature", "friction"):
         value = getattr(asked, name)
@@ -98,7 +98,7 @@ def command(asked: Asked) -> str:
 
 
 def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
-    """Those of the scene, and those of every simulation that the scene wants."""
+    """Draw the pictures of the scene and those common to all simulations."""
     setup = journey.setup
     found = list(setup.pictures(trajectory))
     band, few = trajectory["band"], trajectory["paths"]

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end, taken like Ctrl-C: what was done is kept, and the exit code tells.
+"""Signals that end a command as Ctrl-C does: finished work is kept, and the exit code names the signal.
 
 Batch systems and containers end a job by SIGTERM and, some seconds later, by SIGKILL; a terminal that goes away sends
 SIGHUP. Only the command listens: a library call leaves the process's handlers alone.
@@ -22,7 +22,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 @dataclass
 class Ending:
-    """What asked the command to end, if anything did.
+    """The signal that asked the command to end, if any.
 
     Attributes:
         number: of the first signal; None while there was none.

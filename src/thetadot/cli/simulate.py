@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from thetadot.cli.asking import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
 from thetadot.errors import RunFolderError, ThetadotError
+from thetadot.version import __version__
 
 if TYPE_CHECKING:
     import argparse
@@ -110,7 +111,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _shapes(journey: Journey) -> dict[str, Any]:
-    """Shapes of the variables that every path has for itself."""
+    """Return the shapes of the per-path variables."""
     import torch
 
     initial = journey.setup.initial
@@ -235,7 +236,6 @@ def _draw(
 def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
     import torch
 
-    import thetadot
     from thetadot.cli import archive
 
     record = archive.Simulation(
@@ -247,7 +247,7 @@ def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Ro
         trajectory.engine,
         [_line(row) for row in rows or ()],
         round(seconds, 3),
-        {"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
+        {"thetadot": __version__, "torch": str(torch.__version__)},
     )
     archive.write(folder, record, trajectory)
 

@@ -51,7 +51,7 @@ codecs.register_error(SPELLED, spelled)
 
 
 class Enduring:
-    """A text stream that is given up when it fails, instead of ending what writes to it.
+    """A text stream whose failure silences the stream and not the program.
 
     Attributes:
         lost: why it was given up; None while it is heard.
@@ -62,7 +62,7 @@ class Enduring:
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """All of it, or nothing any more."""
+        """Write text, or nothing once the stream has failed."""
         if self.lost is None:
             try:
                 self._stream.write(text)
@@ -79,7 +79,7 @@ class Enduring:
                 self._give_up(error)
 
     def writelines(self, lines: Any) -> None:
-        """Several."""
+        """Write several lines."""
         for line in lines:
             self.write(line)
 
@@ -95,7 +95,7 @@ class Enduring:
 
 
 class Streams:
-    """Both of them."""
+    """Standard output and standard error together."""
 
     def __init__(self, out: Enduring, said: Enduring) -> None:
         self.out, self.said = out, said

@@ -1,4 +1,4 @@
-"""Where the commands print; without what they print, so that short answers load little."""
+"""Consoles of the commands, kept light so that short answers load little."""
 
 from __future__ import annotations
 

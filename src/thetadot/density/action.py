@@ -1,4 +1,4 @@
-r"""The weight of a path, and the most probable one.
+r"""Action of a path, and the most probable path.
 
     P[x] ∝ e^(-S[x]),    S = ∫ (|ẋ - f|²/(4T) + ½ ∇·f) dt        of    dx = f dt + √(2T) dW        (Onsager-Machlup)
 
@@ -139,7 +139,7 @@ def most_probable_path(
 def _costs(
     drift: Callable[[Tensor], Tensor], temperature: float, step: float, *, volume: bool
 ) -> Callable[[Tensor], Tensor]:
-    """What a pair of neighbours (..., 2·dim) adds to the action."""
+    """Return the function that gives the action of neighbouring pairs (..., 2·dim)."""
 
     def cost(pairs: Tensor) -> Tensor:
         before, after = pairs.chunk(2, -1)

@@ -58,7 +58,7 @@ class _Model:
 def least_chain(
     cost: Cost, chain: Tensor, stiffness: float, *, tolerance: float = _ROUNDING, rounds: int
 ) -> tuple[Tensor, float]:
-    """A local minimum of Σ cost between the same ends, and the fall that is still expected: 0 if it is one.
+    """Find a local minimum of Σ cost between fixed ends; also return the fall still expected, 0 at convergence.
 
     Args:
         cost: ℓ of pairs (m, 2·dim), one neighbour after the other: (m,). What is not finite is not gone to.

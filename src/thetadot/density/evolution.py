@@ -1,4 +1,4 @@
-r"""What equations for a density share: how it moves, where it settles, how fast.
+r"""Base of the equations for a density: propagation, stationary density, relaxation rates.
 
     dp/dt = L p:    p(t) = exp(tL) p(0),    L π = 0,    gap = min{-Re λ : λ ≠ 0 an eigenvalue of L}
 
@@ -56,7 +56,7 @@ class Evolution(ABC):
     @property
     @abstractmethod
     def reversible(self) -> bool:
-        """Whether every pair of cells is in balance by itself."""
+        """Whether detailed balance holds between every pair of cells."""
 
     @cached_property
     def _rates(self) -> Rates:

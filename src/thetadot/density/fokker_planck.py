@@ -135,7 +135,7 @@ class FokkerPlanck(Evolution):
 
 
 def _departs(motion: object) -> str:
-    """What keeps a motion from having this equation, and what to do."""
+    """Say why a system has no such Fokker-Planck equation and what to do, if so."""
     if isinstance(motion, SDE) and motion.variables:
         return (
             "has a drift of time and position, and the rates between cells are constant. Pass SDE(f, g) with f of "

@@ -44,7 +44,7 @@ _MOST = 1 << 30  # samples
 
 @dataclass(frozen=True, eq=False)
 class Gibbs:
-    """exp(-U/T)/Z.
+    """Gibbs density exp(-U/T)/Z on a grid.
 
     Args:
         potential: U of positions (..., dim), one value each.
@@ -121,7 +121,7 @@ class Gibbs:
 
     @cached_property
     def log_partition(self) -> float:
-        """Log Z."""
+        """Return log Z, the logarithm of the partition function."""
         if self._deviations is not None:
             return float((self._deviations * math.sqrt(2.0 * math.pi)).log().sum())
         with torch.no_grad():
@@ -130,7 +130,7 @@ class Gibbs:
 
     @property
     def partition(self) -> float:
-        """Z; infinite where float64 cannot hold it."""
+        """Partition function Z; infinite where float64 cannot hold the value."""
         try:
             return math.exp(self.log_partition)
         except OverflowError:

@@ -74,13 +74,13 @@ class Grid:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """((low, high), ...)."""
+        """Bounds of every dimension: ((low, high), ...)."""
         box = self.box if isinstance(self.box[0], Sequence) else (self.box,)
         return cast("tuple[Side, ...]", tuple(tuple(side) for side in cast("Sequence[Side]", box)))
 
     @property
     def dim(self) -> int:
-        """D."""
+        """Number of dimensions."""
         return len(self.sides)
 
     @property
@@ -91,7 +91,7 @@ class Grid:
 
     @property
     def wraps(self) -> tuple[bool, ...]:
-        """Which sides are periodic."""
+        """Whether each dimension is periodic."""
         return self.periodic if isinstance(self.periodic, tuple) else (self.periodic,) * self.dim
 
     @property
@@ -101,7 +101,7 @@ class Grid:
 
     @property
     def volume(self) -> float:
-        """Of one cell."""
+        """Volume of one cell."""
         return math.prod(self.spacing)
 
     @cached_property
@@ -159,7 +159,7 @@ class Grid:
         return density / self.integrate(density)
 
     def delta(self, point: Sequence[float] | float) -> Tensor:
-        """All mass in the cell that holds ``point``.
+        """Return the density with all mass in the cell that holds ``point``.
 
         Raises:
             InadmissibleValue: the point lies outside the box.

@@ -124,7 +124,7 @@ class Kinetic(Evolution):
         return False
 
     def _hamiltonian(self, position: Tensor) -> Tensor:
-        """Of points (..., 2)."""
+        """Return the Hamiltonian at points (..., 2)."""
         return values_at(position[..., :1], potential=self.potential) + 0.5 * position[..., 1] ** 2
 
     @cached_property

@@ -116,7 +116,7 @@ class OrnsteinUhlenbeck:
         return spread if start is None else transition @ start.double() @ transition.T + spread
 
     def stationary(self) -> Tensor:
-        """S, (d, d).
+        """Return the stationary covariance S, (d, d).
 
         Raises:
             InadmissibleValue: an eigenvalue of A has no negative real part, so that nothing is stationary.
@@ -148,7 +148,7 @@ class OrnsteinUhlenbeck:
             )
 
     def _transition(self, time: float) -> Tensor:
-        """e^(At)."""
+        """Return the transition matrix e^(At)."""
         require_numbers(time=time)
         require(0 <= time < math.inf, f"time={time:g}", "is negative or not finite", "Pass t >= 0.")
         require_finite(exponent=self.matrix * time)

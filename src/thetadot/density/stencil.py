@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Stencil:
-    """a·L + b.
+    """The linear operator a·L + b as a stencil on the grid.
 
     Args:
         rates: L.

@@ -1,4 +1,4 @@
-"""One pass over memory: a pure function of one tensor, traced, written out as C++, compiled, run on many tensors.
+"""Fused kernels: a pure function of one tensor, traced, written as C++, compiled, run over many tensors in one pass.
 
 The function stays the only place of its rule. What is compiled does the same operations in the same order, each
 rounded once, so that its results are those of torch's own operations bit for bit.

@@ -31,7 +31,7 @@ TOGETHER = 1 << 16
 
 
 class Blocks:
-    """One program of one dtype.
+    """A program of one dtype, run by blocks.
 
     Args:
         program: what is done to one element.
@@ -69,7 +69,7 @@ class Blocks:
         return outputs, inner
 
     def pieces(self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str]) -> list[list[Piece]]:
-        """Every row of ``tensors``, which are called ``names``, cut into blocks that are run one after the other.
+        """Cut every row of ``tensors``, named ``names``, into blocks that are run in sequence.
 
         All are contiguous and of one dtype.
         """
@@ -228,7 +228,7 @@ class Member(NamedTuple):
     whole: bool
 
     def of(self, tensor: Tensor) -> Tensor:
-        """This part of the row's tensor."""
+        """Return this member's part of a row's tensor."""
         return tensor if self.whole else tensor.view(-1)[self.start : self.end]
 
 

@@ -164,7 +164,7 @@ def _build(source: str, command: tuple[str, ...], library: Path) -> None:
 
 
 def _asked(command: tuple[str, ...], arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """What the compiler says.
+    """Run the compiler and return its result.
 
     Raises:
         CannotCompile: it does not run.
@@ -192,7 +192,7 @@ def _whole(library: Path) -> bool:
 
 @cache
 def _machine(command: tuple[str, ...]) -> str:
-    """What a native library depends on beside its source."""
+    """Describe the compiler and processor that a native library depends on."""
     version = _asked(command, ["--version"])
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -61,7 +61,7 @@ class Components:
 
 
 def component(name: str, place: int) -> str:
-    """What component ``place`` of array ``name`` is called."""
+    """Return the name of component ``place`` of array ``name``."""
     return f"{name}_{place}"
 
 
@@ -72,7 +72,7 @@ def components(
     numbers: tuple[str, ...],
     widths: Mapping[str, int] = MappingProxyType({}),
 ) -> Components:
-    """Trace ``function``.
+    """Trace ``function`` into operations on scalar components.
 
     Args:
         function: pure, of tensors by name: arrays (paths, dim) and numbers (); returns both kinds by name.
@@ -341,7 +341,7 @@ _NEUTRAL = {operator.mul: 1.0, operator.truediv: 1.0, operator.add: 0.0, operato
 
 
 def _neutral(function: Callable[..., Any], values: Sequence[Any]) -> Any:
-    """What is left of x·1, x/1, x+0, x-0 and of a choice that is made; None for anything else."""
+    """Simplify x·1, x/1, x+0, x-0 and a decided choice; None for anything else."""
     if function is torch.where and isinstance(values[0], float):
         return values[1] if values[0] else values[2]
     if function not in _NEUTRAL:

@@ -235,7 +235,7 @@ def loop(count: str, statement: str) -> list[str]:
 def constants(
     variables: Mapping[str, int], clocks: Sequence[str], dtype: torch.dtype, method: Method
 ) -> dict[str, str | int]:
-    """What the pieces are filled in with, of variables and their widths, clocks and a method."""
+    """Return the constants that fill the source templates, given variables, clocks and method."""
     last = ("l.k[S - 1]", "l.kc[S - 1]") if method.hands_over else ("l.last", "l.lastc")
     return {
         "real": TYPES[dtype],

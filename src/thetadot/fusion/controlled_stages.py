@@ -101,12 +101,12 @@ class ControlledStages:
 
     @staticmethod
     def addresses(arrays: Sequence[Tensor]) -> ctypes.Array[ctypes.c_int64]:
-        """Of the arrays of ``ControlledMarch``, then slopes of the stages 1, 2, ..., then places: all contiguous."""
+        """Pack the addresses of contiguous arrays: ``ControlledMarch``'s, then slopes by stage, then places."""
         return (ctypes.c_int64 * len(arrays))(*(array.data_ptr() for array in arrays))
 
     @staticmethod
     def settings(numbers: Sequence[float]) -> ctypes.Array[ctypes.c_double]:
-        """Of ``controlled_parts.SETTINGS``."""
+        """Pack the numbers of ``controlled_parts.SETTINGS`` for the kernel."""
         return (ctypes.c_double * len(numbers))(*numbers)
 
     def place(

@@ -1,4 +1,4 @@
-"""The noise of :mod:`thetadot.random` for many tensors at once, by numpy: the same bits, where no kernel draws it."""
+"""Noise of :mod:`thetadot.random` for many tensors at once in numpy, bit for bit that of the kernels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Keys(NamedTuple):
     high: NDArray[np.uint32]
 
     def of(self, part: slice) -> Keys:
-        """Those of some tensors."""
+        """Return the keys of a slice of the tensors."""
         return Keys(self.low[part], self.high[part])
 
 
@@ -148,7 +148,7 @@ def _power(count: int) -> int:
 
 
 class _Made(threading.local):
-    """What one thread has made: another's vectors are being written."""
+    """Cache of vectors per thread, since a vector is written while it runs."""
 
     def __init__(self) -> None:
         self.vectors: dict[tuple[int, int], Vectors] = {}

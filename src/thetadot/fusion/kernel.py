@@ -84,7 +84,7 @@ _NOISY = """
 
 
 class Kernel:
-    """One program, compiled.
+    """A compiled program.
 
     Args:
         program: what is done to one element.
@@ -144,7 +144,7 @@ class Kernel:
 
 
 def threads_for(table: NDArray[np.int64]) -> int:
-    """How many are worth their start."""
+    """Return the number of threads that pays for its start."""
     return max(1, int(table[:, 0].sum()) // _LEAST)
 
 

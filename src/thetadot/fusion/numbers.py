@@ -32,7 +32,7 @@ def _parts(tree: Any) -> list[Any] | None:
 
 
 def flatten(tree: Any) -> list[Any]:
-    """Its numbers, in order.
+    """List the numbers of a nest in order.
 
     Example:
         >>> flatten((1.5, ("A", None, 2.0)))
@@ -64,7 +64,7 @@ def rebuild(tree: Any, numbers: Iterator[Any]) -> Any:
 
 
 def structure(tree: Any) -> Any:
-    """What remains without the numbers; hashable, and equal for nests that differ in numbers only.
+    """Return a hashable structure of a nest, equal for nests that differ in numbers only.
 
     Example:
         >>> structure((1.5, "A")) == structure((2, "A")), structure((1.5, "A")) == structure((None, "A"))
@@ -74,7 +74,7 @@ def structure(tree: Any) -> Any:
 
 
 def apart(tree: Any, found: list[Any]) -> Any:
-    """Both at once: :func:`structure`, while the numbers are added to ``found``.
+    """Return the :func:`structure` of a nest, and append its numbers to ``found``.
 
     Example:
         >>> found = []

@@ -24,7 +24,7 @@ NUMBER = "number"
 
 
 class CannotCompile(ThetadotError):  # noqa: N818
-    """A function that is not made of elementary operations, or a compiler that is not there."""
+    """Error for a function of non-elementary operations, or for a missing compiler."""
 
 
 class Interacting(CannotCompile):
@@ -147,7 +147,7 @@ def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Kind:
 
 
 def widest(kinds: Sequence[Kind]) -> Kind:
-    """What an operation on these gives: the widest array kind, a number if there is none."""
+    """Return the widest array kind among operands, or a number if there is none."""
     arrays = [kind for kind in kinds if isinstance(kind, torch.dtype)]
     if not arrays:
         return NUMBER

@@ -1,4 +1,4 @@
-"""What a function asks of torch: its operations in order, with their numbers and the tensors that it holds.
+"""Recordings of a function's torch operations in order, with their numbers and captured tensors.
 
 Two functions whose recordings are equal do the same, wherever their numbers come from: a closure, an attribute, a
 global, a default, a network's weights. So a recording is what a trace may be kept by. It is taken of real tensors
@@ -39,7 +39,7 @@ _NORMS_IN_PLACE = {"native_batch_norm": (3, 4), "cudnn_batch_norm": (3, 4), "mio
 
 @dataclass
 class Recording:
-    """Of one call.
+    """Recording of one call.
 
     Attributes:
         lines: operations, hashable.
@@ -76,12 +76,12 @@ class Recorder(TorchDispatchMode):
         self.know(seen or {})
 
     def know(self, seen: Mapping[str, Tensor]) -> None:
-        """More arguments."""
+        """Register further arguments."""
         for name, value in seen.items():
             self._place(value, name)
 
     def place_of(self, value: Any) -> Any:
-        """What a value that the function returns is in the recording."""
+        """Return the place in the recording of a returned value."""
         return self._told(value)
 
     def __enter__(self) -> Self:
@@ -143,7 +143,7 @@ class Recorder(TorchDispatchMode):
         self._places[id(value)] = name
 
     def _lying(self, value: Tensor) -> Any:
-        """What lies where ``value`` does; None if nothing."""
+        """Return the recorded name of the memory that ``value`` occupies; None if there is none."""
         for own, name in self._kept[self._looked :]:
             self._memories.setdefault(_memory(own), name)
         self._looked = len(self._kept)
@@ -216,7 +216,7 @@ class Recorder(TorchDispatchMode):
 
 @cache
 def _traits(func: Any) -> tuple[str, bool, bool]:
-    """Its name, whether it draws from a generator, whether it writes to its arguments."""
+    """Return an operation's name, whether it draws random numbers, whether it writes to its arguments."""
     name = func.__name__.partition(".")[0]
     writes = func._schema.is_mutable or name in _NORMS_IN_PLACE  # noqa: SLF001 - it has no public name
     return name, torch.Tag.nondeterministic_seeded in func.tags, writes
@@ -244,7 +244,7 @@ def _memory(value: Tensor) -> Any:
 
 
 def recorded(function: Callable[[], Any]) -> tuple[Any, Recording]:
-    """What ``function`` returns, and what it asked for.
+    """Call ``function`` and return its result with the recording of its operations.
 
     Example:
         >>> x, scale = torch.ones(2), 3.0

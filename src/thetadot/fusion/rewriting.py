@@ -131,7 +131,7 @@ class Rewriter:
         return steps[::-1]
 
     def functions(self, arrays: Sequence[str]) -> tuple[Callable[..., Any], Callable[..., Any], int]:
-        """Of the numbers: (outputs, those a block needs). Of a block: nothing, it writes. And how many buffers it asks.
+        """Compile the function of numbers, the function of one block, and count the block's buffers.
 
         Args:
             arrays: names of the block's tensors, in order.
@@ -192,7 +192,7 @@ class Rewriter:
         return fx.GraphModule({}, graph).forward, scratch
 
     def of_lists(self, arrays: Sequence[str]) -> tuple[Callable[..., Any], int] | None:
-        """Of a block of lists, and how many lists of buffers it asks; None where an operation knows no lists."""
+        """Compile the function of lists of blocks and count its buffer lists; None where no list form exists."""
         graph = fx.Graph()
         held: dict[Node, Node] = {self.program.inputs[name]: graph.placeholder(name) for name in arrays}
         if not self.outputs:  # nothing is written

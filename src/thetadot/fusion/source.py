@@ -96,7 +96,7 @@ class Writer:
         self.names = {node: names[name] for name, node in program.inputs.items() if name in names}
 
     def statements(self, *, numbers: bool) -> list[str]:
-        """Those that compute numbers, or those that compute elements."""
+        """Write the statements that compute numbers, or those that compute elements."""
         lines = []
         for node in self.program.nodes:
             if (self.program.kinds[node] == NUMBER) == numbers:
@@ -157,7 +157,7 @@ class Writer:
         raise CannotCompile(f"method {node.target} has no C++ here. Use sqrt, exp, abs, sign, floor.")
 
     def _operand_kind(self, node: fx.Node, kind: Kind) -> Kind:
-        """What the operands are converted to: the widest of them."""
+        """Return the kind that the operands are converted to, the widest among them."""
         if kind not in (torch.bool, torch.int32, torch.int64) and node.target not in ("to", "view"):
             return kind
         return widest([self.program.kinds[operand] for operand in node.all_input_nodes])

@@ -74,7 +74,7 @@ extern "C" void run(int64_t rows, const int64_t* table, const double* shared, do
 
 
 class Sums:
-    """One program, whose only output is what is squared and added up.
+    """A program whose only output is squared and summed.
 
     Args:
         program: of one element; its output is called "value".

@@ -74,7 +74,7 @@ class Vectors:
         self.outputs = {name: self._values[node] for name, node in program.outputs.items()}
 
     def __call__(self) -> None:
-        """Write the outputs."""
+        """Compute the outputs in place."""
         for function, args in self._steps:
             function(*args)
 

@@ -1,4 +1,4 @@
-"""Where users already are: watching in Lightning, transformers, accelerate, TensorBoard; ensembles over Ray.
+"""Integrations: watching in Lightning, transformers, accelerate, TensorBoard; ensembles over Ray.
 
 One host, one file.
 """

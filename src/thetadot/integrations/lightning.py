@@ -98,7 +98,7 @@ class WatchCallback(_host()):  # type: ignore[misc]
             self._open(trainer, pl_module, batch)
 
     def on_before_backward(self, trainer: Any, _module: Any, loss: Tensor) -> None:
-        """One pass, as it is before Lightning divides and scales it."""
+        """Note one pass before Lightning divides and scales the loss."""
         if self.probe is None:
             return
         told = loss.detach() * trainer.accumulate_grad_batches
@@ -108,12 +108,12 @@ class WatchCallback(_host()):  # type: ignore[misc]
         self.probe.passed(self.samples, told)
 
     def on_fit_end(self, _trainer: Any, _module: Any) -> None:
-        """The record ends."""
+        """Close the record."""
         if self.probe is not None:
             self.probe.close()
 
     def on_exception(self, _trainer: Any, _module: Any, _exception: BaseException) -> None:
-        """The record ends by it."""
+        """Close the record with the exception."""
         if self.probe is not None:
             self.probe.close("exception")
 

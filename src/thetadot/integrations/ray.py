@@ -131,7 +131,7 @@ class RayEnsemble:
 
 
 class Spread:
-    """One job's engine.
+    """Engine of one job, spread over Ray workers.
 
     Args:
         ray: connected.
@@ -184,7 +184,7 @@ class Spread:
         return pairwise(places)
 
     def _fetch(self, task: Any, start: int, stop: int) -> Any:
-        """What a shard became; what a user's function raised is raised as it was."""
+        """Fetch the result of a shard; re-raise a user's error unchanged."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(task)

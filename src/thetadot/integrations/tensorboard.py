@@ -62,7 +62,7 @@ def export(run: Record | str | Path, logdir: str | Path) -> int:
 
 
 def _points(files: list[Path]) -> Points:
-    """What was exported before; the readable part of a file that was cut off."""
+    """Read the points exported before, as far as a truncated file is readable."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - an extra
 
     found: Points = {}
@@ -75,6 +75,6 @@ def _points(files: list[Path]) -> Points:
 
 
 def _same(there: float, wanted: float) -> bool:
-    """TensorBoard keeps float32."""
+    """Compare two numbers in float32, in which TensorBoard stores them."""
     with np.errstate(over="ignore"):
         return bool(np.float32(there) == np.float32(wanted))

@@ -102,7 +102,7 @@ class WatchCallback(TrainerCallback):
             self.probe.samples_of(max(1, sum(self.probe.traffic.sizes)) * self.ranks)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """The record ends."""
+        """Remove the hooks and close the record."""
         for handle in self.handles:
             handle.remove()
         if self.probe is not None:

@@ -1,4 +1,4 @@
-"""How a step is made: rules that carry a state over one time step, each a pure function of tensors."""
+"""Rules that advance a state over one time step, each a pure function of tensors."""
 
 from thetadot.integrators.adaptive import BogackiShampine, DormandPrince
 from thetadot.integrators.additive import SRA1

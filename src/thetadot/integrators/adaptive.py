@@ -1,4 +1,4 @@
-r"""Runge-Kutta steps whose length follows the error, for every path by itself.
+r"""Runge-Kutta methods that choose each path's step from its error estimate.
 
     e = rms( γ Σ (b_i - b̂_i) k_i / (atol + rtol max(|x|, |x'|)) ),    accepted where e <= 1
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What methods with an error estimate share.
+    """Base of methods with an embedded error estimate.
 
     Args:
         rtol: relative tolerance >= 0 of a step.
@@ -74,7 +74,7 @@ class Embedded:
 
     @property
     def order(self) -> int:
-        """The tableau's."""
+        """Order of the tableau."""
         return self.tableau.order
 
     @property

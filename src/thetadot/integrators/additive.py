@@ -57,11 +57,11 @@ class SRA1(Direct):
         return system, step, tuple(system.amplitude(name, step) for name in moving(system))
 
     def between(self, system: System) -> tuple[str, ...]:
-        """What the state carries from stage to stage."""
+        """Return the names of the variables that the state carries between stages."""
         return slope_and_noise(system)
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
-        """To ¾ of the step and, from there, to its end."""
+        """Advance to ¾ of the step and, from there, to its end."""
         system, step, amplitudes = scales
         new: State = {}
         for name, amplitude in zip(moving(system), amplitudes, strict=True):

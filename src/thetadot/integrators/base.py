@@ -1,4 +1,4 @@
-"""What an integrator is: a rule that carries a state over one step, as a pure function of tensors.
+"""Integrators: rules that advance a state by one step, as pure functions of tensors.
 
 ``prepare`` reduces a system and a step to scalars, once per parameter group; ``advance`` is the rule, run on one
 tensor, by an optimizer on p.grad, by the analysis on a quadratic, by a simulation on an ensemble. It exists nowhere
@@ -30,7 +30,7 @@ Evaluation = Literal["position", "midpoint"]
 
 
 class NoiseOrder(NamedTuple):
-    """How fast a rule converges under noise, in powers of the step.
+    """Orders of convergence under noise, in powers of the step.
 
     Attributes:
         strong: of paths: E|x_N - x(T)| on one Brownian path.
@@ -55,15 +55,15 @@ class Integrator(Protocol):
 
     @property
     def order(self) -> int:
-        """Global order."""
+        """Global order of convergence."""
 
     @property
     def stages(self) -> int:
-        """Gradients a step."""
+        """Number of gradients per step."""
 
     @property
     def evaluation(self) -> Evaluation:
-        """Where they are taken."""
+        """Point at which gradients are taken."""
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -76,17 +76,17 @@ class Integrator(Protocol):
         """The state after one stage; the state given is left as it is."""
 
     def position(self, scales: Any, state: State) -> Tensor:
-        """θ, where the position that the gradient is taken at is shifted from it."""
+        """Return θ, given a position that is shifted to where the gradient is taken."""
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:
-        """From variables at one time to the rule's own, and how many steps that took (0 or 1)."""
+        """Carry variables at one time to the rule's own, and count the steps that took (0 or 1)."""
 
     def shown(self, scales: Any, state: State) -> Tensor:
         """θ a whole number of steps after the time that ``open`` began at."""
 
 
 class Direct:
-    """What rules share that take their gradient at θ itself and carry no numbers of their own.
+    """Base of rules that take the gradient at θ and carry no numbers of their own.
 
     Attributes:
         additive_order: under noise that does not depend on the state; None where the rule draws none.
@@ -103,15 +103,15 @@ class Direct:
     carried: ClassVar[tuple[str, ...]] = ()
 
     def position(self, scales: object, state: State) -> Tensor:  # noqa: ARG002
-        """θ itself."""
+        """Return θ, where the gradient is taken."""
         return tensor_of(state, POSITION)
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
-        """Nothing is staggered."""
+        """Return the state unchanged: nothing is staggered."""
         return state, 0
 
     def shown(self, scales: object, state: State) -> Tensor:
-        """θ itself."""
+        """Return θ as it is to be shown."""
         return self.position(scales, state)
 
 
@@ -120,10 +120,10 @@ class MechanicalIntegrator(Integrator, Protocol):
     """An integrator of mechanical systems; it owns its map between (γ, λ) and (α, β)."""
 
     def momentum(self, damping: Scalar) -> Scalar:
-        """β of λγ."""
+        """Return the momentum β of a damping λγ."""
 
     def damping(self, momentum: Scalar) -> Scalar:
-        """λγ of β."""
+        """Return the damping λγ of a momentum β."""
 
     def gain(self, momentum: Scalar) -> Scalar:
         """α/γ²: displacement per step and γ²∇L that a force causes from rest."""
@@ -136,7 +136,7 @@ class MechanicalIntegrator(Integrator, Protocol):
 
 
 def name_of(concept: object) -> str:
-    """The class's name, as errors say it."""
+    """Return the name of a class for an error message."""
     return type(concept).__name__
 
 
@@ -152,12 +152,12 @@ def require_mechanical(integrator: object, system: System) -> Mechanical:
 
 
 def shaken_by(system: System, name: str, state: State, amplitude: Scalar, noise: Tensor) -> Tensor:
-    """What ``noise``, standard normal, does to variable ``name`` over a step of this amplitude."""
+    """Return the kick that standard normal ``noise`` gives variable ``name`` at this amplitude."""
     return cast("Tensor", shaken(system, name, state, amplitude, lambda: noise))
 
 
 def require_noiseless(integrator: object, system: System) -> System:
-    """The system, if no noise acts on it."""
+    """Return the system if no noise acts on its variables; refuse otherwise."""
     if noisy(system):
         raise IncompatiblePair(
             f"{name_of(integrator)} draws no noise, and {name_of(system)} has a temperature. "
@@ -198,7 +198,7 @@ def require_noise(integrator: Direct, system: System) -> System:
 
 
 def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
-    """Every variable at zero, or where the system begins it, at ``position``.
+    """Return every variable at ``position``, zero or as the system begins.
 
     Sums over steps are kept in float32 beside narrower positions.
     """

@@ -83,7 +83,7 @@ class CentredLeapfrog(CayleyMap):
         return HalfKicks(step, step / 2.0, 2.0 * beta / (1.0 + beta), (1.0 - beta) / 2.0, heat)
 
     def advance(self, scales: HalfKicks, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         kept = 1.0 - state[LOST]
         velocity = scales.slow * (kept * (tensor_of(state, "velocity") - state[LATE] * gradient))
         velocity = velocity - scales.half * gradient
@@ -93,7 +93,7 @@ class CentredLeapfrog(CayleyMap):
         return {POSITION: state[POSITION] + scales.drift * velocity, "velocity": velocity, **self.settled(scales)}
 
     def settled(self, scales: HalfKicks) -> State:  # type: ignore[override]
-        """What is carried after a step of these settings."""
+        """Return the numbers carried after a step with these settings."""
         return {LATE: scales.half, LOST: scales.lost}
 
     def at_rest(self, scales: HalfKicks, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG002
@@ -101,7 +101,7 @@ class CentredLeapfrog(CayleyMap):
         return 0.0 * gradient
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
-        """Nothing is staggered before the first step."""
+        """Return the state unchanged: nothing is staggered before the first step."""
         return state, 0
 
 
@@ -123,13 +123,13 @@ class CentredSplitting(Splitting):
     def advance(
         self, scales: tuple[tuple[SubStep, ...], ...], state: State, gradient: Tensor, draw: Draw, stage: int = 0
     ) -> State:
-        """The letters of the cycle, the kick being half of the old step's and half of the new one's."""
+        """Apply the cycle's letters, with a kick of half the old step and half the new one."""
         first, *others = scales[stage]
         kick = SubStep("B", state[LATE] + first.amount / 2.0)
         return {**self._letters((kick, *others), state, gradient, draw), **self.settled(scales)}
 
     def settled(self, scales: tuple[tuple[SubStep, ...], ...]) -> State:
-        """What is carried after a step of these settings."""
+        """Return the numbers carried after a step with these settings."""
         return {LATE: scales[0][0].amount / 2.0}
 
     def at_rest(self, scales: tuple[tuple[SubStep, ...], ...], gradient: Tensor) -> Tensor:  # noqa: ARG002

@@ -1,4 +1,4 @@
-r"""How long the next step is: a PID controller of the local error.
+r"""Choice of the next step's length by a PID controller of the local error.
 
     h' = h · clip(s · e_n^{-(k_I + k_P + k_D)/q} · e_{n-1}^{(k_P + 2k_D)/q} · e_{n-2}^{-k_D/q}, least, most)
 
@@ -68,7 +68,7 @@ class Controller:
 
     @property
     def gains(self) -> tuple[float, float, float]:
-        """Of the last three errors, the latest first: times -1/q they are the powers."""
+        """Gains of the last three errors, the latest first; times -1/q they are exponents."""
         return (
             self.integral + self.proportional + self.derivative,
             -self.proportional - 2.0 * self.derivative,
@@ -76,7 +76,7 @@ class Controller:
         )
 
     def factor(self, errors: tuple[Tensor, Tensor, Tensor], order: int) -> Tensor:
-        """By what the step is multiplied; ``least`` where an error is not finite.
+        """Return the factor on the step; ``least`` where an error is not finite.
 
         Args:
             errors: e_n, e_{n-1}, e_{n-2} >= 0, (paths, 1).

@@ -9,21 +9,22 @@ marches the same steps compiled.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
-from thetadot.errors import Diverged, InadmissibleValue, NotConverged
+from thetadot.errors import InadmissibleValue
 from thetadot.integrators.adaptive import require_timed
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
-from thetadot.integrators.pace import HOPELESS, WINDOW, Look, Pace, look
+from thetadot.integrators.endless import Guarded
+from thetadot.integrators.pace import WINDOW, Pace
 from thetadot.integrators.runge_kutta import combined, moving, slopes
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -36,24 +37,8 @@ ROUNDINGS = 16.0
 _BOUNDLESS = float(1 << 62)
 
 
-class Stalled(Diverged):
-    """A path that no step carries on; ``state`` is the last good one, at ``times`` (paths, 1)."""
-
-    def __init__(self, message: str, state: State, times: Tensor) -> None:
-        super().__init__(message)
-        self.state, self.times = state, times
-
-
-class Exhausted(NotConverged):
-    """A path that took more steps than allowed; ``state`` is the last good one, at ``times`` (paths, 1)."""
-
-    def __init__(self, message: str, state: State, times: Tensor) -> None:
-        super().__init__(message)
-        self.state, self.times = state, times
-
-
 class Controlled(NamedTuple):
-    """What a controlled motion gives.
+    """Result of a motion with error-controlled steps.
 
     Attributes:
         states: at the times asked for.
@@ -104,8 +89,8 @@ def controlled(
     return Controlled([dict(run.until(end)) for end in ends], run.accepted, run.rejected, run.evaluations)
 
 
-class Controlling:
-    """One motion under way, for who wants its states one after the other.
+class Controlling(Guarded):
+    """One error-controlled motion in progress, which yields its states in sequence.
 
     Every attribute is a tensor of one number a path, or a state.
 
@@ -181,7 +166,7 @@ class Controlling:
 
     @property
     def memory(self) -> dict[str, Tensor]:
-        """All that the next steps depend on beside state and time, (paths, 1) each: given back, they are the same."""
+        """Everything besides state and time that decides the next steps, (paths, 1) each."""
         first, second, third = self.errors
         numbers = {f"number_{name}": tensor_of(self.state, name) for name in self.state if name in self.system.scalars}
         return numbers | {
@@ -198,7 +183,7 @@ class Controlling:
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """What is known of a path beside its variables and their slopes, (paths, 1) each."""
+        """Per-path numbers besides variables and slopes, (paths, 1) each."""
         first, second, third = self.errors
         return {
             "time": self.time,
@@ -214,7 +199,7 @@ class Controlling:
         }
 
     def until(self, end: float) -> State:
-        """Every path's state at ``end``."""
+        """Return every path's state at ``end``."""
         while True:
             left = self.sign * (end - self.time)
             under_way = left > 0
@@ -281,7 +266,7 @@ class Controlling:
         return new, along[-1] if over else None, self._norm(away, new)
 
     def _moved(self, along: list[State], shares: Sequence[float], step: Tensor) -> State:
-        """From the state along slopes: clocks in their own dtype, all else in the position's."""
+        """Move the state along slopes, clocks in their own dtype and all else in the dtype of the position."""
         moved: State = {}
         for names, length in ((self.measured, step.to(self.one.dtype)), (self.clocks, step)):
             parts = [{name: slope[name] for name in names} for slope in along]
@@ -329,85 +314,6 @@ class Controlling:
         allowed = torch.where(bend <= 1e-15, flat, (0.01 / bend) ** power)
         return torch.minimum(100.0 * guess, allowed).nan_to_num(1e-6, 1e-6, 1e-6)
 
-    def _check_length(self, stuck: Tensor) -> None:
-        for path, time, length in self._named(stuck):
-            found = self._look(path, length)
-            raise Stalled(
-                f"path {path} gets no further than time {time:.9g}: its step fell to {length:.3g}, below the rounding "
-                f"of time. The motion ends there, or is not finite or not smooth{_as_it_looks(found)}. Ask for times "
-                "before it; or, where tolerances are below the state's own rounding, pass larger ones or float64.",
-                self.state,
-                self.time,
-            )
-
-    def _check_bound(self, under_way: Tensor) -> None:
-        most = self.integrator.most_steps
-        if most is None:
-            return
-        for path, time, length in self._named(under_way & (self.tried >= most)):
-            found = self._look(path, length)
-            raise Exhausted(
-                f"path {path} has tried most_steps={most} steps and is at time {time:.9g}, with steps of {length:.3g}"
-                f"{_as_it_looks(found)}. Pass a larger most_steps or None, or larger tolerances{_or(found)}.",
-                self.state,
-                self.time,
-            )
-
-    def _check_pace(self, end: float) -> None:
-        """Raise Exhausted where a path would need more steps than anyone waits for."""
-        if self.integrator.most_steps is not None:  # then the bound is one's own
-            return
-        goal = end if self.end is None else self.end
-        known = self._pace.needed(self.time, self.tried, self.sign * (goal - self.time))
-        if known is None:
-            return
-        needed, mean = (each.reshape(-1) for each in known)
-        if not self._overdue(needed):
-            return
-        path = int(needed.argmax())
-        most, length, tried = float(needed[path]), float(mean[path]), int(self.tried.reshape(-1)[path])
-        found = self._look(path, length)
-        if not found.said and most < HOPELESS:
-            return
-        raise Exhausted(
-            f"path {path} is at time {float(self.time.reshape(-1)[path]):.9g} after {tried} steps "
-            f"({int(self.rejected.reshape(-1)[path])} of them in vain), the last of them {length:.2g} long in the "
-            f"mean, and needs {most:.2g} more at this pace to come to {goal:.6g}{_as_it_looks(found)}. Pass larger "
-            f"tolerances or a shorter time{_or(found)}; or most_steps=, a bound of your own, to let it go on.",
-            self.state,
-            self.time,
-        )
-
-    def _overdue(self, needed: Tensor) -> bool:
-        """Whether so many steps of each path, counted together, are minutes."""
-        return float(needed.max()) > self.patience
-
-    def _look(self, path: int, length: float) -> Look:
-        """What the motion of one path looks like; evaluated with all, for paths may be coupled."""
-        names = self.measured
-        rows = [tensor_of(self.state, name)[path] for name in names]
-        widths = [row.numel() for row in rows]
-
-        def field(place: Tensor) -> Tensor:
-            moved = dict(self.state)
-            for name, part in zip(names, torch.split(place, widths), strict=True):
-                here = tensor_of(self.state, name).clone()
-                here[path] = part
-                moved[name] = here
-            found = self._slopes(moved)
-            parts = [tensor_of(found, name)[path].expand(n) for name, n in zip(names, widths, strict=True)]
-            return self.sign * torch.cat(parts)
-
-        place = torch.cat(rows)
-        scale = self.integrator.atol + self.integrator.rtol * place.abs()
-        return look(field, place, length, scale)
-
-    def _named(self, where: Tensor) -> Iterator[tuple[Any, float, float]]:
-        """The first path there: its number, time and step."""
-        if bool(where.any()):
-            flat = int(where.reshape(-1).nonzero()[0])
-            yield flat, float(self.time.reshape(-1)[flat]), float(self.length.reshape(-1)[flat])
-
 
 def _where(condition: Tensor, yes: State, no: State) -> State:
     return {name: torch.where(condition, tensor_of(yes, name), tensor_of(no, name)) for name in no}
@@ -422,11 +328,3 @@ def settings_of(rule: Embedded, end: float, sign: float, tries: int) -> tuple[fl
         rule.rtol, rule.atol, own.safety, own.least, own.most, *(-gain / q for gain in own.gains), FLOOR, q, roundings,
         end, sign, tries, bound,
     )  # fmt: skip
-
-
-def _as_it_looks(found: Look) -> str:
-    return f"; it looks {found.said}" if found.said else ""
-
-
-def _or(found: Look) -> str:
-    return f", or {found.remedy}" if found.remedy else ""

@@ -39,11 +39,11 @@ class Euler(Direct):
     stages: ClassVar[int] = 1
 
     def prepare(self, system: System, step: Scalar) -> Pair:
-        """The pair itself."""
+        """Return the system and the step, after checking that there is no noise."""
         return require_noiseless(self, system), step
 
     def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         system, step = scales
         return {
             name: state[name] + system.increment(name, state, gradient, step) for name in (POSITION, *system.variables)

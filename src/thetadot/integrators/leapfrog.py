@@ -76,7 +76,7 @@ def kick(scales: KickDrift, velocity: Tensor, gradient: Tensor, draw: Draw) -> T
 
 @dataclass(frozen=True)
 class CayleyMap(Direct):
-    """What integrators with a kick share: their map and what they store.
+    """Base of integrators with a kick: the Cayley map and the stored variables.
 
     Args:
         convention: the quantity stored, and so held fixed when hyperparameters change.
@@ -88,15 +88,15 @@ class CayleyMap(Direct):
     additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
 
     def momentum(self, damping: Scalar) -> Scalar:
-        """β = (1-λγ/2)/(1+λγ/2)."""
+        """Return β = (1-λγ/2)/(1+λγ/2)."""
         return cayley(damping)
 
     def damping(self, momentum: Scalar) -> Scalar:
-        """λγ = 2(1-β)/(1+β)."""
+        """Return λγ = 2(1-β)/(1+β)."""
         return damping(momentum)
 
     def gain(self, momentum: Scalar) -> Scalar:
-        """α/γ² = (1+β)/2."""
+        """Return α/γ² = (1+β)/2."""
         return (1.0 + momentum) / 2.0
 
     def prepare(self, system: System, step: Scalar) -> KickDrift:
@@ -112,7 +112,7 @@ class CayleyMap(Direct):
         return {}
 
     def at_rest(self, scales: KickDrift, gradient: Tensor) -> Tensor:
-        """η = γ∇L/2."""
+        """Return the staggered velocity η = γ∇L/2 of a state at rest."""
         return scales.rest * gradient
 
     def open(self, system: System, step: Scalar, state: State, gradient: Force, draw: Draw) -> tuple[State, int]:  # noqa: ARG002
@@ -129,7 +129,7 @@ class CayleyMap(Direct):
 
 @dataclass(frozen=True)
 class Leapfrog(CayleyMap):
-    """η' = βη - (γ(1+β)/2)∇L, θ' = θ + γη'.
+    """Leapfrog: η' = βη - (γ(1+β)/2)∇L, θ' = θ + γη' (heavy ball).
 
     Example:
         >>> import torch
@@ -144,6 +144,6 @@ class Leapfrog(CayleyMap):
     additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=2)
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         return {POSITION: state[POSITION] + scales.drift * velocity, "velocity": velocity}

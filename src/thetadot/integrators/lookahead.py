@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LookAhead(CayleyMap):
-    """η' = βη - (γ(1+β)/2)∇L(Θ), Θ' = Θ - cβγη + (1+cβ)γη'.
+    """Nesterov's look-ahead rule: η' = βη - (γ(1+β)/2)∇L(Θ), Θ' = Θ - cβγη + (1+cβ)γη'.
 
     Args:
         convention: as in :class:`Leapfrog`.
@@ -60,14 +60,14 @@ class LookAhead(CayleyMap):
     carried: ClassVar[tuple[str, ...]] = ("shift",)
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         theta = self.position(scales, state)
         velocity = kick(scales, tensor_of(state, "velocity"), gradient, draw)
         ahead = self._ahead(scales)
         return {POSITION: theta + (scales.drift + ahead) * velocity, "velocity": velocity, "shift": ahead}
 
     def settled(self, scales: KickDrift) -> State:
-        """cβγ."""
+        """Return the shift cβγ carried after a step with these settings."""
         return {"shift": self._ahead(scales)}
 
     def _ahead(self, scales: KickDrift) -> Scalar:
@@ -78,5 +78,5 @@ class LookAhead(CayleyMap):
         return tensor_of(state, POSITION) - self.shift(scales, state) * tensor_of(state, "velocity")
 
     def shift(self, scales: KickDrift, state: State) -> Scalar:
-        """(Θ-θ)/s of the step before; in torch's formula, of the coming one."""
+        """Return (Θ-θ)/s of the previous step; in torch's formula, of the coming step."""
         return self._ahead(scales) if self.convention == "torch" else state["shift"]

@@ -48,7 +48,7 @@ class EulerMaruyama(Direct):
         return system, step, tuple(system.amplitude(name, step) for name in (POSITION, *system.variables))
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         system, step, amplitudes = scales
         new: State = {}
         for name, amplitude in zip((POSITION, *system.variables), amplitudes, strict=True):

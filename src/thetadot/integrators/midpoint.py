@@ -42,5 +42,5 @@ class ImplicitMidpoint(CayleyMap):
     evaluation: ClassVar[Evaluation] = "midpoint"
 
     def advance(self, scales: KickDrift, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:
-        """One step, given the gradient at its midpoint."""
+        """Advance one step, given the gradient at the midpoint."""
         return Leapfrog(self.convention).advance(scales, state, gradient, draw, stage)

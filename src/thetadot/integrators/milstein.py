@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Milstein(Direct):
-    """Euler-Maruyama, corrected by how the noise changes along itself.
+    """Euler-Maruyama with Milstein's correction for noise that depends on the state.
 
     Example:
         >>> from thetadot.systems import SDE
@@ -56,7 +56,7 @@ class Milstein(Direct):
         return system, step, tuple(system.amplitude(name, step) for name in moving(system)), dependent
 
     def advance(self, scales: Prepared, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         system, step, amplitudes, dependent = scales
         shaking = dict(zip(moving(system), amplitudes, strict=True))
         new: State = {name: state[name] + system.increment(name, state, gradient, step) for name in shaking}

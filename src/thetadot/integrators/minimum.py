@@ -41,7 +41,7 @@ _ROUNDINGS = 32.0  # of a value, that say nothing
 
 
 class Found(NamedTuple):
-    """Where a descent ended.
+    """Points where a descent ended.
 
     Attributes:
         point: the last, (rows, n).

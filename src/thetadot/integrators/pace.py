@@ -37,7 +37,7 @@ _JUMPS = 0.05  # of the tolerance, that a drift's change must move a path by in 
 
 
 class Pace:
-    """What every path has done since it was last looked at.
+    """Progress of every path since the last check.
 
     Args:
         time: of the paths, (paths, 1).
@@ -66,7 +66,7 @@ class Pace:
 
 
 class Look(NamedTuple):
-    """What a motion looks like.
+    """Diagnosis of a motion with tiny steps, and its remedy.
 
     Attributes:
         said: in words; empty where nothing strikes.
@@ -78,7 +78,7 @@ class Look(NamedTuple):
 
 
 def look(field: Callable[[Tensor], Tensor], place: Tensor, step: float, scale: Tensor) -> Look:
-    """What makes the steps so short.
+    """Diagnose why the steps are so short.
 
     Args:
         field: the drift of a vector (n,), all variables of one path.

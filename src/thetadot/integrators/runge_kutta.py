@@ -38,12 +38,12 @@ def moving(system: System) -> tuple[str, ...]:
 
 
 def slopes(system: System, state: State, gradient: Tensor, step: Scalar) -> State:
-    """Every variable's drift times ``step``."""
+    """Return every variable's drift times ``step``."""
     return {name: system.increment(name, state, gradient, step) for name in moving(system)}
 
 
 def slope_and_noise(system: System) -> tuple[str, ...]:
-    """What a rule of two stages under noise hands from the first to the second: slopes, and noise where it acts."""
+    """Return the names that a two-stage rule hands on: slopes, and noise where it acts."""
     shaking = [name for name in moving(system) if system.amplitude(name, 1.0) is not None]
     return (*(_slope(0, name) for name in moving(system)), *(f"noise_{name}" for name in shaking))
 
@@ -89,24 +89,24 @@ class RungeKutta(Direct):
 
     @property
     def order(self) -> int:
-        """The tableau's."""
+        """Order of the tableau."""
         return self.tableau.order
 
     @property
     def stages(self) -> int:
-        """Gradients a step."""
+        """Number of gradients per step."""
         return self.tableau.stages
 
     def prepare(self, system: System, step: Scalar) -> Pair:
-        """The pair itself."""
+        """Return the system and the step, after checking that there is no noise."""
         return require_noiseless(self, system), step
 
     def between(self, system: System) -> tuple[str, ...]:
-        """What the state carries from stage to stage."""
+        """Return the names of the variables that the state carries between stages."""
         return tuple(_slope(index, name) for index in range(self.stages - 1) for name in moving(system))
 
     def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One stage: on to the place of the next, and from the last to the end of the step."""
+        """Advance one stage, to the place of the next, or from the last to the end of the step."""
         system, step = scales
         names = moving(system)
         along = [{name: state[_slope(index, name)] for name in names} for index in range(stage)]

@@ -40,11 +40,11 @@ class SemiImplicitEuler(Direct):
     stages: ClassVar[int] = 1
 
     def prepare(self, system: System, step: Scalar) -> Pair:
-        """The pair itself."""
+        """Return the system and the step, after checking that there is no noise."""
         return require_noiseless(self, system), step
 
     def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
-        """One step."""
+        """Advance the state by one step."""
         system, step = scales
         state = dict(state)
         for name in (*system.variables, POSITION):

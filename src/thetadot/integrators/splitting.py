@@ -89,7 +89,7 @@ class Splitting(Direct):
 
     @property
     def stages(self) -> int:
-        """Gradients a step."""
+        """Number of gradients per step."""
         return len(self._stages)
 
     def prepare(self, system: System, step: Scalar) -> tuple[tuple[SubStep, ...], ...]:
@@ -154,7 +154,7 @@ class Splitting(Direct):
         return state, int(drifted(self._opening))
 
     def momentum(self, damping: Scalar) -> Scalar:
-        """β = e^{-λγ}."""
+        """Return β = e^{-λγ}."""
         return exp(-damping)
 
     def damping(self, momentum: Scalar) -> Scalar:
@@ -202,5 +202,5 @@ class Splitting(Direct):
 
 
 def _shares(pieces: tuple[Piece, ...]) -> tuple[Shares, ...]:
-    """What is stepped with, by stage: letters, with their fractions as plain numbers."""
+    """Return each stage's letters with their fractions as plain numbers."""
     return tuple(tuple((piece.letter, float(piece.share)) for piece in stage) for stage in stages(pieces))

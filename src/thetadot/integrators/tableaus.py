@@ -85,7 +85,7 @@ class Tableau:
 
     @property
     def moves(self) -> tuple[tuple[float, ...], ...]:
-        """By stage, what of each slope so far leads from here to the next stage's place, or to the end."""
+        """Weights of the slopes that lead from each stage's place to the next one's, or to the end."""
         return self._moves  # type: ignore[attr-defined, no-any-return]
 
     @property

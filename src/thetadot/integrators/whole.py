@@ -1,4 +1,4 @@
-"""One whole step: every stage of a rule, each with the gradient that it asks for.
+"""One whole step: all stages of a rule, each with its gradient.
 
 An implicit rule asks for the gradient at the midpoint of the step that it causes
 (:mod:`thetadot.integrators.implicit`).
@@ -55,7 +55,7 @@ def whole_step(
 
 
 def _midpoint(integrator: Integrator, scales: object, state: State, gradient: Force, draw: Draw) -> Tensor:
-    """Where the gradient is taken that leads there, of every path for itself."""
+    """Midpoints at which gradient and step agree, each path by itself."""
     position = tensor_of(state, POSITION)
     led = tensor_of(integrator.advance(scales, state, torch.zeros_like(position), draw), POSITION)
     others = [name for name, value in state.items() if name != POSITION and isinstance(value, torch.Tensor)]
@@ -73,7 +73,7 @@ def _midpoint(integrator: Integrator, scales: object, state: State, gradient: Fo
 
 
 def _repeated(draw: Draw) -> Callable[[], Draw]:
-    """Gives readers of one step's noise: each reads the same from its beginning."""
+    """Readers of one step's noise, each of which reads the same from its beginning."""
     drawn: list[Tensor] = []
 
     def reader() -> Draw:

@@ -23,14 +23,14 @@ LETTERS = "ABO"
 
 @dataclass(frozen=True)
 class Piece:
-    """One sub-flow: its letter and its share of the step."""
+    """A sub-flow: its letter and its share of the step."""
 
     letter: str
     share: Fraction
 
 
 def parse(word: str) -> tuple[Piece, ...]:
-    """Pieces of a word, each letter's shares summing to one.
+    """Parse a word into pieces, each letter's shares summing to 1.
 
     Raises:
         InadmissibleValue: another letter, or a word without an A or a B.
@@ -60,7 +60,7 @@ def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
 
 
 def turn(pieces: tuple[Piece, ...]) -> int:
-    """Where the cycle begins: at the last B that follows an A (other than by O) and :func:`tells` where words end.
+    """Rotate a word so that a force evaluation comes first, at the last B that follows an A (other than by O).
 
     Where words end in the midst of a drift, it begins at the O before that B already, which would hide the velocity of
     the drift.
@@ -93,7 +93,7 @@ def drifted(pieces: tuple[Piece, ...]) -> Fraction:
 
 
 def tells(opening: tuple[Piece, ...]) -> bool:
-    """Whether position and velocity after these pieces tell where their word began, or ends.
+    """Whether position and velocity after these pieces determine those at the word's start, or end.
 
     They have drifted a whole word or nothing, or have done nothing since they began to.
 

@@ -109,7 +109,7 @@ class Adam(Flow):
 
     @checked
     def reading(self, group: dict[str, Any]) -> Reading:
-        """Step, and the limit on the curvature as the frozen preconditioner √v̂+ε sees it."""
+        """Read the step, and the curvature limit with the preconditioner √v̂+ε frozen."""
         lr = float(group["lr"])
         beta1 = float(group["betas"][0])
         square = "largest" if group["amsgrad"] else "square"

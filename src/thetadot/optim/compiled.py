@@ -55,7 +55,7 @@ class Compiled(Launch):
         return found
 
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
-        """Step."""
+        """Run the compiled step."""
         self.table[:, _GRADIENT_COLUMN] = list(map(Tensor.data_ptr, gradients)) if addresses is None else addresses
         self.shared[:] = step.numbers
         states = self.states

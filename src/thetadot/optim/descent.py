@@ -145,6 +145,6 @@ class Polyak(Flow):
 
     @checked
     def reading(self, group: dict[str, Any]) -> Reading:
-        """Step; every curvature is stable below lr = 4, none above."""
+        """Read the step: every curvature is stable below lr = 4, none above."""
         lr = float(group["lr"])
         return Reading(lr, None, float("inf") if lr < 4 else 0.0)

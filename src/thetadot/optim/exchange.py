@@ -60,7 +60,7 @@ def adopt(
 
 
 def release(flow: Flow, build: Callable[..., Theirs], settings: Told, memories: Remembered) -> Theirs:
-    """Their optimizer that continues ours; the other way round."""
+    """Build torch's optimizer that continues a flow, the inverse of adopting one."""
     groups = [{name: group[name] for name in SHARED} | settings(group) for group in flow.param_groups]
     theirs = build(groups, lr=groups[0]["lr"])
     for group in flow.param_groups:

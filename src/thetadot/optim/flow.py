@@ -201,7 +201,7 @@ class Flow(Optimizer):
         mark(self)
 
     def init_state(self) -> None:
-        """Allocate every parameter's state before the first step, for those who save or load it there.
+        """Allocate every parameter's state before the first step, to save or load it there.
 
         Where ranks train together, all of them call it.
 
@@ -218,7 +218,7 @@ class Flow(Optimizer):
 
     @property
     def key(self) -> int:
-        """The noise's."""
+        """Key of the noise."""
         return self.noise.key
 
     @key.setter
@@ -235,7 +235,7 @@ class Flow(Optimizer):
         self.ticks.fill_(count)
 
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
-        """One step of every parameter that has a gradient.
+        """Step every parameter that has a gradient.
 
         Args:
             closure: recomputes the loss and its gradients. Called once with grad enabled before the first stage, and
@@ -350,7 +350,7 @@ class Flow(Optimizer):
             raise
 
     def _share_key(self) -> None:
-        """Ranks that train together draw the same noise: rank 0's."""
+        """Share rank 0's noise key with all ranks that train together."""
         noise = self.noise
         if not noise.shared:
             rounding = self.options.low_precision == "stochastic"

@@ -84,11 +84,11 @@ class Launch(ABC):
 
     @abstractmethod
     def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
-        """Σ g² of every row's gradient, as the rule takes it."""
+        """Return Σ g² of every row's gradient, as the rule takes gradients."""
 
     @abstractmethod
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
-        """Step.
+        """Run one step.
 
         Args:
             step: its numbers.

@@ -1,4 +1,4 @@
-r"""How rows are run: in one compiled pass over memory; without a compiler, block by block in torch's operations.
+r"""Execution of rows: in one compiled pass over memory or, without a compiler, block by block in torch.
 
 The compiled pass gives the bits of the rule run plainly in torch's operations; blocks give them to rounding. Which
 way is taken is a function of options, shapes and the presence of a compiler only.
@@ -89,7 +89,7 @@ def _able(row: Row) -> bool:
 
 
 def step_of(rows: Sequence[Row]) -> Step:
-    """Of rows that have been gathered."""
+    """Build the step of gathered rows."""
     sweep = rows[0].sweep
     measured = {name: [row.measured[name] for row in rows] for name in rows[0].measured}
     return Step(list(shared(sweep).values()), int(sweep.key), measured)

@@ -1,4 +1,4 @@
-r"""What a rule needs to know of a whole group before it can move one tensor: sums of squares, the loss.
+r"""Global quantities that an update needs before any tensor moves: sums of squares, the loss.
 
     gradient_square    Σ g² over the group's moving parameters
     tensor_square      the mean of g² over one parameter
@@ -72,7 +72,7 @@ def measure(
 
 
 def of_squares(system: System, squares: Sequence[Any], sizes: Sequence[int]) -> dict[str, Any]:
-    """What a system asks for of Σ g² of every tensor; the mean is a list."""
+    """Compute the quantities that a system asks for from each tensor's Σ g²."""
     found: dict[str, Any] = {}
     if "tensor_square" in system.measures:
         found["tensor_square"] = [square / max(size, 1) for square, size in zip(squares, sizes, strict=True)]
@@ -124,7 +124,7 @@ def sums_of(rows: Sequence[Row]) -> list[float]:
 
 
 def kernel_of(row: Row) -> Sums:
-    """What adds up squares of rows like this one.
+    """Return the kernel that sums squares of rows like this one.
 
     Raises:
         CannotCompile: there is no compiler.

@@ -78,7 +78,7 @@ class Gradients:
         self.dtypes = set(map(_dtype, tensors))
 
     def addresses(self, tensors: Sequence[Any]) -> list[int] | None:
-        """Where these lie, plain tensors all; None if any lies otherwise than those that were gathered."""
+        """Return the addresses of plain gradients; None if the layout differs from the gathered one."""
         try:
             found = list(map(_address, tensors))
         except RuntimeError:  # sparse: it has none

@@ -1,4 +1,4 @@
-r"""What happens to one parameter in one stage of a step, as a pure function of tensors.
+r"""Update of one parameter in one stage of a step, as a pure function of tensors.
 
     g ← ±∇L (+ wd·θ, "l2"),    θ ← (1 - lr·wd) θ ("decoupled"),    state' = integrator.advance(state, g),
     a' = a + (θ' - a)/N',  N' = 1 + dN (averaging),    θ' rounded to the dtype it is kept in
@@ -121,7 +121,7 @@ class Move:
         return gradient + settings.weight_decay * at.to(self.wide) if self.decay == "l2" else gradient
 
     def origin(self, settings: Settings, state: State) -> Tensor:
-        """Where the rule starts from: the parameter, with what rounding cut off, after decoupled decay."""
+        """Return the starting point of the rule: the parameter with its rounding remainder, after decoupled decay."""
         position = tensor_of(state, POSITION).to(self.wide)
         if self.compensates:
             position = position + tensor_of(state, COMPENSATION).to(self.wide)

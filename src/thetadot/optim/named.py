@@ -284,7 +284,7 @@ class Langevin(Flow):
         return cls(params, lr=step, temperature=temperature, **common)
 
     def check(self, group: dict[str, Any]) -> None:
-        """Also T >= 0."""
+        """Check the group's hyperparameters, with T >= 0 among them."""
         super().check(group)
         finite("temperature", group["temperature"])
 
@@ -295,7 +295,7 @@ class Langevin(Flow):
 
     @checked
     def reading(self, group: dict[str, Any]) -> Reading:
-        """As gradient descent."""
+        """Read the group as gradient descent's."""
         lr = float(group["lr"])
         return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 

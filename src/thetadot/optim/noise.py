@@ -1,4 +1,4 @@
-"""Where an optimizer's noise comes from: a key, and whether anything is drawn by it."""
+"""Key of an optimizer's noise, and whether anything is drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Noise:
-    """What the first step settles; beside the optimizer, because torch 2.9's dynamo traces no assignment to one.
+    """Noise settings fixed at the first step; outside the optimizer, where torch 2.9's dynamo can trace them.
 
     Attributes:
         key: 64 bits that, with the count of steps, give every random number.

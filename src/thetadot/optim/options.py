@@ -1,4 +1,4 @@
-"""How an optimizer goes about its steps, beside what it computes: options that no schedule moves."""
+"""Options on how an optimizer carries out its steps; no schedule changes any."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Options:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Their keywords."""
+        """Return the keywords of all options."""
         return tuple(field.name for field in fields(cls))
 
     def check(self, integrator: Integrator) -> None:

@@ -1,4 +1,4 @@
-"""What a state dict holds beyond torch's: the integrator's options, the noise key and the step count."""
+"""Our part of a state dict: the integrator's options, the noise key and the step count."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OWN = "thetadot"
 
 
 def pack(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Torch's state dict, with what the rule carries in every group: there all tools that move state dicts keep it.
+    """Return torch's state dict, with what the rule carries in every group, where tools that move state dicts keep it.
 
     Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them.
     """
@@ -105,7 +105,7 @@ def mark(flow: Flow) -> None:
 
 
 def _options(integrator: Integrator) -> str:
-    """What tells the integrator from others of its class, but for the convention, which can be converted.
+    """Write an integrator's options as text, without the convention, which can be converted.
 
     A string, because tools that flatten state dicts lose a dict that is empty.
     """
@@ -120,7 +120,7 @@ def _convention(integrator: Integrator) -> str | None:
 
 
 def _require_ours(flow: Flow, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """What :func:`pack` wrote, if it is there, of this integrator, and the same in every group."""
+    """Return the part that :func:`pack` wrote; refuse another integrator's, or groups that differ."""
     groups = state_dict.get("param_groups") if isinstance(state_dict, dict) else None
     found = [group.get(OWN) for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
     own = found[0] if found else None

@@ -25,7 +25,7 @@ _made: dict[Hashable, Any] = {}
 
 
 def once(kind: str, row: Row, make: Callable[[], Made]) -> Made:
-    """What ``make`` gives for a row and all like it, made once in a process; or what it raised.
+    """Return what ``make`` builds for rows of this kind, built once in a process; raise again what it raised.
 
     Raises:
         CannotCompile: as ``make`` did.

@@ -1,4 +1,4 @@
-"""Ranks that train one model together: those of the default process group, if there is one."""
+"""Ranks that train one model together: those of the default process group, if there is any."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def together() -> int:
-    """How many there are."""
+    """Return the number of ranks that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 

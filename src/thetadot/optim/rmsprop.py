@@ -140,7 +140,7 @@ class RMSprop(Flow):
 
     @checked
     def reading(self, group: dict[str, Any]) -> Reading:
-        """Step, and the limit on the curvature as the frozen preconditioner √G + ε sees it."""
+        """Read the step, and the curvature limit with the preconditioner √G + ε frozen."""
         lr = float(group["lr"])
         preconditioner: dict[Tensor, Tensor] = {}
         for p in group["params"]:

@@ -1,4 +1,4 @@
-r"""What stochastic rounding does to a sampler in a narrow dtype: it is a noise, and has a temperature.
+r"""Stochastic rounding in a narrow dtype as noise with a temperature.
 
 A step δ from a number of the dtype ends between two of them, u apart, and is rounded up with probability f, the part of
 the gap that it has crossed: variance u² f(1-f). With δ normal of standard deviation σ, that is on average

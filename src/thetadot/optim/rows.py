@@ -1,4 +1,4 @@
-"""Rows: the parameters of one stage of a step, each with its gradient, its state and the rule that moves it."""
+"""Rows: the parameters of one stage of a step, each with its gradient, its state and its rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What the rows of one group and dtype share in one stage.
+    """Settings shared by the rows of one group and dtype in one stage.
 
     Attributes:
         move: the rule in its frame.
@@ -49,7 +49,7 @@ class Sweep:
 
 @dataclass(slots=True)
 class Row:
-    """One parameter in one stage.
+    """A parameter in one stage of a step.
 
     Attributes:
         sweep: what it shares.
@@ -109,7 +109,7 @@ class Row:
         return by_numpy(self.parameter, key, *kind, self.index)
 
     def origin(self) -> Tensor:
-        """Where the rule starts from."""
+        """Return the starting point of the rule."""
         state = {name: local(value) for name, value in self.state.items()}
         return self.sweep.move.origin(self.sweep.settings, {POSITION: self.parameter, **state})
 

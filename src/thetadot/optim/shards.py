@@ -1,4 +1,4 @@
-"""Shards: a parameter that is spread over ranks (DTensor), seen from one of them.
+"""Shards: the part on one rank of a parameter that is spread over ranks (DTensor).
 
 A rule moves elements one by one, so each rank moves those it holds. What it must know of the whole is where its part
 lies in it, for the noise, and sums over all parts, for the measures.
@@ -26,7 +26,7 @@ def is_sharded(x: Any) -> bool:
 
 
 def local(x: Any) -> Any:
-    """This rank's part of a DTensor, sharing memory; everything else as it is."""
+    """Return this rank's part of a DTensor, sharing memory; return anything else unchanged."""
     return cast("Any", x).to_local() if is_sharded(x) else x
 
 
@@ -45,7 +45,7 @@ def spread(part: Tensor, like: Tensor) -> Tensor:
 
 
 def wholes(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Of reductions over tensors, such as sums, the values on all ranks; one exchange for all that lie alike."""
+    """Combine reductions such as sums over all ranks, with one exchange per layout."""
     found = list(parts)
     layouts: dict[tuple[Any, ...], list[int]] = {}
     for index, part in enumerate(parts):
@@ -60,7 +60,7 @@ def wholes(parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def drop_gathered(model: nn.Module) -> None:
-    """Make FSDP2 gather parameters anew: after a forward pass alone it keeps whole copies and goes on using them."""
+    """Make FSDP2 gather parameters anew: after a forward pass alone it would keep using whole copies."""
     for module in model.modules():
         reshard = getattr(module, "reshard", None)
         if callable(reshard):
@@ -107,7 +107,7 @@ def gradient_of(number: int, p: Tensor) -> Tensor:
 
 
 def place(x: Tensor) -> int | Tensor:
-    """Where this rank's part of ``x`` lies in the whole: the index of its first element, or of every element.
+    """Locate this rank's part of ``x`` in the whole: the index of its first element, or of every element.
 
     A part of whole leading rows lies in one piece, which is what FSDP2 makes.
     """
@@ -158,7 +158,7 @@ def _chunk(indices: Sequence[int], parts: int, part: int) -> Sequence[int]:
 
 
 def _as_range(indices: Sequence[int]) -> Sequence[int]:
-    """As a range where it is one."""
+    """Convert consecutive indices to a range."""
     if isinstance(indices, range) or not indices:
         return indices
     joined = range(indices[0], indices[0] + len(indices))

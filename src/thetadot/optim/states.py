@@ -29,7 +29,7 @@ def first_state(
     scales: Any = None,
     sweep: Sweep | None = None,
 ) -> State:
-    """Every variable of a parameter that has not moved yet; those of a start at rest need its first gradient."""
+    """Return the initial variables of a parameter; a start at rest needs its first gradient."""
     system, _ = flow.motion(group)
     like = real_view(p.detach())
     first = initial_state(system, flow.integrator, like)
@@ -72,7 +72,7 @@ def variables(flow: Flow, p: Tensor, group: dict[str, Any], system: System | Non
 
 
 def between(flow: Flow, system: System) -> tuple[str, ...]:
-    """What a rule of several stages carries from one to the next; an optimizer keeps its memory."""
+    """Return the names that a rule of several stages carries between stages."""
     carries = getattr(flow.integrator, "between", None)
     return carries(system) if carries else ()
 
@@ -83,6 +83,6 @@ def _of(name: str) -> str:
 
 
 def dtype_of(name: str, p: Tensor) -> torch.dtype:
-    """In what a tensor of the state is kept: what rounding cut off in the parameter's own dtype, all else wide."""
+    """Return the dtype of a state tensor: the parameter's for its rounding remainder, wide for all else."""
     like = real_view(p.detach())
     return like.dtype if name == COMPENSATION else accumulation_dtype(like)

@@ -1,4 +1,4 @@
-"""One stage of a step: the rows of every group, and how they are run.
+"""One stage of a step: the rows of every group, and their execution.
 
 A group is gathered once: while the same parameters have gradients and nothing but numbers changes, its compiled pass
 is repeated without looking at every tensor again.
@@ -38,7 +38,7 @@ _PLAIN = {Tensor, NoneType}
 
 
 class Pace(NamedTuple):
-    """What a group's hyperparameters stand for in one step.
+    """System, scales and settings of one group in one step.
 
     Attributes:
         system: what moves.
@@ -88,7 +88,7 @@ class Stepping:
         self.states = list(flow.state.values())
 
     def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
-        """Every parameter that has a gradient, with everything that moves it."""
+        """Build a row for every parameter that has a gradient."""
         self._check(flow)
         found: list[Row] = []
         key, first = self._key(flow), 0
@@ -110,7 +110,7 @@ class Stepping:
                 self.settings[number] = settings, kinds
 
     def _paced(self, flow: Flow, number: int, group: Group) -> tuple[Pace, tuple[Any, ...], list[float]]:
-        """What a group's settings stand for, its frame and its numbers; worked out again when a setting has changed."""
+        """Return a group's pace, frame and numbers, recomputed when a setting has changed."""
         if number in self.paces:
             return self.paces[number]
         numbers: list[Any] = []
@@ -176,7 +176,7 @@ class Stepping:
                 self.launches[number, stage] = _frame(flow, group, self._pace(flow, group), []), done
 
     def _require_dense(self, flow: Flow) -> None:
-        """Before anything is begun."""
+        """Refuse sparse gradients before anything is begun."""
         for index, p in enumerate(p for group in flow.param_groups for p in group["params"]):
             refuse_sparse(index, p)
 
@@ -190,7 +190,7 @@ class Stepping:
         )
 
     def _sweep(self, flow: Flow, group: Group, stage: int, key: int | Tensor, pace: Pace, p: Tensor) -> Sweep:
-        """What rows of one dtype share."""
+        """Build the settings shared by rows of one dtype."""
         move = Move(
             integrator=flow.integrator,
             stage=stage,

@@ -1,4 +1,4 @@
-"""What a potential is: a function of the position, one value a path.
+"""Potentials: functions of the position with one value a path.
 
     L: (..., dim) -> (...)
 

@@ -47,7 +47,7 @@ class DoubleWell:
             require(0 < value < float("inf"), f"{name}={value:g}", "is not positive and finite", f"Pass {name} > 0.")
 
     def __call__(self, position: Tensor) -> Tensor:
-        """L."""
+        """Return the potential L."""
         return (self.barrier * ((position / self.half_width) ** 2 - 1.0) ** 2).sum(-1)
 
     def gradient(self, position: Tensor) -> Tensor:

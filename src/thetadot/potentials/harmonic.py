@@ -1,4 +1,4 @@
-r"""The harmonic potential.
+r"""Harmonic potential.
 
 L(x) = ½ Σ_i h_i x_i²
 """
@@ -42,11 +42,11 @@ class Harmonic:
         require(bool(values.isfinite().all()), f"curvature={self.curvature}", "is not finite", "Pass finite numbers.")
 
     def __call__(self, position: Tensor) -> Tensor:
-        """L."""
+        """Return the potential L."""
         return 0.5 * (self.gradient(position) * position).sum(-1)
 
     def gradient(self, position: Tensor) -> Tensor:
-        """H x."""
+        """Return the gradient H x."""
         if isinstance(self.curvature, (float, int)):
             return self.curvature * position
         return position * position.new_tensor(self.curvature)

@@ -80,7 +80,7 @@ class Quartic2d:
 
     @property
     def minima(self) -> Tensor:
-        """(m, 2), float64."""
+        """Positions of the minima: (m, 2), float64."""
         if self.coupling == 0:
             wells, _ = self._along_x()
             return _points(product(wells, (-1.0, 1.0)))

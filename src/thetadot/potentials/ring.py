@@ -64,7 +64,7 @@ class Ring:
 
 @checked
 def components(position: Tensor) -> tuple[Tensor, Tensor]:
-    """Both coordinates of a position (..., 2); an error if it does not lie in the plane."""
+    """Return both coordinates of positions (..., 2); refuse positions outside a plane."""
     if position.shape[-1:] != (2,):
         raise InadmissibleValue(f"position of shape {tuple(position.shape)} does not lie in the plane. Pass (..., 2).")
     return position[..., 0], position[..., 1]  # by index: what a kernel can be made of

@@ -49,11 +49,11 @@ class UnevenWells:
         require(math.isfinite(self.offset), f"offset={self.offset:g}", "is not finite", "Pass a finite number.")
 
     def __call__(self, position: Tensor) -> Tensor:
-        """L."""
+        """Return the potential L."""
         return (position * (position - 1.0) * (position - 3.0) ** 2 + self.offset).sum(-1)
 
     def gradient(self, position: Tensor) -> Tensor:
-        """(x-3)(4x²-9x+3)."""
+        """Return the gradient (x-3)(4x²-9x+3)."""
         return (position - 3.0) * ((4.0 * position - 9.0) * position + 3.0)
 
     @property
@@ -63,5 +63,5 @@ class UnevenWells:
 
     @property
     def saddle(self) -> float:
-        """Between them."""
+        """Position of the saddle between the wells."""
         return (9.0 + math.sqrt(33.0)) / 8.0

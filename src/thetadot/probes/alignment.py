@@ -45,7 +45,7 @@ def alignment(products: ArrayLike, level: float = 0.95) -> Interval:
 
 @checked
 def stationary_alignment(rate: float, curvature: float, noise: float) -> float:
-    """What it is once stationary: gradient descent on hθ²/2 with gradient noise s², summed over degrees of freedom.
+    """Return the stationary alignment of gradient descent on hθ²/2 with gradient noise s², in one degree of freedom.
 
     Args:
         rate: η > 0.

@@ -46,7 +46,7 @@ LEAST = 2.0
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its interval, infinite where it cannot be told.
+    """An estimate with the ends of its interval, infinite where there is no bound.
 
     Attributes:
         mean: the estimate; NaN where a reading is not finite.

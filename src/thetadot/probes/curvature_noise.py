@@ -1,4 +1,4 @@
-r"""Curvature-weighted noise scale: the batch size at which noise raises the loss as much as a step lowers it.
+r"""Curvature-weighted noise scale: the batch size at which noise undoes a step's decrease of the loss.
 
     B_noise = tr(HΣ)/GᵀHG,    tr(HΣ) = b Σᵢ dᵢᵀH dᵢ/(k-1),    GᵀHG = ḡᵀHḡ - tr(HΣ)/(kb),    dᵢ = gᵢ - ḡ
                                                                                             [mccandlish2018, eq. 2.8]

@@ -37,7 +37,7 @@ SMALL = 0.25
 
 @dataclass(frozen=True)
 class Exchangeability:
-    """What the labels of passes tell.
+    """Result of the permutation test on the labels of passes.
 
     Attributes:
         alike: True where nothing speaks against equal draws, False where labels tell passes apart, None where more

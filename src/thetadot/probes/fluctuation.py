@@ -1,4 +1,4 @@
-r"""Fluctuation and dissipation: what stationarity demands of one step, and the two temperatures that tell of it.
+r"""Fluctuation and dissipation: the balance of one step under stationarity, and its two temperatures.
 
     heavy ball:  Δ' = βΔ - αP⁻¹g(θ), θ' = θ + Δ':    E[(θ-θ₀)·g] = (1+β)/(2α) E[Δ'ᵀPΔ']           [yaida2019]
     any:         θ' = θ + Δ':                        E[-(θ-θ₀)·Δ'] = ½ E|Δ'|²

@@ -78,7 +78,7 @@ class _Call:
 
 @checked
 def ghost_norms(objective: Objective, samples: int) -> GhostNorms:
-    """Every sample's squared gradient norm at the present parameters; nothing is changed.
+    """Return every sample's squared gradient norm at the present parameters, which stay unchanged.
 
     Args:
         objective: a loss that is the mean over a batch.
@@ -139,7 +139,7 @@ def _recorded(objective: Objective, calls: list[_Call], mixing: list[int]) -> Te
 
 
 class _Layers:
-    """What the layers say of their parameters' gradients, before it is compared with autograd's."""
+    """Gradients reported by the layers, before they are compared with autograd's gradients."""
 
     def __init__(self, samples: int, mixed: int) -> None:
         self.samples, self.mixed = samples, mixed

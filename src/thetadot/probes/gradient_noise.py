@@ -75,7 +75,7 @@ def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
 
 
 def leave_one_out(gram: Tensor, along: Tensor, centre: Tensor, samples: float) -> tuple[Tensor, Tensor]:
-    """Both parts from all micro-batches (row 0) and from all but one (rows 1 to k), (k+1,) each.
+    """Return both parts from all micro-batches (row 0) and from all but one (rows 1 to k), (k+1,) each.
 
     Args:
         gram: ⟨dᵢ, dⱼ⟩ of the deviations from the mean, (k, k), in whatever inner product.
@@ -149,12 +149,12 @@ def _variance(squares: _Number, mean_square: _Number, count: _Number | int, samp
 
 
 def _square(mean_square: _Number, variance: _Number, count: _Number | int, samples: float) -> _Number:
-    """|ḡ|² - trΣ/(kb)."""
+    """Return the unbiased estimate |ḡ|² - trΣ/(kb)."""
     return mean_square - variance / (count * samples)
 
 
 def _ratio(variance: Tensor, square: Tensor) -> GradientNoise:
-    """Their ratio, from all micro-batches (row 0) and from all but one (rows 1 to k)."""
+    """Return the noise scale, from all micro-batches (row 0) and from all but one (rows 1 to k)."""
     tr_sigma, g_square = float(variance[0]), float(square[0])
     spread = _jackknife(square[1:])
     if tr_sigma > 0 and (g_square <= 2.0 * spread or float(square[1:].min()) <= 0):

@@ -26,10 +26,10 @@ _MASK_SEED = 5655
 
 
 class State(Protocol):
-    """What can be put back."""
+    """State that can be restored."""
 
     def restore(self) -> None:
-        """Put it back."""
+        """Restore the state."""
 
 
 class Passing:
@@ -44,7 +44,7 @@ class Passing:
         self.modes = [(module, module.training) for module in model.modules()]
 
     def restore(self) -> None:
-        """Put them back."""
+        """Restore buffers and modes."""
         for module, name, buffer, value in self.buffers:
             if getattr(module, name) is not buffer:
                 setattr(module, name, buffer)
@@ -54,7 +54,7 @@ class Passing:
 
 
 def whole_state(model: nn.Module, written: Container[str] = (), **others: Any) -> Kept:
-    """All that a pass through the model and the others may write.
+    """Return the state of everything that a pass through the model and the others may write.
 
     Parameters are copied where a layer is known to write them, or where ``written`` names them.
     """
@@ -122,12 +122,12 @@ class Objective:
 
     @contextmanager
     def still(self, state: State | None = None) -> Iterator[None]:
-        """What a call of the loss runs in."""
+        """Open the context in which the loss is called and the state restored."""
         with undisturbed(self.model, state=self.state() if state is None else state):
             yield
 
     def value(self) -> float:
-        """The loss."""
+        """Return the loss."""
         with self.still(), torch.no_grad():
             return float(self.loss())
 

@@ -78,7 +78,7 @@ class ShardedObjective(Objective):
 
 
 def _local(p: Any) -> Tensor:
-    """This rank's shard, by reference."""
+    """Return this rank's shard, by reference."""
     part: Tensor = p.detach().to_local() if hasattr(p, "to_local") else p.detach()
     return part
 

@@ -77,7 +77,7 @@ def _outer(a: Tensor, d: Tensor) -> Tensor:
 
 
 def _summed(each: Tensor, shape: torch.Size) -> Share:
-    """Of gradients (B, p) that are there themselves."""
+    """Build the share of per-sample gradients (B, p)."""
     return Share(each.square().sum(1), each.sum(0).reshape(shape))
 
 

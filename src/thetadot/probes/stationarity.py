@@ -1,4 +1,4 @@
-r"""Stationary, still moving, or not to be told: from fluctuation against dissipation, and the loss.
+r"""Classification of a run as stationary, still moving or undecided, from fluctuation, dissipation and the loss.
 
     stationary:  1 lies in the interval of virial/kinetic, its half width is <= .25, and the loss has no trend
     moving:      1 lies outside it, or the loss has a trend

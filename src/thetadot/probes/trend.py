@@ -1,4 +1,4 @@
-r"""Linear trend of a serial record: how far it moved over the window, told from slow fluctuation.
+r"""Linear trend of a serial record over a window, tested against slow fluctuation.
 
     x_t = a + bt + u_t,    u_t = ρu_{t-1} + e_t;    b by generalised least squares [prais1954],    trend = b(n-1)
 

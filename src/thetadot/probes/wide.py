@@ -73,7 +73,7 @@ class WideObjective(Objective):
 
     @contextmanager
     def still(self, state: State | None = None) -> Iterator[None]:
-        """With the copies in place."""
+        """Open the context in which wide copies replace the parameters."""
         with super().still(state), self._swapped(), _Widening(self.copies):
             yield
 

@@ -37,7 +37,7 @@ def write(run_folder_or_record_path: str | Path, out: str | Path | None = None) 
 def put(
     place: Path, records: Record | Sequence[Record], title: str | None = None, *, unreadable: Sequence[str] = ()
 ) -> None:
-    """Write a page. Readers never see half of it.
+    """Write a page, of which readers never see only a half.
 
     Raises:
         OSError: it cannot be written; an older page is still there.

@@ -1,4 +1,4 @@
-"""Verdicts as the page shows them."""
+"""Verdicts in the page's form."""
 
 from __future__ import annotations
 

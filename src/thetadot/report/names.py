@@ -1,4 +1,4 @@
-"""Strings of a record as the page shows them: on one line, of bounded length, and as themselves."""
+"""Strings of a record on the page: on one line, of bounded length, without control characters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def abbreviated(text: str, most: int) -> str:
 
 
 def clean(text: str, most: int = LONGEST) -> str:
-    r"""One line without control and direction characters, shortened in its middle.
+    r"""Return one line without control and direction characters, shortened in its middle.
 
     Example:
         >>> clean("layers.0\u202eevil"), clean("encoder.layers.11.attention.weight", most=20)

@@ -41,7 +41,7 @@ MOST_UNREADABLE = 20
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page: its pictures, or what to say when the records have none; it vanishes without either."""
+    """A part of the page: its pictures, or what to say without any; left out without either."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""What the scaling rules start from in pictures and tables: the run's operating point and what limits it there."""
+"""Starting point of the scaling rules in pictures and tables: the run's operating point and its limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Present:
-    """The operating point of a run, with the noise and the limit that hold there.
+    """The operating point of a run, with the noise and the limit measured there.
 
     Attributes:
         step: the step that had these settings.
@@ -45,11 +45,11 @@ class Present:
         return self.settings.batch
 
     def rules(self, every: tuple[Rule, ...]) -> list[Rule]:
-        """Those that were made for this optimizer; none where its family is not known."""
+        """Return the rules made for this optimizer; none where its family is not known."""
         return [] if self.family is None else [rule for rule in every if rule.applies(self.family)]
 
     def lr_at(self, rule: Rule, batch: float) -> float | None:
-        """What a rule makes of the learning rate at another batch size; None where it tells none."""
+        """Return a rule's learning rate at another batch size; None where the rule gives none."""
         noise = self.noise.value if self.noise is not None and self.noise.resolved else None
         return rule.lr(self.lr, self.batch, batch, noise, momentum=self.settings.momentum)
 

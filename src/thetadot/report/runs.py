@@ -29,7 +29,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Run:
-    """One record of a page.
+    """A record on a page.
 
     Attributes:
         record: what was read.
@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def facts(self) -> Facts:
-        """What findings and pictures read of the record."""
+        """Facts that findings and pictures read from the record."""
         return Facts(self.record)
 
     @cached_property
@@ -70,7 +70,7 @@ class Run:
         return Key(mark, "soft" if self.several else role, text)
 
     def own(self, renderer: Any, **tags: str) -> Any:
-        """Note on a drawn thing whose it is, so that the page can hide it."""
+        """Mark a drawn thing as this run's, so that the page can hide the run."""
         if self.several or tags:
             renderer.tags = [{"run": self.index, **tags}]
         renderer.name = self.name

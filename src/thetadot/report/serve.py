@@ -127,12 +127,12 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where a browser finds the page."""
+        """Address of the page for a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.server_port}/"
 
     def admits(self, host: str | None) -> bool:
-        """Whether a Host header names this server: by number, as localhost, or as it was told to listen."""
+        """Whether a Host header names this server: by number, as localhost, or by the host option."""
         if not host or any(letter.isspace() for letter in host):
             return False
         name, separator, port = host.rpartition(":")

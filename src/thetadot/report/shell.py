@@ -1,4 +1,4 @@
-"""What every page of ours is set into: styles, colours, scripts and a policy that forbids the network."""
+"""Frame of every page: styles, colours, scripts and a policy that forbids the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compose(template: str, drawn: Sequence[Picture], *, live: str | None = None, **context: Any) -> str:
-    """A page.
+    """Compose a page from a template and pictures.
 
     Args:
         template: text that extends "shell.html.jinja".

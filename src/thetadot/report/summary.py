@@ -1,4 +1,4 @@
-"""What a page says of one run beside its pictures."""
+"""Summary of one run beside its pictures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Summary:
 
 
 def summarize(run: Run) -> Summary:
-    """All of it; what the record does not have is empty."""
+    """Summarize a run; what the record lacks is empty."""
     record, header = run.record, run.record.header
     watched = header.watched
     return Summary(

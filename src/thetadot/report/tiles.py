@@ -44,7 +44,7 @@ def tiles(record: Record) -> list[Tile]:
 
 
 def _watched(record: Record) -> list[Tile]:
-    """Of a watched loop: where it is, with which settings, and what watching cost."""
+    """Return a watched loop's tiles: its state, its settings, and the cost of watching."""
     motions = record.of(Motion)
     last = motions[-1] if motions else None
     lost = words.smoothed_losses(motions)
@@ -66,7 +66,7 @@ def _watched(record: Record) -> list[Tile]:
 
 
 def _setting(record: Record, name: str, label: str) -> Tile:
-    """What was chosen; else what the result says; else what the first step used."""
+    """Return the tile of a setting as chosen, else from the result, else from the first step."""
     for choice in reversed(record.of(Choice)):
         if choice.setting == name and not isinstance(choice.value, str):
             return plain(choice.value), label, SOURCES[choice.source]
@@ -75,7 +75,7 @@ def _setting(record: Record, name: str, label: str) -> Tile:
 
 
 def facts(header: Header) -> list[tuple[str, str]]:
-    """What ran, on what, from which seed."""
+    """List the run's optimizer, seed, sizes, device and threads."""
     watched = header.watched
     found = [
         *([("optimizer", watched.optimizer)] if watched is not None else []),

@@ -1,4 +1,4 @@
-"""What a run says, in plain sentences. Every function here is pure and answers "" where the record is silent."""
+"""A run in plain sentences; every function is pure and returns "" where the record is silent."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _MEASURED = (Curvature, Noise, Layers, Equilibrium)
 
 
 def ending(record: Record) -> str:
-    """How a watched loop ended: "finished", "interrupted" by an exception, or "unfinished"."""
+    """Return how a watched loop ended: "finished", "interrupted" by an exception, or "unfinished"."""
     ends = record.of(End)
     if not ends:
         return "unfinished"
@@ -120,12 +120,12 @@ def _hands(record: Record) -> str:
 
 
 def chosen_by(record: Record) -> str:
-    """How the learning rate was chosen: "tried", "rule", "given", "measured"; "" where the record does not say."""
+    """Return how the learning rate was chosen: "tried", "rule", "given", "measured"; "" where the record is silent."""
     return next((choice.source for choice in reversed(record.of(Choice)) if choice.setting == "lr"), "")
 
 
 def searched(ways: Sequence[str]) -> str:
-    """What trials were good for, given how each run's learning rate was chosen."""
+    """Describe the use of the trials, given how each run's learning rate was chosen."""
     if ways and all(way == "rule" for way in ways):
         return "Short trials could not tell which step size learns best"
     if any(way in ("rule", "given") for way in ways):
@@ -134,7 +134,7 @@ def searched(ways: Sequence[str]) -> str:
 
 
 def trials(tried: Sequence[Trial], result: Result | None, way: str = "") -> str:
-    """How the search went, and whether the run went by it."""
+    """Say how the search went, and whether the run used its result."""
     if not tried:
         return ""
     scored = [trial for trial in tried if trial.score is not None]
@@ -154,7 +154,7 @@ def trials(tried: Sequence[Trial], result: Result | None, way: str = "") -> str:
 
 
 def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
-    """How far the loss came, and whether it turned."""
+    """Say how far the loss came, and whether the loss rose again."""
     if not epochs:
         return f"The loss of the last recorded step was {plain(motions[-1].loss)}." if motions else ""
     best = min(epochs, key=lambda epoch: epoch.valid_loss)
@@ -170,7 +170,7 @@ def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
 
 
 def change(noun: str, values: Array) -> str:
-    """How a setting went, in half a sentence."""
+    """Describe the change of a setting in half a sentence."""
     values = values[np.isfinite(values)]
     if len(values) < 2:
         return ""
@@ -184,14 +184,14 @@ def change(noun: str, values: Array) -> str:
 
 
 def pair(one: str, other: str) -> str:
-    """Two half sentences as one."""
+    """Join two half sentences."""
     parts = [part for part in (one, other) if part]
     text = ", while ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def cooling(temperature: Array) -> str:
-    """How far the run was cooled."""
+    """Say how far the run was cooled."""
     values = temperature[np.isfinite(temperature)]
     if len(values) < 2 or not values.max() > 0:
         return ""

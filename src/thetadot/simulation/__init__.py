@@ -1,4 +1,4 @@
-"""Ensembles of trajectories: what moves, how it is stepped, and what is kept of it."""
+"""Ensembles of trajectories: motions, engines, and saving schedules."""
 
 from thetadot.simulation.ensemble import simulate
 from thetadot.simulation.saving import Save

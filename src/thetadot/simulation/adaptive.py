@@ -69,7 +69,7 @@ def simulate_adaptively(
     compile: Compile = "auto",  # noqa: A002 - torch's word
     keep: Callable[[Trajectory], None] | None = None,
 ) -> Trajectory:
-    """As :func:`simulate`, by a method that finds its own steps.
+    """Simulate as :func:`simulate` does, by a method that chooses its own steps.
 
     Args:
         motion: what moves.
@@ -127,7 +127,7 @@ def _work(motion: Motion, state: State, memory: Mapping[str, Tensor]) -> float:
 
 
 def counted(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a method counted of each path, (paths,)."""
+    """Return a method's counts for each path, (paths,)."""
     return {name: memory[name].flatten() for name in COUNTS if name in memory}
 
 

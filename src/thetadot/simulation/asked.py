@@ -1,4 +1,4 @@
-"""What one step of a motion asks of torch, and the traces that are kept of such steps.
+"""Recordings of a motion's step in torch operations, and the cache of traces keyed by them.
 
 A trace is kept by the recording of the step that it was made of (:mod:`thetadot.fusion.recording`): whatever the step
 hangs on is in there, so that a value that has changed is another step, and an equal one needs no trace.
@@ -38,7 +38,7 @@ _MOST = 64  # traces kept
 
 @dataclass(frozen=True)
 class Asked:
-    """What a step asks for.
+    """Cost and key of one step of a motion.
 
     Attributes:
         key: of its traces; None where none can be kept.
@@ -60,17 +60,17 @@ class Asked:
 
     @cached_property
     def entry(self) -> _Entry:
-        """What has been made of it; nothing that is kept, if there is no key."""
+        """Cache entry for this step; a fresh one if there is no key."""
         return _Entry() if self.key is None else _entry(self.key)
 
     def quiet(self) -> AbstractContextManager[Any]:
-        """What the step is run in: nothing is recorded for a gradient that nobody takes."""
+        """Return the context for the step: without gradient recording where no gradient is taken."""
         return torch.no_grad() if self.silent else nullcontext()
 
 
 @dataclass
 class _Entry:
-    """Of one key: whether its shapes were looked at, and what was made of it."""
+    """Cache entry of one key: whether its shapes were checked, and what was built."""
 
     looked: bool = False
     made: dict[Hashable, Any] = field(default_factory=dict)
@@ -164,7 +164,7 @@ def _one(value: Tensor) -> Tensor:
 
 
 def code_of(function: Any) -> Any:
-    """What is called: code that is equal to itself however often it is defined."""
+    """Return the code of a callable, equal however often it is defined."""
     return getattr(function, "__code__", None) or type(function)
 
 
@@ -178,7 +178,7 @@ def _entry(key: Hashable) -> _Entry:
 
 
 def kept(own: Asked, kind: Hashable, make: Callable[[], Made]) -> Made:
-    """What ``make`` made of this step, once a kind; a refusal is kept too.
+    """Return what ``make`` builds for this step, built once per kind; refusals are cached too.
 
     Raises:
         CannotCompile: it cannot be made.
@@ -199,5 +199,5 @@ def kept(own: Asked, kind: Hashable, make: Callable[[], Made]) -> Made:
 
 
 def forget() -> None:
-    """Drop all traces."""
+    """Drop all cached traces."""
     _entries.clear()

@@ -1,4 +1,4 @@
-"""Which engine marches: a function of the job alone, never of a clock, nor of how many steps are taken at a time."""
+"""Choice of the engine from the job alone, independent of clocks and of steps per call."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WHOLE_ELEMENT, _PRODUCT = 0.22, 0.03  # an element, a multiplication in a produ
 
 @runtime_checkable
 class Builder(Protocol):
-    """Another machine's engines."""
+    """Builder of another machine's engines."""
 
     def build(
         self,
@@ -60,7 +60,7 @@ def choose(
     work: float,
     own: Asked | None = None,
 ) -> tuple[Engine, str]:
-    """The engine, and why it is not a faster one.
+    """Choose the engine, and say why no faster one is used.
 
     Args:
         motion: what moves.

@@ -1,4 +1,4 @@
-"""Steps that follow the error, compiled: the motion of :class:`Controlling`, each path marched by itself.
+"""Compiled error-controlled steps: the motion of :class:`Controlling`, each path at its own pace.
 
 A path goes from one time that is asked for to the next inside the kernel, which comes back often enough to be
 interrupted, and whose whole memory is that of a motion in torch's operations: it can be cut anywhere.
@@ -131,7 +131,7 @@ class Marched(Controlling):
         self.evaluations = 2
 
     def _try(self, left: Tensor, under_way: Tensor, end: float) -> None:  # noqa: ARG002 - the kernel knows
-        """As many steps of every path as a fraction of a second holds."""
+        """Advance every path by as many steps as fit in a fraction of a second."""
         tries = max(_LEAST, _TRIES // len(under_way))
         _, stuck = self._run(self._kernel.march, end, tries)
         if stuck:
@@ -139,7 +139,7 @@ class Marched(Controlling):
         self._check_pace(end)
 
     def _overdue(self, needed: Tensor) -> bool:
-        """Of one path alone, or of many one after the other."""
+        """Whether one path alone, or many in sequence, would exceed the patience."""
         most = float(needed.max())
         return most > self.patience or (most > self.patience / 100 and float(needed.sum()) > 10 * self.patience)
 

@@ -1,4 +1,4 @@
-"""What the drift of a motion asks of torch, where every path has a time of its own: what its kernels are kept by."""
+"""Recordings of drifts where every path has its own time: the keys of cached kernels."""
 
 from __future__ import annotations
 

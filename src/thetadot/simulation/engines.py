@@ -42,7 +42,7 @@ MARCH = 1 << 28
 
 @dataclass(frozen=True)
 class Randomness:
-    """Whose noise: the key, the kind, the number of the first path, and whether counters are wanted of torch too."""
+    """Random numbers of a job: key, kind, number of the first path, whether torch must use counters."""
 
     key: int
     noise: Noise = "normal"
@@ -51,7 +51,7 @@ class Randomness:
 
 
 class Engine(Protocol):
-    """Something that marches.
+    """Interface of engines that march an ensemble.
 
     Attributes:
         name: what it is called.
@@ -103,7 +103,7 @@ class Plain(_Numbered):
         return other
 
     def march(self, state: State, before: int, steps: int) -> State:
-        """Step by step."""
+        """March step by step in torch's operations."""
         position = tensor_of(state, POSITION)
         own = self._asked = self._asked or asked(self._motion, position, state)
         if own.draws and not self._sources and not self._randomness.counters:
@@ -150,7 +150,7 @@ class _InBlocks:
 
     @classmethod
     def of(cls, motion: Motion, like: Tensor, draws: int) -> Self:
-        """Traced."""
+        """Trace a motion into an engine by blocks."""
         traced = traced_step(motion, like, like.dtype, draws)
         return cls(dict(traced.constants), _component_names(motion, like), Blocks(traced.program, changing=""), draws)
 
@@ -170,7 +170,7 @@ class InPlace(_Numbered):
         self._step = kept(own, (self.name, like.dtype), lambda: _InBlocks.of(motion, like, own.draws))
 
     def march(self, state: State, before: int, steps: int) -> State:
-        """All blocks, each through all steps, on as many threads as torch has."""
+        """March all blocks, each through all steps, on as many threads as torch has."""
         tensors = _copies(self._motion, state)
         paths = len(tensors[0])
         numbers = {name: float(state[name]) for name in self._motion.numbers}
@@ -220,7 +220,7 @@ class InPlace(_Numbered):
 
 
 class Compiled(_Numbered):
-    """One pass over memory for all steps.
+    """Engine that makes all steps in one pass over memory.
 
     Raises:
         CannotCompile: no compiler, or the step is not made of elementary operations, path by path.
@@ -251,7 +251,7 @@ class Compiled(_Numbered):
         return make
 
     def march(self, state: State, before: int, steps: int) -> State:
-        """All at once."""
+        """March all steps in one kernel call."""
         tensors = _copies(self._motion, state)
         columns = [column for tensor in tensors for column in tensor.unbind(-1)]
         numbers = [float(state[name]) for name in self._motion.numbers]
@@ -264,7 +264,7 @@ class Compiled(_Numbered):
 
 
 def traced_step(motion: Motion, like: Tensor, noise: torch.dtype, draws: int) -> Components:
-    """One step as a program of components, which takes so many tensors of noise.
+    """Trace one step as a program of components, which takes so many tensors of noise.
 
     Raises:
         CannotCompile: it cannot be traced path by path.
@@ -301,5 +301,5 @@ def _component_names(motion: Motion, like: Tensor) -> list[str]:
 
 
 def _copies(motion: Motion, state: State) -> list[Tensor]:
-    """Of every tensor, contiguous: what is marched; the state that was given stays."""
+    """Copy every tensor of a state, contiguous, so that the given state stays unchanged."""
     return [tensor_of(state, name).clone(memory_format=torch.contiguous_format) for name in motion.tensors]

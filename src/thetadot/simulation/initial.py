@@ -1,4 +1,4 @@
-"""Where a simulation begins: at points that were given, or where another one ended."""
+"""Initial states of a simulation: given points, or another simulation's end."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _OPENING = (1 << 63) - 1  # the "step" whose noise a word's opening takes
 
 @dataclass(frozen=True)
 class Start:
-    """As another simulation ended, if ``kept``; else variables as given, views that take no memory yet."""
+    """Initial state: another simulation's end if ``kept``, else variables as given, as views without memory."""
 
     end: End
     kept: bool
 
     @property
     def points(self) -> dict[str, Tensor]:
-        """Those variables that are tensors."""
+        """Variables that are tensors."""
         return {name: value for name, value in self.end.state.items() if isinstance(value, Tensor)}
 
     def require_room(self, motion: Motion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:
@@ -65,7 +65,7 @@ class Start:
         require_room((2 * kept + 3) * state, f"saving {kept} times {len(position)} paths")
 
     def keyed(self, motion: Motion, key: int | None) -> Start:
-        """With a key from torch's default generator, where none was given and there is noise."""
+        """Return the start with a key from torch's default generator, if none was given and there is noise."""
         if key is not None or self.kept or not noisy(motion.system):
             return self
         return replace(self, end=replace(self.end, key=int(torch.randint(2**63 - 1, (), device="cpu"))))
@@ -175,7 +175,7 @@ def begin_at(motion: Motion, start: Start) -> tuple[State, Mapping[str, Tensor]]
 
 
 def each_its_own_time(state: State) -> State:
-    """With times (paths, 1), as an adaptive method asks a field with."""
+    """Give every path its own time, (paths, 1), as an adaptive method evaluates a field."""
     if TIME not in state:
         return state
     return {**state, TIME: state[TIME] * torch.ones_like(tensor_of(state, POSITION)[:, :1])}

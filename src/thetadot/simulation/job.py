@@ -35,7 +35,7 @@ _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be simulated.
+    """One simulation to be made, by steps of one length.
 
     Args:
         motion: what moves, and how.
@@ -64,7 +64,7 @@ class Job:
         object.__setattr__(self, "_places", places)
 
     def clock(self, done: int) -> float:
-        """The time after so many steps."""
+        """Time after so many steps."""
         step, total = self.motion.step, self._total  # type: ignore[attr-defined]
         return self.start.end.time + (self.time if done == total else done * step)
 
@@ -99,7 +99,7 @@ class Job:
 
 @contextmanager
 def _undrawn_by_an_error() -> Iterator[None]:
-    """What does not begin takes nothing from torch's generator."""
+    """Restore torch's generator if the simulation does not begin."""
     before = torch.get_rng_state()
     try:
         yield
@@ -109,7 +109,7 @@ def _undrawn_by_an_error() -> Iterator[None]:
 
 
 def require_positive(name: str, value: Any) -> float:
-    """As a float; raise InadmissibleValue where it is not one > 0."""
+    """Return a positive finite number as a float."""
     require_numbers(**{name: value})
     found = float(value)
     require(0 < found < math.inf, f"{name}={found:g}", "is not positive and finite", f"Pass {name} > 0.")

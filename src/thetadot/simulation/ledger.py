@@ -1,4 +1,4 @@
-"""What has been saved so far, by schedule."""
+"""Ledger of the states saved so far, by schedule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Page:
-    """One schedule's."""
+    """Saved states of one schedule."""
 
     def __init__(self, name: str, save: Save, places: Mapping[float, float]) -> None:
         self.name, self.save, self.places = name, save, places
@@ -86,9 +86,9 @@ class Ledger:
 
     @property
     def numbers(self) -> int:
-        """How many have been saved."""
+        """Count of the numbers saved so far."""
         return sum(value.numel() for page in self._pages for value in page.values)
 
     def series(self) -> dict[str, Series]:
-        """What has been saved."""
+        """Return the saved series, by schedule."""
         return {page.name: page.series(self._like) for page in self._pages}

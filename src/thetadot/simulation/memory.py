@@ -1,4 +1,4 @@
-"""Whether what is to be kept fits into memory, told before anything is simulated."""
+"""Check before a simulation that its saved states fit into memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def require_room(needed: int, what: str) -> None:
 
 
 def available() -> int | None:
-    """Free bytes, None where the system does not tell."""
+    """Return the free bytes; None where the system does not report any."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

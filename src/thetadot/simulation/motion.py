@@ -1,4 +1,4 @@
-"""What is simulated: a system, a rule for its steps and where its force comes from, as one pure function."""
+"""The simulated motion: system, stepping rule and force, as one pure function."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ class Motion:
 
     @property
     def rule(self) -> str:
-        """What a state can be gone on with by alone: the integrator and its step, where it keeps a state staggered."""
+        """Integrator and step that alone can resume a state, if the state is staggered; else ""."""
         own: object = getattr(type(self.integrator), "open", Direct.open)  # one that finds its steps has none
         staggered = own is not Direct.open
         return f"{self.integrator} with step={self.step:g}" if staggered else ""
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Variables that every path has for itself."""
+        """Names of the per-path variables."""
         return (POSITION, *(name for name in self.system.variables if name not in self.system.scalars))
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Those that are the same for all."""
+        """Names of the numbers shared by all paths."""
         return (*self.system.scalars, *self.integrator.carried)
 
     def noise_like(self, position: Tensor) -> Tensor:
-        """Of the shape of a draw of noise: (paths, dim), or (paths, sources). Takes no memory."""
+        """Return a tensor shaped as a draw of noise, (paths, dim) or (paths, sources), without memory."""
         return position.new_empty(()).expand(len(position), sources(self.system) or position.shape[-1])
 
     def advance(self, state: State, draw: Draw) -> State:
@@ -79,11 +79,11 @@ class Motion:
         return detached(whole_step(self.integrator, self.scales, state, self.force, draw, measure))
 
     def force(self, position: Tensor) -> Tensor:
-        """∇L; the position itself where the system does not ask for it."""
+        """Return ∇L; the position where the system uses no gradient."""
         return position if self.gradient is None else self.gradient(position)
 
     def begin(self, initial: Mapping[str, Tensor]) -> State:
-        """Every variable at the start: as given, else as the system begins it; then as the rule keeps it."""
+        """Return every variable at the start, as given or as the system begins, in the rule's own form."""
         position = initial[POSITION]
         state = _path_by_path(self.system, self.integrator, position)
         for name, value in initial.items():
@@ -169,13 +169,13 @@ class Motion:
         return found
 
     def read(self, state: State) -> dict[str, Tensor]:
-        """The tensors of a state, the position being θ itself."""
+        """Return the tensors of a state, with θ for the position."""
         found = {name: tensor_of(state, name) for name in self.tensors}
         found[POSITION] = self.integrator.shown(self.scales, state)
         return found
 
     def _measure(self, state: State, force: Tensor) -> dict[str, Scalar]:
-        """What the system wants measured, of every path for itself."""
+        """Compute the quantities that the system measures, for every path separately."""
         square = force * force
         known: dict[str, Callable[[], Tensor]] = {
             "gradient_square": lambda: square.sum(-1, keepdim=True),
@@ -191,7 +191,7 @@ class Motion:
 
 
 def clocked(state: State) -> State:
-    """With its time as a tensor, so that a field may ask torch for its cosine."""
+    """Return the state with its time as a tensor, so that a field may take its cosine."""
     return {**state, TIME: torch.as_tensor(state[TIME], dtype=torch.float64)} if TIME in state else state
 
 

@@ -1,4 +1,4 @@
-"""Where the noise of an ensemble comes from.
+"""Noise of an ensemble.
 
 Two laws alike, two ways to get them:
 
@@ -76,7 +76,7 @@ class BlockNoise:
 
 
 def by_counter(like: Tensor, key: int, step: int, draw: int, first: int, noise: Noise) -> Tensor:
-    """Draw ``draw`` of a step, of the shape of ``like``, as kernels draw it."""
+    """Draw ``draw`` of a step in the shape of ``like``, equal to the kernels' draw."""
     columns = []
     for place in range(like.shape[-1]):
         own = derive(key, step, draw, place)

@@ -1,4 +1,4 @@
-"""One simulation under way: from one time that is saved to the next, each stretch looked at before it counts."""
+"""A simulation in progress: from one saved time to the next, each stretch checked before it counts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Begun:
 
 
 class Run:
-    """One simulation under way."""
+    """A simulation in progress."""
 
     def __init__(
         self,

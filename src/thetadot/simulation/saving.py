@@ -1,4 +1,4 @@
-"""What is kept of a simulation, and when: states, or statistics of the whole ensemble in their place."""
+"""Saving schedules: which states or ensemble statistics are kept, and when."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 @dataclass(frozen=True)
 class Save:
-    """One schedule.
+    """A saving schedule.
 
     Args:
         what: kept instead of the states; None keeps the states.
@@ -108,7 +108,7 @@ Saving = Save | Statistic | int | Sequence[float] | None
 
 
 def schedules(save: Saving | Mapping[str, Saving]) -> dict[str, Save]:
-    """What ``simulate(save=)`` accepts, as schedules by name.
+    """Convert the argument of ``simulate(save=)`` to schedules by name.
 
     Example:
         >>> schedules(10)

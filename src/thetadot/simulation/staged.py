@@ -72,7 +72,7 @@ class Staged(Controlling):
         return {name: value.clone() for name, value in super().memory.items()}
 
     def until(self, end: float) -> State:
-        """Every path's state at ``end``."""
+        """Return every path's state at ``end``."""
         settings = self._stages.settings(settings_of(self.integrator, end, self.sign, 1))
         paths = len(self.one)
         under_way = bool((self.sign * (end - self.time) > 0).any())

@@ -1,4 +1,4 @@
-"""What a simulation leaves: what was saved of it, and where it ended."""
+"""Results of a simulation: its saved series and its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """What one schedule saved.
+    """Saved values of one schedule.
 
     Attributes:
         times: (n,), float64.
@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True)
 class End:
-    """Where a simulation stood, all that is needed to go on.
+    """End of a simulation, with all that is needed to resume.
 
     Attributes:
         state: every variable, as the rule keeps it.
@@ -82,7 +82,7 @@ class Trajectory:
 
     @property
     def key(self) -> int:
-        """Of the noise: give it as ``key`` to simulate the same paths again."""
+        """Key of the noise: give it as ``key`` to simulate the same paths again."""
         return self.end.key
 
     @property

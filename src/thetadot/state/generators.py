@@ -1,4 +1,4 @@
-"""The global random generators: Python's, numpy's and torch's."""
+"""Global random generators of Python, numpy and torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def generators() -> dict[str, Any]:
 
 
 def restore_generators(states: dict[str, Any]) -> None:
-    """Put generators where :func:`generators` found them."""
+    """Restore generators to the state that :func:`generators` returned."""
     torch.set_rng_state(states["torch"].cpu())
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])

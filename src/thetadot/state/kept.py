@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """What a forward or backward pass may write, as it is now.
+    """Copy of everything that a forward or backward pass may write.
 
     Of every module (and of what a loss function reaches: its closure, its object, modules it names): parameters,
     buffers, plain tensors, numbers and containers of them, random generators, modes; and the global generators. Objects
@@ -52,7 +52,7 @@ class Kept:
         self.generators = generators()
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Restore everything that was kept."""
         for owner, entries in self.owners:
             if _replaced(owner.entries(), entries):
                 owner.put(entries)
@@ -64,7 +64,7 @@ class Kept:
         restore_generators(self.generators)
 
     def changes(self) -> list[str]:
-        """Where values differ now from what they were, bit for bit; the global generators aside."""
+        """List where values differ now from what was kept, bit for bit; the global generators aside."""
         return sorted({owner.place(name) for owner, name, _ in self.differing()})
 
     def differing(self) -> Iterator[tuple[Owner, Any, str]]:
@@ -107,7 +107,7 @@ def _replaced(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
 
 
 def _same(now: Any, before: Any) -> bool:
-    """One object, or plain values that are equal; what an object holds is compared where it is an owner itself."""
+    """Whether two values are one object or equal plain values; owners are compared elsewhere."""
     return now is before or (isinstance(now, PLAIN) and isinstance(before, PLAIN) and same_bits(now, before))
 
 

@@ -1,4 +1,4 @@
-"""What has a value that changes in place: tensors, arrays, random generators. Copied, compared bit for bit."""
+"""Values that change in place: tensors, arrays, random generators; copied and compared bit for bit."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _CONTAINERS = (dict, list, tuple, deque, set, frozenset)
 
 
 def pack(roots: Mapping[str, Any], without: Collection[int] = ()) -> dict[str, Any]:
-    """What the roots' attributes hold, copied, in containers that ``torch.load(weights_only=True)`` takes.
+    """Copy the roots' attributes into containers that ``torch.load(weights_only=True)`` accepts.
 
     Args:
         roots: modules and functions, by name.

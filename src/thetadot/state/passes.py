@@ -1,4 +1,4 @@
-"""What a forward and backward pass changes, found on a copy before it matters."""
+"""Changes made by a forward and backward pass, found on a copy before they matter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOOKS = tuple(name for name in nn.Module().__dict__ if name.endswith("_hooks"))
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a pass writes.
+    """A thing that a pass writes.
 
     Attributes:
         place: where it lies, "model.encoder.calls"; "" where only its effect was seen.
@@ -47,7 +47,7 @@ class Change:
 
 
 def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, Any]) -> list[Change]:
-    """What one forward and backward pass changes in the roots, and whether that can be put back.
+    """List what one forward and backward pass changes in the roots, and whether each can be restored.
 
     The pass is made on deep copies where modules can be copied, else on the roots themselves; their state is bit for
     bit as before afterwards, as far as it can be kept. It is made a second time from what was put back: if its loss is
@@ -102,7 +102,7 @@ def _pass(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, Any], 
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Of one state there is one loss; sums on an accelerator may be taken in another order."""
+    """Whether two losses of one state agree; an accelerator may sum in another order."""
     a, b = float(one), float(other)
     exact = one.device.type == "cpu"
     return a == b or (math.isnan(a) and math.isnan(b)) or (not exact and math.isclose(a, b, rel_tol=1e-3))
@@ -145,7 +145,7 @@ class _Opaque:
         self.held = [(owner, name, value, _written(value)) for owner, name, value in told]
 
     def changes(self) -> list[Change]:
-        """Those that differ now."""
+        """List the values that differ now."""
         return [
             Change(owner.place(name), "attribute", type(owner.held).__name__, kept=False)
             for owner, name, value, before in self.held

@@ -1,4 +1,4 @@
-"""Where the state of modules lies: what owns values, found from modules, functions and their closures."""
+"""Search for the state of modules: owners of values, found from modules, functions and their closures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OTHERS = {  # their objects hold machinery (trainers, loggers, compiled code), 
 
 @dataclass
 class Owner:
-    """What holds values under names: the attributes of a module or of another object, a container, a closure.
+    """Holder of named values: a module, another object, a container, a closure.
 
     Attributes:
         path: where it was found first, "model.encoder".
@@ -42,7 +42,7 @@ class Owner:
     space: str = ""
 
     def entries(self) -> dict[Any, Any]:  # noqa: PLR0911 - one kind a line
-        """Its values by name; the place in a sequence stands for a name."""
+        """Return the held values by name; in a sequence, by place."""
         if isinstance(self.held, nn.Module):
             if self.space:
                 return dict(self.held.__dict__[self.space])
@@ -82,7 +82,7 @@ class Owner:
             space.update(entries)
 
     def place(self, name: object) -> str:
-        """Where a value of it lies, in words."""
+        """Describe where one of the values lies."""
         if isinstance(self.held, types.CellType | _Referred):
             return self.path
         container = isinstance(self.held, dict | list | tuple | deque | set | frozenset)
@@ -98,7 +98,7 @@ class _Referred:
 
 @dataclass
 class Walk:
-    """All owners that are reached from some roots, each once.
+    """All owners reached from some roots, each once.
 
     Attributes:
         owners: in the order in which they were found.
@@ -113,7 +113,7 @@ class Walk:
 
     @classmethod
     def over(cls, roots: Mapping[str, object]) -> Walk:
-        """From roots under their names."""
+        """Walk from roots under their names."""
         walk = cls()
         for name, root in roots.items():
             walk._visit(name, root, 0)
@@ -162,7 +162,7 @@ class Walk:
         self._refer(function, depth)
 
     def _refer(self, function: object, depth: int) -> None:
-        """What a user's function reaches by global names: modules, tensors, generators, functions of its own file."""
+        """Follow a user's function to the modules, tensors, generators and functions it names globally."""
         if not isinstance(function, types.FunctionType) or _foreign(function.__module__):
             return
         found = {}
@@ -184,7 +184,7 @@ def is_machinery(value: object) -> bool:
 
 
 def looked_into(value: object) -> bool:
-    """Whether it is a plain object of a class of the user's."""
+    """Whether ``value`` is a plain object of a class that the user defined."""
     if is_machinery(value):
         return False
     return type(getattr(value, "__dict__", None)) is dict and not _foreign(type(value).__module__)

@@ -1,4 +1,4 @@
-"""What moves: equations of motion, each with its variables, its drift and its noise."""
+"""Equations of motion, each with its variables, its drift and its noise."""
 
 from thetadot.systems.adaptive import AdaptiveFlow
 from thetadot.systems.amos import Amos

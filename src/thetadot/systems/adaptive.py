@@ -70,7 +70,7 @@ class AdaptiveFlow:
         return ("mean", "square", *largest, "mean_weight", "square_weight")
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """One variable's drift times the step."""
+        """Return one variable's drift times the step."""
         match name:
             case "mean" | "mean_weight":
                 return over(self.mean_rate, step) * ((gradient if name == "mean" else 1.0) - state[name])
@@ -92,5 +92,5 @@ class AdaptiveFlow:
         return -(step * root / weight) * mean / (sqrt(square) + (self.eps + TINY) * root)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return None

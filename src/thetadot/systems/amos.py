@@ -1,4 +1,4 @@
-r"""Amos as published: steps in units of the tensor's size, a weight decay that balances them, and both fall by it.
+r"""Amos as published: steps in units of the tensor's size, balanced by a weight decay, both declining in time.
 
     v' = v + (1-β)(mean g² - v),  w' = w + (1-β)(1 - w),  v̂ = v'/w'
     c = (1 + ¼√ξ b)^(-1/2),  d = (1 + ¼√(ξη) b)^(-1),  ρ = c ξ² mean g²/v̂
@@ -83,7 +83,7 @@ class Amos:
         return begin(name, position)
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: PLR0911
-        """One variable's change in a step of ξ; d and ρ are set from b before b moves."""
+        """Return one variable's change in a step of ξ; d and ρ are set from b before b moves."""
         match name:
             case "square":
                 return over(self.square_rate, step) * (state["tensor_square"] - state["square"])
@@ -106,5 +106,5 @@ class Amos:
         return -(length / root) * gradient - (0.5 * state["factor"] * state["share"]) * position
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

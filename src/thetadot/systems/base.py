@@ -1,4 +1,4 @@
-"""What a system is: the variables that move beside the position, and how fast.
+"""Systems: the variables that move beside the position, and their rates.
 
 A system knows nothing of steps taken, data or torch.optim; an integrator knows nothing of which system it steps.
 They meet in :meth:`System.increment`, the change of one variable over one step at the present rates, and in
@@ -81,7 +81,7 @@ def _admitted(value: Tensor) -> bool:
 
 
 def over(rate: Rate | Tensor, step: Scalar) -> Scalar:
-    """Rate times step.
+    """Return rate times step.
 
     Example:
         >>> over(3.0, 0.5), over(PerStep(3.0), 0.5)
@@ -134,12 +134,12 @@ def shaken(
 
 
 def sources(system: System) -> int | None:
-    """How many Brownian motions a system mixes; None where every element has one of its own (diagonal noise)."""
+    """Return the number of Brownian motions mixed; None where every element has its own (diagonal noise)."""
     return getattr(system, "sources", None)
 
 
 def noise_kind(system: System) -> NoiseKind:
-    """What a rule must know of a system's noise to converge.
+    """Classify a system's noise, on which a rule's convergence depends.
 
     Example:
         >>> from thetadot.systems import SDE, Langevin
@@ -169,7 +169,7 @@ class System(Protocol):
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        """Those that are numbers."""
+        """Names of the variables that are numbers."""
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class Multiplicative(System, Protocol):
 
     @property
     def calculus(self) -> Calculus:
-        """Itô or Stratonovich."""
+        """Interpretation of the noise: Itô or Stratonovich."""
 
     def diffusion(self, name: str, state: State) -> Tensor | float:
         """G of variable ``name``: one factor an element (diagonal noise), or a matrix (..., dim, sources)."""
@@ -206,7 +206,7 @@ class Beginning(System, Protocol):
     """A system whose variables do not all begin at zero."""
 
     def begin(self, name: str, position: Tensor) -> Tensor | float:
-        """What variable ``name`` is before the first step at ``position``; a tensor of shape () for a number."""
+        """Return the initial value of variable ``name`` at ``position``; a tensor of shape () for a number."""
 
 
 @runtime_checkable

@@ -92,7 +92,7 @@ class Competition(Driven):
 
     @property
     def coexistence(self) -> Pair | None:
-        """Where the two lines cross with some of both; None where they do not."""
+        """Equilibrium of both species; None where the two lines do not cross at positive numbers."""
         (r1, r2), (n1, n2), (a1, a2) = self.growth, self.capacity, self.harm
         if not (self.coexist or self.bistable):
             return None

@@ -33,7 +33,7 @@ TIME = "time"
 
 
 class Driven(ABC):
-    """What systems share whose drift is their own and not a loss's: say ``drift``, and the increment follows.
+    """Base of systems whose drift is not a loss's gradient: define ``drift``, and the increment follows.
 
     Their ``gradient`` argument is not used.
     """
@@ -47,11 +47,11 @@ class Driven(ABC):
         """Time derivative of variable ``name``."""
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
-        """Drift times step."""
+        """Return drift times step."""
         return step * self.drift(name, state)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return None
 
 
@@ -164,7 +164,7 @@ class SDE(ODE):
         return None if name == TIME or still else sqrt(step)
 
     def diffusion(self, name: str, state: State) -> Tensor | float:  # noqa: ARG002 - only the position has noise
-        """The factor g."""
+        """Return the factor g."""
         if callable(self.g):
             return self._field(self.g, state)
         return self.g.to(tensor_of(state, POSITION)) if isinstance(self.g, torch.Tensor) else self.g
@@ -184,7 +184,7 @@ class SDE(ODE):
         return self._read_as("stratonovich", -0.5)
 
     def _read_as(self, calculus: Calculus, share: float) -> SDE:
-        """With the drift that belongs to the other calculus: how each source's g changes along itself."""
+        """Convert the drift to the other calculus, from how each source's g changes along the noise."""
         if calculus == self.calculus:
             return self
         if not callable(self.g):

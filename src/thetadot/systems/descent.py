@@ -48,11 +48,11 @@ class SignFlow:
     measures: ClassVar[tuple[str, ...]] = ()
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor:  # noqa: ARG002
-        """-γ sign ∇L."""
+        """Return the increment -γ sign ∇L."""
         return -step * sign(gradient)
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return
 
 
@@ -72,11 +72,11 @@ class NormalizedFlow:
     measures: ClassVar[tuple[str, ...]] = ("gradient_square",)
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
-        """-γ∇L/‖∇L‖."""
+        """Return the increment -γ∇L/‖∇L‖."""
         return -(step / (sqrt(state["gradient_square"]) + TINY)) * gradient
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return
 
 
@@ -121,5 +121,5 @@ class PolyakFlow:
         return -(step * speed) * (gradient / norm)
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

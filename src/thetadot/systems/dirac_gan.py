@@ -138,7 +138,7 @@ class DiracGAN(Driven):
         return -product.sigmoid() * generator
 
     def _brake(self, product: Tensor, generator: Tensor, critic: Tensor) -> Tensor | float:
-        """What penalty and decay take off φ̇."""
+        """Return what penalty and decay subtract from φ̇."""
         brake: Tensor | float = 0.0
         if self.penalty == "gp":
             share = 1.0 if self.centre == 0 else 1.0 - self.centre / _length(critic)

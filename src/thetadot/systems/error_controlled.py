@@ -78,7 +78,7 @@ class ErrorControlledFlow:
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        """Both, if they belong to all elements together."""
+        """Names of both variables, if they belong to all elements together."""
         return self.variables if self.norm == "global" else ()
 
     @property
@@ -87,7 +87,7 @@ class ErrorControlledFlow:
         return ("gradient_square",) if self.norm == "global" else ()
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """One variable's drift times the step."""
+        """Return one variable's drift times the step."""
         if name == "square":
             square = state["gradient_square"] if self.norm == "global" else gradient * gradient
             return over(self.square_rate, step) * (square - state["square"])
@@ -97,5 +97,5 @@ class ErrorControlledFlow:
         return -(step / scale) * gradient if self.norm == "global" else -step * gradient / scale
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

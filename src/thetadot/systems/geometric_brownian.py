@@ -68,7 +68,7 @@ class GeometricBrownian(Driven):
             raise InadmissibleValue(f"calculus={self.calculus!r} is unknown. Pass 'ito' or 'stratonovich'.")
 
     def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
-        """μS."""
+        """Return the drift μS."""
         return self.growth * tensor_of(state, POSITION)
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
@@ -76,7 +76,7 @@ class GeometricBrownian(Driven):
         return None if self.volatility == 0 else sqrt(step)
 
     def diffusion(self, name: str, state: State) -> Tensor:  # noqa: ARG002
-        """σS."""
+        """Return the diffusion σS."""
         return self.volatility * tensor_of(state, POSITION)
 
     @property
@@ -115,7 +115,7 @@ class GeometricBrownian(Driven):
         return start * math.exp(self.mean_growth * time)
 
     def variance(self, start: float, time: float) -> float:
-        """S₀²e^{2μT}(e^{σ²T} - 1)."""
+        """Return the variance S₀²e^{2μT}(e^{σ²T} - 1)."""
         return self.mean(start, time) ** 2 * math.expm1(self.volatility**2 * time)
 
     def call_price(self, spot: float, *, strike: float, time: float) -> float:
@@ -141,5 +141,5 @@ class GeometricBrownian(Driven):
 
 
 def _normal(x: float) -> float:
-    """Φ."""
+    """Return the normal distribution function Φ."""
     return math.erfc(-x / math.sqrt(2.0)) / 2.0

@@ -1,4 +1,4 @@
-r"""Gradient flow.
+r"""Gradient flow of a loss.
 
     θ̇ = -∇L(θ)                                                                              [su2018, eq. 4]
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """θ̇ = -∇L(θ).
+    """Gradient flow θ̇ = -∇L(θ).
 
     Example:
         >>> import torch
@@ -31,9 +31,9 @@ class GradientFlow:
     measures: ClassVar[tuple[str, ...]] = ()
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor:  # noqa: ARG002
-        """-γ∇L."""
+        """Return the increment -γ∇L."""
         return -step * gradient
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

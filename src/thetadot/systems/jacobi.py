@@ -65,11 +65,11 @@ class Jacobi(Driven):
 
     @cached_property
     def gradient(self) -> Callable[[Tensor], Tensor]:
-        """∇U."""
+        """Gradient ∇U of the potential."""
         return gradient_of(self.potential)
 
     def drift(self, name: str, state: State) -> Tensor:
-        """x', x'' or t'."""
+        """Return the rate of change x', x'' or t' of variable ``name``."""
         velocity = tensor_of(state, "velocity")
         if name == POSITION:
             return velocity

@@ -43,7 +43,7 @@ class Langevin:
         admissible("temperature", self.temperature)
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor:  # noqa: ARG002
-        """-γ∇L."""
+        """Return the increment -γ∇L."""
         return -step * gradient
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002

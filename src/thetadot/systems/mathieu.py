@@ -107,7 +107,7 @@ class InvertedPendulum(Driven):
 
     @property
     def period(self) -> float:
-        """2π/ω."""
+        """Period 2π/ω of the drive."""
         return 2.0 * math.pi / self.frequency
 
     @property
@@ -117,7 +117,7 @@ class InvertedPendulum(Driven):
 
     @property
     def threshold(self) -> float:
-        """ω = √(2gl)/h above which it stands, by averaging; 0 where gravity does not overthrow it."""
+        """Frequency √(2gl)/h above which the upright pendulum is stable, by averaging; 0 without gravity."""
         if self.gravity <= 0:
             return 0.0
         return math.sqrt(2.0 * self.gravity * self.length) / self.height if self.height else math.inf

@@ -58,5 +58,5 @@ class DampedNewton:
         return -over(self.friction, step) * velocity - step * gradient
 
     def amplitude(self, name: str, step: Scalar) -> Scalar | None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return None

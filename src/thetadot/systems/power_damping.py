@@ -63,7 +63,7 @@ def log_radius_square(
 
 
 def share_of_turn(power: float) -> float:
-    """m_p.
+    """Return m_p, the mean of |sin|^p over a turn.
 
     Example:
         >>> round(share_of_turn(2.0), 12), round(share_of_turn(4.0), 12)

@@ -1,4 +1,4 @@
-r"""A system in a landscape, posed once: its trajectories, its law and its rates all follow from it."""
+r"""A system in a landscape, posed once for its trajectories, its law and its rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What moves, and in which potential.
+    """A system together with the potential in which it moves.
 
     Args:
         system: GradientFlow, Langevin(temperature), DampedNewton(friction), Kramers(friction, temperature), ...
@@ -57,7 +57,7 @@ class Problem:
 
     @cached_property
     def gradient(self) -> Callable[[Tensor], Tensor]:
-        """∇L."""
+        """Gradient ∇L of the potential."""
         return gradient_of(self.potential)
 
     @property

@@ -86,7 +86,7 @@ class ScheduledAmos:
         return begin(name, position)
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """One variable's drift times the step; the position's with its decay."""
+        """Return one variable's drift times the step, with decay for the position."""
         match name:
             case "square":
                 return over(self.square_rate, step) * (state["tensor_square"] - state["square"])
@@ -107,5 +107,5 @@ class ScheduledAmos:
         return -(length / root) * gradient - decay * position
 
     def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """No noise."""
+        """Return None: there is no noise."""
         return

@@ -1,4 +1,4 @@
-r"""WGAN-div on the Dirac game: a penalty of the critic's slope to a power, in place of a bound on it.
+r"""WGAN-div on the Dirac game: a penalty on a power of the critic's slope, in place of a bound.
 
     W_{k,p} = max_D  E_real D - E_fake D - k E|∇D|^p;    φ̇ = -θ - kp|φ|^{p-2} φ,    θ̇ = φ        [wu2018; su2018d]
 
@@ -83,7 +83,7 @@ class WGANDiv(Driven):
         return -generator - self.weight * self.power * square ** (self.power / 2.0 - 1.0) * critic
 
     def slope(self, gap: float) -> float:
-        """Of the best linear critic: w = (m/kp)^{1/(p-1)}.
+        """Return the slope of the best linear critic, w = (m/kp)^{1/(p-1)}.
 
         Args:
             gap: m >= 0, the distance between the means.
@@ -92,7 +92,7 @@ class WGANDiv(Driven):
         return math.pow(gap / (self.weight * self.power), 1.0 / (self.power - 1.0))
 
     def value(self, gap: float) -> float:
-        """Of the best linear critic: W = m w - k w^p."""
+        """Return the value of the best linear critic, W = m w - k w^p."""
         slope = self.slope(gap)
         return gap * slope - self.weight * math.pow(slope, self.power)
 

@@ -1,4 +1,4 @@
-"""What is trained: the task, and built-in ones on real data that ship inside packages, nothing to download."""
+"""Tasks to train on: the class, and built-in ones whose real data ship inside packages."""
 
 from thetadot.tasks.digits import digits
 from thetadot.tasks.task import Task

@@ -34,7 +34,7 @@ class BrokenContract(ThetadotError, AssertionError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one law.
+    """Outcome of one law.
 
     Attributes:
         law: which.

@@ -1,4 +1,4 @@
-"""All laws, by subject."""
+"""Collection of all laws, by subject."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SUBJECTS = (
 
 @checked
 def laws() -> tuple[Law, ...]:
-    """Every law of the contract, in the order of reading.
+    """Return every law of the contract, in the order of reading.
 
     Example:
         >>> [law.name for law in laws() if law.about == "groups"][0]

@@ -1,4 +1,4 @@
-"""How laws compare what they see, and say it."""
+"""Comparison of observed values, and the words for differences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def values(params: Sequence[Tensor]) -> list[Tensor]:
-    """Copies."""
+    """Copy the values of parameters."""
     return [p.detach().clone() for p in params]
 
 
@@ -62,7 +62,7 @@ def expect_refused(call: Callable[[], Any], what: str, kind: type[Exception] = E
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested dicts and lists with its path."""
+    """List every value of nested dicts and lists with its path."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from leaves(value, f"{path}[{key!r}]")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BrokenLaw(ThetadotError, AssertionError):  # noqa: N818 - a noun, as the other errors are
-    """What was seen does not agree with a law."""
+    """Error for an observation that breaks a law."""
 
 
 @checked
@@ -61,7 +61,7 @@ class Law:
         return self.experiment.__module__.rpartition(".")[2]
 
     def __call__(self, subject: Subject) -> None:
-        """Run the experiment."""
+        """Run the law's experiment."""
         self.experiment(subject)
 
 

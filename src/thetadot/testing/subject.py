@@ -23,7 +23,7 @@ SHAPES = ((3, 2), (4,), ())
 @checked
 @dataclass(frozen=True)
 class Subject:
-    """A factory, its traits, and what the laws do with them.
+    """A factory, its traits, and the operations that laws perform.
 
     Attributes:
         build: ``build(params, **overrides)``; it takes ``lr`` and what its traits promise.
@@ -72,7 +72,7 @@ class Subject:
         return returned
 
     def push(self, optimizer: Any, params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-        """One step with these gradients, the very tensors, whatever the parameters."""
+        """Step once with the given gradients, the very tensors, whatever the parameters."""
 
         def closure() -> Tensor:
             for p, gradient in zip(params, gradients, strict=True):

@@ -1,4 +1,4 @@
-"""What the laws must know of an optimizer that they cannot see."""
+"""Traits of an optimizer that the laws need and cannot observe."""
 
 from __future__ import annotations
 

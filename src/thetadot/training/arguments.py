@@ -1,4 +1,4 @@
-"""What a run was asked for: checked when given, remembered in its folder, compared when it is resumed."""
+"""Arguments of a run: checked when given, kept in its folder, compared on resume."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 1024  # threads or processes
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a run was asked for; remembered in its folder."""
+    """Arguments of a run, kept in its folder."""
 
     task: str
     epochs: int = EPOCHS
@@ -35,7 +35,7 @@ class Arguments:
     annealing: str | None = None
 
     def options(self) -> dict[str, str]:
-        """As the command takes them: what was given, and what is not what it would be by itself.
+        """Return the arguments as command-line options, leaving out defaults.
 
         Example:
             >>> Arguments("digits", lr=0.1, minutes=2.5).options()

@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 
 class Data(msgspec.Struct):
-    """What a data set was when the run began (:mod:`thetadot.training.fingerprint`)."""
+    """Size and digests of a data set when the run began (:mod:`thetadot.training.fingerprint`)."""
 
     size: int
     samples: dict[str, dict[str, str]]
 
 
 class Head(msgspec.Struct):
-    """What every checkpoint has, whatever else it holds."""
+    """Fields common to all checkpoints."""
 
     phase: Literal["measuring", "training", "done"]
     arguments: dict[str, Any]
@@ -94,7 +94,7 @@ def _try(stream: Any) -> None:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The folder's checkpoint.
+    """Load the checkpoint of a run's folder.
 
     Raises:
         RunFolderError: there is none.

@@ -42,7 +42,7 @@ ITERATIONS = 8
 
 @dataclass(frozen=True)
 class Given:
-    """What the user has fixed; None is free."""
+    """Settings that the user has fixed; None leaves one free."""
 
     optimizer: Family | None = None
     lr: float | None = None

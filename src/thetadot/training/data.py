@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """Which samples make a batch, and the key of their transforms' randomness."""
+    """Request for a batch: its samples, and the key of their transforms' randomness."""
 
     key: int
     indices: list[int]
@@ -102,7 +102,7 @@ class Source:
         return [pool[i] for i in torch.randperm(len(pool), generator=generator).tolist()]
 
     def plan(self, epoch: int, batch_size: Callable[[int], int], among: Sequence[int] | None = None) -> list[Request]:
-        """An epoch's batches; ``batch_size`` is a function of the samples already taken in it."""
+        """Plan an epoch's batches; ``batch_size`` is a function of the samples already taken in the epoch."""
         order = self.order(epoch, among)
         requests: list[Request] = []
         place = 0
@@ -136,7 +136,7 @@ class Source:
                 yield self._batch(keyed_batch(self.dataset, request), len(request.indices))
 
     def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[Request]:
-        """All samples in their own order, in batches; for judging."""
+        """Iterate over all samples in their own order, in batches, for evaluation."""
         pool = list(range(self.size)) if indices is None else list(indices)
         return [Request(derive(self.seed, 3, i), pool[i : i + batch_size]) for i in range(0, len(pool), batch_size)]
 
@@ -150,7 +150,7 @@ class Source:
         return None
 
     def fault(self, loss: float, indices: Sequence[int] | None = None) -> str | None:
-        """What to say of a loss that is not finite where the training data are at fault; None where they are not."""
+        """Describe the fault in the training data behind a loss that is not finite; None if there is none."""
         found = self.not_finite(indices)
         return None if found is None else f"{found} in the training data, and the loss is {loss}. Clean the data."
 

@@ -32,7 +32,7 @@ _NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
 def fingerprint(task: Task, seed: int) -> dict[str, Any]:
-    """Of each of a task's data sets: {"size": N, "samples": {"i": {part: digest}}}; parts that vary are left out."""
+    """Compute each data set's {"size": N, "samples": {"i": {part: digest}}}, without parts that vary."""
     sets = {name: getattr(task, name) for name in _NAMES if getattr(task, name) is not None}
     return {name: _of(data, seed) for name, data in sets.items()}
 

@@ -1,4 +1,4 @@
-"""Whether model, loss and data fit one another, told before anything is measured, with the sample and the remedy.
+"""Check before any measurement that model, loss and data fit one another, naming the sample and the remedy.
 
 Samples are read one by one under a fixed key, as many as a tensor holds or :data:`MOST` spread over the others. The
 loss is asked about each of them at one and the same output, so that a target it does not admit is found without a pass
@@ -52,7 +52,7 @@ def _shown(source: Source) -> list[int]:
 
 
 def _require_alike(source: Source, name: str) -> None:
-    """Every part of every sample has the shape and the dtype of the first sample's."""
+    """Require the first sample's shapes and dtypes of every sample."""
     if source.holds_tensors:
         return
     first = None

@@ -61,7 +61,7 @@ def _number(value: Any) -> float:
 
 @contextmanager
 def judging(task: Task) -> Iterator[None]:
-    """In eval mode and without gradients; the state of model and loss, modes too, is as before afterwards."""
+    """Evaluate in eval mode without gradients, and restore the state of model and loss, modes too."""
     with kept(model=task.model, loss=task.loss), torch.no_grad():
         for part in (task.model, task.loss):
             if isinstance(part, nn.Module):

@@ -136,7 +136,7 @@ class Guard:
         return state | {"good": self.good.pack() if self.good else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
+        """Restore the state that :meth:`state_dict` returned."""
         for part in fields(self):
             if part.name not in ("good", "good_progress"):
                 setattr(self, part.name, (int if part.type == "int" else float)(state[part.name]))

@@ -44,7 +44,7 @@ class Cost:
         self.samples += count
 
     def forward(self, count: float) -> None:
-        """Forward only."""
+        """Count forward passes."""
         self.samples += count / 3.0
 
 
@@ -91,7 +91,7 @@ class Instruments:
         return float(losses.mean()), error
 
     def gradient(self, samples: int) -> Tensor:
-        """Of the mean loss on training samples in their keyed order, flat."""
+        """Return the flat gradient of the mean loss on the first training samples in keyed order."""
         indices = self.source.order(-1)[: max(1, min(samples, self.source.size))]
         if len(indices) == 1:  # batch statistics need two, and one sample twice is the same mean
             indices = indices * 2
@@ -175,11 +175,11 @@ class Instruments:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later measurement begins with."""
+        """Return the state that later measurements start from."""
         return {"vectors": self.vectors, "heating": self.heating, "sharpest": self.sharpest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
+        """Restore the state that :meth:`state_dict` returned."""
         device = next(self.task.model.parameters()).device
         self.vectors = {kind: vector.to(device) for kind, vector in state["vectors"].items()}
         self.heating = dict(state["heating"])

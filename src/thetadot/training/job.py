@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-import thetadot
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
@@ -39,6 +38,7 @@ from thetadot.training.result import Result
 from thetadot.training.setting import device_of, reference_size, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import checked, users_code
+from thetadot.version import __version__
 
 if TYPE_CHECKING:
     from thetadot.tasks.task import Metric
@@ -330,7 +330,7 @@ class _Run:
             epochs=self.asked.epochs,
             device=str(self.device),
             threads=torch.get_num_threads(),
-            software={"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
+            software={"thetadot": __version__, "torch": str(torch.__version__)},
             quantities=UNITS,
             metric=self.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""What is trained: the trainable parameters of the model, and of the loss where it is a module.
+"""The trained parameters: those of the model, and of the loss where it is a module.
 
 A loss may learn too (class centres, temperatures, weights of several tasks). One list of parameters goes to the
 optimizer, to measurements and to trials.
@@ -31,7 +31,7 @@ def learned(task: Task) -> list[nn.Parameter]:
 
 
 def require_all_learned(task: Task, loss: Tensor) -> None:
-    """Refuse a loss function that has trainable parameters of its own: nothing would train them.
+    """Refuse a loss function with trainable parameters of its own, which nothing would train.
 
     Args:
         task: what is to be trained.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None) -> Result:
-    """The trained model of a finished run, or the latest state of an unfinished one.
+    """Load the trained model of a finished run, or the latest state of an unfinished one.
 
     No code is run that only the folder names: a task of one's own is named by the caller.
 

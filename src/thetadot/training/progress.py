@@ -1,4 +1,4 @@
-"""Where a run stands: all numbers, so that a checkpoint holds them as they are."""
+"""Progress of a run as numbers, which a checkpoint holds unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
         place: batches done in the present epoch.

@@ -20,7 +20,7 @@ Source = Literal["measured", "tried", "rule", "given"]
 
 
 def batch_size(value: int, noise: Noise | None) -> Choice:
-    """Of a batch size that was not given."""
+    """Give the reason for a batch size that was not given."""
     if noise is None:
         return Choice("batch_size", value, "the run is too short to measure the gradient's noise", "rule")
     scale = f"{noise.noise_scale:.3g} samples at the start"
@@ -33,7 +33,7 @@ def batch_size(value: int, noise: Noise | None) -> Choice:
 
 
 def optimizer(best: Candidate, tried: Sequence[Candidate], source: Source, *, given: bool) -> Choice:
-    """Of the family."""
+    """Give the reason for the choice of optimizer."""
     if given:
         return Choice("optimizer", best.optimizer, "given", "given")
     if source == "given":
@@ -57,7 +57,7 @@ def optimizer(best: Candidate, tried: Sequence[Candidate], source: Source, *, gi
 
 
 def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: float, source: Source) -> Choice:
-    """Of the learning rate; ``horizon`` is the factor by which the trials' best was carried over to the run."""
+    """Give the reason for the learning rate; ``horizon`` is the factor from the trials' best to the run's."""
     if source == "given":
         return Choice("lr", best.lr, "given", "given")
     if source == "rule":
@@ -76,7 +76,7 @@ def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: flo
 
 
 def momentum(best: Candidate, *, given: bool) -> Choice:
-    """Of the momentum."""
+    """Give the reason for the momentum."""
     if given:
         return Choice("momentum", best.momentum, "given", "given")
     memory = "one step" if best.momentum == 0 else f"{1.0 / (1.0 - best.momentum):.3g} steps"
@@ -89,7 +89,7 @@ def momentum(best: Candidate, *, given: bool) -> Choice:
 
 
 def annealing(plan: Plan, *, given: bool) -> Choice:
-    """Of the schedule."""
+    """Give the reason for the schedule."""
     grows = f" while the batch grows to {plan.last_batch}" if plan.last_batch > plan.batch_size else ""
     falls = f"falls to {plan.end:.0%} of its start{grows}"
     if plan.coupled:

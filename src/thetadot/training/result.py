@@ -1,4 +1,4 @@
-"""What a run returns, and how to bring it back."""
+"""Result of a run, and how to load it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """A trained model.
+    """A trained model with its states and its record.
 
     Attributes:
         model: with its final parameters.

@@ -28,7 +28,7 @@ FEWEST_STEPS = 4
 
 @dataclass(frozen=True)
 class Ladder:
-    """Where one family's search begins, and the rate that it may not pass."""
+    """Starting point of one family's search, and the largest rate allowed."""
 
     center: float
     most: float = math.inf

@@ -1,4 +1,4 @@
-"""Where a run takes place: its device, its generators' seeds, the size of its reference sample."""
+"""Environment of a run: its device, its generators' seeds, the size of its reference sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FEWEST_REFERENCES = 8
 
 
 def reference_size(samples: int, available: int) -> int:
-    """One measurement of curvature is to cost about a hundredth of the run; below 8 samples it says too little."""
+    """Return the samples at which a curvature measurement costs about a hundredth of the run; 0 below 8."""
     size = min(256, available, int(samples * 0.01 / 17))
     if size < _FEWEST_REFERENCES <= min(available, samples * 0.025 / 17):
         return _FEWEST_REFERENCES

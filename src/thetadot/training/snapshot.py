@@ -54,7 +54,7 @@ class Snapshot:
         return cls(state, None if optimizer is None else clone(optimizer.state_dict()), generators(), rest)
 
     def restore(self, model: nn.Module, optimizer: Flow | None = None, *, loss: Any = None) -> None:
-        """Put it back."""
+        """Restore model, optimizer, loss and generators."""
         self.put(model, loss=loss)
         if optimizer is not None and self.optimizer is not None:
             optimizer.load_state_dict(clone(self.optimizer))
@@ -71,12 +71,12 @@ class Snapshot:
         return sorted({v.device.index or 0 for v in self.model.values() if isinstance(v, torch.Tensor) and v.is_cuda})
 
     def pack(self) -> dict[str, Any]:
-        """As plain containers, for a checkpoint."""
+        """Return plain containers for a checkpoint."""
         return {name: getattr(self, name) for name in ("model", "optimizer", "generators", "rest")}
 
     @classmethod
     def unpack(cls, packed: dict[str, Any]) -> Snapshot:
-        """From :meth:`pack`."""
+        """Rebuild a snapshot from the output of :meth:`pack`."""
         return cls(packed["model"], packed["optimizer"], packed["generators"], packed["rest"])
 
 

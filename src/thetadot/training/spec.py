@@ -1,4 +1,4 @@
-"""Tasks by name or by ``file.py:function``; errors in a user's file are told with its file and line."""
+"""Tasks by name or by ``file.py:function``, with errors located in the user's file."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def from_file(spec: str, *, what: str) -> Callable[..., object]:
 
 
 def checked(task: object) -> Task:
-    """``task`` if it is one."""
+    """Return ``task`` if it is a task; refuse otherwise."""
     if not isinstance(task, Task):
         raise TaskError(
             f"the task function returned a {type(task).__name__}. Return thetadot.Task(model, loss, train, valid)."

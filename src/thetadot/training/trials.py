@@ -32,7 +32,7 @@ _EPOCH = 2**31  # trials draw their order from epochs that the run never reaches
 
 @dataclass
 class Candidate:
-    """One setting and how far its trial has come.
+    """A setting and the progress of its trial.
 
     Attributes:
         optimizer: the family.
@@ -100,7 +100,7 @@ class Trials:
         return 2.0 * len(self.judges) / 3.0
 
     def advance(self, candidate: Candidate, steps: int, turn: int) -> None:
-        """Continue ``candidate`` until it has made ``steps`` steps, and score it."""
+        """Continue ``candidate`` up to ``steps`` steps, and score the trial."""
         plan = Plan(
             candidate.optimizer, candidate.lr, candidate.momentum, self.batch_size, self.batch_size, coupled=False
         )

@@ -1,4 +1,4 @@
-"""What to change, and what the other two settings should then be, by which rule.
+"""Advice on what to change, with the matching values of the other settings and the rule behind them.
 
 Advice rests on the other verdicts: what loses the loss comes first, then what slows it, then what wastes. Where the
 batch size changes, every rule's numbers stand side by side; those above the measured stability limit are vetoed.
@@ -128,8 +128,7 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
         return None
     found = pace(facts)
     factor = max(found.factor, THREEFOLD) if found is not None else 1.0
-    settled = [p for p in points(facts) if p.entry in facts.settled]
-    highest = max((p.high for p in settled), default=0.0)
+    highest = max((p.high for p in points(facts)), default=0.0)
     if highest > 0:
         factor = min(factor, SAFE / highest)
     if factor <= 1:

@@ -10,7 +10,7 @@ State = Literal["good", "attention", "bad", "unknown"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a record says about one question.
+    """Answer of a record to one question.
 
     Attributes:
         name: the question, as a key: "noise", "damping", "edge", "stationarity", "advice" ...
@@ -33,7 +33,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to change."""
+    """A single change of a setting."""
 
     finding: str
     says: str

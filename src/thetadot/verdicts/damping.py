@@ -34,7 +34,7 @@ class Ladder:
 
 
 def ladder(facts: Facts) -> Ladder | None:
-    """Of the last measurement at the run's largest lr; None where curvature or friction is not known."""
+    """Read damping by curvature from the last measurement at the largest lr; None if it is not known."""
     peak = facts.peak
     most = (number(peak.lr) or 0.0) if peak is not None else 0.0
     for entry in reversed(facts.curvatures):
@@ -75,10 +75,10 @@ def critical(lr: float, curvature: float) -> float:
 
 
 def damped(facts: Facts) -> Verdict:
-    """The verdict."""
+    """Judge the damping."""
     rungs = ladder(facts)
     if rungs is None:
-        otherwise = "no curvature was measured"
+        otherwise = facts.no_curvature
         if facts.curvatures:
             preconditioned = facts.curvatures[-1].preconditioned
             otherwise = "damping of the preconditioned motion" if preconditioned else "this optimizer's friction"

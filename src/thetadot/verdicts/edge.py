@@ -1,4 +1,4 @@
-r"""How close to the stability edge: sharpness over the optimizer's own limit, and whether the loss was lost.
+r"""Distance to the stability edge: sharpness over the optimizer's own limit, and whether the loss was lost.
 
     λmax/λ*:    below 1 a step on the sharpest direction shrinks, above 1 it grows
 
@@ -43,7 +43,7 @@ class Point:
 
 
 def points(facts: Facts) -> list[Point]:
-    """Every measurement with a limit, in order."""
+    """Return every measurement with a limit, in order."""
     found = []
     for entry in facts.curvatures:
         limit, sharpness, step = positive(entry.limit), number(entry.sharpness), number(entry.step)
@@ -86,7 +86,7 @@ def began_above(facts: Facts, found: list[Point]) -> bool:
 
 
 def closeness(facts: Facts) -> Verdict:
-    """The verdict."""
+    """Judge how close the step is to its stability limit."""
     found = points(facts)
     loss = lost(facts)
     if loss is not None:
@@ -121,7 +121,7 @@ def _now(facts: Facts, found: list[Point]) -> Now:
 
 
 def _without_limit(facts: Facts) -> Verdict:
-    otherwise = "this optimizer gives no limit" if facts.curvatures else "no curvature was measured"
+    otherwise = "this optimizer gives no limit" if facts.curvatures else facts.no_curvature
     reason = facts.lacking("limit", "sharpness", "curvature", otherwise=otherwise)
     said = f"Not known how close the step is to instability: {reason}."
     if not stuck(facts) or facts.course is None:

@@ -1,4 +1,4 @@
-"""What of a record the verdicts look at, with every number made safe to reckon with."""
+"""Facts that the verdicts read from a record, with every number safe to compute with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from thetadot.records import (
 from thetadot.verdicts.families import family_of
 from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES
+from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class Facts:
     length: float | None = None
 
     def until(self, step: float) -> Facts:
-        """What was known by then."""
+        """Return the facts known up to ``step``."""
         kept = tuple(e for e in self.record.entries if not _later(e, step))
         return Facts(replace(self.record, entries=kept), self.steps)
 
@@ -80,14 +80,31 @@ class Facts:
         return standing(self.record, Motion)[0]
 
     @cached_property
-    def curvatures(self) -> list[Curvature]:
-        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind."""
+    def _measured(self) -> list[Curvature]:
         found = [  # the method "forward" measures along the gradient, which is no λmax
             e
             for e in standing(self.record, Curvature)[0]
             if e.when != "warm-up" and e.method == "lanczos" and number(e.sharpness) is not None
         ]
         return [e for e in found if e.preconditioned == found[-1].preconditioned]
+
+    @cached_property
+    def curvatures(self) -> list[Curvature]:
+        """Measurements of curvature that stand and are no part of choosing; those of the training's own kind.
+
+        Behind a preconditioner none of the first steps: of a few squared gradients P is mostly their scatter, and
+        P⁻¹H then is thousands of times what it soon becomes.
+        """
+        settled = min(START * self.steps, 1.0 / (1.0 - (self._beta2 or USUAL_BETA2)))
+        return [e for e in self._measured if not e.preconditioned or (number(e.step) or 0.0) >= settled]
+
+    @cached_property
+    def no_curvature(self) -> str:
+        """Why there is no curvature to judge by."""
+        if not self._measured:
+            return "no curvature was measured"
+        last = number(self._measured[-1].step) or 0.0
+        return f"curvature was last measured at step {plain(last)}, before the preconditioner had averaged gradients"
 
     @cached_property
     def sampled(self) -> tuple[str, str]:
@@ -100,46 +117,40 @@ class Facts:
         return word, f"curvature of {plain(sizes[0])} samples, which is mostly larger than the data's"
 
     @cached_property
-    def settled(self) -> list[Curvature]:
-        """The same without an adaptive method's first, if there are more: of one gradient's square, P is no average."""
-        early = bool(self.curvatures) and self.curvatures[0].preconditioned and self.curvatures[0].step <= 1
-        return self.curvatures[1:] if early and len(self.curvatures) > 1 else self.curvatures
-
-    @cached_property
     def noises(self) -> list[Noise]:
         """Measurements of noise that stand and have a noise scale."""
         return [e for e in standing(self.record, Noise)[0] if e.when != "warm-up" and positive(e.noise_scale)]
 
     @cached_property
     def equilibria(self) -> list[Equilibrium]:
-        """Windows that stand."""
+        """Equilibrium windows that no rollback has undone."""
         return standing(self.record, Equilibrium)[0]
 
     @property
     def watched(self) -> Watched | None:
-        """What the header says of watching."""
+        """The header's entry on watching."""
         return self.record.header.watched
 
     @cached_property
     def end(self) -> End | None:
-        """How the watching ended."""
+        """Last entry on how the watching ended; None without one of the kind."""
         ends = self.record.of(End)
         return ends[-1] if ends else None
 
     @cached_property
     def steps(self) -> float:
-        """How long the run was, in steps."""
+        """Length of the run, in steps."""
         if self.length is not None:
             return self.length
         closing = [self.end.step] if self.end else []
         result = [self.record.result.steps] if self.record.result else []
-        seen = [e.step for kind in (self.motions, self.curvatures, self.noises, self.equilibria) for e in kind[-1:]]
+        seen = [e.step for kind in (self.motions, self._measured, self.noises, self.equilibria) for e in kind[-1:]]
         epochs = [e.step for e in self.record.of(Epoch)[-1:]]
         return max((s for s in map(number, [*closing, *result, *seen, *epochs]) if s is not None), default=0.0)
 
     @cached_property
     def optimizer(self) -> str:
-        """Its name; "" where the record has none."""
+        """Name of the optimizer; "" where the record has none."""
         if self.watched is not None:
             return self.watched.optimizer
         if self.record.result is not None:
@@ -179,7 +190,7 @@ class Facts:
 
     @cached_property
     def point(self) -> OperatingPoint | None:
-        """Where the run works: its settings at the last step of its largest lr, between warm-up and annealing.
+        """Operating point: settings at the last step of the largest lr, between warm-up and annealing.
 
         None where no step has both a learning rate and a batch size. The batch is that of this step, not of another:
         the largest of the last few up to it, since an epoch's last batch may be smaller.
@@ -192,14 +203,13 @@ class Facts:
         if batch is None:
             return None
         beta = number(peak.momentum)
-        given, (decay, decoupled) = self._given, self.decay
-        beta2 = number(given.get("beta2", given.get("betas[1]"))) if self.family == "adaptive" else None
-        eps = number(given.get("eps")) if self.family == "adaptive" else None
+        decay, decoupled = self.decay
+        eps = number(self._given.get("eps")) if self.family == "adaptive" else None
         settings = Settings(
             lr,
             batch,
             beta if beta is not None and 0 <= beta < 1 else None,
-            beta2 if beta2 is not None and 0 < beta2 < 1 else None,
+            self._beta2 if self.family == "adaptive" else None,
             eps if eps is not None and eps >= 0 else None,
             decay,
             decoupled,
@@ -218,7 +228,7 @@ class Facts:
 
     @cached_property
     def batch_said(self) -> str:
-        """That batch size, with its step where others were used at other steps."""
+        """The operating batch size in words, with its step where batch sizes varied."""
         said = "unknown" if self.batch is None else plain(self.batch)
         return f"{said} (at step {plain(self.point.step)})" if self.point is not None and self._varied else said
 
@@ -243,6 +253,11 @@ class Facts:
         return given
 
     @cached_property
+    def _beta2(self) -> float | None:
+        beta2 = number(self._given.get("beta2", self._given.get("betas[1]")))
+        return beta2 if beta2 is not None and 0 < beta2 < 1 else None
+
+    @cached_property
     def decay(self) -> tuple[float, bool]:
         """Weight decay, 0 where none is known, and whether it acts beside the gradient."""
         mode, flag = self._given.get("weight_decay_mode"), self._given.get("decoupled_weight_decay")
@@ -258,13 +273,13 @@ class Facts:
 
     @cached_property
     def losses(self) -> list[tuple[float, float]]:
-        """Steps and losses."""
+        """Pairs of step and loss."""
         found = [(number(m.step), number(m.loss)) for m in self.motions]
         return [(step, loss) for step, loss in found if step is not None and loss is not None]
 
     @cached_property
     def references(self) -> list[float]:
-        """Losses of the reference, in order, where a measurement took them."""
+        """Losses of the reference, in order, where a measurement computed one."""
         known = [(e.step, e.loss) for e in standing(self.record, Regularization)[0]]
         for barrier in standing(self.record, Barrier)[0]:
             known += [(barrier.since, barrier.start_loss), (barrier.step, barrier.end_loss)]
@@ -281,7 +296,7 @@ class Facts:
 
     @cached_property
     def temperatures(self) -> list[float]:
-        """Temperatures, in order."""
+        """Recorded temperatures, in order."""
         return [t for t in (number(m.temperature) for m in self.motions) if t is not None]
 
     def lacking(self, *readings: str, otherwise: str) -> str:
@@ -300,7 +315,7 @@ def _later(entry: Entry, step: float) -> bool:
 
 
 def confidence(word: str, *reasons: str) -> str:
-    """How sure, and why.
+    """Say how sure a verdict is, and why.
 
     Example:
         >>> confidence("low", "one measurement", "", "wide interval")
@@ -340,5 +355,5 @@ def at_most(limit: tuple[str, str], said: str) -> str:
 
 
 def middle(values: Sequence[float]) -> float:
-    """Their median."""
+    """Return the median."""
     return float(median(values))

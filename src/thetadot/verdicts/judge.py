@@ -1,4 +1,4 @@
-"""All verdicts on a run: a pure function of its record."""
+"""All verdicts on a run, as a pure function of its record."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Scale:
 
 
 def scale(facts: Facts) -> Scale | None:
-    """All measurements, later ones weighing more: a ratio of averages, as wide as they are on average.
+    """Return the noise scale as a ratio of averages over all measurements, later ones with more weight.
 
     Measurements may share samples, so that their number does not narrow the interval.
     """
@@ -178,7 +178,7 @@ class Fit:
 
 
 def fit(facts: Facts) -> Fit | None:
-    """How the batch fitted its noise; None where either is not known."""
+    """Compare the batch with its noise scale while the loss was falling; None where either is unknown."""
     entries = sorted(facts.noises, key=lambda e: number(e.step) or 0.0)
     steps = [number(e.step) or 0.0 for e in entries]
     if not entries or facts.batch is None:
@@ -193,7 +193,7 @@ def fit(facts: Facts) -> Fit | None:
 
 
 def wasted(facts: Facts) -> Verdict:
-    """How much of the batch was spent beyond need, while the loss was lowered."""
+    """Judge how much of the batch was spent beyond need while the loss was falling."""
     found = fit(facts)
     if found is None:
         reason = "no gradient noise was measured" if not facts.noises else "the batch size is not known"

@@ -41,7 +41,7 @@ def rate(facts: Facts, motion: Motion) -> float | None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many times the bound is above the step.
+    """Ratio of the bound to the step.
 
     Attributes:
         factor: geometric mean, each weighing by the fall of the loss that it stands for.
@@ -64,7 +64,7 @@ def pace(facts: Facts) -> Pace | None:
         return None
     found: list[tuple[float, float, float]] = []
     noises = sorted(facts.noises, key=_step)
-    for entry in sorted(facts.settled, key=_step):
+    for entry in sorted(facts.curvatures, key=_step):
         step = _step(entry)
         motion, batch = facts.at(step), facts.batch_at(step)
         sharpness = positive(interval(entry)[1])  # the bound is one only from above
@@ -93,7 +93,7 @@ def _step(entry: Noise | Curvature) -> float:
 
 
 def descending(facts: Facts) -> str:
-    """What says that the motion still goes downhill; "" where nothing does."""
+    """Say why the motion is still going downhill; "" where nothing shows it."""
     if facts.equilibria and facts.equilibria[-1].state == "stationary":
         return ""
     along, fell = straightness(facts), _fell(facts)
@@ -119,12 +119,12 @@ def _fell(facts: Facts) -> str:
 
 
 def paced(facts: Facts) -> Verdict:
-    """The verdict."""
+    """Judge the size of the step."""
     found, noise = pace(facts), scale(facts)
     if found is None or noise is None:
         reason = "the batch size, the lr or the optimizer's kind is not known"
         if noise is None or not facts.curvatures:
-            reason = "no gradient noise was measured" if noise is None else "no curvature was measured"
+            reason = "no gradient noise was measured" if noise is None else facts.no_curvature
         why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
         return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
     ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {count(len(found.all), 'measurement')}"

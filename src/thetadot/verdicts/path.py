@@ -1,4 +1,4 @@
-r"""How straight the path was: the distance from its start over its length.
+r"""Straightness of the path: the distance from its start over its length.
 
     s = |θ - θ₀| / Σ|Δθ|:    1 on a line; of n steps that forget each other, as noise makes them, 1/√n
 

@@ -1,4 +1,4 @@
-"""Where in a run the loss was lowered: what a quantity was while it mattered.
+"""Weights by the progress of the loss: a quantity's average while the loss was falling.
 
 A run that has learned what it can still measures noise, and there the gradient vanishes and the noise scale grows
 without bound. So a reading weighs by the fall of the loss in the stretch that it stands for.

@@ -1,4 +1,4 @@
-r"""What made a run lose its loss, and how much to change: from what was measured before.
+r"""Causes of a lost loss, and how much to change, from measurements before it.
 
     momentum, if the velocity never forgot:   β' with  α/(1-β') = r*
     lr, if it came above its limit:            α' = α · (half the limit)/λmax
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def rescue(before: Facts, verdicts: Mapping[str, Verdict]) -> Change:
-    """The change, given what was known before the loss was lost and the verdicts on that."""
+    """Recommend a change, from what was known before the loss was lost."""
     motion = before.peak
     lr = positive(motion.lr) if motion is not None else None
     if motion is None or lr is None:

@@ -1,4 +1,4 @@
-r"""What lr, momentum, betas and ε become when the batch size goes from B to B' = κB: every rule, as data.
+r"""Rules that carry lr, momentum, betas and ε from batch size B to B' = κB, as data.
 
     linear        α' = κα                                    the SDE dθ = -G dt - √(αΣ/B) dw stays   [goyal]
     square root   α' = √κ α                                  the covariance α²Σ/B of a step stays    [krizhevsky]
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a rule moves; None where it is not known or there is none.
+    """Settings that a rule changes; None where one is not known or does not exist.
 
     Attributes:
         lr: α > 0.
@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of the table.
+    """A rule of the table.
 
     Attributes:
         name: what it is called.
@@ -119,7 +119,7 @@ class Rule:
         return self.unbounded(present, new_batch, noise_scale)
 
     def unbounded(self, present: Settings, new_batch: float, noise_scale: float | None) -> Settings | None:
-        """What the formula gives, also where the rule does not hold; None where it gives no admissible setting."""
+        """Apply the formula even outside the rule's range; None where it gives no admissible setting."""
         try:
             new = self.move(present, new_batch, noise_scale)
         except (ArithmeticError, ValueError):
@@ -324,7 +324,7 @@ RULES: tuple[Rule, ...] = (LINEAR, ROOT, SMITH, MOTION, MCCANDLISH, MALLADI, LI,
 
 @dataclass(frozen=True)
 class Row:
-    """One rule's numbers for one change.
+    """A rule's numbers for one change.
 
     Attributes:
         rule: which.
@@ -349,7 +349,7 @@ def table(
     sharpness: float | None = None,
     limit: float | None = None,
 ) -> tuple[Row, ...]:
-    """Every rule of the family side by side; those above the measured stability limit are vetoed.
+    """Apply every rule of the family side by side; results above the measured stability limit are vetoed.
 
     Sharpness is taken to stay as it is; that of an adaptive method grows with the batch while its preconditioner is
     made by noise, by √κ at most.

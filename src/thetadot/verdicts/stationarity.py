@@ -53,7 +53,7 @@ def cold(facts: Facts) -> bool:
 
 
 def rest(facts: Facts) -> Verdict:
-    """The verdict."""
+    """Judge whether the run is stationary."""
     agreeing = trailing(facts)
     if not agreeing:
         why = facts.lacking("equilibrium", "stationarity", otherwise="fluctuation and dissipation were not measured")

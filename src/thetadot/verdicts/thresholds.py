@@ -1,4 +1,4 @@
-"""Where one finding ends and the next begins: every threshold, with its reason."""
+"""Thresholds between findings, each with its reason."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ SMALL = 8.0
 
 START = 0.1
 """The first tenth of a run is its start: sharpness falls to what the step tolerates within it, or the loss is lost."""
+USUAL_BETA2 = 0.999
+"""Adam's β₂ where a record has none: after 1/(1-β₂) steps, or the start of a shorter run, P has averaged gradients."""
 RECENT = 0.25
 """The last quarter of the measurements is what a run is now."""
 ABOVE = 1.3

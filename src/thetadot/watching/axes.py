@@ -1,4 +1,4 @@
-"""Along which axis of which tensor the samples lie: all that sizes alone can tell.
+"""Location of the samples' axis from the sizes of tensors alone.
 
 Data may nest tuples, lists, mappings and dataclasses. A place in them is a path of keys. What can carry samples: an
 axis of a tensor or an array, the sequences of a packed one, the parts of a nested one, the members of a list.
@@ -35,7 +35,7 @@ class Axes:
 
 
 def sizes(node: Any) -> tuple[int, ...]:
-    """How many there are along each axis that could carry samples; () where nothing could.
+    """Return the sizes of the axes that could carry samples; () where none could.
 
     Example:
         >>> sizes(torch.zeros(3, 5)), sizes(["a", "b"]), sizes("text")
@@ -54,7 +54,7 @@ def sizes(node: Any) -> tuple[int, ...]:
 
 
 def walk(data: Any, path: Path = ()) -> Iterator[tuple[Path, tuple[int, ...]]]:
-    """Every place that could carry samples, with its sizes, in the order of the data.
+    """List every place that could carry samples, with its sizes, in the order of the data.
 
     Example:
         >>> list(walk({"x": torch.zeros(3, 5), "y": (torch.tensor(1.0), "a")}))
@@ -143,7 +143,7 @@ def ways(data: Any, target: Path | None = None, axis: int | None = None) -> list
 
 
 def count_of(data: Any, target: Path | None = None, axis: int | None = None) -> int:
-    """How many samples, by agreement; else the rows of the target, or of the first input. 0 without any.
+    """Count the samples, by agreement; else the rows of the target, or of the first input; 0 without any.
 
     Example:
         >>> count_of((torch.zeros(7, 3), torch.zeros(2, 12), torch.zeros(4)), target=(2,))  # nodes, edges; graphs
@@ -159,7 +159,7 @@ def count_of(data: Any, target: Path | None = None, axis: int | None = None) -> 
 
 
 def disagreeing(places: Sequence[tuple[Path, tuple[int, ...]]]) -> str:
-    """In words, what speaks against the first axis of the first place; "" where nothing does.
+    """Say what contradicts the first axis of the first place; "" where nothing does.
 
     Example:
         >>> disagreeing([(("x",), (24, 32, 3)), (("lengths",), (32,))])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import thetadot
 from thetadot.errors import RunFolderError
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
+from thetadot.version import __version__
 from thetadot.watching.reference import PARTS, fingerprint
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Book:
         return self.header is not None
 
     def write(self, entry: Entry) -> None:
-        """Append one entry; those before the header wait for it."""
+        """Append one entry; entries before the header wait for the header."""
         if self.header is None:
             self.waiting.append(entry)
         elif self.writer is not None:
@@ -83,14 +83,14 @@ class Book:
             self.entries.append(entry)
 
     def record(self) -> Record:
-        """Everything so far."""
+        """Return everything recorded so far."""
         if self.path is not None:
             return read(self.path)
         assert self.header is not None  # noqa: S101 - begun by whoever made it
         return Record(self.header, tuple(self.entries))
 
     def close(self) -> None:
-        """Force it to the disk and close it."""
+        """Sync the file to disk and close it."""
         if self.writer is not None:
             self.writer.sync()
             self.writer.close()
@@ -129,7 +129,7 @@ def describe(
         epochs=None,
         device=str(layout.parameters[0].device),
         threads=torch.get_num_threads(),
-        software={"thetadot": thetadot.__version__, "torch": str(torch.__version__)},
+        software={"thetadot": __version__, "torch": str(torch.__version__)},
         quantities=UNITS,
         watched=Watched(
             optimizer=type(optimizer).__name__,

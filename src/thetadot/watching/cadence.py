@@ -79,7 +79,7 @@ class Every:
         return self.period > 0 and (step in self.early or step % self.period == 0)
 
     def following(self, step: int) -> float:
-        """The next step that is due after this one.
+        """Return the next due step after the given one.
 
         Example:
             >>> Every(cost=640.0, share=0.01, batch=64.0).following(250)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """One pass.
+    """Arguments of one forward pass.
 
     Args:
         args: positional arguments.

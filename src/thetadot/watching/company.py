@@ -1,4 +1,4 @@
-"""The ranks that train one model together, and whether each of them watches it.
+"""The ranks that train one model together, and whether all of them watch.
 
 Noise of ranks and readings of shards are collectives, which would wait forever for a rank that does not watch. So each
 watch signs in when it starts, without waiting. After the first step, whose gradients all ranks have exchanged, every
@@ -28,7 +28,7 @@ class Company:
             self._key = f"thetadot/watch/{name}/{_made[name]}"
 
     def join(self) -> None:
-        """This rank watches."""
+        """Announce that this rank watches."""
         if self.ranks > 1:
             _store().add(self._key, 1)
 
@@ -38,7 +38,7 @@ class Company:
             _store().add(f"{self._key}/left", 1)
 
     def left(self) -> bool:
-        """Whether one has told so; ask before what is taken together."""
+        """Whether a rank has announced that it left; ask before collective operations."""
         return self.ranks > 1 and int(_store().add(f"{self._key}/left", 0)) > 0
 
     def whole(self) -> bool:

@@ -35,7 +35,7 @@ class Gauge:
         self._previous: list[Tensor] | None = None
 
     def drop_anchor(self) -> None:
-        """The window of estimates begins here."""
+        """Begin the window of estimates."""
         if self.origin is not None:
             self.anchor = [_wide(local(p)).clone() for p in self.layout.parameters]
 
@@ -45,7 +45,7 @@ class Gauge:
             self._previous = [g.clone() for g in self._gradients()]
 
     def before(self) -> None:
-        """Keep the parameters."""
+        """Copy the parameters before the step."""
         self._start = [local(p).clone() for p in self.layout.parameters]
 
     def after(self, reading: Reading) -> Tensor | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured step; ``numbers`` (10, parameters) and ``loss`` may still be on their way."""
+    """Data of a measured step; ``numbers`` (10, parameters) and ``loss`` may still be in transit."""
 
     step: int
     numbers: Tensor
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sample:
-    """What estimates are made of: one measured step, or the mean of several neighbours, in floats."""
+    """Data of one measured step, or the mean of neighbouring ones, in floats."""
 
     step: int  # the last
     reading: Reading  # without its preconditioner

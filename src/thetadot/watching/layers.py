@@ -1,4 +1,4 @@
-"""Which parameters are watched, and which layer each belongs to."""
+"""The watched parameters and their layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Where the samples of the reference lie, found by what a mean over samples does.
+r"""Location of the reference's samples from the properties of a mean over samples.
 
     ∇L(all) = w ∇L(even ones) + (1-w) ∇L(odd ones)        a mean; without the weights, a sum
     ∇L(all) = ∇L(all in another order)                     any other function of a set of samples
@@ -31,7 +31,7 @@ SPREADS = 4.0
 
 @dataclass(frozen=True)
 class Placement:
-    """What was found.
+    """The axes of samples that were found.
 
     Attributes:
         axes: where the samples lie; None where the reference is not to be cut.
@@ -87,7 +87,7 @@ def _alone(ways: list[Axes]) -> bool:
 
 
 def _halves(slope: Callable[[Axes | None, Any], Tensor], axes: Axes, whole: Tensor) -> tuple[str, float]:
-    """What the halves make of it, "mean", "sum" or "", and by how much the mean fails."""
+    """Tell from two halves whether the loss is a "mean", a "sum" or "", and how far the mean fails."""
     if axes.count < 2:
         return "", float("inf")
     rows = torch.arange(axes.count)

@@ -34,7 +34,7 @@ REMEDY = (
 
 
 class Passes:
-    """Micro-batches of a step and what is known of them.
+    """Micro-batches of a step and their statistics.
 
     Args:
         model: as the loop calls it.
@@ -74,7 +74,7 @@ class Passes:
 
     @property
     def resolved(self) -> bool:
-        """Whether they tell the noise, so that the reference need not be asked."""
+        """Whether the passes determine the noise, so that the reference is not needed."""
         return bool(self.found) if self.unlike else bool(self.pool.resolved and self.alike)
 
     def step(self, sizes: list[int], unlike: str, step: int, cost: float) -> Noise | None:
@@ -137,7 +137,7 @@ class Passes:
         return self.resampling is not None and not self.untold and step >= self.due
 
     def resample(self, traffic: Traffic, step: int) -> float:
-        """Before a step: the variance of its gradient. What that cost, in samples' gradients."""
+        """Estimate the variance of a step's gradient before the step; return the cost in samples' gradients."""
         calls, sizes, axis = traffic.calls()
         self.variance = None
         if self.resampling is None or not calls:

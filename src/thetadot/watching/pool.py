@@ -1,4 +1,4 @@
-"""The noise of passes and ranks, pooled over steps: one step of two micro-batches tells little."""
+"""Noise of passes and ranks, pooled over steps, since one step of two micro-batches says little."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pool:
         self.resolved = False
 
     def add(self, found: tuple[int, Tensor], samples: int, step: int, cost: float) -> Noise | None:
-        """One step: the number of micro-batches and Σ|gᵢ|² by parameter with |G|² behind; an estimate every few.
+        """Add a step's number of micro-batches and Σ|gᵢ|² by parameter with |G|² behind; return an estimate every few.
 
         Args:
             found: what :meth:`MicroBatches.after` gave.

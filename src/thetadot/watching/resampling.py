@@ -72,7 +72,7 @@ class StepResampling:
     def read(
         self, calls: Sequence[Call], sizes: Sequence[int], axis: int, seen: Sequence[Tensor | None], step: int
     ) -> float | None:
-        """E|G - EG|² in the units of the passes; None where this step does not tell.
+        """Return E|G - EG|² in the units of the passes; None where this step does not determine the value.
 
         Args:
             calls: the passes of the step.

@@ -1,4 +1,4 @@
-"""What the optimizer's parameter groups say: one reading of them all, and their hyperparameters."""
+"""Reading and hyperparameters of the optimizer's parameter groups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OTHERS = ("params", "thetadot", "param_names")
 
 
 class Settings:
-    """Reads the groups of ``optimizer``; the group with most parameters speaks for the whole."""
+    """Reading of an optimizer's groups; the group with most parameters represents the whole."""
 
     def __init__(self, optimizer: Any, layout: Layout) -> None:
         self.optimizer = optimizer
@@ -29,11 +29,11 @@ class Settings:
 
     @property
     def lr(self) -> float:
-        """Of that group."""
+        """Learning rate of the main group."""
         return float(self.optimizer.param_groups[self.layout.main].get("lr", math.nan))
 
     def reading(self) -> Reading:
-        """That group's reading, with the preconditioners of all."""
+        """Reading of the main group, with the preconditioners of all groups."""
         groups = self.optimizer.param_groups
         reading = read(self.optimizer, groups[self.layout.main])
         if reading.preconditioner is None or len(groups) == 1:

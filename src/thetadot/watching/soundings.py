@@ -161,7 +161,7 @@ class Soundings:
     def _regularization(
         self, step: int, reading: Reading, batch: int | None, metric: GradientNoise
     ) -> list[Regularization]:
-        """What the finite step adds to the loss, in the metric of the step."""
+        """Compute what the finite step adds to the loss, in the step's metric."""
         if reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return []
         assert self.reference is not None  # noqa: S101
@@ -264,7 +264,7 @@ class Soundings:
         ]
 
     def flat(self, reading: Reading) -> Tensor | None:
-        """The diagonal of P, (d,); None without one, and before the first step made it."""
+        """Diagonal of P, (d,); None without a preconditioner, and before the first step."""
         if not reading.preconditioner:
             return None
         found = reading.preconditioner

@@ -1,4 +1,4 @@
-"""What passes through the model between two steps: samples, passes, and the loss where a module makes it.
+"""Observation of the model's passes between two steps: samples, passes, and the loss where a module computes it.
 
 It listens on measured steps only: between them a step costs nothing here, and is taken to have the same batch. What the
 user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
@@ -32,7 +32,7 @@ Places = list[tuple["Path", tuple[int, ...]]]
 
 @dataclass
 class Pass:
-    """One forward pass."""
+    """Record of one forward pass."""
 
     places: Places
     told: int | None  # by the user's function
@@ -56,7 +56,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Step:
-    """What was seen of a step: sizes of its passes, the mean of their losses, why they are no equal draws, a doubt."""
+    """Observations of one step: sizes of passes, mean loss, why they are no equal draws, doubts."""
 
     sizes: list[int]
     loss: Tensor | None
@@ -121,7 +121,7 @@ class Traffic:
         return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
 
     def listen(self) -> None:
-        """Until :meth:`rest`."""
+        """Listen to the model until :meth:`rest`."""
         self._forget()
         if self.listening:
             return
@@ -140,7 +140,7 @@ class Traffic:
         self.handles = []
 
     def taken(self) -> Step:
-        """What was seen since the last call."""
+        """Return the observations since the last call."""
         passes = [one for one in self.passes if one.reached is not False]
         told, losses, targets = self.told, self.said or self.losses, self.targets
         seen = len(self.losses)
@@ -191,7 +191,7 @@ class Traffic:
             self.told.append(samples)
 
     def entered(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A pass begins."""
+        """Note the beginning of a pass."""
         if not self._seen():
             if not self.quiet and not torch.compiler.is_compiling() and torch.is_grad_enabled():
                 self.evaluating += 1
@@ -284,7 +284,7 @@ def _unlike(passes: list[Pass], fresh: list[Pass], losses: int) -> str:
 
 
 def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0) -> dict[str, str]:
-    """What a measured step did not show, and what would."""
+    """Say what a measured step did not show, and how to supply it."""
     if batch is None and evaluating:
         return {
             "samples": f"model is in eval(), and passes in it ({evaluating} in this step) are taken for validation. "

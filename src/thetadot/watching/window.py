@@ -41,7 +41,7 @@ def add(samples: list[Sample], sample: Sample) -> None:
 
 
 def readings(samples: Sequence[Sample]) -> int:
-    """How many readings a window has."""
+    """Return the number of readings in a window."""
     return sum(sample.count for sample in samples)
 
 

@@ -1,4 +1,4 @@
-"""What pictures of simulations share: lines and marks of no run, in the house's colours."""
+"""Lines, marks and tooltips shared by the pictures of simulations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOVER = [("", "$x{0.0000}, $y{0.0000}")]
 
 
 def array(values: torch.Tensor) -> Array:
-    """As numpy has it; what cannot be drawn is missing."""
+    """Convert a tensor to numpy; values that cannot be drawn become NaN."""
     found = values.detach().cpu().double().numpy()
     return cast("Array", np.where(np.abs(found) < LARGEST, found, np.nan))
 
@@ -73,14 +73,14 @@ def marks(
     filled: bool = True,
     alpha: float = 1.0,
 ) -> Any:
-    """Marks."""
+    """Draw a scatter of marks."""
     drawn = plot.scatter(_short(x), _short(y), marker=marker, size=size, line_width=1.8, fill_alpha=alpha)
     paint(drawn.glyph, line_color=role, fill_color=role if filled else "card")
     return drawn
 
 
 def told(plot: figure, drawn: Any, rows: Sequence[tuple[str, str]], *, along: bool = False) -> None:
-    """Tooltips."""
+    """Add tooltips to a drawn glyph."""
     plot.add_tools(
         HoverTool(
             renderers=[drawn],

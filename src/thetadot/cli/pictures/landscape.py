@@ -1,4 +1,4 @@
-"""The landscape, and the paths on it."""
+"""The landscape and the paths on its surface."""
 
 from __future__ import annotations
 

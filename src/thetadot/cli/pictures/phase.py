@@ -1,4 +1,4 @@
-"""Phase portraits: the field, where it stands still, what divides it, and the paths in it."""
+"""Phase portraits: the field, its fixed points, their separatrices, and the paths."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = {
 
 
 def phase(portrait: Portrait, ways: torch.Tensor, *, heading: str, reading: str, height: int = 520) -> Picture:
-    """A portrait with paths in it.
+    """Draw a phase portrait with paths.
 
     Args:
         portrait: of :func:`thetadot.analysis.phase_portrait`.

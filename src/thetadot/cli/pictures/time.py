@@ -81,7 +81,7 @@ def _along(*times: Array) -> tuple[float, float]:
 def fan(
     times: torch.Tensor, band: torch.Tensor, names: Sequence[str], paths: torch.Tensor, path_times: torch.Tensor
 ) -> Picture:
-    """How the ensemble spreads: median, half and nine tenths of the paths, and a few paths, a panel a coordinate.
+    """Draw the spread of the ensemble: median, half and nine tenths of the paths, and a few paths, per coordinate.
 
     Args:
         times: (n,).

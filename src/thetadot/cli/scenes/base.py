@@ -1,4 +1,4 @@
-"""What a scene is: a motion with its defaults, what is known of it, and what there is to see."""
+"""Scenes: a motion with its defaults, its closed-form quantities and its pictures."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a scene is built from: defaults where nothing was given; no step where the rule finds its own."""
+    """Settings of a scene, defaults included; ``step`` is None where the method chooses its own steps."""
 
     paths: int
     time: float
@@ -119,7 +119,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Scene:
-    """A named motion.
+    """A named motion with its defaults.
 
     Attributes:
         name: as the command calls it.
@@ -157,7 +157,7 @@ def mean_row(
     tolerance: float = 0.0,
     reference: Reference = "closed form",
 ) -> Row:
-    """The mean of independent samples beside what is known of it."""
+    """Compare the mean of independent samples with its known value."""
     values = samples.detach().double().flatten()
     error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Row(quantity, float(values.mean()), expected, source, error, tolerance, reference=reference)

@@ -49,7 +49,7 @@ class _Case:
 
 
 def make(settings: Settings) -> Setup:
-    """All begin in a row, the last one at the given start."""
+    """Start all paths in a row, the last one at the given start."""
     flow = settings.word("flow")
     if flow not in FLOWS:
         raise InadmissibleValue(f"flow={flow!r} is unknown. Pass --set flow= one of {', '.join(FLOWS)}.")

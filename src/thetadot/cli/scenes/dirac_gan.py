@@ -108,7 +108,7 @@ def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
 
 
 def _turning(play: _Play, theta: torch.Tensor, phi: torch.Tensor, time: float) -> Row:
-    """What became of J."""
+    """Compare the angular momentum J with its closed form."""
     angular = play.game.angular(theta, phi)
     if play.game.kind == "wgan" or play.game.penalty == "gp":
         return Row("largest change of J", float((angular[-1] - angular[0]).abs().max()))

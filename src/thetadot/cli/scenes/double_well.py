@@ -61,12 +61,12 @@ class _Case:
 
     @property
     def slack(self) -> float:
-        """What the step does to means; next to nothing to positions where there is a velocity (BAOAB)."""
+        """Bias of ensemble means due to the step; negligible for positions under BAOAB."""
         return _slack(self.settings.step or 0.0, self.well, self.temperature) if self.overdamped else 0.0
 
 
 def make(settings: Settings) -> Setup:
-    """All paths begin in the left well, at rest."""
+    """Start all paths in the left well, at rest."""
     temperature = settings.temperature or 0.0
     require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.2.")
     well = DoubleWell(settings.number("barrier"), settings.number("half_width"))
@@ -170,7 +170,7 @@ def _side(_: float, variables: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _slack(step: float, well: DoubleWell, temperature: float) -> float:
-    """What Euler's step does to means, of first order in it; a step that does more is too coarse."""
+    """Return the first-order bias of means under Euler's step, bounded above."""
     curvature = 8.0 * well.barrier / well.half_width**2
     return temperature * min(step * curvature / 2.0, 0.05)
 

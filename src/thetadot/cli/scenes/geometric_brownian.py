@@ -36,7 +36,7 @@ class _Case:
 
 
 def make(settings: Settings) -> Setup:
-    """All paths begin at the spot."""
+    """Start all paths at the spot price."""
     stock = GeometricBrownian(settings.number("growth"), settings.number("volatility"))
     spot, strike = settings.number("spot"), settings.number("strike")
     require(spot > 0, f"spot={spot:g}", "is not positive", "Pass --set spot=100.")

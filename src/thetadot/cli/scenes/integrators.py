@@ -1,4 +1,4 @@
-"""Integrators by name."""
+"""Table of integrators by name."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def integrator(name: str) -> Integrator:
 
 
 def rule(name: str, own: Integrator | Embedded | None, tolerance: float | None) -> Integrator | Embedded:
-    """How steps are made.
+    """Return the integrator of that name.
 
     Args:
         name: of an integrator; empty for a scene's own.

@@ -37,7 +37,7 @@ class Lens:
         return -self.depth * (-0.5 * (position * position).sum(-1)).exp()
 
     def gradient(self, position: torch.Tensor) -> torch.Tensor:
-        """-U x."""
+        """Return the gradient -U x."""
         return -position * self(position).unsqueeze(-1)
 
 
@@ -57,7 +57,7 @@ class _Case:
 
 
 def make(settings: Settings) -> Setup:
-    """Parallel rays from the left, on to a hollow (or a hill) and past it."""
+    """Start parallel rays on the left, moving towards a hollow (or a hill)."""
     wells = Lens(settings.number("depth"))
     system = Jacobi(wells, settings.number("energy"))
     across = torch.linspace(-1.0, 1.0, settings.paths, dtype=torch.float64) * settings.number("width")

@@ -45,13 +45,13 @@ class Laws:
     known: dict[tuple[float, ...], list[torch.Tensor]] = field(default_factory=dict)
 
     def densities(self, times: torch.Tensor) -> torch.Tensor:
-        """Of the position, on the finest cells: (n, cells)."""
+        """Return the density of the position on the finest cells: (n, cells)."""
         return self._marginals(times)[0]
 
     def mean(
         self, times: torch.Tensor, of: Callable[[torch.Tensor], torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of a function of the position, (n,), and how far cells leave it open."""
+        """Return the mean of a function of the position, (n,), and its discretization error."""
         found = []
         for equation, density in zip(self.equations, self._marginals(times), strict=True):
             x, width = equation.grid.axes[0], equation.grid.spacing[0]
@@ -75,7 +75,7 @@ class Laws:
 
 
 def laws(problem: Problem, sides: tuple[float, float], start: float, time: float, pace: float) -> Laws | None:
-    """Of a problem on a line; None where the kinetic equation takes long (by friction, time), or cells are too coarse.
+    """Return the laws of a problem on a line; None where they would be too costly or the cells too coarse.
 
     Args:
         problem: Langevin or Kramers, heated.

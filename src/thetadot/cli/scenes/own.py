@@ -105,7 +105,7 @@ def _system(motion: Problem | System) -> System:
 
 
 def _parts(returned: object) -> dict[str, Any]:
-    """What came back, by name: a system alone, (system, integrator, initial, time, step), or a mapping."""
+    """Name the parts of a returned system, (system, integrator, initial, time, step) or mapping."""
     if isinstance(returned, Mapping):
         strange = sorted(set(map(str, returned)) - set(KEYS))
         if strange or "system" not in returned:
@@ -130,7 +130,7 @@ def _default(motion: Problem | System) -> str:
 
 
 def _paths(initial: Mapping[str, torch.Tensor], motion: Problem | System) -> int:
-    """As many as the initial state has; of one point 1000 where there is noise."""
+    """Return the number of paths: that of the initial state, or 1000 for one point with noise."""
     given = len(initial[POSITION])
     return given if given > 1 else 1000 if noisy(_system(motion)) else 1
 

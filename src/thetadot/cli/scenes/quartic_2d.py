@@ -46,7 +46,7 @@ class _Case:
 
 
 def make(settings: Settings) -> Setup:
-    """All paths begin at one point."""
+    """Start all paths at one point."""
     temperature = settings.temperature or 0.0
     require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.25.")
     wells = Quartic2d(settings.number("coupling"), settings.number("tilt"))

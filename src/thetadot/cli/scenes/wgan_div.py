@@ -38,7 +38,7 @@ class _Case:
 
 
 def make(settings: Settings) -> Setup:
-    """Starts at one distance, at different angles: the equation tells their mean."""
+    """Start the paths at one distance and different angles."""
     game = WGANDiv(settings.number("weight"), settings.number("power"))
     radius = settings.number("radius")
     start = round_about(settings.paths, 1, radius, radius)

@@ -1,4 +1,4 @@
-"""How long a motion stays in a well: formulas, quadrature, counting; a fourth way is FokkerPlanck.spectral_gap."""
+"""Escape rates from a well: formulas, quadrature, counting; a fourth way is FokkerPlanck.spectral_gap."""
 
 from thetadot.density.escape.counting import Escapes, count_escapes
 from thetadot.density.escape.passage import mean_first_passage_time

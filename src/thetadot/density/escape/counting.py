@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class Escapes:
-    """What was counted.
+    """Escape rate from counted crossings, with its standard error.
 
     Attributes:
         rate: k, escapes per time.

@@ -127,14 +127,14 @@ class Saddle:
 
     @cached_property
     def height(self) -> float:
-        """ΔU."""
+        """Height ΔU of the barrier."""
         points = torch.tensor([tuple(self.saddle), tuple(self.minimum)], dtype=torch.float64)
         top, bottom = self.potential(points)
         return float(top - bottom)
 
     @checked
     def rate(self, temperature: Scalar, friction: float | None = None) -> float:
-        """Escapes per time.
+        """Return the number of escapes per unit time.
 
         Args:
             temperature: T > 0 below the height; the rate is off by a share of the order of T over it.
@@ -167,7 +167,7 @@ class Saddle:
         return leaving / (2.0 * math.pi) * math.exp(share)
 
     def _left(self, temperature: float, friction: float) -> float:
-        """What weak friction leaves of the rate."""
+        """Return the factor by which weak friction lowers the rate."""
         if self._actions:
             return turnover(friction, temperature, self._actions)
         # in several dimensions, or a well that is open behind: a harmonic one at this height

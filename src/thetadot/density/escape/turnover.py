@@ -67,7 +67,7 @@ def emptied(loss: float) -> float:
 
 
 def turnover(friction: float, temperature: float, actions: tuple[float, ...]) -> float:
-    """By what the rate at moderate friction is to be multiplied.
+    """Return the factor on the rate at moderate friction that accounts for weak friction.
 
     Args:
         friction: λ >= 0.
@@ -85,7 +85,7 @@ def turnover(friction: float, temperature: float, actions: tuple[float, ...]) ->
 
 
 def round_trip(potential: Callable[[Tensor], Tensor], top: float, inside: float) -> tuple[float, float] | None:
-    """Where a motion without friction that leaves the top turns, and the action of its way there and back.
+    """Return the turning point of a frictionless motion from the top, and the action of its round trip.
 
     Args:
         potential: U of positions (..., 1).

@@ -30,7 +30,7 @@ ADAPTERS: tuple[tuple[Any, Any], ...] = (
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One of an optimizer's ``param_groups`` as mechanics.
+    """Read one of an optimizer's ``param_groups`` as mechanics.
 
     Weight decay is part of it: an optimizer of one's own reckons with it in ``reading``
     (:meth:`~thetadot.reading.Reading.decayed`).
@@ -50,7 +50,7 @@ def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
 
 
 def _rule(kind: type[torch.optim.Optimizer]) -> object:
-    """Its ``step`` beneath what torch wraps around it when a first instance is made."""
+    """Return an optimizer's ``step`` without torch's wrappers."""
     return inspect.unwrap(kind.step)
 
 

@@ -27,7 +27,7 @@ def _descent(rate: float, preconditioner: dict[Tensor, Tensor]) -> Reading:
 
 
 def adagrad(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.Adagrad."""
+    """Read one group of a torch.optim.Adagrad."""
     steps = max((float(s["step"]) for p in group["params"] if (s := optimizer.state.get(p))), default=0.0)
     rate = float(group["lr"]) / (1.0 + steps * float(group["lr_decay"]))
     found = _descent(rate, metric(optimizer, group, lambda g, state: wide(state["sum"]).sqrt() + g["eps"]))
@@ -40,13 +40,13 @@ def _adadelta(group: dict[str, Any], state: dict[str, Any]) -> Tensor:
 
 
 def adadelta(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.Adadelta."""
+    """Read one group of a torch.optim.Adadelta."""
     found = _descent(float(group["lr"]), metric(optimizer, group, _adadelta))
     return found.decayed(float(group["weight_decay"]), float(group["lr"]), decoupled=False)
 
 
 def adafactor(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.Adafactor."""
+    """Read one group of a torch.optim.Adafactor."""
     lr = float(group["lr"])
     least, floor = group["eps"]
     preconditioner = {}

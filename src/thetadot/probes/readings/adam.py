@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """In float32 at least."""
+    """Return a tensor in float32 at least."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -39,7 +39,7 @@ def metric(optimizer: torch.optim.Optimizer, group: dict[str, Any], of: Metric) 
 
 
 def bias(group: dict[str, Any], state: dict[str, Any]) -> float:
-    """1 - β₂ᵗ."""
+    """Return the bias correction 1 - β₂ᵗ."""
     return 1.0 - math.pow(float(group["betas"][1]), float(state["step"]))
 
 

@@ -1,4 +1,4 @@
-r"""torch.optim.NAdam with P = √v̂ + ε frozen: Adam with a share of the gradient itself.
+r"""Reading of torch.optim.NAdam with P = √v̂ + ε frozen: Adam plus a share of the raw gradient.
 
     Δθ = -lr P⁻¹[(1-μ)g + μ⁺m'],  m' = β₁m + (1-β₁)g,  μ = β₁(1-.96^(tψ)/2), μ⁺ the next one
 
@@ -19,7 +19,7 @@ from thetadot.reading import Reading
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.NAdam."""
+    """Read one group of a torch.optim.NAdam."""
     lr, memory, pace = float(group["lr"]), float(group["betas"][0]), float(group["momentum_decay"])
     steps = max((float(s["step"]) for p in group["params"] if (s := optimizer.state.get(p))), default=0.0)
     now, later = (memory * (1.0 - 0.5 * 0.96 ** ((steps + ahead) * pace)) for ahead in (1.0, 2.0))

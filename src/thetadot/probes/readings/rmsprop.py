@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.RMSprop."""
+    """Read one group of a torch.optim.RMSprop."""
     lr, memory = float(group["lr"]), float(group["momentum"])
     preconditioner: dict[Tensor, Tensor] = {}
     for p in group["params"]:

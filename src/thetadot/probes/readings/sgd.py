@@ -17,7 +17,7 @@ from thetadot.translation import damping, step_of
 
 
 def read(_optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.SGD."""
+    """Read one group of a torch.optim.SGD."""
     memory, nesterov = float(group["momentum"]), bool(group["nesterov"])
     rate = float(group["lr"]) * ((1.0 - float(group["dampening"])) if memory else 1.0)
     decay = float(group["weight_decay"])
@@ -37,7 +37,7 @@ def read(_optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
 
 
 def averaged(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
-    """One group of a torch.optim.ASGD: θ' = (1-λη)θ - ηg at its present η; its λ is a decoupled decay."""
+    """Read one group of a torch.optim.ASGD: θ' = (1-λη)θ - ηg at its present η; its λ is a decoupled decay."""
     states = [state for p in group["params"] if (state := optimizer.state.get(p))]
     rate = max((float(state["eta"]) for state in states), default=float(group["lr"]))
     found = Reading(rate, None, stability_limit() / rate if rate else math.inf, rate=rate)

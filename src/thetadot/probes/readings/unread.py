@@ -1,4 +1,4 @@
-"""Those of torch.optim that no linear map steps, with frozen state or not: each with the reason."""
+"""Optimizers of torch.optim whose step is no linear map even with frozen state, each with the reason."""
 
 from __future__ import annotations
 

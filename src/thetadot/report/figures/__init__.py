@@ -1,1 +1,1 @@
-"""One picture, one file."""
+"""Figures, one file a picture."""

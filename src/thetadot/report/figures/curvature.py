@@ -106,7 +106,7 @@ def _group(plot: figure, run: Run, entries: Sequence[Curvature], role: str, mark
 
 
 def _ends(entry: Curvature) -> tuple[float, float]:
-    """Of λmax; in older records by the residual."""
+    """Return the interval of λmax; in older records, the residual's."""
     value, away = number(entry.sharpness), float(np.nan_to_num(abs(number(entry.residual))))
     low, high = number(entry.low), number(entry.high)
     return low if np.isfinite(low) else value - away, high if np.isfinite(high) else value + away

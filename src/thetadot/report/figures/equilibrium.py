@@ -31,7 +31,7 @@ MEANINGS = {
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """The ratio with its interval against steps; None where no window has one."""
+    """Draw the ratio with its interval against steps; None where no window has a ratio."""
     found = {
         run.index: [e for e in standing(run.record, Equilibrium)[0] if np.isfinite(number(e.ratio))] for run in runs
     }

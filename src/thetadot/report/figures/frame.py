@@ -182,7 +182,7 @@ def moving(frames: Mapping[str, Array], still: Mapping[str, Any] | None = None) 
 
 
 class Timeline:
-    """The step axis: one range, one cursor and the marks of rollbacks for every picture along it."""
+    """The step axis: one range, one cursor and the marks of rollbacks, shared by all pictures along steps."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         entries = [entry for run in runs for kind in KINDS for entry in run.record.of(kind)]
@@ -202,7 +202,7 @@ class Timeline:
     def axes(
         self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: Run | None = None
     ) -> figure:
-        """An empty figure along the steps; with the rollbacks of one run only, if it is only of that."""
+        """Return an empty figure along the steps, with the rollbacks of one run or of all."""
         plot = axes(height, self.range, shown, y_log=log)
         plot.xaxis[0].formatter = NumeralTickFormatter(format="0,0")
         plot.xaxis[0].axis_label = label

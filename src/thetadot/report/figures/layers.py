@@ -39,7 +39,7 @@ QUANTITIES = (
 
 @dataclass(frozen=True)
 class Sheet:
-    """One quantity of one run: a row a layer, a column a stretch of steps; NaN where there is nothing."""
+    """One quantity of a run: a row a layer, a column a stretch of steps; NaN where there is nothing."""
 
     cells: Array
     start: float
@@ -156,7 +156,7 @@ def _sheet(steps: Array, values: Array) -> Sheet:
 
 
 def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:
-    """What the colours stretch over: all but the outermost hundredths, at least a factor of ten."""
+    """Return the colour range: all but the outermost hundredths, at least a factor of ten."""
     every = np.concatenate([table[np.isfinite(table)] for table in tables]) if tables else np.zeros(0)
     if not len(every):
         return None

@@ -16,7 +16,7 @@ Mark = Literal[
 
 @dataclass(frozen=True)
 class Key:
-    """One line of a picture's key."""
+    """A line of a picture's key."""
 
     mark: Mark
     role: str
@@ -25,7 +25,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure; its label names the vertical axis, as rotated text is hard to read."""
+    """A figure; its label names the vertical axis, as rotated text is hard to read."""
 
     label: str
     unit: str
@@ -35,7 +35,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Show:
-    """One of several quantities that a picture can show, chosen by a button; with the ends of its colours."""
+    """A quantity that a picture can show, chosen by a button; with the ends of its colours."""
 
     name: str
     label: str
@@ -45,7 +45,7 @@ class Show:
 
 @dataclass(frozen=True)
 class Picture:
-    """What it shows, how to read it, what each run says ("" for nothing), and the figures.
+    """A picture: heading, reading instructions, each run's caption ("" for none), and figures.
 
     Where it has frames, named by their times, every source that moves says so in a tag, {"frames": columns}, and has a
     column "y@3" for what its column "y" is at frame 3 (:func:`thetadot.report.figures.frame.moving`).

@@ -43,7 +43,7 @@ STYLES: tuple[tuple[str, str, Mark], ...] = (
 
 
 def picture(runs: Sequence[Run]) -> Picture | None:
-    """Every rule's curve through the present point; None where no run has a learning rate and a batch size."""
+    """Draw every rule's curve through the operating point; None where no run has a learning rate and a batch size."""
     found = [(run, present(run.facts)) for run in runs]
     here = [(run, now) for run, now in found if now is not None]
     if not here:
@@ -131,5 +131,5 @@ def _critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) 
 
 
 def says(now: Present) -> str:
-    """Which settings the lines go through."""
+    """Say which settings the lines pass through."""
     return f"At step {plain(now.step)} the batch was {plain(now.batch)} and the learning rate {plain(now.lr)}."

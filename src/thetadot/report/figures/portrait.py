@@ -1,4 +1,4 @@
-"""The phase portrait: where the motion is, and how fast it goes there."""
+"""Phase portrait of a run: its position and its speed along the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the finite step adds to the loss, against the loss."""
+"""Implicit regularization by the finite step, against the loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINES = (
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """Both terms of implicit gradient regularization beside the loss; None where none is positive."""
+    """Draw both terms of implicit gradient regularization beside the loss; None where none is positive."""
     found = {run.index: standing(run.record, Regularization)[0] for run in runs}
     every = [entry for entries in found.values() for entry in entries]
     values = [column(every, name) for name, *_ in LINES]

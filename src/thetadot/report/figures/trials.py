@@ -1,4 +1,4 @@
-"""What was tried before the training: score against learning rate."""
+"""Scores of the trials before training, against learning rate."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def hooks_run_around_a_step(subject: Subject) -> None:
 
 @law()
 def a_hook_may_rewrite_a_state_dict(subject: Subject) -> None:
-    """What a hook puts into a state dict is what is saved; what it makes of one before loading is what is loaded."""
+    """State dict hooks take effect: their result is what is saved, and what is loaded."""
     params = subject.tensors()
     optimizer = subject.optimizer(params)
     subject.run(optimizer, params, 1)

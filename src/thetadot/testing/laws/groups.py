@@ -1,4 +1,4 @@
-"""Parameter groups."""
+"""Laws about parameter groups."""
 
 from __future__ import annotations
 
