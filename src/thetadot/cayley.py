@@ -39,7 +39,7 @@ def damping(momentum: Scalar) -> Scalar:
 
 
 def lr_of(step: Scalar, momentum: Scalar) -> Scalar:
-    """α = γ²(1+β)/2, unchecked.
+    """Return the learning rate α = γ²(1+β)/2, unchecked.
 
     Example:
         >>> lr_of(2.0, 0.5)

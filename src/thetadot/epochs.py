@@ -94,7 +94,7 @@ def _step(matrix: Array, kick: Array, weight: float = 1.0) -> _Block:
 
 
 def _steps(matrix: Array, kick: Array, count: int) -> _Block:
-    """Compose ``count`` equal steps."""
+    """Equal steps."""
     step = _step(matrix, kick)
     made: _Block | None = None
     rest = count
@@ -109,7 +109,7 @@ def _steps(matrix: Array, kick: Array, count: int) -> _Block:
 
 
 class Epoch(NamedTuple):
-    """Division of an epoch of N samples into batches.
+    """How an epoch of N samples is cut.
 
     Attributes:
         batches: m >= 1.

@@ -78,7 +78,7 @@ def _plain(x: object) -> bool:
 
 
 def exp(x: _Scalar) -> _Scalar:
-    """Return eˣ."""
+    """Return the exponential eˣ."""
     return math.exp(x) if isinstance(x, _NUMBERS) else x.exp()
 
 

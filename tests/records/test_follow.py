@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from thetadot.errors import DamagedFile
-from thetadot.records import SCHEMA, VERSION, Choice, Follower, Header, Writer, read
+from thetadot.records import SCHEMA, VERSION, Choice, Follower, Header, Writer, read, reader
 
 HEADER = Header(SCHEMA, VERSION, "task", 0, 1, 1, 1, 1, "cpu", 1, {}, {})
 
@@ -66,9 +66,8 @@ def test_old_lines_are_not_read_again(record, monkeypatch):
     follower.read()
     append(record, choice(7))
     read_lines = []
-    from thetadot.records import follow
-
-    monkeypatch.setattr(follow, "_entries", lambda lines, start: read_lines.extend(lines) or ((choice(7),), ()))
+    take = reader.Body.take
+    monkeypatch.setattr(reader.Body, "take", lambda body, lines: read_lines.extend(lines) or take(body, lines))
     follower.read()
     assert len(read_lines) == 1
 

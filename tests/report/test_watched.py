@@ -239,7 +239,10 @@ def test_many_layers_are_grouped_and_norms_add_as_squares(tmp_path):
 
 
 def test_a_gap_in_the_layers_keeps_what_was_last_known():
-    sheet = layers._sheet(np.array([0.0, 1.0, 9.0]), np.array([[1.0], [2.0], [8.0]]))
+    sums = layers._Sums(np.array([0.0, 1.0, 9.0]), 1)
+    for at, value in enumerate((1.0, 2.0, 8.0)):
+        sums.add(slice(at, at + 1), np.array([[value]]))
+    sheet = sums.sheet()
     assert sheet.cells.tolist() == [[1.5, 1.5, 8.0]]
     assert (sheet.start, sheet.end) == (0.0, 13.5)
 

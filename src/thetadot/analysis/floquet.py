@@ -77,7 +77,7 @@ class Floquet:
 
 @checked
 def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, tolerance: float = 1e-11) -> Floquet:
-    """M of ẋ = A(t)x.
+    """Compute the monodromy matrix M of ẋ = A(t)x.
 
     Args:
         coefficients: A of a time of shape (), returns (..., n, n); smooth within the period.

@@ -52,7 +52,7 @@ def coefficients(z: float, tolerance: float) -> list[float]:
 
 
 def sweep(stencil: Stencil, series: list[float], vector: Tensor) -> Tensor:
-    """Σ_k c_k T_k(M) vector.
+    """Apply the Chebyshev series Σ_k c_k T_k(M) to a vector.
 
     Args:
         stencil: 2M.

@@ -104,7 +104,7 @@ class OrnsteinUhlenbeck:
         return cls(matrix, torch.cat((zero, math.sqrt(friction * heat) * one)))
 
     def mean(self, time: float, start: Tensor) -> Tensor:
-        """m(t) from m(0) (..., d)."""
+        """Return the mean m(t) from m(0) (..., d)."""
         self._require_state(start, 1)
         return start.double() @ self._transition(time).T
 

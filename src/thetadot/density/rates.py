@@ -105,7 +105,7 @@ class Rates:
 
 
 def bernoulli(x: Tensor) -> Tensor:
-    """x/(eˣ - 1), 1 at 0.
+    """Return the Bernoulli function x/(eˣ - 1), 1 at 0.
 
     Example:
         >>> bernoulli(torch.tensor([0.0, 1.0, 800.0], dtype=torch.float64))

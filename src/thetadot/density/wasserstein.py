@@ -125,7 +125,7 @@ class ParticleFlow(Driven):
         return gradient_of(self.potential)
 
     def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
-        """-∇U - T ∇log q."""
+        """Return the drift -∇U - T ∇log q."""
         position = tensor_of(state, POSITION)
         return -self._gradient(position) - float(self.temperature) * self.score(position)
 

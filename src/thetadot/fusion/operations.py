@@ -48,7 +48,7 @@ def _method(name: str) -> Rule:
 
 
 def _scaled(sign: int) -> Rule:
-    """A ± alpha·b."""
+    """Return the rule of a ± alpha·b."""
 
     def rule(each: Each, shape: Any, a: Any, b: Any, alpha: float = 1) -> Any:  # noqa: ARG001
         b = b if alpha == 1 else each(operator.mul, alpha, b)
@@ -90,7 +90,7 @@ def _trunc(x: Any) -> Any:
 
 
 def _remainder(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
-    """Of the divisor's sign."""
+    """Compute the remainder with the divisor's sign."""
     rest = each(torch.fmod, a, b)
     other = each(operator.ne, each(operator.lt, rest, 0.0), each(operator.lt, b, 0.0))
     moved = each(torch.where, other, each(operator.add, rest, b), rest)

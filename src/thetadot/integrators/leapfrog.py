@@ -88,15 +88,15 @@ class CayleyMap(Direct):
     additive_order: ClassVar[NoiseOrder | None] = NoiseOrder(strong=1.0, weak=1)
 
     def momentum(self, damping: Scalar) -> Scalar:
-        """Return β = (1-λγ/2)/(1+λγ/2)."""
+        """Return the momentum β = (1-λγ/2)/(1+λγ/2)."""
         return cayley(damping)
 
     def damping(self, momentum: Scalar) -> Scalar:
-        """Return λγ = 2(1-β)/(1+β)."""
+        """Return the damping λγ = 2(1-β)/(1+β)."""
         return damping(momentum)
 
     def gain(self, momentum: Scalar) -> Scalar:
-        """Return α/γ² = (1+β)/2."""
+        """Return the gain α/γ² = (1+β)/2."""
         return (1.0 + momentum) / 2.0
 
     def prepare(self, system: System, step: Scalar) -> KickDrift:

@@ -74,7 +74,7 @@ class LookAhead(CayleyMap):
         return self.lookahead * scales.retain * scales.drift
 
     def position(self, scales: KickDrift, state: State) -> Tensor:  # type: ignore[override]
-        """θ = Θ - cβγη."""
+        """Return the position θ = Θ - cβγη."""
         return tensor_of(state, POSITION) - self.shift(scales, state) * tensor_of(state, "velocity")
 
     def shift(self, scales: KickDrift, state: State) -> Scalar:

@@ -154,11 +154,11 @@ class Splitting(Direct):
         return state, int(drifted(self._opening))
 
     def momentum(self, damping: Scalar) -> Scalar:
-        """Return β = e^{-λγ}."""
+        """Return the momentum β = e^{-λγ}."""
         return exp(-damping)
 
     def damping(self, momentum: Scalar) -> Scalar:
-        """λγ = -ln β."""
+        """Return the damping λγ = -ln β."""
         return -log(momentum)
 
     def gain(self, momentum: Scalar) -> Scalar:

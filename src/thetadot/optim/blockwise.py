@@ -56,11 +56,11 @@ class InBlocks(Launch):
         self.apart = apart
 
     def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
-        """Not by blocks."""
+        """Refuse: squares are not summed by blocks."""
         raise NotImplementedError
 
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
-        """Step."""
+        """Run the step by blocks."""
         common = dict(zip(self.shared, step.numbers, strict=True))
         columns = [self._column(name, step.measured) for name in self.numbers]
         mine = [tuple(map(float, numbers)) for numbers in zip(*columns, strict=True)]

@@ -108,7 +108,7 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def name_parts(no_decay: Any) -> tuple[str, ...]:
-    """Return parts of names as a tuple, given one or several.
+    """One part of a name, or several.
 
     Example:
         >>> name_parts("bias"), name_parts(["bias", "norm"])
@@ -171,7 +171,7 @@ def of_settings(motion: _Motion) -> _Motion:
 
 
 def number(name: str, value: object) -> None:
-    """Raise InadmissibleValue unless ``value`` is a number, or a tensor of one element.
+    """Raise InadmissibleValue unless ``value`` is a number, or a tensor of one.
 
     Example:
         >>> number("lr", "0.1")

@@ -295,7 +295,7 @@ class Langevin(Flow):
 
     @checked
     def reading(self, group: dict[str, Any]) -> Reading:
-        """Read the group as gradient descent's."""
+        """Read the group as that of gradient descent."""
         lr = float(group["lr"])
         return decayed(Reading(lr, None, stability_limit() / lr if lr else float("inf"), rate=lr), group)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class DoubleWell:
-    """b Σ ((x_i/a)² - 1)².
+    """Double well b Σ ((x_i/a)² - 1)².
 
     Args:
         barrier: b > 0, height of the saddle above the minima, in units of the loss.
@@ -51,6 +51,6 @@ class DoubleWell:
         return (self.barrier * ((position / self.half_width) ** 2 - 1.0) ** 2).sum(-1)
 
     def gradient(self, position: Tensor) -> Tensor:
-        """(4b/a²) x ((x/a)² - 1)."""
+        """Return the gradient (4b/a²) x ((x/a)² - 1)."""
         slope = 4.0 * self.barrier / self.half_width**2
         return (slope / self.half_width**2 * position * position - slope) * position

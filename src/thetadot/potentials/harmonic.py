@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class Harmonic:
-    """½ Σ h_i x_i².
+    """Harmonic potential ½ Σ h_i x_i².
 
     Args:
         curvature: h, a number for all coordinates, or one for each.

@@ -39,7 +39,7 @@ MOST_TILT = 2.0 / (3.0 * math.sqrt(3.0))
 @checked
 @dataclass(frozen=True)
 class Quartic2d:
-    """(x²-1)²/4 + (y²-1)²/4 + c·xy + a·x.
+    """Quartic potential (x²-1)²/4 + (y²-1)²/4 + c·xy + a·x.
 
     Args:
         coupling: c, finite.

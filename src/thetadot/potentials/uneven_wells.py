@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True)
 class UnevenWells:
-    """Σ x(x-1)(x-3)² + b.
+    """Potential of two uneven wells, Σ x(x-1)(x-3)² + b.
 
     Args:
         offset: b, in units of the loss; the default makes the lower minimum zero to 5.5e-7.

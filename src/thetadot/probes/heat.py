@@ -1,4 +1,4 @@
-"""Temperature due to a run's gradient noise under its sampling; and the sampling of a DataLoader."""
+"""The temperature that a run's gradient noise keeps up, as it draws its batches; and how a DataLoader draws them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def heat(
 
 
 def drawn() -> tuple[Sampling, int] | None:
-    """Return how the DataLoaders in use sample, and from how many samples; None where that cannot be read.
+    """How the DataLoaders that are being iterated draw, and from how many samples; None where that is not told.
 
     They are looked for among living objects and not touched. A loader without shuffling is passed over, as one that
     evaluates; what is left has to agree.

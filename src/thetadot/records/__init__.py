@@ -4,6 +4,7 @@ from thetadot.records.export import export
 from thetadot.records.follow import Follower
 from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 from thetadot.records.reader import Record, read
+from thetadot.records.rows import Rows
 from thetadot.records.schema import (
     SCHEMA,
     UNITS,
@@ -44,6 +45,7 @@ __all__ = [
     "Remark",
     "Result",
     "Rollback",
+    "Rows",
     "Setting",
     "Trial",
     "Watched",

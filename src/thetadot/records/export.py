@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from thetadot.records.columns import number
 from thetadot.records.observed import End, Setting
 from thetadot.records.schema import Choice, Result, Rollback, Trial
-from thetadot.records.table import number
 from thetadot.records.units import quantity, tag
 from thetadot.signatures import checked
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thetadot.errors import DamagedFile
-from thetadot.records.reader import Record, _entries, _header, _lines, _require_modest
+from thetadot.records.reader import Body, pieces, require_modest
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from thetadot.records.schema import Entry, Header
+    from thetadot.records.reader import Record
 
 REMEMBERED = 512
 
@@ -35,14 +35,11 @@ class Follower:
     def _forget(self) -> None:
         self._offset = 0
         self._last = b""  # what stood before the offset: a file that has something else there is another
-        self._lines = 0
-        self._header: Header | None = None
-        self._entries: list[Entry] = []
-        self._damage: list[str] = []
+        self._body: Body | None = None
 
     @property
     def file(self) -> Path:
-        """The record itself."""
+        """Path of the record file."""
         return self.path / "record.jsonl" if self.path.is_dir() else self.path
 
     @property
@@ -62,7 +59,7 @@ class Follower:
         """
         try:
             file = self.file
-            _require_modest(file)
+            require_modest(file)
             with file.open("rb") as stream:
                 self._begin(stream)
                 self._take(stream, file)
@@ -70,11 +67,12 @@ class Follower:
             self._forget()
             raise
         except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            self._forget()
             reason = getattr(error, "strerror", None) or error
             raise DamagedFile(f"{self.path} cannot be read ({reason}). Pass the folder of a run.") from error
-        if self._header is None:
+        if self._body is None or self._body.header is None:
             raise DamagedFile(f"{file} has no whole line, so no header. Pass the record.jsonl of a thetadot run.")
-        return Record(self._header, tuple(self._entries), tuple(self._damage), file)
+        return self._body.record()
 
     def _begin(self, stream: BinaryIO) -> None:
         """To where reading ended, if what stood before is still there; else to the beginning."""
@@ -84,20 +82,11 @@ class Follower:
             stream.seek(0)
 
     def _take(self, stream: BinaryIO, file: Path) -> None:
-        lines: list[bytes | None] = []
-        for line in _lines(stream):
-            if line is not None and not line.endswith(b"\n"):
-                break
-            lines.append(line)
-            self._offset = stream.tell()
-        if not lines:
-            return
-        if self._header is None:
-            self._header = _header(lines.pop(0), file)
-            self._lines = 1
-        entries, damage = _entries(lines, start=self._lines + 1)
-        self._entries += entries
-        self._damage += damage
-        self._lines += len(lines)
-        stream.seek(max(self._offset - REMEMBERED, 0))
-        self._last = stream.read(self._offset - stream.tell())
+        before, self._body = self._offset, self._body or Body(file)
+        for piece in pieces(stream):
+            if piece.whole:
+                self._body.take(piece.lines)
+                self._offset += piece.size
+        if self._offset > before:
+            stream.seek(max(self._offset - REMEMBERED, 0))
+            self._last = stream.read(self._offset - stream.tell())

@@ -31,7 +31,7 @@ class Setting(msgspec.Struct, tag_field="kind", tag="setting", frozen=True):
     values: dict[str, float | bool | str | None]
 
 
-class Layers(msgspec.Struct, tag_field="kind", tag="layers", frozen=True):
+class Layers(msgspec.Struct, tag_field="kind", tag="layers", frozen=True, gc=False):
     """Norms by layer, in the order of ``Watched.layers``; 0 where a layer had no gradient."""
 
     step: int

@@ -5,31 +5,37 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
 from thetadot.errors import DamagedFile
+from thetadot.records.entries import Entries, Growing
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
 from thetadot.records.table import frame, table
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     import pandas as pd
 
+    from thetadot.records.rows import Rows
     from thetadot.records.table import Column
 
 MOST_BYTES = 512 * 2**20
 LONGEST_LINE = 2**20
+PIECE = 2**19
+"""Bytes that are read, and entries made of, at a time; no more than a line may have."""
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 E = TypeVar("E", bound=msgspec.Struct)
 
 
 class _Stamp(msgspec.Struct):
-    """What every version's header has."""
+    """Header fields common to all versions."""
 
     schema: str = ""
     version: int = 0
@@ -37,19 +43,30 @@ class _Stamp(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Record:
-    """A run as it was recorded: the header, the entries after it, and what could not be read."""
+    """A run as it was recorded: the header, the entries after it, and what could not be read.
+
+    Entries are kept as columns, and each is made when it is asked for: two that are asked for at one place are equal,
+    and not the same.
+    """
 
     header: Header
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     damage: tuple[str, ...] = field(default=())
     path: Path | None = None
 
-    def of(self, kind: type[E]) -> tuple[E, ...]:
-        """All entries of one kind, in order."""
-        known: dict[type, tuple[Any, ...]] = vars(self).setdefault("_known", {})
-        if kind not in known:  # a page asks for the same kinds dozens of times
-            known[kind] = tuple(entry for entry in self.entries if isinstance(entry, kind))
-        return known[kind]
+    def __post_init__(self) -> None:
+        if not isinstance(self.entries, Entries):
+            object.__setattr__(self, "entries", Entries.of(self.entries))
+
+    @property
+    def columns(self) -> Entries:
+        """The entries, as they are kept."""
+        assert isinstance(self.entries, Entries)  # noqa: S101 - made so
+        return self.entries
+
+    def of(self, kind: type[E]) -> Rows[E]:
+        """All entries of one kind, in order: a sequence that is indexed, cut and gone through as a tuple is."""
+        return self.columns.of_kind(kind)
 
     def table(self, kind: type[msgspec.Struct]) -> dict[str, Column]:
         """One kind as columns for numpy; see :func:`thetadot.records.table.table`."""
@@ -77,20 +94,21 @@ def read(path: str | Path) -> Record:
     file = Path(path)
     try:
         file = file / "record.jsonl" if file.is_dir() else file
-        _require_modest(file)
+        require_modest(file)
         with file.open("rb") as stream:
-            lines = _lines(stream)
-            header = _header(next(lines, b""), file)
-            entries, damage = _entries(lines)
+            body = Body(file)
+            for piece in pieces(stream):
+                body.take(piece.lines)
     except DamagedFile:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise DamagedFile(f"{file} cannot be read ({reason}). Pass the folder of a run.") from error
-    return Record(header, entries, damage, file)
+    return body.record()
 
 
-def _require_modest(file: Path) -> None:
+def require_modest(file: Path) -> None:
+    """Refuse what is no ordinary file, or larger than a record may be."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DamagedFile(f"{file} is not an ordinary file. Pass the folder of a run.")
@@ -98,21 +116,39 @@ def _require_modest(file: Path) -> None:
         raise DamagedFile(f"{file} is larger than {MOST_BYTES // 2**20} MiB. Pass the record.jsonl of a run.")
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
-    """Lines; None for one that is too long to be an entry."""
-    while line := stream.readline(LONGEST_LINE):
-        if line.endswith(b"\n") or len(line) < LONGEST_LINE:
-            yield line
-            continue
-        while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-            pass
-        yield None
+class Piece(NamedTuple):
+    """Some lines of a file, without their ends.
+
+    Attributes:
+        lines: one that is too long to be an entry is cut to LONGEST_LINE.
+        size: bytes that they take in the file.
+        whole: whether each is ended; else it is the one that ends the file.
+    """
+
+    lines: list[bytes]
+    size: int
+    whole: bool
 
 
-def _header(line: bytes | None, file: Path) -> Header:
+def pieces(stream: BinaryIO) -> Iterator[Piece]:
+    """The lines of a file, from where it stands."""
+    rest, size = b"", 0
+    while read := stream.read(PIECE):  # so only a line that began before can be too long
+        size += len(read)
+        *lines, rest = (rest + read).split(b"\n")
+        if lines:
+            lines[0] = lines[0][:LONGEST_LINE]
+            yield Piece(lines, size - len(rest), whole=True)
+            size = len(rest)
+        rest = rest[:LONGEST_LINE]
+    if rest:
+        yield Piece([rest], size, whole=False)
+
+
+def _header(line: bytes, file: Path) -> Header:
     try:
-        stamp = msgspec.json.decode(line or b"", type=_Stamp)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        stamp = msgspec.json.decode(line, type=_Stamp)
+    except _UNREADABLE:
         stamp = _Stamp()
     if stamp.schema == SCHEMA and stamp.version > VERSION:
         raise DamagedFile(
@@ -120,28 +156,78 @@ def _header(line: bytes | None, file: Path) -> Header:
         )
     if stamp.schema == SCHEMA and stamp.version >= 1:
         try:
-            return msgspec.json.decode(line or b"", type=Header)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return msgspec.json.decode(line, type=Header)
+        except _UNREADABLE:
             pass
     raise DamagedFile(f"{file} does not begin with a {SCHEMA} header. Pass the record.jsonl of a thetadot run.")
 
 
-def _entries(lines: Iterable[bytes | None], start: int = 2) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """The entries after the header, and what is wrong with the lines that are none."""
-    decoder = msgspec.json.Decoder(Entry)
-    entries: list[Entry] = []
-    damage: list[str] = []
-    for number, line in enumerate(lines, start):
-        if line is None:
-            damage.append(f"line {number}: longer than {LONGEST_LINE} bytes")
-            continue
+class Body:
+    """A record as far as it was read.
+
+    Args:
+        file: where it lies.
+
+    Attributes:
+        header: None before the first line.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.header: Header | None = None
+        self._file = file
+        self._entries = Growing()
+        self._damage: list[str] = []
+        self._lines = 0
+        self._waiting: list[Entry] = []
+        self._size = 0
+        self._decode = msgspec.json.Decoder(Entry).decode
+
+    def take(self, lines: list[bytes]) -> None:
+        """Read on; what is wrong with lines that are no entries is noted.
+
+        Raises:
+            DamagedFile: the first line is no header of this schema.
+        """
+        if self.header is None:
+            self.header = _header(lines[0] if lines else b"", self._file)
         try:
-            entry = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            damage.append(f"line {number}: {error}")
-            continue
-        if isinstance(entry, Header):
-            damage.append(f"line {number}: a second header")
-        else:
-            entries.append(entry)
-    return tuple(entries), tuple(damage)
+            found = list(map(self._decode, lines))
+        except _UNREADABLE:
+            found = []
+        if len(found) < len(lines) or Header in set(map(type, found)):
+            found = self._one_by_one(lines)
+        self._waiting += found
+        self._lines += len(lines)
+        self._size += sum(map(len, lines))
+        if self._size >= PIECE // 2:
+            self._pack()
+
+    def _one_by_one(self, lines: list[bytes]) -> list[Entry]:
+        found: list[Entry] = []
+        for number, line in enumerate(lines, self._lines + 1):
+            try:
+                entry = self._decode(line)
+            except _UNREADABLE as error:
+                long = len(line) >= LONGEST_LINE
+                self._damage.append(f"line {number}: {f'longer than {LONGEST_LINE} bytes' if long else error}")
+                continue
+            if type(entry) is not Header:
+                found.append(entry)
+            elif number > 1:
+                self._damage.append(f"line {number}: a second header")
+        return found
+
+    def _pack(self) -> None:
+        self._entries.take(self._waiting)
+        self._waiting, self._size = [], 0
+
+    def record(self) -> Record:
+        """What was read so far.
+
+        Raises:
+            DamagedFile: there was no line.
+        """
+        if self.header is None:
+            self.header = _header(b"", self._file)
+        self._pack()
+        return Record(self.header, self._entries.entries(), tuple(self._damage), self._file)

@@ -69,7 +69,7 @@ UNITS: dict[str, tuple[str, str]] = {
 
 
 class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
-    """What runs, on what, from which seed."""
+    """Header of a record: task, data, seed."""
 
     schema: str
     version: int

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import types
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 
 import msgspec
 import numpy as np
 
 from thetadot.errors import ThetadotError
+from thetadot.records.columns import EXACT, options
 from thetadot.records.schema import Entry
 from thetadot.records.units import tag
 from thetadot.signatures import checked
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from thetadot.records.reader import Record
+    from thetadot.records.rows import Rows
 
 
 Column: TypeAlias = "NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_] | list[Any]"
@@ -50,9 +51,9 @@ def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
             f"kind={getattr(kind, '__name__', kind)!r} is no kind of entry. Pass one of "
             f"{', '.join(known.__name__ for known in KINDS.values())} from thetadot.records."
         )
-    entries = record.of(kind)
+    rows = record.of(kind)
     hints = get_type_hints(kind)
-    return {name: _column([getattr(e, name) for e in entries], hints[name]) for name in kind.__struct_fields__}
+    return {name: _column(rows, name, options(hints[name])) for name in kind.__struct_fields__}
 
 
 def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
@@ -89,38 +90,35 @@ def to_csv(record: Record, kind: type[msgspec.Struct]) -> str:
 @checked
 def to_json(record: Record, kind: type[msgspec.Struct] | None = None) -> str:
     """The header and the entries, all or of one kind, as one JSON object; numbers as the record has them."""
-    entries = record.entries if kind is None else record.of(kind)
-    whole = {"header": record.header, "entries": entries, "damage": record.damage}
-    return msgspec.json.encode(whole).decode()
+    encoder = msgspec.json.Encoder()
+    entries = b",".join(map(encoder.encode, record.entries if kind is None else record.of(kind)))
+    whole = {"header": record.header, "entries": msgspec.Raw(b"[%b]" % entries), "damage": record.damage}
+    return encoder.encode(whole).decode()
 
 
-def _column(values: list[Any], hint: Any) -> Column:
-    options = set(get_args(hint)) if get_origin(hint) is types.UnionType else {hint}
-    if options == {bool}:
-        return np.array(values, dtype=np.bool_)
-    if options == {int} and all(-(2**63) <= value < 2**63 for value in values):
-        return np.array(values, dtype=np.int64)
-    if options <= {int, float, type(None)}:
-        return np.array([number(value) for value in values], dtype=np.float64)
-    if get_origin(hint) is tuple and float in get_args(hint):
-        padded = np.full((len(values), max(map(len, values), default=0)), np.nan)
-        for row, value in zip(padded, values, strict=True):
-            row[: len(value)] = [number(x) for x in value]
+def _column(rows: Rows[Any], name: str, admitted: frozenset[Any]) -> Column:
+    how = rows.layout
+    if name in how.lists:
+        counts = rows.counts(name)
+        padded = np.full((len(rows), counts.max(initial=0)), np.nan)
+        for places, (part,) in rows.tables(name):
+            padded[places, : part.shape[1]] = part
         return padded
-    return values
-
-
-def number(value: float | None) -> float:
-    """A float; NaN for what is missing, and for an integer that is too large for one.
-
-    Example:
-        >>> number(3), number(None), number(10**400)
-        (3.0, nan, nan)
-    """
-    try:
-        return float("nan") if value is None else float(value)
-    except OverflowError:
-        return float("nan")
+    if name in how.others:
+        return rows.objects(name)
+    found = rows.column(name)
+    if admitted == {bool}:
+        truths: Column = found != 0
+        return truths
+    if admitted == {int}:
+        large = np.flatnonzero(~(np.abs(found) < EXACT)).tolist()
+        values = {at: getattr(rows[at], name) for at in large}
+        if all(isinstance(value, int) and -(2**63) <= value < 2**63 for value in values.values()):
+            whole = np.where(np.abs(found) < EXACT, found, 0.0).astype(np.int64)
+            for at, value in values.items():
+                whole[at] = value
+            return whole
+    return found.copy()
 
 
 def _cell(value: Any) -> Any:

@@ -43,7 +43,7 @@ _OF_A_KIND = {
 
 
 def tag(kind: type[msgspec.Struct]) -> str:
-    """What the field ``kind`` says in the entries of this kind."""
+    """Return the value of the field ``kind`` in entries of this kind."""
     return str(kind.__struct_config__.tag)
 
 

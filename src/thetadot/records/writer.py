@@ -85,7 +85,7 @@ class Writer:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the record file."""
         self._file.close()
 
     def _encoded(self, entry: Entry) -> bytes:

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from thetadot.records.rows import column_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    import msgspec
+    from thetadot.records import Rows
 
+E = TypeVar("E", bound=msgspec.Struct)
 Array = NDArray[np.float64]
 
 MOST_POINTS = 2000
+MOST_MARKS = 600
+"""Marks with words of their own are fewer than the points of a line."""
 LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
 
 
-def column(entries: Iterable[msgspec.Struct], name: str) -> Array:
+def column(entries: Sequence[msgspec.Struct], name: str) -> Array:
     """One field of every entry; what is missing or too large to draw is NaN."""
-    values = list(map(attrgetter(name), entries))
-    try:
-        found = np.array(values, dtype=np.float64)  # None becomes NaN
-    except OverflowError:  # an integer that no float holds
-        return np.array([number(value) for value in values], dtype=np.float64)
-    found[~(np.abs(found) < LARGEST)] = np.nan
-    return found
+    found = column_of(entries, name)
+    good = np.abs(found) < LARGEST
+    return found if good.all() else np.where(good, found, np.nan)
 
 
 def number(value: Any) -> float:
     """A float that can be drawn, or NaN."""
     # compared before converted: an integer of a record may be too long for a float
     return float(value) if value is not None and -LARGEST < value < LARGEST else float("nan")
+
+
+def gathered(several: Iterable[Rows[Any]], name: str) -> Array:
+    """One field of every entry of several runs."""
+    return np.concatenate([column(rows, name) for rows in several] or [np.zeros(0)])
+
+
+def above(rows: Rows[E], name: str, least: float = 0.0) -> Rows[E]:
+    """Those that have a number above ``least``."""
+    return rows.where(column(rows, name) > least)
 
 
 def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]:
@@ -53,14 +64,29 @@ def thin(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
         (array([0., 1., 4., 5.]), array([ 0.,  9., -9.,  0.]))
     """
     x, y = finite(x, y)
+    kept = extremes(y, most)
+    return x[kept], y[kept]
+
+
+def extremes(y: Array, most: int) -> NDArray[np.int64]:
+    """Places of at most ``most`` values: both ends, and the lowest and highest of each of equal stretches.
+
+    Example:
+        >>> extremes(np.array([0.0, 9.0, 1.0, 1.0, -9.0, 0.0]), most=4)
+        array([0, 1, 4, 5])
+    """
     if len(y) <= most:
-        return x, y
+        return np.arange(len(y))
     inner = y[1:-1]
     stretches = max((most - 2) // 2, 1)
     edges = np.unique(np.linspace(0, len(inner), stretches + 1).astype(np.int64))
-    extremes = [(low + int(at(inner[low:high]))) + 1 for low, high in pairwise(edges) for at in (np.argmin, np.argmax)]
-    kept = np.unique([0, *extremes, len(y) - 1])
-    return x[kept], y[kept]
+    found = [(low + int(at(inner[low:high]))) + 1 for low, high in pairwise(edges) for at in (np.argmin, np.argmax)]
+    return np.unique([0, *found, len(y) - 1])
+
+
+def sparse(rows: Rows[E], name: str, most: int = MOST_MARKS) -> Rows[E]:
+    """At most ``most`` entries of many, among them the lowest and highest of each of equal stretches."""
+    return rows.at(extremes(np.nan_to_num(column(rows, name)), most)) if len(rows) > most else rows
 
 
 def smooth(y: Array, share: float = 0.02) -> Array:
@@ -78,6 +104,6 @@ def smooth(y: Array, share: float = 0.02) -> Array:
     return mean
 
 
-def by_step(entries: Iterable[msgspec.Struct]) -> Array:
+def by_step(entries: Sequence[msgspec.Struct]) -> Array:
     """The step of every entry."""
     return column(entries, "step")

@@ -53,7 +53,7 @@ def _watched(record: Record) -> list[Tile]:
         found.append((plain(float(lost[-1])), "training loss", "running mean, at the end"))
     found.append((plain(words.last_step(record)), "steps", "watched"))
     if last is not None:
-        now = "at the last step" if len({m.lr for m in motions}) > 1 else "all along"
+        now = "at the last step" if (motions.column("lr") != last.lr).any() else "all along"
         found += [(plain(last.lr), "learning rate α", now), (plain(last.momentum), "momentum β", "at the last step")]
         if last.batch_size is not None:
             found.append((plain(last.batch_size), "batch size B", "at the last step"))

@@ -157,11 +157,11 @@ def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
     """Say how far the loss came, and whether the loss rose again."""
     if not epochs:
         return f"The loss of the last recorded step was {plain(motions[-1].loss)}." if motions else ""
-    best = min(epochs, key=lambda epoch: epoch.valid_loss)
-    first, last = epochs[0], epochs[-1]
+    at = int(np.argmin(column(epochs, "valid_loss")))
+    first, best, last = epochs[0], epochs[at], epochs[-1]
     begun = f"from {plain(first.valid_loss)} after epoch {plain(first.epoch)}"
     text = f"The validation loss went {begun} to {plain(last.valid_loss)}"
-    if best is last:
+    if at == len(epochs) - 1:
         return f"{text}, its lowest value: longer training might still have helped."
     text += f"; it was lowest ({plain(best.valid_loss)}) at epoch {plain(best.epoch)}."
     if best.valid_loss > 0 and last.valid_loss > 1.2 * best.valid_loss:

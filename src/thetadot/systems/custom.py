@@ -57,7 +57,7 @@ class Driven(ABC):
 
 @dataclass(frozen=True)
 class ODE(Driven):
-    """ẋ = f(x) or f(t, x).
+    """Ordinary differential equation ẋ = f(x) or f(t, x).
 
     Args:
         f: field, of x (paths, dim) or of t and x, returns (paths, dim) or what broadcasts to it; no other tensor is

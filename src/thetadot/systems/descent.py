@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SignFlow:
-    """θ̇ = -sign ∇L.
+    """Sign flow θ̇ = -sign ∇L.
 
     Example:
         >>> import torch
@@ -113,7 +113,7 @@ class PolyakFlow:
             require(self.bound > 0, f"bound={self.bound:g}", "is not positive", "Pass bound > 0, or math.inf.")
 
     def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: ARG002
-        """-γ(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖."""
+        """Return the increment -γ(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖."""
         norm = sqrt(state["gradient_square"]) + TINY
         excess = state["loss"] - self.floor
         excess = larger(excess, 0.0 * excess)  # 0 as what the loss is: a float, a tensor, or traced

@@ -165,7 +165,7 @@ class DiracGAN(Driven):
     @staticmethod
     @checked
     def radius_square(generator: Tensor, critic: Tensor) -> Tensor:
-        """r² = |θ|² + |φ|²: (...)."""
+        """Return the squared radius r² = |θ|² + |φ|²: (...)."""
         return (generator * generator + critic * critic).sum(-1)
 
     @staticmethod

@@ -111,7 +111,7 @@ class GeometricBrownian(Driven):
         return self.typical_growth * time, self.volatility**2 * time
 
     def mean(self, start: float, time: float) -> float:
-        """E S_T = S₀e^{μT}."""
+        """Return the mean E S_T = S₀e^{μT}."""
         return start * math.exp(self.mean_growth * time)
 
     def variance(self, start: float, time: float) -> float:

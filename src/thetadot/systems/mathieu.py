@@ -80,7 +80,7 @@ class InvertedPendulum(Driven):
         require(math.isfinite(self.gravity), f"gravity={self.gravity:g}", "is not finite", "Pass a finite number.")
 
     def drift(self, name: str, state: State) -> Tensor | Scalar:
-        """θ̇, θ̈ or 1."""
+        """Return the rate of change θ̇, θ̈ or 1 of variable ``name``."""
         if name == TIME:
             return 1.0
         velocity = tensor_of(state, "velocity")
@@ -90,7 +90,7 @@ class InvertedPendulum(Driven):
         return -self._stiffness(state[TIME]) * (angle if self.linear else angle.sin()) - self.friction * velocity
 
     def stiffness(self, time: float | Tensor) -> Scalar:
-        """(hω² cos ωt - g)/l."""
+        """Return the stiffness (hω² cos ωt - g)/l."""
         return self._stiffness(time)
 
     def _stiffness(self, time: float | Tensor) -> Scalar:
@@ -112,7 +112,7 @@ class InvertedPendulum(Driven):
 
     @property
     def slow_square(self) -> float:
-        """Ω² by averaging; below zero it falls."""
+        """Squared slow frequency Ω² by averaging; negative where the upright position is unstable."""
         return (self.height * self.frequency / self.length) ** 2 / 2.0 - self.gravity / self.length
 
     @property
@@ -124,7 +124,7 @@ class InvertedPendulum(Driven):
 
     @property
     def mathieu(self) -> tuple[float, float]:
-        """(a, q) = (-4g/(lω²), 2h/l)."""
+        """Parameters (a, q) = (-4g/(lω²), 2h/l) of Mathieu's equation."""
         return -4.0 * self.gravity / (self.length * self.frequency**2), 2.0 * self.height / self.length
 
 

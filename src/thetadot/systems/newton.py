@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DampedNewton:
-    """θ̇ = η, η̇ = -λη - ∇L.
+    """Damped Newtonian motion θ̇ = η, η̇ = -λη - ∇L.
 
     Args:
         friction: λ >= 0 in 1/time, or :class:`PerStep`.

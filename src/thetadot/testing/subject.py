@@ -49,7 +49,7 @@ class Subject:
 
     @staticmethod
     def loss(params: Sequence[Tensor]) -> Tensor:
-        """L = Σ|p-1|²/2 + Σ|p|⁴/4."""
+        """Return the loss L = Σ|p-1|²/2 + Σ|p|⁴/4."""
         terms = [((p - 1).abs().square() / 2 + p.abs().square().square() / 4).sum() for p in params]
         return torch.stack([term.double() for term in terms]).sum()
 

@@ -44,7 +44,7 @@ class Cost:
         self.samples += count
 
     def forward(self, count: float) -> None:
-        """Count forward passes."""
+        """Forward only."""
         self.samples += count / 3.0
 
 
@@ -91,7 +91,7 @@ class Instruments:
         return float(losses.mean()), error
 
     def gradient(self, samples: int) -> Tensor:
-        """Return the flat gradient of the mean loss on the first training samples in keyed order."""
+        """Of the mean loss on training samples in their keyed order, flat."""
         indices = self.source.order(-1)[: max(1, min(samples, self.source.size))]
         if len(indices) == 1:  # batch statistics need two, and one sample twice is the same mean
             indices = indices * 2
@@ -175,11 +175,11 @@ class Instruments:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that later measurements start from."""
+        """What a later measurement begins with."""
         return {"vectors": self.vectors, "heating": self.heating, "sharpest": self.sharpest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that :meth:`state_dict` returned."""
+        """Continue from :meth:`state_dict`."""
         device = next(self.task.model.parameters()).device
         self.vectors = {kind: vector.to(device) for kind, vector in state["vectors"].items()}
         self.heating = dict(state["heating"])

@@ -336,7 +336,7 @@ class Loop:
             self.write(entry)
 
     def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> float | None:
-        """Return the latest noise's temperature at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
+        """What the latest noise keeps up at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
         heavy = self.plan.optimizer == "heavy-ball"
         kind = "plain" if heavy else "preconditioned"
         heating = self.instruments.heating.get(kind)
@@ -377,7 +377,7 @@ class Loop:
     # Checkpoints.
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next step depends on."""
+        """All that the next step depends on."""
         return {
             "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
             "progress": asdict(self.progress),

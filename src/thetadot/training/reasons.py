@@ -57,7 +57,7 @@ def optimizer(best: Candidate, tried: Sequence[Candidate], source: Source, *, gi
 
 
 def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: float, source: Source) -> Choice:
-    """Give the reason for the learning rate; ``horizon`` is the factor from the trials' best to the run's."""
+    """Give the reason for the learning rate; ``horizon`` carries the best rate of trials over to the run."""
     if source == "given":
         return Choice("lr", best.lr, "given", "given")
     if source == "rule":

@@ -1,12 +1,12 @@
-"""Facts that the verdicts read from a record, with every number safe to compute with."""
+"""What of a record the verdicts look at, with every number made safe to reckon with."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import median
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from thetadot.formatting import plain
 from thetadot.records import (
@@ -19,10 +19,10 @@ from thetadot.records import (
     Motion,
     Noise,
     Regularization,
-    Result,
     Setting,
     standing,
 )
+from thetadot.records.columns import bounded
 from thetadot.verdicts.families import family_of
 from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
@@ -31,7 +31,8 @@ from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES, STAR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.records import Entry, Record, Watched
+    from thetadot.records import Record, Rows, Watched
+    from thetadot.records.columns import Array
     from thetadot.verdicts.families import Family
 
 LARGEST = 1e100
@@ -57,6 +58,13 @@ def positive(value: Any) -> float | None:
     return found if found is not None and found > SMALLEST else None
 
 
+def numbers(entries: Rows[Any], name: str) -> Array:
+    """One of each entry; NaN where :func:`number` is None."""
+    found = entries.column(name)
+    good = np.abs(found) < LARGEST
+    return found if good.all() else np.where(good, found, np.nan)
+
+
 @dataclass(frozen=True)
 class Facts:
     """A record, read once.
@@ -70,12 +78,16 @@ class Facts:
     length: float | None = None
 
     def until(self, step: float) -> Facts:
-        """Return the facts known up to ``step``."""
-        kept = tuple(e for e in self.record.entries if not _later(e, step))
-        return Facts(replace(self.record, entries=kept), self.steps)
+        """What was known by then."""
+        entries = self.record.columns
+        kept = np.ones(len(entries), dtype=np.bool_)
+        for kind, rows in entries.kinds():
+            if "step" in kind.__struct_fields__ and kind is not End:  # the run's length stays known
+                kept[entries.places(kind)[numbers(rows, "step") > step]] = False
+        return Facts(replace(self.record, entries=entries.at(np.flatnonzero(kept))), self.steps)
 
     @cached_property
-    def motions(self) -> list[Motion]:
+    def motions(self) -> Rows[Motion]:
         """Motions that no rollback undid, in order."""
         return standing(self.record, Motion)[0]
 
@@ -123,34 +135,35 @@ class Facts:
 
     @cached_property
     def equilibria(self) -> list[Equilibrium]:
-        """Equilibrium windows that no rollback has undone."""
-        return standing(self.record, Equilibrium)[0]
+        """Windows that stand."""
+        return list(standing(self.record, Equilibrium)[0])
 
     @property
     def watched(self) -> Watched | None:
-        """The header's entry on watching."""
+        """What the header says of watching."""
         return self.record.header.watched
 
     @cached_property
     def end(self) -> End | None:
-        """Last entry on how the watching ended; None without one of the kind."""
+        """How the watching ended."""
         ends = self.record.of(End)
         return ends[-1] if ends else None
 
     @cached_property
     def steps(self) -> float:
-        """Length of the run, in steps."""
+        """How long the run was, in steps."""
         if self.length is not None:
             return self.length
         closing = [self.end.step] if self.end else []
         result = [self.record.result.steps] if self.record.result else []
-        seen = [e.step for kind in (self.motions, self._measured, self.noises, self.equilibria) for e in kind[-1:]]
+        kinds: tuple[Sequence[Any], ...] = (self.motions, self._measured, self.noises, self.equilibria)
+        seen = [e.step for kind in kinds for e in kind[-1:]]
         epochs = [e.step for e in self.record.of(Epoch)[-1:]]
         return max((s for s in map(number, [*closing, *result, *seen, *epochs]) if s is not None), default=0.0)
 
     @cached_property
     def optimizer(self) -> str:
-        """Name of the optimizer; "" where the record has none."""
+        """Its name; "" where the record has none."""
         if self.watched is not None:
             return self.watched.optimizer
         if self.record.result is not None:
@@ -161,20 +174,23 @@ class Facts:
     @cached_property
     def family(self) -> Family | None:
         """The family that scaling rules speak of: by a preconditioner that was seen, else by the optimizer's name."""
-        measured = any(e.preconditioned for e in standing(self.record, Curvature)[0])
+        measured = bool(standing(self.record, Curvature)[0].column("preconditioned").any())
         return "adaptive" if measured or "betas[1]" in self._given else family_of(self.optimizer)
 
     def at(self, step: float) -> Motion | None:
         """The motion at a step: the last one before or at it, else the first."""
         if not self.motions:
             return None
-        return self.motions[max(bisect_right(self._steps, step) - 1, 0)]
+        return self.motions[max(self._until(step) - 1, 0)]
+
+    def _until(self, step: float) -> int:
+        """How many motions there are up to a step."""
+        return int(np.searchsorted(self._steps, bounded(step), side="right"))
 
     @cached_property
-    def _steps(self) -> list[int]:
-        steps: list[int] = []
-        for motion in self.motions:  # a foreign record may not be in order
-            steps.append(max(motion.step, steps[-1]) if steps else motion.step)
+    def _steps(self) -> Array:
+        """Of the motions, none below the one before: a foreign record may not be in order."""
+        steps: Array = np.maximum.accumulate(self.motions.ordered("step"))
         return steps
 
     def batch_at(self, step: float) -> float | None:
@@ -190,7 +206,7 @@ class Facts:
 
     @cached_property
     def point(self) -> OperatingPoint | None:
-        """Operating point: settings at the last step of the largest lr, between warm-up and annealing.
+        """Where the run works: its settings at the last step of its largest lr, between warm-up and annealing.
 
         None where no step has both a learning rate and a batch size. The batch is that of this step, not of another:
         the largest of the last few up to it, since an epoch's last batch may be smaller.
@@ -228,20 +244,22 @@ class Facts:
 
     @cached_property
     def batch_said(self) -> str:
-        """The operating batch size in words, with its step where batch sizes varied."""
+        """That batch size, with its step where others were used at other steps."""
         said = "unknown" if self.batch is None else plain(self.batch)
         return f"{said} (at step {plain(self.point.step)})" if self.point is not None and self._varied else said
 
     @cached_property
     def _varied(self) -> bool:
         """Whether the batch changed by more than an epoch's last batch does: the largest of each stretch differ."""
-        sizes = [size for m in self.motions if (size := positive(m.batch_size)) is not None]
+        sizes = numbers(self.motions, "batch_size")
+        sizes = sizes[sizes > SMALLEST]
         width = max(len(sizes) // 10, FEW)
-        return len({max(sizes[i : i + width]) for i in range(0, len(sizes) - width + 1, width)}) > 1
+        largest = sizes[: len(sizes) // width * width].reshape(-1, width).max(axis=1)
+        return bool((largest != largest[:1]).any())
 
     def _batch_near(self, step: float) -> float | None:
-        until = bisect_right(self._steps, step)
-        recent = [size for m in self.motions[:until] if (size := positive(m.batch_size)) is not None][-FEW:]
+        sizes = numbers(self.motions, "batch_size")[: self._until(step)]
+        recent: list[float] = sizes[sizes > SMALLEST][-FEW:].tolist()
         return max(recent, default=None)
 
     @cached_property
@@ -269,35 +287,43 @@ class Facts:
         """The last motion at the largest lr: between warm-up and annealing."""
         if not self.motions:
             return None
-        return max(reversed(self.motions), key=lambda motion: number(motion.lr) or 0.0)
+        lrs = np.nan_to_num(numbers(self.motions, "lr"))
+        return self.motions[len(lrs) - 1 - int(np.argmax(lrs[::-1]))]
 
     @cached_property
-    def losses(self) -> list[tuple[float, float]]:
-        """Pairs of step and loss."""
-        found = [(number(m.step), number(m.loss)) for m in self.motions]
-        return [(step, loss) for step, loss in found if step is not None and loss is not None]
+    def losses(self) -> tuple[Array, Array]:
+        """Steps and losses, where both are known."""
+        steps, losses = numbers(self.motions, "step"), numbers(self.motions, "loss")
+        known = np.isfinite(steps) & np.isfinite(losses)
+        return (steps, losses) if known.all() else (steps[known], losses[known])
 
     @cached_property
     def references(self) -> list[float]:
-        """Losses of the reference, in order, where a measurement computed one."""
-        known = [(e.step, e.loss) for e in standing(self.record, Regularization)[0]]
-        for barrier in standing(self.record, Barrier)[0]:
-            known += [(barrier.since, barrier.start_loss), (barrier.step, barrier.end_loss)]
-        found = [(number(step), number(loss)) for step, loss in known]
-        return [loss for _, loss in sorted((s, x) for s, x in found if s is not None and x is not None)]
+        """Losses of the reference, in order, where a measurement took them."""
+        terms, barriers = standing(self.record, Regularization)[0], standing(self.record, Barrier)[0]
+        found = ((terms, "step", "loss"), (barriers, "since", "start_loss"), (barriers, "step", "end_loss"))
+        steps = np.concatenate([numbers(rows, step) for rows, step, _ in found])
+        losses = np.concatenate([numbers(rows, loss) for rows, _, loss in found])
+        known = np.isfinite(steps) & np.isfinite(losses)
+        order = np.lexsort((losses[known], steps[known]))
+        values: list[float] = losses[known][order].tolist()
+        return values
 
     @cached_property
     def course(self) -> tuple[float, float] | None:
         """Medians of the first and the last losses; None where there are too few."""
-        if len(self.losses) < CURVE:
+        _, losses = self.losses
+        if len(losses) < CURVE:
             return None
-        width = max(int(len(self.losses) * END), 1)
-        return median(loss for _, loss in self.losses[:width]), median(loss for _, loss in self.losses[-width:])
+        width = max(int(len(losses) * END), 1)
+        return middle(losses[:width]), middle(losses[-width:])
 
     @cached_property
-    def temperatures(self) -> list[float]:
-        """Recorded temperatures, in order."""
-        return [t for t in (number(m.temperature) for m in self.motions) if t is not None]
+    def temperatures(self) -> tuple[float, float] | None:
+        """The highest temperature and the last one; None where none is known."""
+        found = numbers(self.motions, "temperature")
+        found = found[np.isfinite(found)]
+        return (found.max().item(), found[-1].item()) if len(found) else None
 
     def lacking(self, *readings: str, otherwise: str) -> str:
         """Why a reading is not there: the watcher's own words, else ``otherwise``."""
@@ -306,16 +332,8 @@ class Facts:
         return "; ".join(said) if said else otherwise
 
 
-def _later(entry: Entry, step: float) -> bool:
-    """Whether an entry is of a later step; the run's length stays known."""
-    if isinstance(entry, Choice | End | Result):
-        return False
-    at = number(getattr(entry, "step", None))
-    return at is not None and at > step
-
-
 def confidence(word: str, *reasons: str) -> str:
-    """Say how sure a verdict is, and why.
+    """How sure, and why.
 
     Example:
         >>> confidence("low", "one measurement", "", "wide interval")
@@ -354,6 +372,6 @@ def at_most(limit: tuple[str, str], said: str) -> str:
     return confidence(word, why, reason)
 
 
-def middle(values: Sequence[float]) -> float:
-    """Return the median."""
-    return float(median(values))
+def middle(values: Sequence[float] | Array) -> float:
+    """Their median."""
+    return float(np.median(values))

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from thetadot.formatting import plain
 from thetadot.records import Remark
-from thetadot.verdicts.facts import middle, number, positive
+from thetadot.verdicts.facts import middle, number, numbers, positive
 from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STRETCHES, STUCK
 
 if TYPE_CHECKING:
+    from thetadot.records.columns import Array
     from thetadot.verdicts.facts import Facts
 
 
@@ -48,9 +50,9 @@ def began(facts: Facts) -> float | None:
     """The loss that the run began with; None where there are too few."""
     if facts.course is None:
         return None
-    losses = [loss for _, loss in facts.losses]
-    lost_at_once = losses[0] < min(losses[len(losses) // 2 :])
-    return min(losses[0], facts.course[0]) if lost_at_once else facts.course[0]
+    _, losses = facts.losses
+    lost_at_once = losses[0] < losses[len(losses) // 2 :].min()
+    return min(losses[0].item(), facts.course[0]) if lost_at_once else facts.course[0]
 
 
 def stuck(facts: Facts) -> bool:
@@ -61,12 +63,12 @@ def stuck(facts: Facts) -> bool:
     first, reference = began(facts), facts.references
     if first is None or facts.course is None:
         return False
-    early = [loss for _, loss in facts.losses[:3]]
+    early = facts.losses[1][:3].tolist()
     first = max(first, min(middle(early), early[0]))
     told = len(reference) > 1 and reference[0] <= (1 + GREW) * max(early)  # else taken where the first step threw it
     if told and reference[-1] < reference[0] - STUCK * abs(reference[0]):
         return False
-    return facts.course[1] >= first - STUCK * abs(first)
+    return bool(facts.course[1] >= first - STUCK * abs(first))
 
 
 def _why(facts: Facts) -> str:
@@ -85,13 +87,15 @@ def _silence(facts: Facts) -> int:
 
     It is lost that was there before, or that the watch saw not to be finite: the gradient then is not either.
     """
-    seen = [number(m.loss) is not None for m in facts.motions]
-    gaps = [len(list(group)) for known, group in groupby(seen) if not known]
-    if not seen or seen[-1]:
+    seen = np.isfinite(numbers(facts.motions, "loss"))
+    if not len(seen) or seen[-1]:
         return 0
-    silent, begun = gaps[-1], facts.motions[-gaps[-1]].step
+    changes = np.flatnonzero(np.diff(np.concatenate([[True], seen, [True]]).astype(np.int8)))
+    gaps: list[int] = (changes[1::2] - changes[::2]).tolist()
+    *before, silent = gaps
+    begun = facts.motions[-silent].step
     alarmed = any(e.alarm and e.about == "loss" and e.step >= begun for e in facts.record.of(Remark))
-    if alarmed or (silent < len(seen) and (silent >= SILENT or silent > max(gaps[:-1], default=0))):
+    if alarmed or (silent < len(seen) and (silent >= SILENT or silent > max(before, default=0))):
         return silent
     return 0
 
@@ -106,7 +110,7 @@ def _by_course(facts: Facts) -> str:
         return f"the loss rose from {plain(first)} to {plain(last)}"
     said = ""
     if stuck(facts) and first > 0:
-        _, smooth = _smoothed(facts.losses)
+        _, smooth = _smoothed(*facts.losses)
         if min(smooth) < FELL * first:
             said = f"the loss fell from {plain(first)} to {plain(min(smooth))} and is back at {plain(last)}"
         elif max(smooth) > (1 + GREW) * first:
@@ -120,8 +124,8 @@ def _before(facts: Facts) -> float:
     """The last step before the loss, smoothed, or the weights went that far; else that of the lowest loss."""
     first, thrown = began(facts), _thrown(facts)
     if first is None:
-        return max((step for step, _ in facts.losses), default=0.0)
-    steps, smooth = _smoothed(facts.losses)
+        return float(facts.losses[0].max(initial=0.0))
+    steps, smooth = _smoothed(*facts.losses)
     rose = next((i for i, loss in enumerate(smooth) if loss - first > GREW * abs(first)), None)
     if rose is not None:
         return steps[max(rose - 1, 0)]
@@ -135,22 +139,23 @@ def _thrown(facts: Facts) -> float | None:
     begin = positive(facts.motions[0].weight_norm) if facts.motions else None
     if begin is None:
         return None
-    moved = [number(m.displacement) or 0.0 for m in facts.motions]
-    beyond = next((i for i, away in enumerate(moved) if away > begin), None)
-    return None if beyond is None else number(facts.motions[max(beyond - 1, 0)].step)
+    beyond = np.flatnonzero(numbers(facts.motions, "displacement") > begin)
+    return number(facts.motions[max(int(beyond[0]) - 1, 0)].step) if len(beyond) else None
 
 
-def _smoothed(losses: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def _smoothed(steps: Array, losses: Array) -> tuple[list[float], list[float]]:
     """Steps, and running medians over a tenth of the losses, three at least.
 
     Of a long record stretches are taken first, as many as are worth telling apart: each their median, at their last
     step. So that the work grows as the record does, not as its square.
     """
-    width = -(-len(losses) // STRETCHES)
-    stretches = [losses[i : i + width] for i in range(0, len(losses), width)] if width > 1 else []
-    if stretches:
-        losses = [(part[-1][0], middle([loss for _, loss in part])) for part in stretches]
-    values = [loss for _, loss in losses]
+    width = max(-(-len(losses) // STRETCHES), 1)
+    whole = len(losses) // width * width
+    values: list[float] = np.median(losses[:whole].reshape(-1, width), axis=1).tolist()
+    ends: list[float] = steps[width - 1 : whole : width].tolist()
+    if whole < len(losses):
+        values.append(middle(losses[whole:]))
+        ends.append(steps[-1].item())
     half = max(int(len(values) * END), 3) // 2
     window: list[float] = sorted(values[:half])
     smooth = []
@@ -161,4 +166,4 @@ def _smoothed(losses: list[tuple[float, float]]) -> tuple[list[float], list[floa
             del window[bisect_left(window, values[i - half - 1])]
         size = len(window)
         smooth.append((window[(size - 1) // 2] + window[size // 2]) / 2.0)
-    return [step for step, _ in losses], smooth
+    return ends, smooth

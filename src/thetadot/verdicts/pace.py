@@ -111,7 +111,7 @@ def _fell(facts: Facts) -> str:
     """How the loss fell in the last half; "" where it did not."""
     if facts.course is None:
         return ""
-    losses = [loss for _, loss in facts.losses]
+    _, losses = facts.losses
     late = middle(losses[len(losses) // 2 : 3 * len(losses) // 4])
     if facts.course[1] < late < facts.course[0]:
         return f"the loss fell steadily, {plain(facts.course[0])}, {plain(late)}, {plain(facts.course[1])}"

@@ -9,14 +9,15 @@ curvature and no gradient is needed for it. Momentum whose memory is the run's l
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from thetadot.verdicts.facts import number, positive
+import numpy as np
+
+from thetadot.verdicts.facts import SMALLEST, numbers, positive
 from thetadot.verdicts.thresholds import CURVE, MEMORY
 
 if TYPE_CHECKING:
-    from thetadot.records import Motion
+    from thetadot.records import Motion, Rows
     from thetadot.verdicts.facts import Facts
 
 
@@ -26,22 +27,18 @@ def straightness(facts: Facts) -> float | None:
     Lengths of steps between readings are taken from the readings around them, by the trapezoid rule.
     """
     motions = _since_the_start(facts.motions)
-    if len(motions) < CURVE or any(m.momentum >= 1 for m in motions):
+    momentum = motions.column("momentum")
+    if len(motions) < CURVE or (momentum >= 1).any():
         return None
-    steps = motions[-1].step - motions[0].step
-    if max(1 / (1 - m.momentum) for m in motions) > MEMORY * steps:
+    steps, lengths = numbers(motions, "step"), numbers(motions, "update_norm")
+    if (1 / (1 - momentum)).max() > MEMORY * (steps[-1] - steps[0]) or np.isnan(lengths).any():
         return None
-    length = 0.0
-    for one, other in pairwise(motions):
-        before, after = number(one.update_norm), number(other.update_norm)
-        if before is None or after is None:
-            return None
-        length += (other.step - one.step) * (before + after) / 2
+    length = np.cumsum(np.diff(steps) * (lengths[:-1] + lengths[1:]) / 2)[-1].item()
     away = positive(motions[-1].displacement)
     return min(away / length, 1.0) if away is not None and length > 0 else None
 
 
-def _since_the_start(motions: list[Motion]) -> list[Motion]:
+def _since_the_start(motions: Rows[Motion]) -> Rows[Motion]:
     """From the last motion that stands where distances are taken from: a resumed watch takes them anew."""
-    starts = [i for i, motion in enumerate(motions) if positive(motion.displacement) is None]
-    return motions[starts[-1] :] if starts else motions
+    starts = np.flatnonzero(~(numbers(motions, "displacement") > SMALLEST))
+    return motions[int(starts[-1]) :] if len(starts) else motions

@@ -6,9 +6,10 @@ without bound. So a reading weighs by the fall of the loss in the stretch that i
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from thetadot.verdicts.facts import middle
 from thetadot.verdicts.thresholds import CURVE, FLOOR
@@ -16,6 +17,7 @@ from thetadot.verdicts.thresholds import CURVE, FLOOR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.records.columns import Array
     from thetadot.verdicts.facts import Facts
 
 
@@ -26,33 +28,43 @@ def weights(facts: Facts, steps: Sequence[float]) -> list[float]:
     record has too few losses, or none was lower than the first.
     """
     equal = 1.0 / max(len(steps), 1)
-    envelope = _envelope(facts)
-    if len(envelope) < CURVE or len(steps) < 2 or not envelope[0][1] > envelope[-1][1]:
+    at, lowest = _envelope(facts)
+    if len(lowest) < CURVE or len(steps) < 2 or not lowest[0] > lowest[-1]:
         return [equal] * len(steps)
-    fall = envelope[0][1] - envelope[-1][1]
-    edges = [-1e100, *((a + b) / 2 for a, b in pairwise(steps)), 1e100]
-    levels = [_level(envelope, edge) for edge in edges]
-    shares = [(before - after) / fall for before, after in pairwise(levels)]
-    return [FLOOR * equal + (1 - FLOOR) * max(share, 0.0) for share in shares]
+    fall = lowest[0] - lowest[-1]
+    edges = np.array([-1e100, *((a + b) / 2 for a, b in pairwise(steps)), 1e100])
+    with np.errstate(all="ignore"):
+        levels = _levels(at, lowest, edges)
+        shares = np.maximum((levels[:-1] - levels[1:]) / fall, 0.0)
+        found: list[float] = (FLOOR * equal + (1 - FLOOR) * shares).tolist()
+    return found
 
 
-def _envelope(facts: Facts) -> list[tuple[float, float]]:
-    """The lowest loss so far, each the median of five around it, so that one lucky batch is none."""
-    losses = sorted(facts.losses)
-    lowest: list[tuple[float, float]] = []
-    for i, (step, _) in enumerate(losses):
-        value = middle([loss for _, loss in losses[max(i - 2, 0) : i + 3]])
-        lowest.append((step, min(value, lowest[-1][1]) if lowest else value))
-    return lowest
+def _envelope(facts: Facts) -> tuple[Array, Array]:
+    """Steps, and the lowest loss so far, each the median of five around it, so that one lucky batch is none."""
+    steps, losses = facts.losses
+    if (steps[1:] <= steps[:-1]).any():
+        order = np.lexsort((losses, steps))
+        steps, losses = steps[order], losses[order]
+    if len(losses) < CURVE:
+        return steps, losses
+    # the median of five, by minima and maxima
+    a, b, c, d, e = (losses[i : len(losses) - 4 + i] for i in range(5))
+    low, high = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
+    inner = np.maximum(np.minimum(e, low), np.minimum(np.maximum(e, low), high))
+    begin, end = ([middle(part[:3]), middle(part[:4])] for part in (losses, losses[::-1]))
+    lowest: Array = np.minimum.accumulate(np.concatenate([begin, inner, end[::-1]]))
+    return steps, lowest
 
 
-def _level(envelope: list[tuple[float, float]], step: float) -> float:
-    """The envelope at a step, straight between its points."""
-    after = bisect_right(envelope, step, key=lambda point: point[0])
-    if after == 0 or after == len(envelope):
-        return envelope[0 if after == 0 else -1][1]
-    (left, high), (right, low) = envelope[after - 1], envelope[after]
-    return high + (low - high) * (step - left) / (right - left)
+def _levels(at: Array, lowest: Array, steps: Array) -> Array:
+    """The envelope at some steps, straight between its points."""
+    after = np.searchsorted(at, steps, side="right")
+    right = np.clip(after, 1, len(at) - 1)
+    left, high, low = at[right - 1], lowest[right - 1], lowest[right]
+    between: Array = high + (low - high) * (steps - left) / (at[right] - left)
+    between[after == 0], between[after == len(at)] = lowest[0], lowest[-1]
+    return between
 
 
 def weighted_middle(values: Sequence[float], heavy: Sequence[float]) -> float:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.formatting import plain, share, times
 from thetadot.verdicts.base import Change
 from thetadot.verdicts.damping import forgetting
 from thetadot.verdicts.edge import began_above, points
-from thetadot.verdicts.facts import number, positive
+from thetadot.verdicts.facts import SMALLEST, number, numbers, positive
 from thetadot.verdicts.pace import pace
 from thetadot.verdicts.thresholds import LEAST, SAFE, SMALL, STRIDE, TENFOLD
 
@@ -92,15 +94,13 @@ def _hot(before: Facts, lr: float, found: Pace) -> Change:
 
 def _stride(before: Facts, lr: float) -> Change:
     """An adaptive method's first steps have the length lr·√d whatever the gradient: against that of the weights."""
-    strides = [
-        moved / weight
-        for m in before.motions
-        if (moved := positive(m.update_norm)) is not None and (weight := positive(m.weight_norm)) is not None
-    ]
-    if not strides or strides[0] <= STRIDE:
+    moved, weight = numbers(before.motions, "update_norm"), numbers(before.motions, "weight_norm")
+    known = np.flatnonzero((moved > SMALLEST) & (weight > SMALLEST))
+    stride = float(moved[known[0]] / weight[known[0]]) if len(known) else 0.0
+    if stride <= STRIDE:
         said = f"Lower lr from {plain(lr)} to {plain(lr / TENFOLD)}, and tenfold again while the loss is lost."
         return Change("lower lr", said)
-    new = lr * STRIDE / strides[0]
-    far = share(strides[0]) if strides[0] < 1 else times(strides[0])
+    new = lr * STRIDE / stride
+    far = share(stride) if stride < 1 else times(stride)
     why = f"where a first step moves the weights by {share(STRIDE)} of their length, not by {far}"
-    return _lr(lr, new, why, f"lr {plain(new)} = {STRIDE} · {plain(lr)} / {plain(strides[0])}, step over weights")
+    return _lr(lr, new, why, f"lr {plain(new)} = {STRIDE} · {plain(lr)} / {plain(stride)}, step over weights")

@@ -49,7 +49,7 @@ def _told(facts: Facts) -> list[Equilibrium]:
 def cold(facts: Facts) -> bool:
     """Whether the run was annealed: its temperature is far below its highest."""
     known = facts.temperatures
-    return len(known) > 1 and max(known) > 0 and known[-1] < COLD * max(known)
+    return known is not None and known[0] > 0 and known[1] < COLD * known[0]
 
 
 def rest(facts: Facts) -> Verdict:
@@ -81,8 +81,9 @@ def _stationary(facts: Facts, agreeing: list[Equilibrium], evidence: tuple[str, 
     since = number(agreeing[0].since) or 0.0
     lasting = (facts.steps - since) / facts.steps if facts.steps > 0 else 0.0
     said = f"Stationary since step {plain(since)}, for {share(min(max(lasting, 0.0), 1.0))} of the run"
-    if cold(facts):
-        said += f", and cooled to {share(facts.temperatures[-1] / max(facts.temperatures))} of its highest temperature."
+    if facts.temperatures is not None and cold(facts):
+        highest, last = facts.temperatures
+        said += f", and cooled to {share(last / highest)} of its highest temperature."
         return Verdict("stationarity", "stationary and cold", "good", said, evidence, sure)
     if lasting > EARLY:
         said += ": the step is too hot for what is left to learn. It was time to anneal long ago."

@@ -49,7 +49,7 @@ class Gauge:
         self._start = [local(p).clone() for p in self.layout.parameters]
 
     def after(self, reading: Reading) -> Tensor | None:
-        """The numbers of a step, (10, parameters), on the device; None if nothing was kept before it."""
+        """Return the numbers of a step, (10, parameters), on the device; None if nothing was kept before."""
         if self._start is None:
             return None
         start, self._start = [_wide(s) for s in self._start], None

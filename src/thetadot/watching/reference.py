@@ -47,7 +47,7 @@ class Batch:
 
     @property
     def samples(self) -> int:
-        """Number of samples, by agreement of sizes."""
+        """By agreement of sizes."""
         return count_of(self.data)
 
     def cut(self, low: int, high: int) -> Batch:
@@ -56,7 +56,7 @@ class Batch:
         return Batch(take(self.data, found[0].of, slice(low, high)) if found else self.data, self.loss)
 
     def __call__(self, model: Any) -> Tensor:
-        """Return the loss on the whole batch."""
+        """The loss on all of it."""
         return self.loss(model, self.data)
 
 
@@ -114,7 +114,7 @@ class Reference:
     # Before the first measurement.
 
     def changed(self) -> list[Change]:
-        """List what a pass changes and cannot be restored; from now on the rest is restored."""
+        """What a pass changes and cannot be put back; the rest is put back from here on."""
         if self.layout.sharded:
             return []
         roots = self._roots()
@@ -158,7 +158,7 @@ class Reference:
         )
 
     def _learn(self, axes: Axes) -> None:
-        """Find the axes of the model's arguments or output that hold the samples."""
+        """Which axes of the model's arguments, or of its output, have as many as there are samples."""
         seen: list[tuple[dict[Path, tuple[int, ...]], ...]] = []
 
         def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -214,18 +214,18 @@ class Reference:
         return kept(self.written or (), **self._roots())
 
     def state(self) -> State:
-        """Return the state to restore after every pass."""
+        """What has to be put back after every pass."""
         if self.written is None:
             return Passing(self.model)
         roots = self._roots()
         return whole_state(roots.pop("model"), self.written, **roots)
 
     def whole(self) -> Objective:
-        """Return the objective on the whole reference."""
+        """On all of it."""
         return self._objective(self.held)
 
     def curved(self, loss: Callable[[], Tensor] | None = None) -> Objective:
-        """Return the objective for second derivatives, in float32 where parameters are narrow.
+        """On all of it, for second derivatives: in float32 where parameters are narrow.
 
         Raises:
             InadmissibleValue: they are narrow and sharded.
@@ -238,7 +238,7 @@ class Reference:
         return WideObjective(self.model, loss, self.layout.parameters, self.state)
 
     def notice_autocast(self) -> None:
-        """Note where the loss runs under autocast while curvature is measured in float32."""
+        """Where the loss is computed under autocast, curvature is that of float32 all the same."""
         if self.narrow or self.layout.sharded:
             return
         casting = Casting()
@@ -307,7 +307,7 @@ def inner(model: Any) -> nn.Module:
 
 
 def fingerprint(reference: Reference) -> str:
-    """Describe the reference in words."""
+    """What the reference is, in words."""
     data = reference.data
     if reference.samples:
         return f"the {reference.samples} samples given as reference"
@@ -345,7 +345,7 @@ def carried(output: Any) -> Tensor | None:
 
 
 def samples_in(data: Any) -> int:
-    """Count the rows of the first tensor in ``data`` that has any; 0 without one."""
+    """Rows of the first tensor in ``data`` that has any; 0 without one."""
     return next((found[0] for _, found in walk(data)), 0)
 
 

@@ -211,13 +211,13 @@ class Watch:
 
     @property
     def record(self) -> Record:
-        """The record so far."""
+        """What was recorded so far."""
         self._begin()
         self._fetch()
         return self.book.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Verdicts on the record so far."""
+        """What the record says so far."""
         from thetadot.verdicts import judge  # noqa: PLC0415 - a run that is only recorded needs none of it
 
         return judge(self.record)
@@ -299,7 +299,7 @@ class Watch:
         self.work += steps * self.usual
 
     def _read(self) -> None:
-        """Read the data kept of a measured step."""
+        """What was kept of a measured step."""
         first = self.step == self.book.last_step + 1
         self._stand_back()
         if first:
@@ -331,7 +331,7 @@ class Watch:
             self.ahead = None
 
     def _dropped(self) -> None:
-        """Discard passes whose step was skipped by the loss scaler."""
+        """The passes since the last step were for nothing: a loss scaler skipped it."""
         if self.together.micro.handles:
             self.together.micro.disarm()
             self.together.micro.arm()
@@ -352,7 +352,7 @@ class Watch:
         return sum(sizes) * self.ranks or None
 
     def _meet(self) -> None:
-        """Disable collective measurements unless every rank is being watched."""
+        """What is taken together is left out where a rank does not watch."""
         if self.company.whole():
             return
         self.together.micro.disarm()
@@ -371,7 +371,7 @@ class Watch:
         )
 
     def _begin(self) -> None:
-        """Write the header if it is not yet written."""
+        """Write the header."""
         if not self.book.begun:
             self.book.begin(
                 describe(
@@ -380,7 +380,7 @@ class Watch:
             )
 
     def _settle(self) -> None:
-        """Find, before the first measurement, what a pass changes and where the reference's samples lie."""
+        """Before the first measurement: what a pass would leave behind, and where the samples of the reference lie."""
         reference = self.reference
         if reference is not None and self.rank_reads and not self.unfit:
             self.traffic.quiet = True
@@ -430,7 +430,7 @@ class Watch:
             self.silent.add("micro-batches")
 
     def _say(self, about: str, why: str) -> None:
-        """Put a remark into the record and say it once to the user."""
+        """In the record, and once to the user."""
         if f"said {about}" in self.silent:
             return
         self.silent.add(f"said {about}")
@@ -454,7 +454,7 @@ class Watch:
         )
 
     def _draws(self) -> None:
-        """Find out how batches are drawn, if the user did not say."""
+        """How batches are drawn, where it was not told."""
         if self.soundings.sampling is not None or self.reference is None:
             return
         found = drawn()

@@ -12,24 +12,27 @@ from thetadot.records import Barrier, standing
 from thetadot.report.figures.frame import Timeline, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, number
+from thetadot.report.series import by_step, column, gathered, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.records import Rows
+
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Height of each barrier at the step where the motion was beyond it; None where none was measured."""
-    found = {run.index: [e for e in standing(run.record, Barrier)[0] if number(e.height) >= 0] for run in runs}
-    every = [entry for entries in found.values() for entry in entries]
-    if not every:
+    measured = [(run, standing(run.record, Barrier)[0]) for run in runs]
+    found = {run.index: rows.where(column(rows, "height") >= 0) for run, rows in measured}
+    every = list(found.values())
+    if not any(every):
         return None
     # a hundredth of the loss: hills that are none must not fill the picture
-    least = 0.01 * float(np.nanmax(np.abs(column(every, "start_loss"))))
-    plot = timeline.axes(240, spread(column(every, "height"), [least], zero=True))
+    least = 0.01 * float(np.nanmax(np.abs(gathered(every, "start_loss"))))
+    plot = timeline.axes(240, spread(gathered(every, "height"), [least], zero=True))
     keys: list[Key] = []
     for run in runs:
-        entries = found[run.index]
+        entries = list(sparse(found[run.index], "height"))
         if not entries:
             continue
         x, y = by_step(entries), column(entries, "height")
@@ -61,12 +64,13 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _says(entries: Sequence[Barrier]) -> str:
+def _says(entries: Rows[Barrier]) -> str:
     if not entries:
         return ""
-    highest = max(entries, key=lambda entry: entry.height)
+    heights = column(entries, "height")
+    highest = entries[int(heights.argmax())]
     if not highest.height > 0:
         return "No barrier was met: on each straight line the loss only fell."
-    crossed = sum(entry.height > 0 for entry in entries)
+    crossed = int((heights > 0).sum())
     lines = f"{crossed} of {len(entries)} lines {'has' if crossed == 1 else 'have'} a hill"
     return f"{lines}; the highest, {plain(highest.height)}, lies before step {plain(highest.step)}."

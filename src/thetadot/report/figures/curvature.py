@@ -13,7 +13,7 @@ from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, 
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, finite, number
+from thetadot.report.series import above, by_step, column, finite, gathered, number, sparse, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 
 FLOOR = 0.2
 """A band that reaches below this share of the lowest curvature is cut there: a logarithmic axis has no zero."""
-Measured = list[tuple[Run, list[Curvature]]]
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Largest curvature with its interval, the limit as a line, danger shaded; None where nothing was measured."""
-    found = {run.index: [e for e in standing(run.record, Curvature)[0] if number(e.sharpness) > 0] for run in runs}
+    found = {run.index: above(standing(run.record, Curvature)[0], "sharpness") for run in runs}
     measured = [(run, found[run.index]) for run in runs if found[run.index]]
     if not measured:
         return None
-    every = [entry for _, entries in measured for entry in entries]
-    bottom, top = spread(column(every, "sharpness"), column(every, "limit"), log=True)
+    every = [entries for _, entries in measured]
+    bottom, top = spread(gathered(every, "sharpness"), gathered(every, "limit"), log=True)
     top *= 1.6  # room to see the danger above the limit
     plot = timeline.axes(330, (bottom, top), log=True)
     keys: list[Key] = []
     for run, entries in measured:
         keys += _limit(plot, run, entries, timeline, top)
-    floor = FLOOR * float(np.min(column(every, "sharpness")))
-    for run, entries in measured:
+    floor = FLOOR * float(np.min(gathered(every, "sharpness")))
+    for run, many in measured:
+        entries = sparse(many, "sharpness")
         for seen, role, marker in ((False, "blue", "circle"), (True, "purple", "diamond")):
             keys += _group(plot, run, [e for e in entries if e.preconditioned is seen], role, marker, floor)
     below = losses.beneath(runs, timeline)
-    eyes = " as the optimizer sees it" if any(entry.preconditioned for entry in every) else ""
+    eyes = " as the optimizer sees it" if gathered(every, "preconditioned").any() else ""
     return Picture(
         name="curvature",
         heading="How sharply the landscape curves, against what the step can bear",
@@ -59,7 +59,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
 
 
 def _limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: Timeline, top: float) -> list[Key]:
-    x, y = finite(by_step(entries), column(entries, "limit"), positive=True)
+    x, y = thin(*finite(by_step(entries), column(entries, "limit"), positive=True))
     if not len(x):
         return []
     # held at its ends, so that the region does not stop short of the picture's edge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,15 @@ from thetadot.report.figures.frame import Timeline, band, dots, hover, rule, spr
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, number
+from thetadot.report.series import above, by_step, column, gathered, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bokeh.plotting import figure
+    from numpy.typing import NDArray
+
+    from thetadot.records import Rows
 
 OUTSIDE = (-1.0, 3.0)
 """Ratios beyond are drawn at the edge: what matters is whether 1 is within the interval."""
@@ -31,14 +35,12 @@ MEANINGS = {
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """Draw the ratio with its interval against steps; None where no window has a ratio."""
-    found = {
-        run.index: [e for e in standing(run.record, Equilibrium)[0] if np.isfinite(number(e.ratio))] for run in runs
-    }
-    every = [entry for entries in found.values() for entry in entries]
-    if not every:
+    """The ratio with its interval against steps; None where no window has one."""
+    found = {run.index: above(standing(run.record, Equilibrium)[0], "ratio", -math.inf) for run in runs}
+    every = list(found.values())
+    if not any(every):
         return None
-    inner = [np.clip(column(every, name), *OUTSIDE) for name in ("ratio", "low", "high")]
+    inner = [np.clip(gathered(every, name), *OUTSIDE) for name in ("ratio", "low", "high")]
     shown = spread(*inner, [0.8, 1.2])
     plot = timeline.axes(290, shown)
     rule(plot, 1.0, "green")
@@ -63,10 +65,11 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _run(plot: figure, run: Run, entries: Sequence[Equilibrium], shown: tuple[float, float]) -> list[Key]:
+def _run(plot: figure, run: Run, windows: Rows[Equilibrium], shown: tuple[float, float]) -> list[Key]:
     keys = []
     low, high = shown
-    still = [entry for entry in entries if entry.state == "stationary"]
+    still = windows.where(_in_state(windows, "stationary"))
+    entries = list(sparse(windows, "ratio"))
     if still:
         zones = plot.vstrip(
             x0="x0",
@@ -106,7 +109,11 @@ def _run(plot: figure, run: Run, entries: Sequence[Equilibrium], shown: tuple[fl
     return keys
 
 
-def _zones(still: Sequence[Equilibrium]) -> dict[str, list[float]]:
+def _in_state(windows: Rows[Equilibrium], state: str) -> NDArray[np.bool_]:
+    return np.array([found == state for found in windows.objects("state")], dtype=np.bool_)
+
+
+def _zones(still: Rows[Equilibrium]) -> dict[str, list[float]]:
     """Windows, those that touch made one."""
     begins: list[float] = []
     ends: list[float] = []

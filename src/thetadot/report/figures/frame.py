@@ -26,7 +26,7 @@ from bokeh.plotting import figure
 from thetadot.records import Barrier, Curvature, Epoch, Equilibrium, Layers, Motion, Noise, Regularization, Rollback
 from thetadot.report.figures.picture import Key
 from thetadot.report.palette import paint
-from thetadot.report.series import LARGEST, Array, column
+from thetadot.report.series import LARGEST, MOST_MARKS, Array, column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,19 +185,26 @@ class Timeline:
     """The step axis: one range, one cursor and the marks of rollbacks, shared by all pictures along steps."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        entries = [entry for run in runs for kind in KINDS for entry in run.record.of(kind)]
-        steps = column(entries, "step")
-        steps = steps[np.isfinite(steps)]
+        found = [column(run.record.of(kind), "step") for run in runs for kind in KINDS]
+        known = [steps[np.isfinite(steps)] for steps in found]
+        steps = np.array([end for steps in known if len(steps) for end in (steps.min(), steps.max())])
         self.first = float(min(steps.min(), 0.0)) if len(steps) else 0.0
         self.last = float(max(steps.max(), self.first + 1)) if len(steps) else self.first + 1
         air = 0.02 * (self.last - self.first)
         self.limits = (self.first - air, self.last + air)
         self.range = Range1d(start=self.limits[0], end=self.limits[1])
-        found = [(run, column(run.record.of(Rollback), "step")) for run in runs]
-        self.rollbacks = [(run, at[np.isfinite(at)]) for run, at in found if np.isfinite(at).any()]
+        marks = [(run, column(run.record.of(Rollback), "step")) for run in runs]
+        self.rollbacks = [(run, self._apart(at[np.isfinite(at)])) for run, at in marks if np.isfinite(at).any()]
         self.keys = (Key("upright", "red", "a rollback"),) if self.rollbacks else ()
         self._cursor = Span(dimension="height", line_dash="dotted", line_width=1)
         paint(self._cursor, line_color="soft")
+
+    def _apart(self, steps: Array) -> Array:
+        """Of many, one in each of equal stretches."""
+        if len(steps) <= MOST_MARKS:
+            return steps
+        place = (steps - self.first) / (self.last - self.first) * MOST_MARKS
+        return steps[np.unique(place.astype(np.int64), return_index=True)[1]]
 
     def axes(
         self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: Run | None = None

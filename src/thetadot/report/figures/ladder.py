@@ -13,7 +13,7 @@ from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spre
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import number
+from thetadot.report.series import number, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,8 @@ def picture(runs: Sequence[Run]) -> Picture | None:
 
 
 def _measured(run: Run) -> list[Curvature]:
-    return [entry for entry in standing(run.record, Curvature)[0] if len(_rungs(entry))]
+    rows = standing(run.record, Curvature)[0]
+    return [entry for entry in sparse(rows.where(rows.counts("damping") > 0), "sharpness") if len(_rungs(entry))]
 
 
 def _rungs(entry: Curvature) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

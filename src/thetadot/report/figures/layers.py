@@ -16,7 +16,7 @@ from thetadot.records import Layers, Noise, standing
 from thetadot.report.figures.frame import Timeline, hover
 from thetadot.report.figures.picture import Panel, Picture, Show
 from thetadot.report.names import abbreviated, clean
-from thetadot.report.series import by_step, number
+from thetadot.report.series import LARGEST, by_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,8 +77,10 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
 def _sheets(run: Run) -> tuple[list[str], dict[str, Sheet]]:
     watched = run.record.header.watched
     names = list(watched.layers) if watched is not None else []
-    rows = [entry for entry in standing(run.record, Layers)[0] if len(entry.gradient) == len(names)]
-    noises = [entry for entry in standing(run.record, Noise)[0] if len(entry.layers) == len(names)]
+    rows, noises = standing(run.record, Layers)[0], standing(run.record, Noise)[0]
+    for name in ("gradient", "weight", "update"):
+        rows = rows.where(rows.counts(name) == len(names))
+    noises = noises.where(noises.counts("layers") == len(names))
     if not names or not (rows or noises):
         return names, {}
     groups = grouped(names)
@@ -87,22 +89,24 @@ def _sheets(run: Run) -> tuple[list[str], dict[str, Sheet]]:
 
     def total(values: Array, power: float) -> Array:
         sums = np.zeros((values.shape[0], len(groups)))
-        np.add.at(sums.T, members, np.nan_to_num(values[:, order].T) ** power)
+        good = np.where(np.abs(values) < LARGEST, values, 0.0)
+        np.add.at(sums.T, members, good[:, order].T ** power)
         return sums ** (1 / power)
 
     found = {}
     if rows:
-        gradient, weight, update = (total(_table(rows, name), 2.0) for name in ("gradient", "weight", "update"))
-        ratio = np.divide(update, weight, out=np.full_like(update, np.nan), where=weight > 0)
-        found["update"] = _sheet(by_step(rows), ratio)
-        found["gradient"] = _sheet(by_step(rows), gradient)
+        ratio, norm = _Sums(by_step(rows), len(groups)), _Sums(by_step(rows), len(groups))
+        for places, parts in rows.tables("gradient", "weight", "update"):
+            gradient, weight, update = (total(part, 2.0) for part in parts)
+            ratio.add(places, np.divide(update, weight, out=np.full_like(update, np.nan), where=weight > 0))
+            norm.add(places, gradient)
+        found = {"update": ratio.sheet(), "gradient": norm.sheet()}
     if noises:
-        found["noise"] = _sheet(by_step(noises), total(np.maximum(_table(noises, "layers"), 0.0), 1.0))
+        variance = _Sums(by_step(noises), len(groups))
+        for places, (part,) in noises.tables("layers"):
+            variance.add(places, total(np.maximum(part, 0.0), 1.0))
+        found["noise"] = variance.sheet()
     return [name for name, _ in groups], found
-
-
-def _table(entries: Sequence[Layers | Noise], name: str) -> Array:
-    return np.array([[number(value) for value in getattr(entry, name)] for entry in entries], dtype=np.float64)
 
 
 def grouped(names: Sequence[str], most: int = MOST_ROWS) -> list[tuple[str, list[int]]]:
@@ -133,26 +137,43 @@ def grouped(names: Sequence[str], most: int = MOST_ROWS) -> list[tuple[str, list
     ]  # fmt: skip
 
 
-def _sheet(steps: Array, values: Array) -> Sheet:
-    """Equal stretches of steps: the mean of the entries in each, or what was last known."""
-    good = np.isfinite(steps)
-    steps, values = steps[good], np.where(values[good] > 0, values[good], np.nan)
-    if not len(steps):
-        return Sheet(np.full((values.shape[1], 1), np.nan), 0.0, 1.0)
-    wide = (steps[-1] - steps[0]) / max(len(steps) - 1, 1) or 1.0
-    start, end = steps[0], steps[-1] + wide
-    columns = min(len(steps), MOST_COLUMNS)
-    place = np.clip(((steps - start) / (end - start) * columns).astype(np.int64), 0, columns - 1)
-    cells = np.full((columns, values.shape[1]), np.nan)
-    for at in range(columns):
-        inside = values[place == at]
-        if not len(inside):
-            cells[at] = cells[at - 1]
-            continue
-        seen = np.isfinite(inside)
-        sums, counts = np.where(seen, inside, 0.0).sum(axis=0), seen.sum(axis=0)
-        cells[at] = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return Sheet(cells.T, float(start), float(end))
+class _Sums:
+    """Values over equal stretches of steps, summed some thousands of entries at a time.
+
+    Args:
+        steps: of all entries.
+        width: how many values each has.
+    """
+
+    def __init__(self, steps: Array, width: int) -> None:
+        good = np.isfinite(steps)
+        known = steps[good]
+        self._start, self._end, columns = 0.0, 1.0, min(len(known), MOST_COLUMNS)
+        self._place = np.full(len(steps), -1)
+        if len(known):
+            self._start = float(known[0])
+            self._end = float(known[-1] + ((known[-1] - known[0]) / max(len(known) - 1, 1) or 1.0))
+            along = (known - self._start) / (self._end - self._start) * columns
+            self._place[good] = np.clip(along.astype(np.int64), 0, columns - 1)
+        self._entries = np.bincount(self._place[good], minlength=columns)
+        self._sums, self._counts = np.zeros((columns, width)), np.zeros((columns, width), dtype=np.int64)
+
+    def add(self, places: slice, values: Array) -> None:
+        """The values of these entries; what is not positive is not there."""
+        place = self._place[places]
+        seen = (values > 0) & (place >= 0)[:, None]
+        if seen.any():
+            runs = np.flatnonzero(np.diff(place, prepend=-2))
+            np.add.at(self._sums, place[runs], np.add.reduceat(np.where(seen, values, 0.0), runs))
+            np.add.at(self._counts, place[runs], np.add.reduceat(seen, runs, dtype=np.int64))
+
+    def sheet(self) -> Sheet:
+        """The mean of each stretch, or what was last known where it has no entry."""
+        if not len(self._entries):
+            return Sheet(np.full((self._sums.shape[1], 1), np.nan), 0.0, 1.0)
+        cells = np.divide(self._sums, self._counts, out=np.full_like(self._sums, np.nan), where=self._counts > 0)
+        known = np.maximum.accumulate(np.where(self._entries > 0, np.arange(len(cells)), 0))
+        return Sheet(cells[known].T, self._start, self._end)
 
 
 def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:

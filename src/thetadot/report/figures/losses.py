@@ -14,7 +14,7 @@ from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, finite, smooth, thin
+from thetadot.report.series import MOST_MARKS, by_step, column, extremes, finite, smooth, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,9 @@ def _reference(run: Run) -> tuple[Array, Array]:
 
 def _epochs(run: Run, name: str) -> tuple[Array, Array]:
     epochs, _ = standing(run.record, Epoch)
-    return finite(by_step(epochs), column(epochs, name))
+    x, y = finite(by_step(epochs), column(epochs, name))
+    kept = extremes(y, MOST_MARKS)
+    return x[kept], y[kept]
 
 
 def _run(plot: figure, run: Run) -> list[Key]:
@@ -105,7 +107,7 @@ def _run(plot: figure, run: Run) -> list[Key]:
         hover(plot, run, line, [("step", "@x{0,0}"), ("training loss, smoothed", "@y{%.4g}")], along=True)
         keys.append(run.key("line", "blue", "training loss, running mean over 2% of the run"))
     undone = standing(run.record, Motion)[1]
-    if undone:
+    if len(undone):
         lost = plot.line(*thin(by_step(undone), column(undone, "loss")), line_width=1, line_dash="dotted")
         paint(lost.glyph, line_color="red")
         run.own(lost)

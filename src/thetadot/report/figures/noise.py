@@ -13,7 +13,7 @@ from thetadot.records import Motion, Noise, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, finite, number, thin
+from thetadot.report.series import above, by_step, column, finite, gathered, sparse, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,17 +32,17 @@ METHODS = {
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Noise scale with its band against the batch used; None where it was not measured."""
-    found = {run.index: [e for e in standing(run.record, Noise)[0] if number(e.noise_scale) > 0] for run in runs}
-    if not any(found.values()):
+    found = {run.index: above(standing(run.record, Noise)[0], "noise_scale") for run in runs}
+    every = list(found.values())
+    if not any(every):
         return None
-    every = [entry for entries in found.values() for entry in entries]
-    resolved = [entry for entry in every if entry.resolved]
-    drawn = [column(every, "noise_scale"), column(every, "curvature_scale")]
-    drawn += [column(resolved, "low"), column(resolved, "high"), *(_batch(run)[1] for run in runs)]
+    resolved = [above(entries, "resolved") for entries in every]
+    drawn = [gathered(every, "noise_scale"), gathered(every, "curvature_scale")]
+    drawn += [gathered(resolved, "low"), gathered(resolved, "high"), *(_batch(run)[1] for run in runs)]
     plot = timeline.axes(330, spread(*drawn, log=True), log=True)
     keys: list[Key] = []
     for run in runs:
-        keys += _readings(plot, run, found[run.index])
+        keys += _readings(plot, run, list(sparse(found[run.index], "noise_scale")))
         keys += _weighed(plot, run, found[run.index])
         x, y = _batch(run)
         if len(x) and found[run.index]:
@@ -111,6 +111,6 @@ def _weighed(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
     x, y = finite(by_step(entries), column(entries, "curvature_scale"), positive=True)
     if not len(x):
         return []
-    line = trace(plot, run, (x, y), "green", width=1.2, alpha=0.8, dash="dashed")
+    line = trace(plot, run, thin(x, y), "green", width=1.2, alpha=0.8, dash="dashed")
     hover(plot, run, line, [("step", "@x{0,0}"), ("weighed by curvature", "@y{%.4g}")], along=True)
     return [run.key("thin" if run.several else "dashed", "green", "noise scale weighed by curvature, tr(HΣ)/GᵀHG")]

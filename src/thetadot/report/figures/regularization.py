@@ -9,7 +9,7 @@ from thetadot.records import Regularization, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, finite, number, thin
+from thetadot.report.series import by_step, column, finite, gathered, number, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,7 @@ LINES = (
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Draw both terms of implicit gradient regularization beside the loss; None where none is positive."""
     found = {run.index: standing(run.record, Regularization)[0] for run in runs}
-    every = [entry for entries in found.values() for entry in entries]
-    values = [column(every, name) for name, *_ in LINES]
+    values = [gathered(found.values(), name) for name, *_ in LINES]
     if not any((each > 0).any() for each in values):
         return None
     plot = timeline.axes(270, spread(*values, log=True), log=True)

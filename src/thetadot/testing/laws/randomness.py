@@ -49,7 +49,7 @@ def the_same_seed_gives_the_same_run(subject: Subject) -> None:
 
 @law(applies=lambda traits: traits.noisy)
 def another_seed_gives_another_run(subject: Subject) -> None:
-    """Where noise acts, another seed gives other noise."""
+    """Another seed gives other noise, where noise acts."""
     params, others = subject.tensors(), subject.tensors()
     one = subject.optimizer(params)
     with torch.random.fork_rng(devices=[]):
