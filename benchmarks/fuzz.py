@@ -23,9 +23,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
 from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+
+from thetadot.errors import ThetadotError
 
 PACKAGES = (
     "translation",
@@ -45,15 +50,11 @@ PACKAGES = (
     "testing",
     "tasks",
     "training",
+    "reading",
+    "limits",
+    "random",
+    "rounding",
 )
-ENGINES = frozenset(
-    (
-        *("increment", "amplitude", "drift", "diffusion", "begin", "advance", "prepare", "open", "shown", "position"),
-        *("between", "at_rest", "shift", "settled", "momentum", "damping", "gain", "factor", "motion", "check"),
-    )
-)
-"""Methods that only engines and subclasses call, at every step, with values that were asked before."""
-
 LIMIT = 5  # seconds a call may take
 
 
@@ -108,7 +109,15 @@ def valid() -> dict[str, object]:
         "total": 10, "warm": 2, "x": point, "a": 1.0, "b": 0.5, "k": 1.0, "loss": 1.0, "family": "sgd",
         "build": lambda params: torch.optim.SGD(params, lr=0.1), "well": (-1.0,), "saddle": (0.0,), "wall": 3.0,
         "bounds": (-3.0, 3.0), "cells": 64, "amplitude": 1.0, "mass": 1.0, "frequency": 1.0, "weight": 1.0,
-        "power": 2.0,
+        "power": 2.0, "name": "position", "state": {"position": point, "velocity": -point}, "draw": lambda: point,
+        "velocity": -point, "times": [0.1, 0.2], "errors": (torch.ones(2, 1),) * 3, "order": 4, "stage": 0,
+        "group": {"params": [torch.nn.Parameter(torch.ones(2))], "lr": 0.1, "momentum": 0.9, "weight_decay": 0.0},
+        "param_group": {"params": [torch.nn.Parameter(torch.ones(2))]}, "state_dict": {}, "task": tiny_task,
+        "samples_of": 4, "gap": 0.5, "critic": point, "generator": point, "encoder": point, "predictor": point,
+        "normal": point, "direction": point, "task_name": "tiny", "density": torch.full((64,), 1 / 6.0).double(),
+        "letters": "BAOAB", "word": "BAOAB", "tableau": integrators.RungeKutta().tableau, "value": 1.0,
+        "diffusion": 0.3, "covariance": torch.eye(1, dtype=torch.float64), "hyperparameters": {}, "spot": 1.0,
+        "strike": 1.0, "brownian": point, "closure": None, "output": inputs, "kind": "additive",
     }  # fmt: skip
 
 
@@ -118,13 +127,37 @@ def hostile() -> list[object]:
     import torch
 
     return [
-        None, "a", "", "1e", b"x", True, math.nan, math.inf, -math.inf, -1, -1.0, 0, 0.0, 1e308, 10**400, 1e-320, 2**63,
-        [], [1, "a"], (), {}, {"a": 1}, set(), object(), torch.tensor(math.nan), torch.tensor([]), torch.ones(3, 3),
-        torch.full((2,), math.nan, dtype=torch.float64), torch.tensor(1), torch.tensor([True]), torch.ones(2) * 1j,
-        torch.ones(2, dtype=torch.float16), np.float32("nan"), np.array([1.0, 2.0]), np.array("a"), int,
-        torch.nn.Linear, lambda: None, lambda _: None, lambda x: x[:0], iter(()), Path("/does/not/exist"), "\x00",
-        "ü" * 5000, torch.nn.Linear(2, 1), 3 + 4j, range(3),
+        None, "a", "", "1e", b"x", b"", bytearray(b"1"), True, False, np.False_, np.True_,
+        math.nan, math.inf, -math.inf, -1, -1.0, 0, 0.0, -0.0, 1e308, 1e-320, 2**63, 10**400, -(10**400), 5000,
+        Fraction(1, 3), Decimal("0.5"), Decimal("nan"), 3 + 4j, complex("nan"), np.complex64(1j),
+        np.float32("nan"), np.float64(0.5), np.int64(-3), np.float16("inf"), np.datetime64("2020-01-01"),
+        np.array([1.0, 2.0]), np.array("a"), np.array(None), np.array([]), np.zeros((2, 0)), np.array([[1, 2], [3, 4]]),
+        [], [1, "a"], [[1.0], [2.0, 3.0]], (), (1.0,), {}, {"a": 1}, {1: 2}, {"position": 1.0}, {"params": []},
+        {"lr": "a"}, set(), frozenset((1,)), range(3), iter(()), (x for x in ("a", 1)), object(), NotImplemented, ...,
+        torch.tensor(math.nan), torch.tensor([]), torch.ones(3, 3), torch.ones(0, 2), torch.tensor(1),
+        torch.full((2,), math.nan, dtype=torch.float64), torch.tensor([True]), torch.ones(2) * 1j,
+        torch.ones(2, dtype=torch.float16), torch.ones(2, device="meta"), torch.tensor(0.5, device="meta"),
+        torch.ones(2, requires_grad=True), torch.tensor(0.5, requires_grad=True), torch.ones(2, dtype=torch.int64),
+        torch.eye(2).to_sparse(), torch.ones(2, 2).T.expand(2, 2, 2), torch.Size((2,)), torch.float32,
+        torch.device("cpu"), torch.device("meta"), torch.Generator(),
+        int, float, type, torch.nn.Linear, torch.Tensor, torch.optim.SGD, Path, ThetadotError, math,
+        lambda: None, lambda _: None, lambda x: x[:0], lambda *_: "a", print, len, _failing,
+        Path("/does/not/exist"), Path(), "\x00", "ü" * 5000, "..", torch.nn.Linear(2, 1), torch.nn.Identity(),
     ]  # fmt: skip
+
+
+def _failing(*_: object, **__: object) -> None:
+    raise KeyError("a function of one's own")
+
+
+def tiny_task() -> object:
+    """Two numbers to one."""
+    import torch
+
+    from thetadot.tasks import Task
+
+    data = torch.utils.data.TensorDataset(torch.randn(48, 2), torch.randn(48, 1))
+    return Task(torch.nn.Linear(2, 1), torch.nn.MSELoss(), data, data)
 
 
 class TooSlowError(Exception):
@@ -145,6 +178,9 @@ def arguments(call: object, known: dict[str, object]) -> dict[str, object] | Non
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
+        if parameter.name == "scales":  # what a rule makes of a system and a step
+            with contextlib.suppress(Exception):
+                known["scales"] = call.__self__.prepare(known["system"], known["step"])
         if parameter.name in known and parameter.default is parameter.empty:
             found[parameter.name] = known[parameter.name]
         elif parameter.default is parameter.empty:
@@ -160,13 +196,16 @@ def named(call: object) -> list[str]:
     return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
+def frames_of(error: BaseException) -> list[tuple[str, int]]:
+    """Files and lines that an error came through, the last one last."""
+    return [(each.filename, each.lineno or 0) for each in traceback.extract_tb(error.__traceback__)]
+
+
 def attempt(call: object, given: dict[str, object]) -> tuple[str, str]:
     """What came: "ok", "ours", "theirs", "raw" or "slow", and a line about it."""
     positional = [
         p.name for p in inspect.signature(call).parameters.values() if p.kind is p.POSITIONAL_ONLY and p.name in given
     ]
-    from thetadot.errors import ThetadotError
-
     signal.alarm(LIMIT)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -179,12 +218,11 @@ def attempt(call: object, given: dict[str, object]) -> tuple[str, str]:
     except TooSlowError:
         return "slow", f"no end in {LIMIT} s"
     except BaseException as error:  # noqa: BLE001 - that is what is counted
-        frame = error.__traceback__
-        while frame and frame.tb_next and "thetadot" in frame.tb_next.tb_frame.f_code.co_filename:
-            frame = frame.tb_next
-        if frame and frame.tb_frame.f_code.co_filename == __file__ and frame.tb_next is None:
+        frames = frames_of(error)
+        ours = [each for each in frames if "/thetadot/" in each[0]]
+        if frames[-1][0] == __file__ and len(frames) > 1:
             return "theirs", str(error)  # a function that was passed has raised it
-        place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
+        place = f"{Path(ours[-1][0]).name}:{ours[-1][1]}" if ours else "?"
         return "raw", f"{place} {type(error).__name__}: {str(error)[:90]}"
     finally:
         signal.alarm(0)
@@ -209,7 +247,7 @@ def methods(name: str, thing: object) -> list[tuple[str, object]]:
     """Public methods of an object that a working call has built."""
     found = []
     for attribute in dir(thing):
-        if attribute.startswith("_") or attribute in ENGINES:
+        if attribute.startswith("_"):
             continue
         try:
             value = getattr(thing, attribute)

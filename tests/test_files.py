@@ -120,8 +120,12 @@ def test_a_forked_child_does_not_hold_the_folder(tmp_path):
         os.read(go[0], 1)
         os._exit(0)
     os.read(ready[0], 1)
+    with pytest.raises(RunFolderError, match="is in use"):
+        Claim(tmp_path)
     claim.close()
-    Claim(tmp_path).close()
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)  # the child lives
+    with Claim(tmp_path), pytest.raises(RunFolderError, match="is in use"):
+        Claim(tmp_path)
     os.write(go[1], b"x")
     os.waitpid(child, 0)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -49,8 +49,10 @@ def is_tensor(value: object) -> TypeGuard[Tensor]:
 
 def _number(value: object) -> bool:
     """Infinity is one, where a range says so; NaN and what floats cannot hold are none."""
+    if type(value) is float:
+        return value == value  # noqa: PLR0124 - only NaN is not itself
     if is_tensor(value):
-        if value.numel() != 1 or value.is_complex() or str(value.dtype) == "torch.bool":
+        if value.numel() != 1 or value.is_complex() or value.is_meta or str(value.dtype) == "torch.bool":
             return False
         return value.device.type != "cpu" or not _none(value)  # to ask a device would stall it
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -121,19 +123,34 @@ def _finite(value: Any) -> list[bool]:
 
 
 def plain(value: Any) -> Any:
-    """Numpy's numbers and arrays of shape () as Python's, of the same value; everything else as it is.
+    """Numpy's numbers and arrays of shape (), and fractions, as Python's; everything else as it is.
 
     numpy calculates with a float32 in float32, where Python has a double.
 
     Example:
         >>> import numpy as np
-        >>> plain(np.float32(0.5)), plain(np.array(3)), plain("a")
-        (0.5, 3, 'a')
+        >>> from fractions import Fraction
+        >>> plain(np.float32(0.5)), plain(np.array(3)), plain(Fraction(1, 4)), plain("a")
+        (0.5, 3, 0.25, 'a')
     """
-    if type(value) in (float, int, str, bool, NoneType) or (numpy := sys.modules.get("numpy")) is None:
+    if type(value) in (float, int, str, bool, NoneType):
         return value
-    one = isinstance(value, numpy.generic) or (isinstance(value, numpy.ndarray) and value.ndim == 0)
-    return value.item() if one else value
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray) and value.ndim == 0:
+        return value.item()
+    if isinstance(value, Rational) and not isinstance(value, Integral):
+        try:
+            return float(value)
+        except OverflowError:
+            return value
+    return value
+
+
+def is_nan(value: object) -> bool:
+    """Whether it is the one number that is none, or a tensor that holds it: of it a range has more to say."""
+    if is_tensor(value):
+        return value.numel() == 1 and value.device.type == "cpu" and _none(value)
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN is not itself
 
 
 def require_numbers(**values: object) -> None:
@@ -150,6 +167,11 @@ def require_numbers(**values: object) -> None:
     for name, value in values.items():
         if not NUMBER.fits(plain(value)):
             refuse(name, value, NUMBER.name, NUMBER.remedy)
+
+
+def require_ranged(**values: object) -> None:
+    """The same, but NaN, of which the range that is asked next says more."""
+    require_numbers(**{name: value for name, value in values.items() if not is_nan(plain(value))})
 
 
 def require_whole(**values: object) -> None:
@@ -183,6 +205,23 @@ def require_count(least: int, most: int, **values: object) -> None:
             raise InadmissibleValue(f"{name}={value} {said}. Pass {name} >= {least}.")
         if value > most:  # type: ignore[operator]
             raise InadmissibleValue(f"{name} is above {most:.3g}. Pass fewer.")
+
+
+def require_word(choices: tuple[object, ...], **values: object) -> None:
+    """Each one of some words, or of True, False and None where these are among them.
+
+    Example:
+        >>> require_word(("zero", "rest"), start="rest")
+        >>> require_word(("zero", "rest"), start="a")
+        Traceback (most recent call last):
+        ...
+        thetadot.errors.InadmissibleValue: start='a' is unknown. Pass 'zero' or 'rest'.
+    """
+    for name, value in values.items():
+        if not isinstance(value, str | bool | NoneType) or value not in choices:
+            *some, last = map(repr, choices)
+            said = said_of(value)
+            raise InadmissibleValue(f"{name}={said} is unknown. Pass {', '.join(some)} or {last}.")
 
 
 def require_functions(**values: object) -> None:
@@ -328,10 +367,12 @@ def result_of(name: str, function: Callable[..., object], *points: Tensor) -> ob
 
 def _coordinates(value: object) -> bool:
     if is_tensor(value):
-        return not value.is_complex()
+        return not (value.is_complex() or value.is_meta)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return all(_coordinates(part) for part in value)
-    return isinstance(value, Real) or getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
+    if isinstance(value, Real):
+        return isinstance(value, bool) or _number(value) or value != value  # noqa: PLR0124 - NaN: the door says more
+    return getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
 
 
 def _came(value: object) -> str:
@@ -356,8 +397,20 @@ def refuse(name: str, value: object, kind: str, remedy: str) -> NoReturn:
         raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} and {value.dtype} is not {kind}. {remedy}")
     if isinstance(value, float) and value != value:  # noqa: PLR0124 - only NaN is not itself
         raise InadmissibleValue(f"{name}=nan is not finite. {remedy}")
+    raise InadmissibleValue(f"{name}={said_of(value)} is not {kind}. {remedy}")
+
+
+def said_of(value: object) -> str:
+    """A value in one line of at most 80 characters.
+
+    Example:
+        >>> said_of([1, "a"]), said_of(10**5000)
+        ("[1, 'a']", 'a whole number of too many digits')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     try:
         said = " ".join(repr(value).split())
-    except ValueError:  # a whole number of too many digits
-        said = f"a {type(value).__name__}"
-    raise InadmissibleValue(f"{name}={said if len(said) <= 80 else said[:77] + '...'} is not {kind}. {remedy}")
+    except ValueError:  # as repr has a bound on digits
+        return "a whole number of too many digits"
+    return said if len(said) <= 80 else said[:77] + "..."

@@ -11,6 +11,7 @@
     Mapping, dict    a mapping
     Path             a name of a file or folder: a string or what stands for one
     Literal[...]     one of these
+    type[X]          a class that is X or derives from it
     a class          an instance of it, or what fits a protocol
     X | Y            either
 
@@ -33,7 +34,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thetadot.errors import ThetadotError
-from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, plain, refuse, with_article
+from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, is_nan, plain, refuse, with_article
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
             if kind.fits(value):
                 continue
             choice = kind.name.startswith("'") and isinstance(value, str)
-            if not choice and not (_nan(value) and kind.fits(0.0)):
+            if not choice and not (is_nan(value) and kind.fits(0.0)):
                 refuse(name, value, kind.name, kind.remedy)
             unknown = unknown or (name, value, kind)
         if unknown is None:
@@ -135,10 +136,6 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
         return refuse(unknown[0], unknown[1], unknown[2].name, unknown[2].remedy)
 
     return door
-
-
-def _nan(value: object) -> bool:
-    return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN is not itself
 
 
 def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
@@ -178,6 +175,8 @@ def kind_of(note: object, within: Mapping[str, object]) -> Kind:  # noqa: PLR091
     if origin is tuple:
         alike = len({part for part in parts if part is not ...}) == 1  # how many, the door says
         return _row(kind_of(parts[0], within)) if alike else _several([kind_of(part, within) for part in parts])
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping(kind_of(parts[-1], within))
     if origin is not None:
         return _KNOWN["Callable"] if origin.__name__ == "Callable" else ANYTHING
     if isinstance(note, type):
@@ -203,6 +202,8 @@ def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: C901
             return _FACTORY
         case ast.Subscript(value=ast.Name(id=("Callable" | "Mapping" | "dict") as name)):
             return _KNOWN[name]
+        case ast.Subscript(value=ast.Name(id="type"), slice=inner):
+            return _class(inner, within)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             return _choice(ast.literal_eval(ast.unparse(inner)))
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=inner):
@@ -238,6 +239,10 @@ def _row(each: Kind) -> Kind:
     )
 
 
+def _mapping(each: Kind) -> Kind:
+    return Kind("a mapping", "Pass a dictionary.", lambda x: isinstance(x, Mapping) and all(map(each.fits, x.values())))
+
+
 def _several(each: list[Kind]) -> Kind:
     def fits(value: object) -> bool:
         parts = _listed(value)
@@ -255,6 +260,21 @@ def _listed(value: Any) -> tuple[object, ...] | None:
     if isinstance(value, tuple | list | range) or getattr(value, "ndim", 0) == 1:
         return tuple(value)
     return None
+
+
+def _class(node: ast.expr, within: Mapping[str, object]) -> Kind:
+    match node:
+        case ast.Name(id=name):
+            found = within.get(name)
+        case ast.Attribute(value=ast.Name(id=package), attr=name):
+            found = getattr(within.get(package), name, None)
+        case _:
+            found = None
+    kind = found.__bound__ if isinstance(found, TypeVar) else found
+    if not isinstance(kind, type):
+        return Kind("a class", "Pass the class.", lambda x: isinstance(x, type))
+    said = f"a class of kind {kind.__name__}"
+    return Kind(said, "Pass the class itself.", lambda x: isinstance(x, type) and issubclass(x, kind))
 
 
 def _instance(kind: type) -> Kind:

@@ -73,7 +73,7 @@ def _require_positive(name: str, value: Scalar) -> None:
 
 @checked
 def step_of(lr: Scalar, momentum: Scalar) -> Scalar:
-    """γ = √(2α/(1+β)), also at lr = 0, where the clock stands still."""
+    """γ = √(2α/(1+β)), also at lr = 0, where the clock is stopped."""
     require(bool(lr >= 0), f"lr={float(lr):g}", "is negative", "Pass lr >= 0.")
     _require_momentum(momentum)
     return formulas.step_of(lr, momentum, sqrt)

@@ -158,14 +158,20 @@ def through(saved):
 
 
 def test_a_table_of_numpys_serves_as_a_schedule():
+    """It moves as the same table of Python's numbers does, and lr follows it."""
     warm = np.linspace(0.1, 1, 10, dtype=np.float32)
     for make in (HeavyBall, Adam, NormalizedDescent):
-        params = pair()
-        optimizer = make(params, lr=0.1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n, warm=warm: warm[min(n, 9)])
-        for _ in range(5):
-            step(optimizer, params, steps=1)
-            schedule.step()
+        ends = []
+        for table in (warm, [float(each) for each in warm]):
+            params = pair()
+            optimizer = make(params, lr=0.1)
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n, table=table: table[min(n, 9)])
+            for n in range(5):
+                assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * float(warm[n]), rel=1e-6)
+                step(optimizer, params, steps=1)
+                schedule.step()
+            ends.append(torch.cat([p.detach().flatten() for p in params]))
+        torch.testing.assert_close(*ends)
 
 
 def test_whole_numbers_and_truth_values_of_numpys_are_taken():

@@ -93,7 +93,7 @@ def test_trials_that_could_not_tell_are_nowhere_said_to_have_told(make):
     assert "heavy ball at learning rate 0.08 scored best (0.21)" in sentence
     assert key == "the one that was chosen"
     heading, sentence, key = said["rule"]
-    assert heading == "Short trials could not tell which step size learns best"
+    assert heading == "Short trials were inconclusive about which step size learns best"
     assert "scored lowest (0.21), by too little to go by: the run's setting is a rule's" in sentence
     assert key == "the run's own setting, chosen otherwise"
     assert said["given"][0] == "Short trials of several step sizes"

@@ -280,7 +280,7 @@ def test_no_number_of_a_record_is_nan(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "much"}, "level='much' is unknown. Pass one of light, default, full"),
+        ({"level": "much"}, "level='much' is unknown. Pass 'light', 'default' or 'full'"),
         ({"out": 3}, "out=3 is no folder"),
         ({"dataset_size": "a"}, "dataset_size='a' is not a whole number"),
         ({"reference": 3, "loss_fn": MSE}, "reference is of type int. Pass"),

@@ -81,7 +81,7 @@ def _say(sentence: str) -> None:
 def _unforeseen(error: Exception) -> str:
     """Describe an error that no command foresaw, with its remedy."""
     if isinstance(error, MemoryError):
-        return f"out of memory ({str(error) or 'no more can be had'}). Ask for less, or free some."
+        return f"out of memory ({str(error) or 'no more is available'}). Ask for less, or free some."
     if isinstance(error, RecursionError):
         return "the input is nested too deeply. Pass a flatter one."
     name = getattr(error, "filename", None)

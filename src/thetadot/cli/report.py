@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from thetadot.records import Record
 
 NAME = "report"
-HELP = "Draw recorded runs as one page: a file that needs no network, or live in the browser while they go on."
+HELP = "Draw recorded runs as one page: a file that needs no network, or live in the browser while they run."
 EPILOG = """examples:
   thetadot report runs/digits
   thetadot report runs/a runs/b runs/c --out compare.html

@@ -129,7 +129,7 @@ def _unwritable(error: OSError, folder: Path) -> Exception:
     if isinstance(error, ThetadotError):
         return error
     kept = (folder / NAME).exists()
-    remedy = f"Make room, and go on with: {_resume(folder)}" if kept else "Make room, or name another --out."
+    remedy = f"Make room, and resume with:  {_resume(folder)}" if kept else "Make room, or name another --out."
     return RunFolderError(f"{error.filename or folder} cannot be written ({error.strerror or error}). {remedy}")
 
 

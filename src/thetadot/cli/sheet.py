@@ -69,7 +69,7 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
     judged = [row for row in rows if row.agrees is not None]
     wrong = [row.quantity for row in judged if row.agrees is False]
     if not judged:
-        return "It ran to its end. Nothing is known to hold it against.", "finished"
+        return "It ran to its end. There is no closed form to compare it with.", "finished"
     kinds = Counter(row.reference for row in judged)
     known = ", ".join(f"{kind}: {number}" for kind, number in kinds.items())
     if not wrong:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from thetadot.simulation import Trajectory
 
 NAME = "simulate"
-HELP = "Simulate an ensemble of a named system or of your own, hold it against what is known, and show it in pictures."
+HELP = "Simulate an ensemble of a named system or of your own, compare it with what is known, and show it in pictures."
 EPILOG = """examples:
   thetadot simulate --list
   thetadot simulate double-well --temperature 0.1 --paths 20000
@@ -59,7 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
     parser.add_argument("--out", metavar="DIR", help="folder (default: runs/NAME, or NAME-2, ... if taken)")
     parser.add_argument("--overwrite", action="store_true", help="replace the simulation that the folder holds")
-    parser.add_argument("--resume", metavar="DIR", help="go on exactly where the simulation in DIR was interrupted")
+    parser.add_argument("--resume", metavar="DIR", help="resume exactly where the simulation in DIR was interrupted")
     parser.add_argument("--json", action="store_true", help="print the table as one JSON object")
 
 
@@ -94,7 +94,7 @@ def _resume(options: argparse.Namespace) -> int:
     changed = [name for name in _OPTIONS if getattr(options, name) not in (None, [])]
     if changed or options.name is not None or options.out is not None or options.overwrite:
         what = f"--{changed[0]}" if changed else "a name, --out or --overwrite"
-        raise ThetadotError(f"{what} contradicts --resume, which goes on as it was begun. Leave it out.")
+        raise ThetadotError(f"{what} contradicts --resume, which continues with the original settings. Leave it out.")
     folder = Path(options.resume)
     record = archive.read(folder)
     asked = record.asked
@@ -155,7 +155,7 @@ def _run(
             raise
         _write(asked, folder, trajectory, None, time.perf_counter() - started)
         raise ThetadotError(
-            f"what should be known of these values is out of range ({error.args[-1] if error.args else error}); what "
+            f"the expected values at these settings are out of range ({error.args[-1] if error.args else error}); what "
             f"was simulated is kept in {folder}. Pass values nearer to 1."
         ) from error
     except KeyboardInterrupt as interrupt:
@@ -201,7 +201,7 @@ def _interrupted(
     _write(asked, folder, last, None, seconds)
     at = f"at time {last.end.time:.6g} of {asked.time:.6g}"
     print(
-        f"\nthetadot: interrupted {at}; {folder / 'report.html'} shows what there is; go on exactly here with: "
+        f"\nthetadot: interrupted {at}; {folder / 'report.html'} shows what was simulated; resume exactly here with:  "
         f"thetadot simulate --resume {shlex.quote(str(folder))}",
         file=sys.stderr,
     )

@@ -226,6 +226,9 @@ class Grid:
 def _each(value: Sequence[float] | float, dim: int) -> Tensor:
     """One number a dimension, float64."""
     require_coordinates(point=value)
-    numbers = torch.as_tensor(value, dtype=torch.float64).flatten()
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64).flatten()
+    except (TypeError, ValueError) as error:  # rows of different lengths
+        raise InadmissibleValue(f"{value} is no row of numbers. Pass {dim}, or one.") from error
     require(len(numbers) in (1, dim), f"{value}", f"is not one number or {dim}", "Pass one for each dimension.")
     return numbers.expand(dim)

@@ -22,6 +22,7 @@ import torch
 
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.integrators import Euler, Integrator
 from thetadot.integrators.base import initial_state
 from thetadot.kinds import require_finite, require_instances, require_wide
@@ -83,6 +84,7 @@ def _require_gaussian(mean: float, deviation: float) -> None:
     require(0 < deviation < math.inf, f"deviation={deviation:g}", "is not positive and finite", "Pass one > 0.")
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class ParticleFlow(Driven):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from thetadot.errors import IncompatiblePair, require
+from thetadot.failures import explained
 from thetadot.integrators.base import name_of, require_noiseless
 from thetadot.integrators.controller import Controller
 from thetadot.integrators.tableaus import BOGACKI_SHAMPINE, DORMAND_PRINCE, Tableau
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar
 
 
+@explained
 @dataclass(frozen=True)
 class Embedded:
     """Base of methods with an embedded error estimate.
@@ -90,6 +92,7 @@ class Embedded:
         )
 
 
+@explained
 @dataclass(frozen=True)
 class DormandPrince(Embedded):
     """Order 5, error estimate of order 4: six evaluations a step.
@@ -107,6 +110,7 @@ class DormandPrince(Embedded):
     tableau: ClassVar[Tableau] = DORMAND_PRINCE
 
 
+@explained
 @dataclass(frozen=True)
 class BogackiShampine(Embedded):
     """Order 3, error estimate of order 2: three evaluations a step; for tolerances above 1e-3."""

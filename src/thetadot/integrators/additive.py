@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving, slope_and_noise
 from thetadot.tensors import tensor_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _SPREAD = 1.0 / math.sqrt(3.0)
 
 
+@explained
 @dataclass(frozen=True)
 class SRA1(Direct):
     """Two stages, the second at ¾ of the step, shaken by the mean of W.

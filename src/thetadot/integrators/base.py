@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 import torch
 
 from thetadot.errors import IncompatiblePair
+from thetadot.failures import answering, explained
 from thetadot.systems.base import POSITION, Beginning, System, noise_kind, noisy, shaken
 from thetadot.tensors import accumulation_dtype, tensor_of
 
@@ -85,6 +86,7 @@ class Integrator(Protocol):
         """θ a whole number of steps after the time that ``open`` began at."""
 
 
+@explained
 class Direct:
     """Base of rules that take the gradient at θ and carry no numbers of their own.
 
@@ -197,6 +199,7 @@ def require_noise(integrator: Direct, system: System) -> System:
     return system
 
 
+@answering
 def initial_state(system: System, integrator: Integrator, position: Tensor) -> State:
     """Return every variable at ``position``, zero or as the system begins.
 

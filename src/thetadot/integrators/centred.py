@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
 from thetadot.integrators.base import require_mechanical
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.splitting import Splitting, SubStep
@@ -50,6 +51,7 @@ class HalfKicks(NamedTuple):
     temperature: Scalar | None
 
 
+@explained
 @dataclass(frozen=True)
 class CentredLeapfrog(CayleyMap):
     """:class:`Leapfrog`, of second order through changes of the step and the friction too.
@@ -105,6 +107,7 @@ class CentredLeapfrog(CayleyMap):
         return state, 0
 
 
+@explained
 @dataclass(frozen=True)
 class CentredSplitting(Splitting):
     """A word's cycle that begins with its only kick, half of which ends the old step: 'BAOA', the cycle of BAOAB."""

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
+from thetadot.failures import explained
+from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +28,8 @@ FLOOR = 1e-4
 """Of an error that is remembered: one lucky step says little about the next."""
 
 
+@explained
+@checked
 @dataclass(frozen=True)
 class Controller:
     """A PID controller; numbers and a pure function of errors.

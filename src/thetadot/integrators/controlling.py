@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import answering
 from thetadot.integrators.adaptive import require_timed
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
@@ -53,6 +54,7 @@ class Controlled(NamedTuple):
     evaluations: int
 
 
+@answering
 def controlled(
     integrator: Embedded,
     system: System,
@@ -77,7 +79,7 @@ def controlled(
         Stalled: a path's step fell below the rounding of time, because the motion ends or is not finite there.
         Exhausted: more than ``most_steps`` steps, or a pace at which a path would never arrive.
     """
-    ends = [float(time) for time in times]
+    start, ends = float(start), [float(time) for time in times]
     if not all(math.isfinite(time) for time in (start, *ends)):
         raise InadmissibleValue(f"times={ends} from start={start:g} are not finite. Pass times that can be met.")
     sign = 1.0 if not ends or ends[-1] >= start else -1.0

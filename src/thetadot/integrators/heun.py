@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving, slope_and_noise
 from thetadot.tensors import tensor_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...]]
 
 
+@explained
 @dataclass(frozen=True)
 class Heun(Direct):
     """A step of Euler-Maruyama, and the mean of its two ends.

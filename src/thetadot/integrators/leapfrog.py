@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from thetadot.cayley import cayley, damping
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_mechanical
 from thetadot.systems.base import POSITION, System, over
 from thetadot.tensors import sqrt, tensor_of
@@ -74,6 +75,7 @@ def kick(scales: KickDrift, velocity: Tensor, gradient: Tensor, draw: Draw) -> T
     return kicked if scales.thermal is None else kicked + scales.thermal * draw()
 
 
+@explained
 @dataclass(frozen=True)
 class CayleyMap(Direct):
     """Base of integrators with a kick: the Cayley map and the stored variables.
@@ -127,6 +129,7 @@ class CayleyMap(Direct):
         return {**state, "velocity": early + self.at_rest(scales, gradient(tensor_of(state, POSITION)))}, 0
 
 
+@explained
 @dataclass(frozen=True)
 class Leapfrog(CayleyMap):
     """Leapfrog: η' = βη - (γ(1+β)/2)∇L, θ' = θ + γη' (heavy ball).

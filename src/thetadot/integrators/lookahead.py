@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.leapfrog import CayleyMap, KickDrift, kick
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Draw, Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class LookAhead(CayleyMap):
     """Nesterov's look-ahead rule: η' = βη - (γ(1+β)/2)∇L(Θ), Θ' = Θ - cβγη + (1+cβ)γη'.

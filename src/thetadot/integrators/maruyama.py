@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_noise
 from thetadot.systems.base import POSITION, shaken
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...]]
 
 
+@explained
 @dataclass(frozen=True)
 class EulerMaruyama(Direct):
     """x' = x + γ f(x) + √γ σ ξ; at temperature 0 it is :class:`Euler`.

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.leapfrog import CayleyMap, KickDrift, Leapfrog
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Draw, State
 
 
+@explained
 @dataclass(frozen=True)
 class ImplicitMidpoint(CayleyMap):
     """Heavy ball with ∇L((θ+θ')/2) for the gradient.

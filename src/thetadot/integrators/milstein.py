@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving
 from thetadot.systems.base import noise_kind
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...], bool]
 
 
+@explained
 @dataclass(frozen=True)
 class Milstein(Direct):
     """Euler-Maruyama with Milstein's correction for noise that depends on the state.

@@ -100,7 +100,7 @@ def look(field: Callable[[Tensor], Tensor], place: Tensor, step: float, scale: T
     if bool((scale < 4.0 * eps * place.abs()).any()):
         return Look("below its own rounding: the tolerance is less than the state's last digit", "larger tolerances")
     if not torch.equal(field(place), here):
-        return Look("drawn by lot: its drift differs between two calls at one place", "a drift without random numbers")
+        return Look("random: its drift differs between two calls at one place", "a drift without random numbers")
     if _jumps(field, place, here, step, scale):
         return Look(
             "not smooth: its drift jumps there",

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.integrators.tableaus import RK4, Tableau
 from thetadot.kinds import require_instances
@@ -64,6 +65,7 @@ def combined(start: State, along: Sequence[State], coefficients: Sequence[Scalar
     return new
 
 
+@explained
 @dataclass(frozen=True)
 class RungeKutta(Direct):
     """The method of a tableau.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.systems.base import POSITION
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Pair = tuple[System, Scalar]
 
 
+@explained
 @dataclass(frozen=True)
 class SemiImplicitEuler(Direct):
     """Variables in the system's order, each seeing the new values of those before it; the position last.

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
 from thetadot.integrators.words import Piece, drifted, force_first, parse, reversible, stages, tells, turn
 from thetadot.systems.base import POSITION, System, over
@@ -37,6 +38,7 @@ class SubStep(NamedTuple):
     thermal: Scalar | None = None
 
 
+@explained
 @dataclass(frozen=True)
 class Splitting(Direct):
     """The integrator of a word.

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
 
 Number = Fraction | float
 
 
+@explained
 @dataclass(frozen=True)
 class Tableau:
     """An explicit method of s stages.

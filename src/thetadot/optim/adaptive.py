@@ -9,10 +9,11 @@ import torch
 
 from thetadot.analysis.stability import adaptive_stability_limit
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, flag, of_settings, pair
+from thetadot.optim.groups import decayed, finite, flag, of_settings, pair, reads
 from thetadot.reading import Reading
 from thetadot.signatures import checked
 from thetadot.systems import AdaptiveFlow
@@ -92,6 +93,7 @@ class Adam(Flow):
         """
         return release(self, torch.optim.Adam, lambda group: _theirs(group, "l2"), _to_theirs)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Betas in [0, 1), eps >= 0."""
         super().check(group)
@@ -100,6 +102,7 @@ class Adam(Flow):
         finite("eps", group["eps"])
         flag("amsgrad", group["amsgrad"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The adaptive flow with memories of the group's betas."""
@@ -107,7 +110,7 @@ class Adam(Flow):
         rates = PerStep(1.0 - beta1), PerStep(1.0 - beta2)
         return AdaptiveFlow(*rates, group["eps"], group["amsgrad"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Read the step, and the curvature limit with the preconditioner √v̂+ε frozen."""
         lr = float(group["lr"])
@@ -156,7 +159,7 @@ def _count(state: Mapping[str, Any], group: Mapping[str, Any]) -> int:
     if any(abs(1.0 - b**count - w) > 1e-9 for b, w in pairs):
         raise InadmissibleValue(
             f"betas={group['betas']} are not those that the memories were gathered with, and torch knows no others. "
-            "Go on here, or start torch's optimizer afresh."
+            "Continue here, or start torch's optimizer afresh."
         )
     return count
 

@@ -9,12 +9,13 @@ import torch
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
+from thetadot.kinds import require_ranged, require_word
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
-from thetadot.signatures import checked
 from thetadot.systems import Amos as PublishedAmos
 from thetadot.systems import ScheduledAmos
 from thetadot.systems.base import TINY, PerStep
@@ -84,22 +85,24 @@ class Amos(Flow):
         own = {"half_life": half_life, "kind": kind, "q": q, "decay": decay}
         super().__init__(params, None, SemiImplicitEuler(), lr, hyperparameters=own, **common)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """A known kind, a half-life > 0 or none, q > 0, decay in [0, 1)."""
         super().check(group)
         finite("decay", group["decay"], below=1.0)
         kind, q, half_life = group["kind"], group["q"], group["half_life"]
-        if kind not in ("published", "constant", "decaying"):
-            raise InadmissibleValue(f"kind={kind!r} is unknown. Pass 'published', 'constant' or 'decaying'.")
+        require_word(("published", "constant", "decaying"), kind=kind)
         if kind == "published" and (half_life is not None or q != 1.0):
             raise InadmissibleValue(
                 f"half_life={half_life} and q={q} belong to a given fall, and kind='published' falls by itself. Leave "
                 "them out, or pass kind='constant' or 'decaying'."
             )
-        require(bool(0 < q < math.inf), f"q={q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
+        require_ranged(q=q)
+        require(bool(0 < q < math.inf), f"q={float(q):g}", "is not positive and finite", "Pass q > 0, such as 1.")
         if half_life is not None:
             approach_per_step(half_life)
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[PublishedAmos | ScheduledAmos, Scalar]:
         """The published rule, or the one whose fall the group's half-life gives."""
@@ -110,7 +113,7 @@ class Amos(Flow):
         approach = 0.0 if half_life is None else approach_per_step(half_life, group["kind"])
         return ScheduledAmos(PerStep(approach), memory, group["kind"], group["q"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, and the limit on the curvature as the frozen preconditioner √v̂/(σd) sees it, decay aside."""
         lr = float(group["lr"])

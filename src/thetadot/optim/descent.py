@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any, Self
 
 from thetadot.errors import require
+from thetadot.failures import answering
 from thetadot.integrators import Euler
+from thetadot.kinds import require_ranged
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import of_settings
+from thetadot.optim.groups import of_settings, reads
 from thetadot.reading import Reading
 from thetadot.signatures import checked
 from thetadot.systems import NormalizedFlow, PolyakFlow, SignFlow
@@ -48,7 +50,7 @@ class SignDescent(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; on no curvature does it fly off."""
         return Reading(float(group["lr"]), None, float("inf"))
@@ -83,7 +85,7 @@ class NormalizedDescent(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step; on no curvature does it fly off."""
         return Reading(float(group["lr"]), None, float("inf"))
@@ -131,19 +133,22 @@ class Polyak(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """A finite floor, a positive bound."""
         super().check(group)
         floor, bound = group["floor"], group["bound"]
+        require_ranged(floor=floor, bound=bound)
         require(bool(abs(floor) < math.inf), f"floor={floor:g}", "is not finite", "Pass the least loss, or 0.")
         require(bool(bound > 0), f"bound={bound:g}", "is not positive", "Pass bound > 0, or math.inf.")
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[PolyakFlow, Scalar]:
         """Polyak's flow towards the group's floor."""
         return PolyakFlow(group["floor"], group["bound"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Read the step: every curvature is stable below lr = 4, none above."""
         lr = float(group["lr"])

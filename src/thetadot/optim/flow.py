@@ -9,16 +9,19 @@ integrator's pure rule, in the frame of :mod:`move`, runs on each tensor. ``p.gr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
+from thetadot.failures import answering
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
-from thetadot.kinds import require_instances
+from thetadot.kinds import require_instances, require_word, said_of
 from thetadot.optim import ranks
 from thetadot.optim.averaging import averages
 from thetadot.optim.groups import (
@@ -47,9 +50,9 @@ from thetadot.systems.base import POSITION, System, noisy
 from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
     from thetadot.optim.move import Decay
@@ -128,7 +131,9 @@ class Flow(Optimizer):
         if isinstance(integrator, Embedded):  # it says itself that it takes no step
             integrator.prepare(cast("System", system), step)
         require_instances(Integrator, integrator=integrator)
-        own = {} if hyperparameters is None else dict(hyperparameters)
+        if hyperparameters is not None:
+            require_instances(Mapping, hyperparameters=hyperparameters)
+        own = dict(hyperparameters or {})
         self._stochastic = "temperature" in own or (system is not None and noisy(system))
         mode = weight_decay_mode if weight_decay_mode is not None else ("l2" if self._stochastic else "decoupled")
         defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": mode} | own
@@ -159,20 +164,20 @@ class Flow(Optimizer):
         if self.options.capturable:
             self.ticks = self.ticks.to(next(iter(self._devices())))
 
+    @answering
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """The system and the time step that a group's hyperparameters stand for."""
         if self.system is None:
             raise InadmissibleValue("system=None needs a subclass that defines motion(group). Pass a system.")
         return self.system, group["lr"]
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Raise InadmissibleValue where a group's hyperparameters are out of range; extended by named optimizers."""
         finite("lr", group["lr"])
         finite("weight_decay", group["weight_decay"])
         flag("maximize", group["maximize"])
-        mode = group["weight_decay_mode"]
-        if mode not in ("decoupled", "l2"):
-            raise InadmissibleValue(f"weight_decay_mode={mode!r} is unknown. Pass 'decoupled' or 'l2'.")
+        require_word(("decoupled", "l2"), weight_decay_mode=group["weight_decay_mode"])
         if group["averaging"] is not None:
             finite("averaging", group["averaging"], most=1.0)
 
@@ -180,7 +185,7 @@ class Flow(Optimizer):
         """Add parameters with hyperparameters of their own, checked first."""
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise InadmissibleValue(
-                f"param_group={param_group!r:.80} is no group. Pass a dict that holds parameters under 'params'."
+                f"param_group={said_of(param_group)} is no group. Pass a dict that holds parameters under 'params'."
             )
         refuse(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
         held: set[int] = set()
@@ -248,9 +253,9 @@ class Flow(Optimizer):
         """
         if self._swapped:
             raise InadmissibleValue("step() inside averaged(): the parameters hold their average. Step outside of it.")
-        if closure is not None and not callable(closure):
+        if closure is not None and (isinstance(closure, type | nn.Module) or not callable(closure)):
             raise InadmissibleValue(
-                f"step() got a {type(closure).__name__} where a closure belongs. Pass step(loss=loss), or a function "
+                f"step() got {said_of(closure)} where a closure belongs. Pass step(loss=loss), or a function "
                 "that recomputes the loss and its gradients."
             )
         if self.problem is not None:

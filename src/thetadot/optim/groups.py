@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, NoParameters, require
-from thetadot.kinds import plain
+from thetadot.kinds import plain, require_ranged, said_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +123,8 @@ def name_parts(no_decay: Any) -> tuple[str, ...]:
     parts = (no_decay,) if isinstance(no_decay, str) else no_decay
     if not isinstance(parts, tuple | list | set | frozenset) or not all(isinstance(part, str) for part in parts):
         raise InadmissibleValue(
-            f"no_decay={no_decay!r} is neither a part of parameter names nor several. Pass such as ('bias', 'norm')."
+            f"no_decay={said_of(no_decay)} is neither a part of parameter names nor several. "
+            "Pass such as ('bias', 'norm')."
         )
     return tuple(parts)
 
@@ -170,47 +172,6 @@ def of_settings(motion: _Motion) -> _Motion:
     return motion
 
 
-def number(name: str, value: object) -> None:
-    """Raise InadmissibleValue unless ``value`` is a number, or a tensor of one.
-
-    Example:
-        >>> number("lr", "0.1")
-        Traceback (most recent call last):
-        ...
-        thetadot.errors.InadmissibleValue: lr='0.1' of type str is not a number. Pass a number or a tensor of shape ().
-    """
-    value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | Tensor) or _beyond(value):
-        raise InadmissibleValue(
-            f"{name}={_said(value)} of type {type(value).__name__} is not a number. "
-            "Pass a number or a tensor of shape ()."
-        )
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise InadmissibleValue(
-            f"{name} of shape {tuple(value.shape)} is not one number. Tensor {name} must be 1-element: "
-            "pass a number or a tensor of shape ()."
-        )
-
-
-def _said(value: object) -> str:
-    try:
-        said = repr(value)
-    except ValueError:  # a whole number of too many digits
-        return "a number"
-    return said if len(said) <= 80 else said[:77] + "..."
-
-
-def _beyond(value: float | Tensor) -> bool:
-    """Whether it is a whole number that no float holds, or a tensor that is none."""
-    if isinstance(value, Tensor):
-        return value.is_complex() or value.dtype == torch.bool
-    try:
-        float(value)
-    except OverflowError:
-        return True
-    return False
-
-
 def finite(name: str, value: Scalar, below: float = float("inf"), most: float = float("inf")) -> None:
     """Raise InadmissibleValue unless 0 <= value < below, or 0 <= value <= most.
 
@@ -220,8 +181,8 @@ def finite(name: str, value: Scalar, below: float = float("inf"), most: float = 
         ...
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
-    number(name, value)
     value = plain(value)
+    require_ranged(**{name: value})
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
     require(
@@ -245,11 +206,14 @@ def require_params(params: Any) -> Any:
 tensors, or parameter groups.
     """
     if isinstance(params, Tensor | str | bytes | dict) or not isinstance(params, Iterable):
-        came = f"params of type {type(params).__name__}" if isinstance(params, Tensor) else f"params={params!r:.80}"
+        came = f"params of type {type(params).__name__}" if isinstance(params, Tensor) else f"params={said_of(params)}"
         raise NoParameters(
             f"{came} is no collection of tensors. Pass model.parameters(), a list of tensors, or parameter groups."
         )
-    given = list(params)
+    try:
+        given = list(params)
+    except TypeError as error:  # as of an array of shape ()
+        raise NoParameters(f"params={said_of(params)} is no collection of tensors: {error}. Pass a list.") from error
     if not given:
         raise NoParameters("params is empty. Pass model.parameters() of a model that has some.")
     for index, entry in enumerate(given):
@@ -291,7 +255,7 @@ def flag(name: str, value: object) -> None:
         thetadot.errors.InadmissibleValue: maximize='no' is neither True nor False. Pass one of them.
     """
     if not isinstance(plain(value), bool):
-        raise InadmissibleValue(f"{name}={value!r} is neither True nor False. Pass one of them.")
+        raise InadmissibleValue(f"{name}={said_of(value)} is neither True nor False. Pass one of them.")
 
 
 def pair(name: str, value: object) -> tuple[Any, Any]:
@@ -304,8 +268,25 @@ def pair(name: str, value: object) -> tuple[Any, Any]:
         thetadot.errors.InadmissibleValue: betas=0.9 is not a pair. Pass two numbers, such as (0.9, 0.999).
     """
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise InadmissibleValue(f"{name}={value!r} is not a pair. Pass two numbers, such as (0.9, 0.999).")
+        raise InadmissibleValue(f"{name}={said_of(value)} is not a pair. Pass two numbers, such as (0.9, 0.999).")
     return value[0], value[1]
+
+
+def reads(reading: _Motion) -> _Motion:
+    """A ``reading`` that is given one of the optimizer's groups, or one like them; all its settings are asked."""
+
+    @functools.wraps(reading)
+    def door(self: Any, group: Any) -> Reading:
+        missing = sorted(self.defaults.keys() - group.keys()) if isinstance(group, dict) else ["params"]
+        if missing or not isinstance(group.get("params"), list | tuple):
+            came = f"it has no {', '.join(missing)}" if isinstance(group, dict) and missing else said_of(group)
+            raise InadmissibleValue(
+                f"group is no parameter group of this optimizer: {came}. Pass one of optimizer.param_groups."
+            )
+        self.check(group)
+        return cast("Reading", reading(self, group))
+
+    return cast("_Motion", door)
 
 
 def decayed(reading: Reading, group: Mapping[str, Any]) -> Reading:

@@ -167,6 +167,6 @@ def loss_of(system: System, loss: Any) -> Any:
         math.isfinite(value),
         f"loss={value:g}",
         f"is not finite, so that {name_of(system)} has no step",
-        "Nothing has moved: leave this batch out, or go on from an earlier state with a smaller lr.",
+        "Nothing has moved: leave this batch out, or resume from an earlier state with a smaller lr.",
     )
     return value

@@ -9,10 +9,12 @@ import torch
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import answering
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
+from thetadot.kinds import require_ranged
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, number, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.optim.states import first_state
 from thetadot.reading import Reading
 from thetadot.signatures import checked
@@ -69,11 +71,12 @@ class MechanicalFlow(Flow, ABC):
         )
         return cls(params, lr=integrator.gain(momentum) * step * step, momentum=momentum, **options)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """0 <= momentum < 1, temperature >= 0."""
         super().check(group)
         momentum = group["momentum"]
-        number("momentum", momentum)
+        require_ranged(momentum=momentum)
         require(
             bool(0 <= momentum < 1),
             f"momentum={momentum:g}",
@@ -84,6 +87,7 @@ class MechanicalFlow(Flow, ABC):
         if "temperature" in group:
             finite("temperature", group["temperature"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Damped Newton, or Kramers where the group has a temperature; its step by the integrator's map."""
@@ -94,7 +98,7 @@ class MechanicalFlow(Flow, ABC):
             return Kramers(friction, group["temperature"]), step
         return DampedNewton(friction), step
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step, friction and the largest stable curvature of one group."""
         _, step = self.motion(group)

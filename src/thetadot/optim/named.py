@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import answering
 from thetadot.integrators import (
     CentredLeapfrog,
     CentredSplitting,
@@ -18,7 +19,7 @@ from thetadot.integrators import (
 )
 from thetadot.kinds import require_numbers
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, flag, of_settings
+from thetadot.optim.groups import decayed, finite, flag, of_settings, reads
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.posed import temperature_of
 from thetadot.reading import Reading
@@ -74,7 +75,7 @@ class GradientDescent(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, **common)
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Step and largest stable curvature 2/α."""
         lr = float(group["lr"])
@@ -283,17 +284,19 @@ class Langevin(Flow):
         """Build from the time step, which is lr."""
         return cls(params, lr=step, temperature=temperature, **common)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Check the group's hyperparameters, with T >= 0 among them."""
         super().check(group)
         finite("temperature", group["temperature"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[System, Scalar]:
         """Langevin dynamics at the group's temperature."""
         return LangevinDynamics(group["temperature"]), group["lr"]
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Read the group as that of gradient descent."""
         lr = float(group["lr"])

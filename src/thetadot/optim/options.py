@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.errors import IncompatiblePair
 from thetadot.integrators.base import MechanicalIntegrator, name_of
+from thetadot.kinds import require_word
 from thetadot.optim.groups import flag
 from thetadot.rounding import LOW_PRECISION
 
@@ -51,17 +52,13 @@ class Options:
 
     def check(self, integrator: Integrator) -> None:
         """Raise InadmissibleValue or IncompatiblePair where they have no meaning."""
-        if self.start not in ("zero", "rest"):
-            raise InadmissibleValue(f"start={self.start!r} is unknown. Pass 'zero' or 'rest'.")
+        require_word(("zero", "rest"), start=self.start)
         if self.start == "rest" and not isinstance(integrator, MechanicalIntegrator):
             raise IncompatiblePair(f"start='rest' is a velocity's, and {name_of(integrator)} has none. Leave it out.")
-        if self.low_precision not in LOW_PRECISION:
-            known = ", ".join(map(repr, LOW_PRECISION))
-            raise InadmissibleValue(f"low_precision={self.low_precision!r} is unknown. Pass one of {known}.")
+        require_word(LOW_PRECISION, low_precision=self.low_precision)
         flag("differentiable", self.differentiable)
         flag("capturable", self.capturable)
-        if self.compile not in (True, False, "auto", "inductor") or not isinstance(self.compile, bool | str):
-            raise InadmissibleValue(f"compile={self.compile!r} is unknown. Pass 'auto', True, False or 'inductor'.")
+        require_word(("auto", True, False, "inductor"), compile=self.compile)
         if self.differentiable and integrator.evaluation == "midpoint":
             raise IncompatiblePair(
                 f"{name_of(integrator)} solves for its step, which cannot be differentiated through. "

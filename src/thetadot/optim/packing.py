@@ -250,7 +250,7 @@ def _convert(flow: Flow, convention: str) -> None:
         moving = [flow.state[p] for p in group["params"] if p in flow.state]
         if moving and (old == 0 or new == 0):
             raise InadmissibleValue(
-                f"lr={group['lr']:g}: a velocity cannot be converted from {convention!r} where the clock stands still. "
+                f"lr={group['lr']:g}: a velocity cannot be converted from {convention!r} where the clock is stopped. "
                 "Load at an lr > 0, or build the optimizer with that convention."
             )
         for state in moving:

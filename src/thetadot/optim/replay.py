@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.errors import InadmissibleValue
+from thetadot.kinds import said_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -23,11 +26,24 @@ def replayable(closure: Callable[[], Any], devices: Iterable[torch.device]) -> C
         with torch.enable_grad():
             if not before:
                 before.extend((torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in cuda]))
-                return closure()
+                return _called(closure)
             with torch.random.fork_rng(devices=cuda):
                 torch.set_rng_state(before[0])
                 for device, state in zip(cuda, before[1], strict=True):
                     torch.cuda.set_rng_state(state, device)
-                return closure()
+                return _called(closure)
 
     return evaluate
+
+
+def _called(closure: Callable[[], Any]) -> Any:
+    try:
+        return closure()
+    except TypeError as error:
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is None:  # it was not entered
+            raise InadmissibleValue(
+                f"closure={said_of(closure)} cannot be called without arguments ({error}). Pass a function that "
+                "recomputes the loss and its gradients."
+            ) from error
+        raise

@@ -8,10 +8,11 @@ import torch
 
 from thetadot.analysis.stability import stability_limit
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings
+from thetadot.optim.groups import decayed, finite, of_settings, reads
 from thetadot.reading import Reading
 from thetadot.signatures import checked
 from thetadot.systems import ErrorControlledFlow
@@ -112,12 +113,14 @@ class RMSprop(Flow):
 
         return release(self, torch.optim.RMSprop, _theirs, memories)
 
+    @answering
     def check(self, group: dict[str, Any]) -> None:
         """Decay in [0, 1), eps >= 0."""
         super().check(group)
         finite("decay", group["decay"], below=1.0)
         finite("eps", group["eps"])
 
+    @answering
     @of_settings
     def motion(self, group: dict[str, Any]) -> tuple[ErrorControlledFlow, Scalar]:
         """The error-controlled flow with a memory of the group's decay."""
@@ -138,7 +141,7 @@ class RMSprop(Flow):
             raise InadmissibleValue("clock=False: elapsed time is not kept. Build with clock=True, or norm='global'.")
         return {p: self.state[p]["clock"] for group in kept for p in group["params"] if p in self.state}
 
-    @checked
+    @reads
     def reading(self, group: dict[str, Any]) -> Reading:
         """Read the step, and the curvature limit with the preconditioner √G + ε frozen."""
         lr = float(group["lr"])

@@ -1,4 +1,4 @@
-"""Entries of one kind kept as columns: eight bytes a number, where an object takes thirty.
+"""Columns of the entries of one kind: eight bytes a number, where an object takes thirty.
 
 A block holds some thousands of entries. Numbers, counts and truths are columns of float64, a missing one NaN; numbers
 by layer lie end to end; texts and mappings stay objects. An entry is made anew when it is asked for, and is equal to
@@ -32,7 +32,7 @@ EXACT = 2.0**53
 
 @dataclass(frozen=True)
 class Layout:
-    """How the fields of a kind are kept, by name.
+    """Layout of a kind's fields, by name.
 
     Attributes:
         numbers: one number, count or truth each, with what makes the column's values the field's again.
@@ -49,7 +49,7 @@ class Layout:
 
 @cache
 def layout(kind: type[Any]) -> Layout:
-    """The layout of a kind, by its annotations."""
+    """Return the layout of a kind, from its annotations."""
     hints = get_type_hints(kind)
     fields = {name: options(hints[name]) for name in kind.__struct_fields__}
     numbers = {name: _BACK[found] for name, found in fields.items() if found in _BACK}
@@ -63,7 +63,7 @@ def layout(kind: type[Any]) -> Layout:
 
 
 def options(hint: Any) -> frozenset[Any]:
-    """The kinds that an annotation admits."""
+    """Return the kinds that an annotation allows."""
     union = get_origin(hint) in (types.UnionType, Union)
     return frozenset(get_args(hint)) if union else frozenset({hint})
 
@@ -99,7 +99,7 @@ _BACK: dict[frozenset[Any], Callable[[Array], list[Any]]] = {
 
 @dataclass(frozen=True)
 class Block:
-    """Some entries of one kind, in order.
+    """Some entries of one kind, in order, as columns.
 
     Attributes:
         kind: their class.
@@ -118,7 +118,7 @@ class Block:
     kept: dict[int, msgspec.Struct] = field(default_factory=dict)
 
     def entries(self, places: slice | NDArray[np.int64] = slice(None)) -> list[Any]:
-        """Those at these places, made anew."""
+        """Rebuild the entries at the given places."""
         how = layout(self.kind)
         fields = {name: back(self.numbers[name][places]) for name, back in how.numbers.items()}
         fields |= {name: _parted(*self.lists[name], places) for name in how.lists}
@@ -130,7 +130,7 @@ class Block:
         return made
 
     def padded(self, name: str, places: slice | NDArray[np.int64]) -> Array:
-        """A list of numbers of each of these places, ended with NaN where another one's is longer."""
+        """Return the list of numbers at each of the places, padded with NaN to the longest."""
         flat, counts = self.lists[name]
         begins, sizes = (np.cumsum(counts) - counts)[places, None], counts[places, None]
         along = np.arange(sizes.max(initial=0))
@@ -150,7 +150,7 @@ def _parted(flat: Array, counts: NDArray[np.int64], places: slice | NDArray[np.i
 
 
 def decoded(kind: type[msgspec.Struct], entries: Sequence[Any]) -> Block:
-    """A block of entries whose fields are of the kinds that their annotations name, as a decoder makes them."""
+    """Build a block from entries of a decoder, whose fields have the annotated kinds."""
     how = layout(kind)
     columns, exact = _columns(entries, tuple(how.numbers))
     large = [np.flatnonzero(np.abs(columns[name]) >= EXACT).tolist() for name in how.whole]
@@ -165,12 +165,12 @@ def decoded(kind: type[msgspec.Struct], entries: Sequence[Any]) -> Block:
 
 
 def given(kind: type[msgspec.Struct], entries: Sequence[Any]) -> Block:
-    """A block of entries that anybody made: what does not come back as it is, is kept as it is."""
+    """Build a block from entries of any origin; values that a column would change are kept as objects."""
     return _keep(decoded(kind, entries), entries, range(len(entries)))
 
 
 def _keep(block: Block, entries: Sequence[Any], places: Sequence[int]) -> Block:
-    """Keep those of these places that do not come back."""
+    """Keep the entries at those places that a column would change."""
     if len(places):
         block.kept.clear()
         made = block.entries(np.array(places, dtype=np.int64))
@@ -194,7 +194,7 @@ def _columns(entries: Sequence[Any], names: tuple[str, ...]) -> tuple[dict[str, 
 
 
 def number(value: Any) -> float:
-    """A float; NaN for what is missing or no number, and for an integer that is too large for one.
+    """Return a float; NaN for a missing value, for no number, and for an integer too large for a float.
 
     Example:
         >>> number(3), number(None), number(10**400)
@@ -207,7 +207,7 @@ def number(value: Any) -> float:
 
 
 def bounded(value: float) -> float:
-    """A number to be compared with columns; infinite where it is an integer that is too large for a float.
+    """Return a number comparable with columns; infinite for an integer too large for a float.
 
     Example:
         >>> bounded(3), bounded(-(10**400))
@@ -241,7 +241,7 @@ def _shared(values: list[Any]) -> list[Any]:
 
 
 def joined(one: Block, other: Block) -> Block:
-    """Both, as one block."""
+    """Join two blocks."""
     both = {name: _narrow(np.concatenate([one.numbers[name], other.numbers[name]])) for name in one.numbers}
     lists = {
         name: (np.concatenate([flat, other.lists[name][0]]), np.concatenate([counts, other.lists[name][1]]))

@@ -1,4 +1,4 @@
-"""What a record holds after its header: columns by kind, and the order of the kinds."""
+"""Entries of a record after its header: columns by kind, and the order of the kinds."""
 
 from __future__ import annotations
 
@@ -84,19 +84,19 @@ class Entries(Sequence[Entry]):
         return f"<{len(self)} entries: {', '.join(f'{len(r)} {kind.__name__}' for kind, r in self._rows.items())}>"
 
     def of_kind(self, kind: type[E]) -> Rows[E]:
-        """Those of one kind, in order."""
+        """Return the entries of one kind, in order."""
         return self._rows.get(kind) or Rows(kind)
 
     def kinds(self) -> Iterator[tuple[type[Any], Rows[Any]]]:
-        """The kinds that there are, and those of each."""
+        """Iterate over the kinds present, with the entries of each."""
         yield from self._rows.items()
 
     def places(self, kind: type[msgspec.Struct]) -> NDArray[np.int64]:
-        """Where those of one kind stand among all."""
+        """Return the places of one kind's entries among all entries."""
         return np.flatnonzero(self._order == _CODES[kind]) if kind in self._rows else np.zeros(0, dtype=np.int64)
 
     def at(self, places: NDArray[np.int64]) -> Entries:
-        """Those at these places, in their order."""
+        """Return the entries at the given places, in the order of the places."""
         order = self._order[places]
         rows = {}
         for kind, of_kind in self._rows.items():
@@ -107,7 +107,7 @@ class Entries(Sequence[Entry]):
 
 
 class Growing:
-    """Entries that come one after another, put into columns some thousands at a time."""
+    """Entries that arrive in sequence, packed into columns some thousands at a time."""
 
     def __init__(self, pack: Any = decoded) -> None:
         self._pack = pack
@@ -115,7 +115,7 @@ class Growing:
         self._blocks: dict[type[Any], list[Block]] = {}
 
     def take(self, entries: Sequence[Entry]) -> None:
-        """Append these, in order."""
+        """Append entries, in order."""
         for begin in range(0, len(entries), BLOCK):
             self._take(entries[begin : begin + BLOCK])
 
@@ -135,6 +135,6 @@ class Growing:
             blocks.append(block)
 
     def entries(self) -> Entries:
-        """All so far; what comes later changes nothing in it."""
+        """Return all entries so far, which later ones leave unchanged."""
         order = np.frombuffer(bytes(self._order), dtype=np.uint8)
         return Entries(order, {kind: Rows(kind, blocks) for kind, blocks in self._blocks.items()})

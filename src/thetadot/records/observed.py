@@ -1,4 +1,4 @@
-"""What watching a training loop records, beside the kinds that every run has.
+"""Record entries of a watched training loop, beside those that every run has.
 
 An estimate comes with the ends of its 95% interval in ``low`` and ``high``; both are None where it has none.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Watched(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is watched, on which data, and what this optimizer does not tell."""
+    """Description of a watched loop: optimizer, reference data, and what cannot be read."""
 
     optimizer: str
     level: Literal["light", "default", "full"]
@@ -90,7 +90,7 @@ class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True):
 
 
 class Remark(msgspec.Struct, tag_field="kind", tag="remark", frozen=True):
-    """What happened to the run (alarm), or to a reading that could not be taken from here on."""
+    """Event of the run (alarm), or the reason why a reading is no longer taken."""
 
     step: int
     about: str  # "loss", "gradient" or the name of a reading

@@ -1,4 +1,4 @@
-"""Reader: records are taken as hostile. Sizes bounded, lines validated; what cannot be read is left out and said."""
+"""Reader for records, which are taken as hostile: sizes bounded, lines validated, unreadable ones reported."""
 
 from __future__ import annotations
 
@@ -60,25 +60,26 @@ class Record:
 
     @property
     def columns(self) -> Entries:
-        """The entries, as they are kept."""
+        """The entries as columns."""
         assert isinstance(self.entries, Entries)  # noqa: S101 - made so
         return self.entries
 
+    @checked
     def of(self, kind: type[E]) -> Rows[E]:
-        """All entries of one kind, in order: a sequence that is indexed, cut and gone through as a tuple is."""
+        """Return all entries of one kind, in order, as a sequence."""
         return self.columns.of_kind(kind)
 
     def table(self, kind: type[msgspec.Struct]) -> dict[str, Column]:
-        """One kind as columns for numpy; see :func:`thetadot.records.table.table`."""
+        """Return one kind as columns for numpy; see :func:`thetadot.records.table.table`."""
         return table(self, kind)
 
     def frame(self, kind: type[msgspec.Struct]) -> pd.DataFrame:
-        """One kind as a pandas frame; see :func:`thetadot.records.table.frame`."""
+        """Return one kind as a pandas frame; see :func:`thetadot.records.table.frame`."""
         return frame(self, kind)
 
     @property
     def result(self) -> Result | None:
-        """The closing line; None while the run goes on or after it was cut off."""
+        """The closing line; None while the run is in progress or after it was cut off."""
         results = self.of(Result)
         return results[-1] if results else None
 
@@ -108,7 +109,7 @@ def read(path: str | Path) -> Record:
 
 
 def require_modest(file: Path) -> None:
-    """Refuse what is no ordinary file, or larger than a record may be."""
+    """Refuse a file that is not ordinary, or larger than a record may be."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DamagedFile(f"{file} is not an ordinary file. Pass the folder of a run.")
@@ -131,7 +132,7 @@ class Piece(NamedTuple):
 
 
 def pieces(stream: BinaryIO) -> Iterator[Piece]:
-    """The lines of a file, from where it stands."""
+    """Iterate over the lines of a file, from its current position."""
     rest, size = b"", 0
     while read := stream.read(PIECE):  # so only a line that began before can be too long
         size += len(read)
@@ -183,7 +184,7 @@ class Body:
         self._decode = msgspec.json.Decoder(Entry).decode
 
     def take(self, lines: list[bytes]) -> None:
-        """Read on; what is wrong with lines that are no entries is noted.
+        """Read further lines; note the faults of lines that are no entries.
 
         Raises:
             DamagedFile: the first line is no header of this schema.
@@ -222,7 +223,7 @@ class Body:
         self._waiting, self._size = [], 0
 
     def record(self) -> Record:
-        """What was read so far.
+        """Return the record read so far.
 
         Raises:
             DamagedFile: there was no line.

@@ -1,4 +1,4 @@
-"""Entries of one kind, in order: a sequence that makes each when it is asked for, and columns of them all."""
+"""Entries of one kind, in order: a sequence that builds each entry on demand, with columns of all."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ class Rows(Sequence[E], Generic[E]):
 
     @property
     def layout(self) -> Layout:
-        """How their fields are kept."""
+        """Layout of the fields."""
         return layout(self.kind)
 
     def at(self, places: NDArray[np.int64]) -> Rows[E]:
-        """Those at these places, in their order."""
+        """Return the entries at the given places, in the order of the places."""
         return Rows(self.kind, self._blocks, places if self._places is None else self._places[places])
 
     def where(self, mask: NDArray[np.bool_]) -> Rows[E]:
-        """Those for which it is true."""
+        """Return the entries at which a mask is true."""
         return self if mask.all() else self.at(np.flatnonzero(mask))
 
     def column(self, name: str) -> Array:
-        """A number of each, as float64; NaN where it is missing or is no float."""
+        """Return one field of every entry as float64; NaN where the number is missing or no float."""
         columns = [block.numbers[name] for block in self._blocks]
         if not columns:
             return np.zeros(0)
@@ -97,7 +97,7 @@ class Rows(Sequence[E], Generic[E]):
         return whole if self._places is None else whole[self._places]
 
     def ordered(self, name: str) -> Array:
-        """The same, infinite where an integer is too large for a float, so that it can be compared."""
+        """Return one field of every entry for comparison, infinite where an integer is too large for a float."""
         found = self.column(name)
         beyond = np.flatnonzero(np.isnan(found))
         if not len(beyond):
@@ -108,20 +108,20 @@ class Rows(Sequence[E], Generic[E]):
         return found
 
     def objects(self, name: str) -> list[Any]:
-        """A field of each, as it is."""
+        """Return one field of every entry, unconverted."""
         if name in self.layout.others:
             values = [value for block in self._blocks for value in block.others[name]]
             return values if self._places is None else [values[at] for at in self._places.tolist()]
         return [getattr(entry, name) for entry in self]
 
     def counts(self, name: str) -> NDArray[np.int64]:
-        """How many numbers each has in a list."""
+        """Return the number of list elements of every entry."""
         counts = [block.lists[name][1] for block in self._blocks]
         whole = np.concatenate(counts) if counts else np.zeros(0, dtype=np.int64)
         return whole if self._places is None else whole[self._places]
 
     def tables(self, *names: str) -> Iterator[tuple[slice, tuple[Array, ...]]]:
-        """Lists of all as arrays (entries, longest list), shorter ones ended with NaN; some thousands at a time."""
+        """Iterate over lists as arrays (entries, longest list), padded with NaN, some thousands at a time."""
         for begin in range(0, len(self), _AT_ONCE):
             places = self._placed(begin, begin + _AT_ONCE)
             parts = [[block.padded(name, inside) for block, inside in self._cut(places)] for name in names]
@@ -156,7 +156,7 @@ def _stacked(parts: Sequence[Array]) -> Array:
 
 
 def column_of(entries: Sequence[Any], name: str) -> Array:
-    """A number of each of some entries, as float64; NaN where it is missing or is no float."""
+    """Return one field of some entries as float64; NaN where the number is missing or no float."""
     if isinstance(entries, Rows):
         return entries.column(name)
     return np.array([number(getattr(entry, name)) for entry in entries], dtype=np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -15,7 +16,6 @@ from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from thetadot.records.schema import Entry
 
@@ -31,7 +31,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
-        self._path = path
+        self._path = path = Path(path)
         try:
             self._file = open_plain(path)
         except OSError as error:
@@ -56,7 +56,7 @@ class Writer:
 
         Raises:
             InadmissibleValue: a number is NaN or infinite. JSON has no such numbers, so that the line would be lost on
-                reading: leave the entry out, or pass None where the schema admits it.
+                reading: leave the entry out, or pass None where the schema allows it.
             RunFolderError: the file cannot be written; it ends with the last whole line.
         """
         for name in entry.__struct_fields__:
@@ -64,7 +64,7 @@ class Writer:
                 if not math.isfinite(value):
                     raise InadmissibleValue(
                         f"{name}={value} in a {type(entry).__name__} entry is not finite. "
-                        "Leave the entry out, or pass None where the schema admits it."
+                        "Leave the entry out, or pass None where the schema allows it."
                     )
         line = memoryview(self._encoded(entry) + b"\n")
         start = self._file.tell()

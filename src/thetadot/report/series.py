@@ -1,4 +1,4 @@
-"""Columns of a record as arrays, and how a long one is thinned."""
+"""Columns of a record as arrays, and the thinning of long ones."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
 
 
 def column(entries: Sequence[msgspec.Struct], name: str) -> Array:
-    """One field of every entry; what is missing or too large to draw is NaN."""
+    """Return one field of every entry; NaN where a value is missing or too large to draw."""
     found = column_of(entries, name)
     good = np.abs(found) < LARGEST
     return found if good.all() else np.where(good, found, np.nan)
 
 
 def number(value: Any) -> float:
-    """A float that can be drawn, or NaN."""
+    """Return a float that can be drawn, or NaN."""
     # compared before converted: an integer of a record may be too long for a float
     return float(value) if value is not None and -LARGEST < value < LARGEST else float("nan")
 
 
 def gathered(several: Iterable[Rows[Any]], name: str) -> Array:
-    """One field of every entry of several runs."""
+    """Return one field of every entry of several runs."""
     return np.concatenate([column(rows, name) for rows in several] or [np.zeros(0)])
 
 
 def above(rows: Rows[E], name: str, least: float = 0.0) -> Rows[E]:
-    """Those that have a number above ``least``."""
+    """Return the entries whose number exceeds ``least``."""
     return rows.where(column(rows, name) > least)
 
 
 def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]:
-    """Pairs that can be drawn: both finite and, on a logarithmic axis, y > 0."""
+    """Return the pairs that can be drawn: both finite and, on a logarithmic axis, y > 0."""
     good = np.isfinite(x) & np.isfinite(y)
     if positive:
         good &= np.where(good, y, 0) > 0
@@ -57,7 +57,7 @@ def finite(x: Array, y: Array, *, positive: bool = False) -> tuple[Array, Array]
 
 
 def thin(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
-    """At most ``most`` finite points of a line: its ends, and the lowest and highest of each of equal stretches.
+    """Thin a line to ``most`` finite points: its ends, and the extremes of equal stretches.
 
     Example:
         >>> thin(np.arange(6.0), np.array([0.0, 9.0, 1.0, 1.0, -9.0, 0.0]), most=4)
@@ -69,7 +69,7 @@ def thin(x: Array, y: Array, most: int = MOST_POINTS) -> tuple[Array, Array]:
 
 
 def extremes(y: Array, most: int) -> NDArray[np.int64]:
-    """Places of at most ``most`` values: both ends, and the lowest and highest of each of equal stretches.
+    """Return places of at most ``most`` values: both ends, and the extremes of equal stretches.
 
     Example:
         >>> extremes(np.array([0.0, 9.0, 1.0, 1.0, -9.0, 0.0]), most=4)
@@ -85,12 +85,12 @@ def extremes(y: Array, most: int) -> NDArray[np.int64]:
 
 
 def sparse(rows: Rows[E], name: str, most: int = MOST_MARKS) -> Rows[E]:
-    """At most ``most`` entries of many, among them the lowest and highest of each of equal stretches."""
+    """Thin entries to ``most``, among them the extremes of equal stretches."""
     return rows.at(extremes(np.nan_to_num(column(rows, name)), most)) if len(rows) > most else rows
 
 
 def smooth(y: Array, share: float = 0.02) -> Array:
-    """Centred moving mean over ``share`` of the length; at the ends the window is cut, not padded.
+    """Return the centred moving mean over ``share`` of the length; the window is cut at the ends, not padded.
 
     Example:
         >>> smooth(np.array([1.0, 1.0, 4.0, 1.0, 1.0]), share=0.5)
@@ -105,5 +105,5 @@ def smooth(y: Array, share: float = 0.02) -> Array:
 
 
 def by_step(entries: Sequence[msgspec.Struct]) -> Array:
-    """The step of every entry."""
+    """Return the step of every entry."""
     return column(entries, "step")

@@ -194,7 +194,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         if not self.server.admits(self.headers.get("Host")):
-            self._send(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", "This server has another name.\n")
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, "text/plain", "The Host header does not name this server.\n")
             return
         answers: dict[str, Callable[[], tuple[str, str]]] = {
             "/": lambda: ("text/html", self.server.watch.page()),

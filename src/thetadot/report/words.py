@@ -91,7 +91,7 @@ def _watched(record: Record) -> str:
         + {
             "finished": ".",
             "interrupted": "; the loop ended with an exception.",
-            "unfinished": ". The record has no end yet: the loop goes on, or was cut off.",
+            "unfinished": ". The record has no end yet: the loop is still running, or was cut off.",
         }[ending(record)]
     )
 
@@ -127,7 +127,7 @@ def chosen_by(record: Record) -> str:
 def searched(ways: Sequence[str]) -> str:
     """Describe the use of the trials, given how each run's learning rate was chosen."""
     if ways and all(way == "rule" for way in ways):
-        return "Short trials could not tell which step size learns best"
+        return "Short trials were inconclusive about which step size learns best"
     if any(way in ("rule", "given") for way in ways):
         return "Short trials of several step sizes"
     return "Short trials showed which step size learns fastest without running away"

@@ -118,7 +118,7 @@ def _looked_at(found: Asked, motion: Motion, begun: State, state: State) -> Aske
         except InadmissibleValue:
             with Recorder():
                 motion.require_shapes(state)  # which says it of the paths that were given
-            return replace(found, key=None, hindrance="what it returns hangs on the number of paths.")
+            return replace(found, key=None, hindrance="what it returns depends on the number of paths.")
         entry.looked = True
     return found
 

@@ -75,14 +75,14 @@ class Start:
         known = set(motion.tensors) | set(motion.numbers)
         if self.kept and (missing := sorted(known - set(self.end.state))):
             raise InadmissibleValue(
-                f"the trajectory that is gone on with has no {missing[0]!r}, which {name_of(motion.system)} moves. "
+                f"the trajectory to continue has no {missing[0]!r}, which {name_of(motion.system)} moves. "
                 "Begin anew where it ended: pass its `final`."
             )
         if self.kept and self.end.rule != motion.rule:
             raise InadmissibleValue(
-                f"the trajectory to go on with was stepped by {self.end.rule or 'a rule that staggers nothing'}, and "
-                f"is to be by {motion.rule or name_of(motion.integrator)}: their velocities are of other times. Begin "
-                "anew where it ended: pass its `final`, or a mapping with its last variables."
+                f"the trajectory to continue was stepped by {self.end.rule or 'a rule that staggers nothing'}, and "
+                f"is to be by {motion.rule or name_of(motion.integrator)}: their velocities belong to other times. "
+                "Begin anew where it ended: pass its `final`, or a mapping with its last variables."
             )
         if strange := sorted(set(self.end.state) - known):
             raise InadmissibleValue(

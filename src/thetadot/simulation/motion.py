@@ -107,7 +107,7 @@ class Motion:
             )
             require(
                 found.requires_grad or isinstance(self.potential, Potential),
-                "the potential gave values that do not hang on the positions, as far as torch can see: its force",
+                "the potential gave values that do not depend on the positions, as far as torch can see: its force",
                 "would be 0 everywhere",
                 "Let it use torch's operations, without detach, numpy or no_grad, or give it a method gradient.",
             )

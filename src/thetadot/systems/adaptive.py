@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import sqrt, tensor_of
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class AdaptiveFlow:
     """θ̇ = -m̂/(√v̂ + ε) with memories m of the gradient and v of its square.

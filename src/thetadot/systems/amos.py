@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import accumulation_dtype, sqrt, tensor_of
 
@@ -50,6 +51,7 @@ def begin(name: str, position: Tensor) -> Tensor | float:
     return size + _UNKNOWN_SIZE * (size == 0)
 
 
+@explained
 @dataclass(frozen=True)
 class Amos:
     """The published Amos: its weight decay brings its own steps down.
@@ -99,7 +101,8 @@ class Amos:
                 return state["share"] * (1.0 + state["taken"])
             case "size":
                 return 0.0
-        assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
+        if name != POSITION:
+            raise KeyError(name)
         position = tensor_of(state, POSITION)
         root = sqrt(state["square"]) + TINY
         length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])

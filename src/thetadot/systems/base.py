@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.kinds import require_numbers
 from thetadot.tensors import sqrt
 
@@ -29,6 +30,7 @@ TINY = 1e-22
 """Added to norms that are divided by: 0/0 is then 0, and where float32 squares vanish nothing flies off."""
 
 
+@explained
 @dataclass(frozen=True)
 class PerStep:
     """A rate counted per step instead of per unit of time: λγ instead of λ.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Pair = tuple[float, float]
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class Competition(Driven):

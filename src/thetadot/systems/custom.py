@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import plain
+from thetadot.failures import explained
+from thetadot.kinds import plain, require_word
 from thetadot.systems.base import POSITION
 from thetadot.tensors import sqrt, tensor_of
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 TIME = "time"
 
 
+@explained
 class Driven(ABC):
     """Base of systems whose drift is not a loss's gradient: define ``drift``, and the increment follows.
 
@@ -55,6 +57,7 @@ class Driven(ABC):
         return None
 
 
+@explained
 @dataclass(frozen=True)
 class ODE(Driven):
     """Ordinary differential equation ẋ = f(x) or f(t, x).
@@ -110,6 +113,7 @@ class ODE(Driven):
         return found
 
 
+@explained
 @dataclass(frozen=True)
 class SDE(ODE):
     """dx = f dt + g dW.
@@ -141,8 +145,7 @@ class SDE(ODE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.calculus not in ("ito", "stratonovich"):
-            raise InadmissibleValue(f"calculus={self.calculus!r} is unknown. Pass 'ito' or 'stratonovich'.")
+        require_word(("ito", "stratonovich"), calculus=self.calculus)
         if callable(self.g):
             if (_arguments(self.g, "g") == 2) != bool(self.variables):
                 raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")

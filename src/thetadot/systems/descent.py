@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.errors import require
+from thetadot.failures import explained
 from thetadot.systems.base import TINY
 from thetadot.tensors import larger, sign, smaller, sqrt
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class SignFlow:
     """Sign flow θ̇ = -sign ∇L.
@@ -56,6 +58,7 @@ class SignFlow:
         return
 
 
+@explained
 @dataclass(frozen=True)
 class NormalizedFlow:
     """θ̇ = -∇L/‖∇L‖, the norm over all that move together.
@@ -80,6 +83,7 @@ class NormalizedFlow:
         return
 
 
+@explained
 @dataclass(frozen=True)
 class PolyakFlow:
     """θ̇ = -(L-L*) min(1/‖∇L‖, M) ∇L/‖∇L‖; at or below L* nothing moves.

@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_numbers
+from thetadot.failures import explained
+from thetadot.kinds import require_numbers, require_word
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
@@ -55,6 +56,7 @@ Penalty = Literal["gp", "qp"]
 GAMES: tuple[Game, ...] = ("non-saturating", "min-max", "linear", "wgan")
 
 
+@explained
 @dataclass(frozen=True)
 class DiracGAN(Driven):
     """Position: the generator's θ (paths, dim). Variable "critic": φ, of the same shape.
@@ -86,10 +88,8 @@ class DiracGAN(Driven):
     variables: ClassVar[tuple[str, ...]] = ("critic",)
 
     def __post_init__(self) -> None:
-        if self.kind not in GAMES:
-            raise InadmissibleValue(f"kind={self.kind!r} is unknown. Pass one of {', '.join(map(repr, GAMES))}.")
-        if self.penalty not in ("gp", "qp", None):
-            raise InadmissibleValue(f"penalty={self.penalty!r} is unknown. Pass 'gp', 'qp' or None.")
+        require_word(GAMES, kind=self.kind)
+        require_word(("gp", "qp", None), penalty=self.penalty)
         if self.kind == "wgan" and self.penalty is not None:
             raise InadmissibleValue(
                 f"penalty={self.penalty!r} beside kind='wgan' has no effect on a critic whose slope is 1. "

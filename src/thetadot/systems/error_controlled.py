@@ -22,7 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
+from thetadot.kinds import plain, require_word
 from thetadot.systems.base import TINY, Rate, admissible, over
 from thetadot.tensors import sqrt
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Norm = Literal["coordinate", "global"]
 
 
+@explained
 @dataclass(frozen=True)
 class ErrorControlledFlow:
     """θ̇ = -∇L/(√G + ε) with a memory G of the gradient's square.
@@ -63,8 +65,8 @@ class ErrorControlledFlow:
     def __post_init__(self) -> None:
         admissible("square_rate", self.square_rate)
         admissible("eps", self.eps)
-        if self.norm not in ("coordinate", "global"):
-            raise InadmissibleValue(f"norm={self.norm!r} is unknown. Pass 'coordinate' or 'global'.")
+        require_word(("coordinate", "global"), norm=self.norm)
+        require_word((True, False), clock=plain(self.clock))
 
     @property
     def keeps_clock(self) -> bool:

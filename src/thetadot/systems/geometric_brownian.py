@@ -22,7 +22,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.errors import InadmissibleValue, require
+from thetadot.errors import require
+from thetadot.failures import explained
+from thetadot.kinds import require_word
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class GeometricBrownian(Driven):
@@ -64,8 +67,7 @@ class GeometricBrownian(Driven):
         require(math.isfinite(self.growth), f"growth={self.growth:g}", "is not finite", "Pass a finite number.")
         admissible = 0 <= self.volatility < math.inf
         require(admissible, f"volatility={self.volatility:g}", "is negative or not finite", "Pass volatility >= 0.")
-        if self.calculus not in ("ito", "stratonovich"):
-            raise InadmissibleValue(f"calculus={self.calculus!r} is unknown. Pass 'ito' or 'stratonovich'.")
+        require_word(("ito", "stratonovich"), calculus=self.calculus)
 
     def drift(self, name: str, state: State) -> Tensor:  # noqa: ARG002 - there is one variable
         """Return the drift μS."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class GradientFlow:
     """Gradient flow θ̇ = -∇L(θ).

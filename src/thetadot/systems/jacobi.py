@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.potentials import gradient_of
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class Jacobi(Driven):

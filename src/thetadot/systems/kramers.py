@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, Rate, admissible, heat, over
 from thetadot.systems.newton import DampedNewton
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class Kramers:
     """dθ = η dt, dη = -λη dt - ∇L dt + √(2λT) dW.

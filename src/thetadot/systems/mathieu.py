@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import require
+from thetadot.failures import explained
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import TIME, Driven
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class InvertedPendulum(Driven):

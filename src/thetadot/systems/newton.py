@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.failures import explained
 from thetadot.systems.base import POSITION, Rate, admissible, over
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar, State
 
 
+@explained
 @dataclass(frozen=True)
 class DampedNewton:
     """Damped Newtonian motion θ̇ = η, η̇ = -λη - ∇L.

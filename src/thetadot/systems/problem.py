@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
+from thetadot.failures import explained
 from thetadot.potentials import gradient_of
 from thetadot.systems.custom import Driven
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from thetadot.typing import Scalar
 
 
+@explained
 @dataclass(frozen=True)
 class Problem:
     """A system together with the potential in which it moves.

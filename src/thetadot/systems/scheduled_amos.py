@@ -30,7 +30,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from thetadot.errors import InadmissibleValue, require
+from thetadot.errors import require
+from thetadot.failures import explained
+from thetadot.kinds import require_word
 from thetadot.systems.amos import begin
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
 from thetadot.tensors import exp, sqrt, tensor_of
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 Approach = Literal["constant", "decaying"]
 
 
+@explained
 @dataclass(frozen=True)
 class ScheduledAmos:
     """θ̇ = -σ e^(-2S) ∇L/√v̂, with the weight decay that its steps need.
@@ -76,8 +79,7 @@ class ScheduledAmos:
     def __post_init__(self) -> None:
         admissible("approach_rate", self.approach_rate)
         admissible("square_rate", self.square_rate)
-        if self.kind not in ("constant", "decaying"):
-            raise InadmissibleValue(f"kind={self.kind!r} is unknown. Pass 'constant' or 'decaying'.")
+        require_word(("constant", "decaying"), kind=self.kind)
         if isinstance(self.q, (float, int)):
             require(0 < self.q < math.inf, f"q={self.q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
 
@@ -99,7 +101,8 @@ class ScheduledAmos:
                 return over(self.approach_rate, step) * exp(-power * state["approach"])
             case "size":
                 return 0.0
-        assert name == POSITION  # noqa: S101 - the protocol's own names, not a user's
+        if name != POSITION:
+            raise KeyError(name)
         position = tensor_of(state, POSITION)
         root = sqrt(state["square"]) + TINY
         length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])

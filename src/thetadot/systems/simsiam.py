@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.failures import explained
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 Kept = Literal["stop", "full", "second"]
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class SimSiam(Driven):

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.failures import explained
 from thetadot.kinds import result_of
 from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from thetadot.typing import State
 
 
+@explained
 @checked
 @dataclass(frozen=True)
 class WGANDiv(Driven):

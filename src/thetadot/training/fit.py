@@ -151,7 +151,7 @@ def _require_targets(task: Task, source: Source, name: str, output: Any) -> None
     classes = f" The model gives {one.shape[1]} outputs: classes are 0 to {one.shape[1] - 1}." if one.dim() > 1 else ""
     raise TaskError(
         f"the loss does not take the target of sample {indices[0]}{value} in the {name} data ({_said(error)})."
-        f"{classes} Mend the targets, or give the model as many outputs as there are."
+        f"{classes} Correct the targets, or give the model as many outputs as there are."
     )
 
 

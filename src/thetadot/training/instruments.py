@@ -91,7 +91,7 @@ class Instruments:
         return float(losses.mean()), error
 
     def gradient(self, samples: int) -> Tensor:
-        """Of the mean loss on training samples in their keyed order, flat."""
+        """Return the flat gradient of the mean loss on the first training samples in keyed order."""
         indices = self.source.order(-1)[: max(1, min(samples, self.source.size))]
         if len(indices) == 1:  # batch statistics need two, and one sample twice is the same mean
             indices = indices * 2

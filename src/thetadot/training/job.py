@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
@@ -47,12 +48,13 @@ if TYPE_CHECKING:
 TRACKING = 0.03
 _MOVED = 64  # samples whose gradient tells whether anything moves
 _LOST = (
-    "is written by a pass through model and loss and is not kept: a resumed run goes on without it. "
+    "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
 )
 Show = Callable[[Entry], None]
 
 
+@signatures.checked
 def run(
     task: Task | Callable[[], Task],
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot import signatures
 from thetadot.errors import RunFolderError, TaskError
 from thetadot.records import read
 from thetadot.tasks import BUILT_IN, Task
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@signatures.checked
 def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None) -> Result:
     """Load the trained model of a finished run, or the latest state of an unfinished one.
 

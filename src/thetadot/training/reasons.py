@@ -42,7 +42,8 @@ def optimizer(best: Candidate, tried: Sequence[Candidate], source: Source, *, gi
         )
     if source == "rule":
         why = (
-            "no trial could tell (too few samples, or nothing gained); Adam's step does not depend on the loss's scale"
+            "the trials were inconclusive (too few samples, or nothing gained); "
+            "Adam's step does not depend on the loss's scale"
         )
         return Choice("optimizer", best.optimizer, why, "rule")
     others = [c.score for c in tried if c.optimizer != best.optimizer and c.steps == best.steps]
@@ -61,7 +62,7 @@ def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: flo
     if source == "given":
         return Choice("lr", best.lr, "given", "given")
     if source == "rule":
-        return Choice("lr", best.lr, "no trial could tell: too few samples, or nothing gained", "rule")
+        return Choice("lr", best.lr, "the trials were inconclusive: too few samples, or nothing gained", "rule")
     if best.optimizer == "adam":
         around = f"{center:g}, Adam's usual scale"
     elif curvature is None or curvature.sharpness <= 0:
@@ -70,7 +71,8 @@ def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: flo
         share = best.lr * curvature.sharpness / stability_limit(best.momentum)
         around = f"1/curvature (now {share:.2g} of the stability limit at curvature {curvature.sharpness:.3g})"
     trials = (
-        f"{best.lr / horizon:.3g} was taken in trials of {best.steps} steps around {around}, near ties to the gentler"
+        f"{best.lr / horizon:.3g} was taken in trials of {best.steps} steps around {around}, "
+        "near-ties resolved in favour of the smaller step"
     )
     return Choice("lr", best.lr, f"{trials}; × {horizon:.2g} for the run's length", "tried")
 

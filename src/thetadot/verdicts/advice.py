@@ -47,7 +47,7 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     if not known:
         said = "No advice: neither noise nor curvature nor balance is known."
         return Verdict("advice", "unknown", "unknown", said)
-    said = "Nothing measured speaks for a change of lr, momentum or batch size."
+    said = "No measurement suggests changing lr, momentum or batch size."
     return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 3 readings are known"))
 
 

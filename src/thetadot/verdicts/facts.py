@@ -1,4 +1,4 @@
-"""What of a record the verdicts look at, with every number made safe to reckon with."""
+"""Facts that the verdicts read from a record, with every number safe to compute with."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Facts:
     length: float | None = None
 
     def until(self, step: float) -> Facts:
-        """What was known by then."""
+        """Return the facts known up to ``step``."""
         entries = self.record.columns
         kept = np.ones(len(entries), dtype=np.bool_)
         for kind, rows in entries.kinds():
@@ -135,23 +135,23 @@ class Facts:
 
     @cached_property
     def equilibria(self) -> list[Equilibrium]:
-        """Windows that stand."""
+        """Equilibrium windows that no rollback has undone."""
         return list(standing(self.record, Equilibrium)[0])
 
     @property
     def watched(self) -> Watched | None:
-        """What the header says of watching."""
+        """Description of the watched loop, from the header."""
         return self.record.header.watched
 
     @cached_property
     def end(self) -> End | None:
-        """How the watching ended."""
+        """Last entry on how the watching ended; None if it has not ended."""
         ends = self.record.of(End)
         return ends[-1] if ends else None
 
     @cached_property
     def steps(self) -> float:
-        """How long the run was, in steps."""
+        """Length of the run, in steps."""
         if self.length is not None:
             return self.length
         closing = [self.end.step] if self.end else []
@@ -163,7 +163,7 @@ class Facts:
 
     @cached_property
     def optimizer(self) -> str:
-        """Its name; "" where the record has none."""
+        """Name of the optimizer; "" where the record has none."""
         if self.watched is not None:
             return self.watched.optimizer
         if self.record.result is not None:
@@ -206,7 +206,7 @@ class Facts:
 
     @cached_property
     def point(self) -> OperatingPoint | None:
-        """Where the run works: its settings at the last step of its largest lr, between warm-up and annealing.
+        """Operating point: settings at the last step of the largest lr, between warm-up and annealing.
 
         None where no step has both a learning rate and a batch size. The batch is that of this step, not of another:
         the largest of the last few up to it, since an epoch's last batch may be smaller.
@@ -244,7 +244,7 @@ class Facts:
 
     @cached_property
     def batch_said(self) -> str:
-        """That batch size, with its step where others were used at other steps."""
+        """The operating batch size in words, with its step where batch sizes varied."""
         said = "unknown" if self.batch is None else plain(self.batch)
         return f"{said} (at step {plain(self.point.step)})" if self.point is not None and self._varied else said
 
@@ -299,7 +299,7 @@ class Facts:
 
     @cached_property
     def references(self) -> list[float]:
-        """Losses of the reference, in order, where a measurement took them."""
+        """Losses of the reference, in order, where a measurement computed one."""
         terms, barriers = standing(self.record, Regularization)[0], standing(self.record, Barrier)[0]
         found = ((terms, "step", "loss"), (barriers, "since", "start_loss"), (barriers, "step", "end_loss"))
         steps = np.concatenate([numbers(rows, step) for rows, step, _ in found])
@@ -333,7 +333,7 @@ class Facts:
 
 
 def confidence(word: str, *reasons: str) -> str:
-    """How sure, and why.
+    """Say how sure a verdict is, and why.
 
     Example:
         >>> confidence("low", "one measurement", "", "wide interval")
@@ -373,5 +373,5 @@ def at_most(limit: tuple[str, str], said: str) -> str:
 
 
 def middle(values: Sequence[float] | Array) -> float:
-    """Their median."""
+    """Return the median."""
     return float(np.median(values))

@@ -114,7 +114,7 @@ class Reference:
     # Before the first measurement.
 
     def changed(self) -> list[Change]:
-        """What a pass changes and cannot be put back; the rest is put back from here on."""
+        """List what a pass changes and cannot be restored; from now on the rest is restored."""
         if self.layout.sharded:
             return []
         roots = self._roots()
@@ -214,7 +214,7 @@ class Reference:
         return kept(self.written or (), **self._roots())
 
     def state(self) -> State:
-        """What has to be put back after every pass."""
+        """Return the state to restore after every pass."""
         if self.written is None:
             return Passing(self.model)
         roots = self._roots()
@@ -238,7 +238,7 @@ class Reference:
         return WideObjective(self.model, loss, self.layout.parameters, self.state)
 
     def notice_autocast(self) -> None:
-        """Where the loss is computed under autocast, curvature is that of float32 all the same."""
+        """Note where the loss runs under autocast while curvature is measured in float32."""
         if self.narrow or self.layout.sharded:
             return
         casting = Casting()
@@ -307,7 +307,7 @@ def inner(model: Any) -> nn.Module:
 
 
 def fingerprint(reference: Reference) -> str:
-    """What the reference is, in words."""
+    """Describe the reference in words."""
     data = reference.data
     if reference.samples:
         return f"the {reference.samples} samples given as reference"

@@ -23,7 +23,7 @@ import torch
 from torch import distributed, nn
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_whole
+from thetadot.kinds import require_count, require_whole, require_word
 from thetadot.probes.heat import drawn
 from thetadot.records import End, Remark
 from thetadot.watching.book import Book, describe
@@ -54,6 +54,8 @@ ON_DEVICE = 16
 """Readings kept on an accelerator before they are fetched together."""
 BETWEEN = 10
 """Readings between two estimates of equilibrium."""
+MOST_SAMPLES = 2**53
+"""Of a pass: what a float still counts."""
 
 
 class Watch:
@@ -123,7 +125,7 @@ class Watch:
         if samples is not None and not callable(samples):
             require_whole(samples=samples)
             require(samples >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
-        require(level in PLANS, f"level={level!r}", "is unknown", f"Pass one of {', '.join(PLANS)}.")
+        require_word(tuple(PLANS), level=level)
         if not isinstance(model, nn.Module):
             raise InadmissibleValue(f"model is of type {type(model).__name__}. Pass a torch.nn.Module.")
         if isinstance(loss_fn, type):
@@ -191,7 +193,7 @@ class Watch:
 
     def samples_of(self, count: int) -> None:
         """Tell how many samples this step's gradient averages, where the model's first tensor does not show it."""
-        require(count >= 1, f"count={count}", "is below 1", "Pass the samples of a step.")
+        require_count(1, MOST_SAMPLES, count=count)
         self.told = int(count)
 
     def passed(self, samples: int | Tensor, loss: Tensor | float | None = None, *, batch_dim: int = 0) -> None:
@@ -203,8 +205,11 @@ class Watch:
             batch_dim: the axis of the input along which samples lie.
         """
         if isinstance(samples, torch.Tensor) and samples.dim():
+            require_count(-samples.dim(), samples.dim() - 1, batch_dim=batch_dim)
             samples = samples.shape[batch_dim]
-        require(int(samples) >= 1, f"samples={samples}", "is below 1", "Pass the samples of a pass.")
+        elif isinstance(samples, torch.Tensor):
+            samples = samples.item()  # type: ignore[assignment]
+        require_count(1, MOST_SAMPLES, samples=samples)
         self.traffic.passed(int(samples))
         if loss is not None:
             self.traffic.loss(loss)

@@ -84,7 +84,7 @@ CARDS = (
     Scene(
         "dirac-gan",
         "The Dirac GAN",
-        "The smallest game: one point of a generator against a linear critic. Does it converge, or go round for ever?",
+        "The smallest game: one point of a generator against a linear critic. Does it converge, or circle without end?",
         _late("dirac_gan"),
         paths=12,
         time=30.0,
@@ -117,7 +117,7 @@ CARDS = (
     Scene(
         "simsiam",
         "SimSiam: who collapses?",
-        "One encoder weight, one predictor weight: whether the representation collapses is told by where it begins.",
+        "One encoder weight, one predictor weight: whether the representation collapses is decided by the start.",
         _late("simsiam"),
         paths=600,
         time=200.0,

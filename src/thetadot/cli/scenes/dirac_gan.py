@@ -150,7 +150,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
                 portrait,
                 both,
                 heading="The game as motion in its plane",
-                reading="Circles go round the solution for ever; spirals inward end there, spirals outward never.",
+                reading="Circles go round the solution without end; spirals inward end there, spirals outward never.",
             )
         )
     few = trajectory["paths"]
@@ -160,7 +160,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
         curves(
             "radius",
             "Does the game come to an end?",
-            "Each line is a path: level means it goes round for ever, falling that it converges.",
+            "Each line is a path: level means that the path circles without end, falling that it converges.",
             "r² = |θ|²+|φ|²",
             [
                 Curve("paths", array(few.times), array(square[:, path]), "purple", width=1.3, alpha=0.7)

@@ -70,7 +70,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             remark="those near a border take long",
         ),
         Row(
-            "share whose collapse was foretold",
+            "share whose collapse was predicted",
             float(told.double().mean()),
             1.0,
             "by the start alone, closed form",

@@ -57,9 +57,9 @@ def _lines(run: Run) -> list[Line]:
          finite(x, smooth(energy), positive=True)),
         ("red", 2.5, 1.0, "temperature of the noise", "temperature",
          finite(by_step(motions), column(motions, "temperature"), positive=True)),
-        ("purple", 1.5, 0.75, "temperature told by velocities", "by velocities",
+        ("purple", 1.5, 0.75, "temperature from velocities", "by velocities",
          finite(by_step(windows), column(windows, "kinetic_temperature"), positive=True)),
-        ("orange", 1.5, 0.9, "temperature told by positions", "by positions",
+        ("orange", 1.5, 0.9, "temperature from positions", "by positions",
          finite(by_step(windows), column(windows, "configurational"), positive=True)),
     ]  # fmt: skip
     return [line for line in lines if len(line[-1][0])]

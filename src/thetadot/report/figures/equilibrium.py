@@ -30,12 +30,12 @@ MARKS = {"stationary": ("circle", True), "moving": ("diamond", True), "unresolve
 MEANINGS = {
     "stationary": "stationary: fluctuation and dissipation balance, the loss has no trend",
     "moving": "moving: still on its way",
-    "unresolved": "unresolved: too few steps to tell",
+    "unresolved": "unresolved: too few steps",
 }
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """The ratio with its interval against steps; None where no window has one."""
+    """Draw the ratio with its interval against steps; None where no window has a ratio."""
     found = {run.index: above(standing(run.record, Equilibrium)[0], "ratio", -math.inf) for run in runs}
     every = list(found.values())
     if not any(every):
@@ -53,7 +53,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         heading="The stationarity dial: does the motion still go somewhere?",
         reading="At the dashed line, what noise shakes up is what friction takes away, as it must be once the motion "
         "only jitters about one place. Away from it the motion still goes downhill or drifts. Where the zone is "
-        "shaded, the windows were stationary: more steps at these settings bring nothing, a smaller step would. "
+        "shaded, the windows were stationary: more steps at these settings gain nothing, a smaller step would. "
         "Ratios far outside are drawn at the edge.",
         says=tuple(run.finding("stationarity") if found[run.index] else "" for run in runs),
         panels=(Panel("Fluctuation-dissipation ratio", "1 once stationary", plot),),

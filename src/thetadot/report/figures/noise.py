@@ -88,7 +88,7 @@ def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
         name = "noise scale" if run.several or methods == ["reference"] else f"noise scale, {hows}"
         keys += [run.key("dot", "purple", name), run.key("band", "purple", "its uncertainty")]
     if not all(entry.resolved for entry in entries):
-        keys.append(run.key("open", "purple", "at least this much: the signal was too small to be told from zero"))
+        keys.append(run.key("open", "purple", "at least this much: the signal was not resolved from zero"))
     return keys
 
 

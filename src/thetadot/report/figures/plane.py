@@ -70,7 +70,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         name="plane",
         heading="If the batch size changes: what each rule makes of the learning rate",
         reading="Each line is one published rule, through the settings of this run. Where lines part, the rules "
-        "disagree, and nobody knows better than their conditions below. Inside the red region the step would be "
+        "disagree, and their conditions below are all there is to decide by. Inside the red region the step would be "
         "unstable at the curvature that was measured, whatever a rule says.",
         says=tuple("" if now is None else says(now) for _, now in found),
         panels=(Panel("Learning rate", "α", plot),),

@@ -49,7 +49,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         heading="The whole run as one path: how far it had come, and how fast it was going",
         reading=("Follow each path" if several else "Follow the colours")
         + " from the open circle (start) to the full square (end). High means fast; "
-        "at zero the motion stands still, below it goes back. A loop is an overshoot that comes back.",
+        "at zero the motion is at rest, below zero it goes back. A loop is an overshoot that comes back.",
         says=tuple(words.portrait(steps, calm) for _, steps, _, _, calm in paths),
         panels=(
             Panel("Speed (upward) against distance, both along the way to the end", "parameter per unit of time", plot),

@@ -36,7 +36,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     several = runs[0].several
     return Picture(
         name="settings",
-        heading="The same settings, told twice: as the optimizer's knobs and as a motion",
+        heading="The same settings twice: as the optimizer's knobs and as a motion",
         reading="Training can be read as a ball rolling down a landscape. Left is what is handed to the optimizer, "
         "right is what it means for the ball; a knob may turn while its meaning stays the same.",
         says=tuple(_says(run) for run in runs),
