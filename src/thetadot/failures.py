@@ -1,4 +1,4 @@
-"""What went wrong in a method that engines call at every step: its arguments are asked where it fails, not before.
+"""Failures in a method that engines call at every step: arguments are checked where the method fails, not before.
 
     @explained
     class Euler(Direct): ...

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from thetadot.epochs import Epoch, epoch_covariance, flat_share, heavy_ball_variance
+from thetadot.epochs import Epoch, epoch_share, flat_share, heavy_ball_covariance, heavy_ball_variance, remainder_share
 from thetadot.errors import InadmissibleValue
 from thetadot.translation import temperature
 
@@ -36,8 +36,8 @@ def dense(matrix, kick, epoch, epochs=400):
 @pytest.mark.parametrize(("lr", "momentum", "h"), [(0.1, 0.0, 1.0), (0.3, 0.9, 2.0), (0.5, 0.5, 0.3), (0.2, 0.9, 0.05)])
 def test_epochs_by_doubling_are_epochs_step_by_step(lr, momentum, h, epoch):
     matrix, kick = np.array([[1 - lr * h, momentum], [-lr * h, momentum]]), np.array([-lr, -lr])
-    found = epoch_covariance(matrix, kick, epoch)
-    assert found == pytest.approx(dense(matrix, kick, epoch), rel=1e-9, abs=1e-15)
+    xx, xy, yy = heavy_ball_covariance(lr, momentum, h, epoch)
+    assert np.array([[xx, xy], [xy, yy]]) == pytest.approx(dense(matrix, kick, epoch), rel=1e-9, abs=1e-15)
 
 
 def test_an_epoch_is_cut_as_a_data_loader_cuts_it():
@@ -61,8 +61,8 @@ def test_the_articles_two_regimes_are_limits_of_the_exact_law(batches, momentum,
     cross = 3 * (1 - momentum) / (lr * batches)
 
     def correlation_time(h):
-        cov = epoch_covariance(np.array([[1 - lr * h, momentum], [-lr * h, momentum]]), np.array([-lr, -lr]), batches)
-        return 2 * cov[0, 0] / cov[1, 1]
+        place, _, step = heavy_ball_covariance(lr, momentum, h, batches)
+        return 2 * place / step
 
     slow = batches / 3 * (1 + momentum) / (1 - momentum)
     assert correlation_time(1e-6 * cross) / slow == pytest.approx(flat, abs=1e-3)
@@ -148,3 +148,12 @@ def test_what_epochs_need_is_asked_for():
         temperature(0.1, 0.0, 1.0, 4, sampling="epochs", curvature=1.0)
     with pytest.raises(InadmissibleValue, match="dataset_size"):
         temperature(0.1, 0.0, 1.0, 4, dataset_size=64)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(
+    ("size", "batch", "drop_last"), [(1000, 32, False), (1000, 32, True), (10, 4, False), (7, 5, True)]
+)
+def test_batches_that_do_not_divide_an_epoch_leave_flat_directions_a_temperature(momentum, size, batch, drop_last):
+    epoch = Epoch.of(size, batch, drop_last=drop_last)
+    assert epoch_share(0.1, momentum, 1e-9, epoch) == pytest.approx(remainder_share(epoch), rel=1e-4)

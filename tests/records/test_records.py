@@ -21,6 +21,7 @@ from thetadot.records import (
     Barrier,
     Choice,
     Curvature,
+    Draws,
     End,
     Epoch,
     Equilibrium,
@@ -78,6 +79,27 @@ KINDS = [
         9, 2, 7, "heavy ball", 1.0, 0.9, 1.1, 0.8, 1.3, -0.1, -0.3, 0.1, -1e-3, -2e-3, 0.0, 1e-6, 1e-6, "stationary"
     ),
     Regularization(9, 1e-3, 2e-3, 0.5),
+    Regularization(9, 1e-3, None, 0.5, 0.0, 2e-3, None, None),
+    Draws(1, "epochs", 1000, drop_last=True),
+    Draws(1, "replacement"),
+    Curvature(
+        "training",
+        6,
+        3.0,
+        0.1,
+        38.0,
+        64,
+        10.0,
+        spectrum=(3.0, 1.0),
+        residuals=(0.1, 2.0),
+        damping=(0.5, 0.8),
+        damping_low=(0.4, 0.7),
+        damping_high=(0.6, None),
+        temperature=(1e-6, None),
+        temperature_low=(0.0, None),
+        temperature_high=(None, None),
+    ),
+    Barrier(9, 2, 0.1, 0.4, 0.6, 0.5, 1e-6, 1e-7, 1e-5, "line", 3.0),
     Barrier(9, 2, 0.0, 1.0, 0.6, 0.5, None),
     Barrier(9, 2, 0.1, 0.4, 0.6, 0.5, 1e-6),
     Remark(9, "loss", "the loss is not finite", alarm=True),
@@ -107,6 +129,29 @@ def written(path):
         return records.read(path)
 
     return write
+
+
+def test_an_older_record_has_no_interval_and_is_whole(written):
+    lines = [
+        (
+            b'{"kind":"curvature","when":"training","step":5,"sharpness":3.0,"residual":0.1,"limit":38.0,"samples":64,"cost":1.0'
+            b',"preconditioned":false,"method":"lanczos","spectrum":[3.0],"residuals":[0.1],"damping":[0.5],"layers":[]}'
+        ),
+        (
+            b'{"kind":"motion","step":1,"epoch":0.5,"loss":2.0,"lr":0.1,"momentum":0.9,"batch_size":32,"time_step":0.3,'
+            b'"friction":0.4,"temperature":1e-8,"clock":0.3,"kinetic":0.1,"displacement":0.2,"speed":null,"cost":32.0}'
+        ),
+        b'{"kind":"regularization","step":9,"gradient_term":0.001,"noise_term":0.002,"loss":0.5}',
+        b'{"kind":"barrier","step":9,"since":2,"height":0.1,"at":0.4,"start_loss":0.6,"end_loss":0.5,"temperature":1e-6}',
+    ]
+    record = written(*lines)
+    assert record.damage == ()
+    (curvature,), (motion,), (term,), (barrier,) = map(record.of, (Curvature, Motion, Regularization, Barrier))
+    assert (curvature.temperature, curvature.damping_low, curvature.damping_high) == ((), (), ())
+    assert (motion.temperature, motion.temperature_low, motion.temperature_high) == (1e-8, None, None)
+    assert (term.noise_term, term.noise_low, term.gradient_high) == (2e-3, None, None)
+    assert (barrier.direction, barrier.temperature_low, barrier.curvature) == (None, None, None)
+    assert record.of(Draws) == ()
 
 
 def test_every_kind_comes_back_as_it_was_written(path):

@@ -90,8 +90,8 @@ def test_what_is_no_kind_of_entry_is_refused(kind):
 
 def test_csv_comes_back():
     rows = list(csv.DictReader(io.StringIO(to_csv(RECORD, Curvature))))
-    assert [float(row["sharpness"]) for row in rows] == [3.0, -1e-300]
-    assert [row["limit"] for row in rows] == ["", "38.0"]
+    assert [float(row["sharpness"]) for row in rows] == [3.0, -1e-300, 3.0]
+    assert [row["limit"] for row in rows] == ["", "38.0", "38.0"]
     layers = next(csv.DictReader(io.StringIO(to_csv(RECORD, Layers))))
     assert json.loads(layers["weight"]) == [2.0, 3.0]
     choice = next(csv.DictReader(io.StringIO(to_csv(RECORD, Choice))))

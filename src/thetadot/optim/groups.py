@@ -109,7 +109,7 @@ def split_decay(params: Any, no_decay: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def name_parts(no_decay: Any) -> tuple[str, ...]:
-    """One part of a name, or several.
+    """Return parts of names as a tuple, given one or several.
 
     Example:
         >>> name_parts("bias"), name_parts(["bias", "norm"])

@@ -3,26 +3,34 @@ r"""Gradient noise: tr Σ, |G|² and the noise scale, from the gradients of k eq
     trΣ = b Σᵢ|gᵢ-ḡ|²/(k-1),    |G|² = |ḡ|² - trΣ/(kb),    B_simple = trΣ/|G|²                [mccandlish2018, app. A]
 
 Both estimates are unbiased; the interval of their ratio is a jackknife over micro-batches. Where |G|² is not told from
-zero, the noise scale is given as a lower bound. From Σᵢ|gᵢ|² and |ḡ|² alone, which gradient accumulation and ranks give
-for nothing, :func:`noise_from_squares` has both; over several times their averages are divided (:func:`pooled_noise`),
-never their ratios averaged.
+zero, the noise scale is given as a lower bound. trΣ by itself is taken to be χ²_ν trΣ/ν [satterthwaite1946],
+
+    ν = n(trΣ)²/tr(Σ²) = (n+1 - 2r)/(r - 1/n),    r = tr(S²)/(tr S)², n = k-1, by unbiased parts         [bai1996]
+
+exact for one direction and normal gradients, and good where several hold the noise.
+
+From Σᵢ|gᵢ|² and |ḡ|² alone, which gradient accumulation and ranks give for nothing, :func:`noise_from_squares` has
+both; over several times their averages are divided (:func:`pooled_noise`), never their ratios averaged.
 
 Source:
     [mccandlish2018] McCandlish, Kaplan, Amodei, "An empirical model of large-batch training".
+    [satterthwaite1946] "An approximate distribution of estimates of variance components", Biometrics Bulletin 2.
+    [bai1996] Bai, Saranadasa, "Effect of high dimension: by an example of a two sample problem", Statistica Sinica 6.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from scipy.stats import chi2
 from torch import Tensor
 
 from thetadot.errors import require
-from thetadot.probes.averages import ratio_interval
+from thetadot.probes.averages import mean_interval, ratio_interval
 from thetadot.signatures import checked
 from thetadot.tensors import accumulation_dtype
 
@@ -31,11 +39,17 @@ if TYPE_CHECKING:
 
 _Number = TypeVar("_Number", "float", "Tensor", "NDArray[np.float64]")
 _MOST_LOG = 300.0
+_UPPER = 0.975
+_MOST_DIRECTIONS = 1e3
+"""More equal directions of noise than this are not told by a few micro-batches."""
 
 
 @dataclass(frozen=True)
 class GradientNoise:
-    """trΣ of one sample, |G|², their ratio with a 95% interval; where ``resolved`` is False it is a lower bound."""
+    """trΣ of one sample, |G|², their ratio with a 95% interval; where ``resolved`` is False it is a lower bound.
+
+    ``variances`` and ``squares`` are the ends of the intervals of trΣ and |G|², infinite where they are not told.
+    """
 
     variance: float
     square: float
@@ -43,6 +57,8 @@ class GradientNoise:
     low: float
     high: float
     resolved: bool
+    variances: tuple[float, float] = (0.0, math.inf)
+    squares: tuple[float, float] = (0.0, math.inf)
 
 
 @checked
@@ -71,7 +87,22 @@ def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
     gram = (deviations @ deviations.T).double()
     along = (deviations @ mean).double()
     variance, square = leave_one_out(gram, along, (mean @ mean).double(), samples)
-    return _ratio(variance.clamp_min(0.0), square)
+    found = _ratio(variance.clamp_min(0.0), square)
+    half = 2.0 * _jackknife(square[1:])
+    ends = (max(found.square - half, 0.0), max(found.square + half, 0.0))
+    return replace(found, variances=_chi_square(found.variance, gram), squares=ends)
+
+
+def _chi_square(variance: float, gram: Tensor) -> tuple[float, float]:
+    """Ends of trΣ from the inner products of k deviations from their mean, (k, k)."""
+    n = len(gram) - 1
+    trace, square = float(gram.diagonal().sum()) / n, float(gram.square().sum()) / n**2
+    if not trace > 0 or not math.isfinite(trace):
+        return (variance, variance) if trace == 0 else (0.0, math.inf)
+    r = square / (trace * trace)  # 1/n to 1
+    degrees = min(max((n + 1 - 2.0 * r) / max(r - 1.0 / n, 1e-12), n), n * _MOST_DIRECTIONS)
+    low, high = (float(x) for x in degrees / chi2.ppf([_UPPER, 1.0 - _UPPER], degrees))
+    return variance * low, variance * high
 
 
 def leave_one_out(gram: Tensor, along: Tensor, centre: Tensor, samples: float) -> tuple[Tensor, Tensor]:
@@ -137,10 +168,15 @@ def pooled_noise(variances: ArrayLike, squares: ArrayLike, level: float = 0.95) 
     """
     found = ratio_interval(variances, squares, level)
     variance, square = float(np.mean(np.asarray(variances))), float(np.mean(np.asarray(squares)))
+    ends = {
+        name: (max(each.low, 0.0), max(each.high, 0.0))
+        for name, series in (("variances", variances), ("squares", squares))
+        for each in (mean_interval(series, level),)
+    }
     if not found.resolved or found.value < 0:
         bound = max(found.low, 0.0) if math.isfinite(found.low) else 0.0
-        return GradientNoise(variance, square, bound, bound, bound, resolved=False)
-    return GradientNoise(variance, square, found.value, max(found.low, 0.0), found.high, resolved=True)
+        return GradientNoise(variance, square, bound, bound, bound, resolved=False, **ends)
+    return GradientNoise(variance, square, found.value, max(found.low, 0.0), found.high, resolved=True, **ends)
 
 
 def _variance(squares: _Number, mean_square: _Number, count: _Number | int, samples: float) -> _Number:

@@ -2,7 +2,7 @@
 
 from thetadot.records.export import export
 from thetadot.records.follow import Follower
-from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
+from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.rows import Rows
 from thetadot.records.schema import (
@@ -31,6 +31,7 @@ __all__ = [
     "Barrier",
     "Choice",
     "Curvature",
+    "Draws",
     "End",
     "Entry",
     "Epoch",

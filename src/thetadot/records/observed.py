@@ -68,17 +68,35 @@ class Equilibrium(msgspec.Struct, tag_field="kind", tag="equilibrium", frozen=Tr
     state: Literal["stationary", "moving", "unresolved"]
 
 
-class Regularization(msgspec.Struct, tag_field="kind", tag="regularization", frozen=True):
-    """What the finite step adds to the loss (implicit gradient regularization)."""
+class Draws(msgspec.Struct, tag_field="kind", tag="draws", frozen=True):
+    """How batches are drawn, once it is known; from then on temperatures are of it. ``step`` is the first of them."""
+
+    step: int
+    sampling: Literal["replacement", "epochs"]
+    dataset_size: int | None = None
+    drop_last: bool = False  # whether an epoch leaves out what the batch size does not divide
+
+
+class Regularization(msgspec.Struct, tag_field="kind", tag="regularization", frozen=True, omit_defaults=True):
+    """What the finite step adds to the loss (implicit gradient regularization); ends are those of |G|² and trΣ."""
 
     step: int
     gradient_term: float  # α(1+β)/(4(1-β)²)·|G|²
-    noise_term: float  # α/(4(1-β))·trΣ/B
+    noise_term: float | None  # α/(4(1-β))·trΣ/B, of shuffled epochs alone; None where batches are drawn otherwise
     loss: float  # of the reference, for comparison
+    gradient_low: float | None = None
+    gradient_high: float | None = None
+    noise_low: float | None = None
+    noise_high: float | None = None
 
 
-class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True):
-    """The highest loss on the straight line between where the motion was and where it is."""
+class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True, omit_defaults=True):
+    """The highest loss on the straight line between where the motion was and where it is.
+
+    ``temperature`` is of the direction that ``direction`` names: "all", of independent draws; under epochs "line",
+    at ``curvature``, that of the line where it begins, or where the loss does not curve upward there "sharpest", which
+    flatter ones do not exceed. None where it is not known, and in older records.
+    """
 
     step: int
     since: int
@@ -86,7 +104,11 @@ class Barrier(msgspec.Struct, tag_field="kind", tag="barrier", frozen=True):
     at: float  # where on the line, 0 begins and 1 ends it
     start_loss: float
     end_loss: float
-    temperature: float | None  # of the whole motion, loss per degree of freedom
+    temperature: float | None  # loss per degree of freedom
+    temperature_low: float | None = None
+    temperature_high: float | None = None
+    direction: Literal["all", "line", "sharpest"] | None = None
+    curvature: float | None = None
 
 
 class Remark(msgspec.Struct, tag_field="kind", tag="remark", frozen=True):

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from thetadot.records.observed import Barrier, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
+from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 
 SCHEMA = "thetadot.record"
 VERSION = 2
@@ -31,7 +31,7 @@ UNITS: dict[str, tuple[str, str]] = {
     "friction": ("1/time", "friction λ = (1-β)√(2/(α(1+β))): how fast velocity is lost"),
     "temperature": (
         "loss",
-        "temperature that gradient noise keeps up, loss per degree of freedom: α·trΣ/(2(1-β)·B·d); less under epochs",
+        "temperature that noise keeps up, per degree of freedom: α·trΣ/(2(1-β)·B·d); under epochs of a direction",
     ),
     "clock": ("time", "time passed on the motion's clock, the sum of the steps"),
     "kinetic": ("loss", "kinetic energy per degree of freedom, mean of η²"),
@@ -57,10 +57,13 @@ UNITS: dict[str, tuple[str, str]] = {
     "ratio": ("1", "fluctuation-dissipation ratio, virial over its stationary value: 1 once stationary"),
     "alignment": ("loss²/parameter²", "mean of ⟨gₜ, gₜ₊₁⟩: positive while descending, negative when bouncing"),
     "trend": ("loss", "change of the loss over the window"),
-    "configurational": ("loss", "temperature told by positions: virial per degree of freedom"),
+    "configurational": (
+        "loss",
+        "temperature told by positions: virial per degree of freedom; under epochs that of independent draws",
+    ),
     "kinetic_temperature": ("loss", "temperature told by velocities, mean η² at the half step"),
     "gradient_term": ("loss", "implicit regularization α(1+β)/(4(1-β)²)·|G|²: what the step adds to the loss"),
-    "noise_term": ("loss", "implicit regularization by batches, α/(4(1-β))·trΣ/B"),
+    "noise_term": ("loss", "implicit regularization by the batches of shuffled epochs, α/(4(1-β))·trΣ/B"),
     "height": ("loss", "highest loss on the line between two points of the motion, above where it begins"),
     "layer_share": ("1", "share of the sharpest direction that lies in a layer"),
     "line": ("1", "a place on a straight line of parameters: 0 begins, 1 ends it"),
@@ -89,7 +92,7 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     asked: dict[str, str] = {}  # the options of the command that were given, by name
 
 
-class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True):
+class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True, omit_defaults=True):
     """A measurement of the largest curvature on the named reference batch."""
 
     when: Literal["start", "warm-up", "training"]
@@ -107,9 +110,16 @@ class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True):
     layers: tuple[float, ...] = ()  # share of the sharpest direction that lies in each layer
     low: float | None = None  # ends of λmax, of 95%, products exact; None in older records
     high: float | None = None
+    damping_low: tuple[float, ...] = ()  # ends of each damping, by those of its curvature; () in older records
+    damping_high: tuple[float | None, ...] = ()
+    temperature: tuple[
+        float | None, ...
+    ] = ()  # T along each that is positive, as batches are drawn; () where not known
+    temperature_low: tuple[float | None, ...] = ()
+    temperature_high: tuple[float | None, ...] = ()
 
 
-class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True):
+class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True, omit_defaults=True):
     """A measurement of the gradient's noise.
 
     ``resolved`` is false where |G|² is not told from zero: noise_scale is then a lower bound.
@@ -129,6 +139,10 @@ class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True):
     pooled: int = 1  # measurements whose averages the ratio is of
     layers: tuple[float, ...] = ()  # trΣ by layer
     curvature_scale: float | None = None  # B_noise = tr(HΣ)/GᵀHG; None where not measured or not resolved
+    variance_low: float | None = None  # ends of trΣ, of 95%; None where not told, and in older records
+    variance_high: float | None = None
+    square_low: float | None = None  # ends of |G|²
+    square_high: float | None = None
 
 
 class Trial(msgspec.Struct, tag_field="kind", tag="trial", frozen=True):
@@ -153,7 +167,7 @@ class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True):
     source: Literal["measured", "tried", "rule", "given"] = "measured"
 
 
-class Motion(msgspec.Struct, tag_field="kind", tag="motion", frozen=True):
+class Motion(msgspec.Struct, tag_field="kind", tag="motion", frozen=True, omit_defaults=True):
     """The state of the motion: settings in both vocabularies, and what moves. None where it is not known."""
 
     step: int
@@ -175,6 +189,8 @@ class Motion(msgspec.Struct, tag_field="kind", tag="motion", frozen=True):
     update_norm: float | None = None
     update_angle: float | None = None
     reference_loss: float | None = None
+    temperature_low: float | None = None  # ends of the temperature, by those of trΣ and of the curvature
+    temperature_high: float | None = None
 
 
 class Epoch(msgspec.Struct, tag_field="kind", tag="epoch", frozen=True):
@@ -220,6 +236,8 @@ class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
     seconds: float = 0.0
     test_loss: float | None = None  # of the final parameters; nothing was chosen by it
     test_metric: float | None = None
+    temperature_low: float | None = None
+    temperature_high: float | None = None
 
 
 Entry = (
@@ -233,6 +251,7 @@ Entry = (
     | Rollback
     | Result
     | Setting
+    | Draws
     | Layers
     | Equilibrium
     | Regularization

@@ -69,7 +69,8 @@ def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
             "frame needs pandas, which is not installed. Run: pip install 'thetadot[pandas]', or use table."
         ) from error
     columns = table(record, kind)
-    return pd.DataFrame({name: list(c) if np.ndim(c) == 2 else c for name, c in columns.items()})
+    tables = {name for name, c in columns.items() if isinstance(c, np.ndarray) and c.ndim == 2}
+    return pd.DataFrame({name: list(c) if name in tables else c for name, c in columns.items()})
 
 
 @checked

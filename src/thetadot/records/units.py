@@ -17,6 +17,8 @@ _EVERYWHERE = {
     "end_loss": "loss",
     "extra": "cost",
     "work": "cost",
+    "temperature_low": "temperature",
+    "temperature_high": "temperature",
 }
 _OF_A_KIND = {
     ("noise", "low"): "noise_scale",
@@ -27,6 +29,12 @@ _OF_A_KIND = {
     ("curvature", "low"): "sharpness",
     ("curvature", "high"): "sharpness",
     ("curvature", "layers"): "layer_share",
+    ("curvature", "damping_low"): "damping",
+    ("curvature", "damping_high"): "damping",
+    ("noise", "variance_low"): "gradient_variance",
+    ("noise", "variance_high"): "gradient_variance",
+    ("noise", "square_low"): "gradient_square",
+    ("noise", "square_high"): "gradient_square",
     ("layers", "gradient"): "gradient_norm",
     ("layers", "weight"): "weight_norm",
     ("layers", "update"): "update_norm",
@@ -39,6 +47,11 @@ _OF_A_KIND = {
     ("equilibrium", "alignment_low"): "alignment",
     ("equilibrium", "alignment_high"): "alignment",
     ("barrier", "at"): "line",
+    ("barrier", "curvature"): "sharpness",
+    ("regularization", "gradient_low"): "gradient_term",
+    ("regularization", "gradient_high"): "gradient_term",
+    ("regularization", "noise_low"): "noise_term",
+    ("regularization", "noise_high"): "noise_term",
 }
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.analysis import stability_limit
+from thetadot.formatting import between
 from thetadot.probes.heat import heat
-from thetadot.records import Choice
+from thetadot.records import Choice, Draws
 from thetadot.training import reasons
 from thetadot.training.learned import learned
 from thetadot.training.plan import FAMILIES, Family, Plan
@@ -145,16 +146,15 @@ class Chooser:
             found = heat(
                 best.lr,
                 best.momentum,
-                self.noise.gradient_variance,
+                self.instruments.heating["plain"],
                 batch_size,
                 parameters=size,
-                sampling="epochs",
-                dataset_size=self.source.size,
-                sharpness=None if self.curvature is None else self.curvature.sharpness,
+                draws=Draws(0, "epochs", self.source.size),
+                curvature=self.instruments.sharpest.get("plain"),
             )
             if found is not None:
                 why = "what noise keeps up in the sharpest direction under shuffled epochs, in loss per parameter"
-                self.write(Choice("temperature", found, why, "measured"))
+                self.write(Choice("temperature", found.value, why + between(found.low, found.high), "measured"))
         return best
 
     def _momentum(self, batch_size: int) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 
 from thetadot.probes import Objective, gradient_noise, sharpness
+from thetadot.probes.heat import Estimate, finite, variance_of
 from thetadot.random import derive
 from thetadot.records import Curvature, Noise
 from thetadot.state import kept
@@ -31,6 +32,7 @@ WHENS: tuple[When, ...] = get_args(When)
 MICRO_BATCHES = 8
 FIRST_ITERATIONS = 8
 START_KEY = 7
+ESTIMATES = ("heating", "sharpest")
 
 
 @dataclass
@@ -64,8 +66,8 @@ class Instruments:
         self.reference = reference
         self.cost = cost
         self.vectors: dict[str, Tensor] = {}
-        self.heating: dict[str, float] = {}
-        self.sharpest: dict[str, float] = {}  # of the last reading of each kind
+        self.heating: dict[str, Estimate] = {}
+        self.sharpest: dict[str, Estimate] = {}  # of the last reading of each kind
         self.spent = 0.0  # by curvature and noise measurements
 
     def batch(self, indices: list[int]) -> Batch:
@@ -125,7 +127,7 @@ class Instruments:
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return None
         self.vectors[kind] = found.vector
-        self.sharpest[kind] = found.value
+        self.sharpest[kind] = Estimate(found.value, found.value, finite(found.high))
         return Curvature(
             when=when,
             step=step,
@@ -158,9 +160,9 @@ class Instruments:
         if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
             return None
         preconditioner = _flat_preconditioner(objectives[0].parameters, reading)
-        self.heating["plain"] = found.variance
+        self.heating["plain"] = variance_of(found)
         if preconditioner is not None:
-            self.heating["preconditioned"] = gradient_noise(gradients * preconditioner.rsqrt(), size).variance
+            self.heating["preconditioned"] = variance_of(gradient_noise(gradients * preconditioner.rsqrt(), size))
         return Noise(
             when=when,
             step=step,
@@ -172,18 +174,24 @@ class Instruments:
             resolved=found.resolved,
             samples=size * MICRO_BATCHES,
             cost=self.cost.samples,
+            variance_low=finite(found.variances[0]),
+            variance_high=finite(found.variances[1]),
+            square_low=finite(found.squares[0]),
+            square_high=finite(found.squares[1]),
         )
 
     def state_dict(self) -> dict[str, Any]:
         """What a later measurement begins with."""
-        return {"vectors": self.vectors, "heating": self.heating, "sharpest": self.sharpest}
+        told = {name: {kind: tuple(found) for kind, found in getattr(self, name).items()} for name in ESTIMATES}
+        return {"vectors": self.vectors, **told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         device = next(self.task.model.parameters()).device
         self.vectors = {kind: vector.to(device) for kind, vector in state["vectors"].items()}
-        self.heating = dict(state["heating"])
-        self.sharpest = dict(state["sharpest"])
+        for name in ESTIMATES:  # older states have numbers without an interval
+            told = {k: Estimate(*(x if isinstance(x, tuple | list) else (x,))) for k, x in state[name].items()}
+            setattr(self, name, told)
 
 
 def _flat_preconditioner(parameters: list[Tensor], reading: Reading | None) -> Tensor | None:

@@ -344,6 +344,7 @@ class _Run:
         last = loop.last_epoch
         assert last is not None  # noqa: S101 - epoch 0 is always judged
         parameters = sum(p.numel() for p in loop.parameters)
+        kept_up = loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters)
         test: tuple[float | None, float | None] = (None, None)
         if self.task.test is not None:
             source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
@@ -362,7 +363,9 @@ class _Run:
             metric=last.metric,
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
-            temperature=loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters),
+            temperature=kept_up and kept_up.value,
+            temperature_low=kept_up and kept_up.low,
+            temperature_high=kept_up and kept_up.high,
             diverged=loop.diverged,
             cost=self.cost.samples,
             seconds=loop.seconds,

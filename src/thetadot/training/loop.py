@@ -11,8 +11,8 @@ import msgspec
 import torch
 
 from thetadot.errors import Diverged
-from thetadot.probes.heat import heat
-from thetadot.records import Epoch, Motion, Noise, Rollback
+from thetadot.probes.heat import Estimate, heat
+from thetadot.records import Draws, Epoch, Motion, Noise, Rollback
 from thetadot.training.forward import judge, loss_of
 from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
 from thetadot.training.instruments import MICRO_BATCHES
@@ -309,6 +309,7 @@ class Loop:
         square, radial, moved = torch.stack([change.dot(change), change.dot(away), away.dot(away)]).tolist()
         distance = math.sqrt(moved)
         heavy = self.plan.optimizer == "heavy-ball"
+        kept_up = self.temperature(settings, batch_size, count)
         entry = Motion(
             step=self.progress.step,
             epoch=self.progress.samples / self.source.size,
@@ -324,7 +325,9 @@ class Loop:
             )
             if step
             else 0.0,
-            temperature=self.temperature(settings, batch_size, count),
+            temperature=None if kept_up is None else kept_up.value,
+            temperature_low=None if kept_up is None else kept_up.low,
+            temperature_high=None if kept_up is None else kept_up.high,
             clock=self.progress.clock,
             kinetic=square / (step * step) / count if step else 0.0,
             displacement=distance,
@@ -335,7 +338,7 @@ class Loop:
         if all(value is None or math.isfinite(value) for value in map(entry.__getattribute__, entry.__struct_fields__)):
             self.write(entry)
 
-    def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> float | None:
+    def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> Estimate | None:
         """What the latest noise keeps up at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
         heavy = self.plan.optimizer == "heavy-ball"
         kind = "plain" if heavy else "preconditioned"
@@ -348,9 +351,8 @@ class Loop:
             heating,
             batch_size,
             parameters=parameters,
-            sampling="epochs",
-            dataset_size=self.source.size,
-            sharpness=self.instruments.sharpest.get(kind),
+            draws=Draws(0, "epochs", self.source.size),
+            curvature=self.instruments.sharpest.get(kind),
         )
 
     def _reading_cadence(self, tracking: float) -> int:

@@ -7,6 +7,7 @@ batch size changes, every rule's numbers stand side by side; those above the mea
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
@@ -18,6 +19,7 @@ from thetadot.verdicts.pace import pace
 from thetadot.verdicts.rescue import rescue
 from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
 from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE, THREEFOLD
+from thetadot.verdicts.warmth import broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,11 +107,23 @@ def _same_temperature(facts: Facts, ratio: float) -> str:
     """The batch size that keeps the temperature at ``ratio`` times the lr, by the family's rule."""
     if facts.batch is None or facts.family is None:
         return ""
-    rule, power = (LINEAR, 1.0) if facts.family == "sgd" else (ROOT, 2.0)
-    batch = facts.batch * ratio**power
+    batch, rule, lost = _kept_by(facts, facts.batch, ratio)
     if batch < 1:
-        return f" No batch is small enough to keep the temperature ({rule.name} rule): the run gets cooler."
-    return f" A batch of {plain(batch)} would keep the temperature ({rule.name} rule); {plain(facts.batch)} is cooler."
+        return f" No batch is small enough to keep the temperature ({rule} rule): the run gets cooler."
+    if lost:
+        return f" The {rule} rule's batch of {plain(batch)} would not keep the temperature: {lost}."
+    return f" A batch of {plain(batch)} would keep the temperature ({rule} rule); {plain(facts.batch)} is cooler."
+
+
+def _kept_by(facts: Facts, present: float, ratio: float) -> tuple[float, str, str]:
+    """The batch that a family's rule keeps the temperature by, the rule, and why under epochs it does not."""
+    rule, power = (LINEAR, 1.0) if facts.family == "sgd" else (ROOT, 2.0)
+    batch = present * ratio**power
+    if facts.point is None:
+        return batch, rule.name, ""
+    before = replace(facts.point.settings, batch=present)
+    after = replace(before, lr=before.lr * ratio, batch=batch)
+    return batch, rule.name, broken(before, after, facts.epoch_size, facts.family)
 
 
 def _momentum(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
@@ -142,10 +156,11 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
 def _warmer(facts: Facts, factor: float) -> str:
     if facts.batch is None or facts.family is None:
         return ""
-    rule, power = (LINEAR, 1.0) if facts.family == "sgd" else (ROOT, 2.0)
-    kept = facts.batch * factor**power
+    kept, rule, lost = _kept_by(facts, facts.batch, factor)
     warmer = f" At a batch of {plain(facts.batch)} it gets warmer"
-    return f"{warmer}; {plain(kept)} would keep the temperature ({rule.name} rule)."
+    if lost:
+        return f"{warmer}; the {rule} rule's {plain(kept)} would not keep the temperature: {lost}."
+    return f"{warmer}; {plain(kept)} would keep the temperature ({rule} rule)."
 
 
 def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
@@ -160,7 +175,7 @@ def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
         return None
     sharpness, limit = stability(facts, present)
     noise = None if found.bound else found.scale
-    rows = table(present, target, noise, family=family, sharpness=sharpness, limit=limit)
+    rows = table(present, target, noise, family=family, sharpness=sharpness, limit=limit, dataset_size=facts.epoch_size)
     verb = "Lower" if target < present.batch else "Raise"
     said = f"{verb} the batch from {plain(present.batch)} to {plain(target)} samples, near the noise scale"
     said += f"{_by_rule(facts, present, rows)}{_hot(facts)}"
@@ -219,7 +234,8 @@ def _numbers(present: Settings, new: Settings) -> str:
 def _line(present: Settings, row: Row) -> str:
     numbers = "no number" if row.settings is None else _numbers(present, row.settings)
     reason = f" ({row.standing}: {row.reason})" if row.reason else ""
-    return f"{row.rule.name}, {row.rule.source}: {numbers}{reason}"
+    remark = f" (temperature not kept: {row.remark})" if row.remark else ""
+    return f"{row.rule.name}, {row.rule.source}: {numbers}{reason}{remark}"
 
 
 def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
@@ -229,7 +245,20 @@ def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     if lr is None:
         return Change("cool", "Anneal: lower the lr, or raise the batch size.")
     said = f"Cool: lr from {plain(lr)} to {plain(lr / COOLING)} at this momentum"
+    epochs = facts.epoch_size
     if facts.batch is not None:
+        larger = facts.batch * COOLING
+        lost = _smith_loses(facts, lr, larger)
         same = "the same temperature, by Smith" if facts.family == "sgd" else "cooler as well"
-        said += f", or a batch of {plain(facts.batch * COOLING)} at this lr ({same})"
-    return Change("cool", f"{said}.", (f"temperature ∝ lr/((1-β)B): {plain(COOLING)} times lower",))
+        said += f", or a batch of {plain(larger)} at this lr ({lost or same})"
+    line = f"temperature ∝ lr/((1-β)B): {plain(COOLING)} times lower"
+    if epochs is not None:
+        line += f"; under shuffled epochs along steep directions, along flat ones {plain(COOLING**2)} times"
+    return Change("cool", f"{said}.", (line,))
+
+
+def _smith_loses(facts: Facts, lr: float, batch: float) -> str:
+    if facts.point is None or facts.batch is None or facts.family != "sgd":
+        return ""
+    cooled = replace(facts.point.settings, lr=lr / COOLING, batch=facts.batch)
+    return broken(cooled, replace(cooled, lr=lr, batch=batch), facts.epoch_size, facts.family)

@@ -13,6 +13,7 @@ from thetadot.records import (
     Barrier,
     Choice,
     Curvature,
+    Draws,
     End,
     Epoch,
     Equilibrium,
@@ -197,6 +198,15 @@ class Facts:
         """The batch size at a step."""
         motion = self.at(step)
         return (positive(motion.batch_size) if motion is not None else None) or self.batch
+
+    @cached_property
+    def epoch_size(self) -> float | None:
+        """Samples of a shuffled epoch, where batches are drawn so; a run of ours shuffles."""
+        drawn = self.record.of(Draws)
+        if drawn:
+            size = positive(drawn[-1].dataset_size)
+            return size if drawn[-1].sampling == "epochs" else None
+        return positive(self.record.header.train_samples) if self.watched is None else None
 
     @cached_property
     def whole(self) -> bool:

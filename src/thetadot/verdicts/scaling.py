@@ -35,6 +35,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.limits import limit_at
 from thetadot.signatures import checked
 from thetadot.verdicts.families import ADAPTIVE, DESCENT, Family, family_of
+from thetadot.verdicts.warmth import broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,7 @@ class Rule:
     keeps: str
     move: Callable[[Settings, float, float | None], Settings | None]
     bounds: Callable[[Settings, float, float | None], str]
+    heat: bool = False  # whether what it keeps is, or rests on, the temperature of independent draws
 
     def applies(self, family: str) -> bool:
         """Whether it is meant for "sgd" or "adaptive", or an optimizer of such a name."""
@@ -254,6 +256,7 @@ LINEAR = Rule(
     "momentum and temperature",
     _linear,
     _below_noise,
+    heat=True,
 )
 ROOT = Rule(
     "square root",
@@ -272,6 +275,7 @@ SMITH = Rule(
     "lr and temperature",
     _smith,
     _smith_bounds,
+    heat=True,
 )
 MOTION = Rule(
     "same motion",
@@ -281,6 +285,7 @@ MOTION = Rule(
     "friction and temperature",
     _motion,
     _motion_bounds,
+    heat=True,
 )
 MCCANDLISH = Rule(
     "McCandlish",
@@ -299,6 +304,7 @@ MALLADI = Rule(
     "Adam's equation of motion",
     _malladi,
     _malladi_bounds,
+    heat=True,
 )
 LI = Rule(
     "Li",
@@ -331,12 +337,14 @@ class Row:
         settings: what its formula gives, also where it should not be used; None where it gives nothing.
         standing: "usable", "outside" its own condition, or "vetoed" by the stability limit.
         reason: why, where it is not usable.
+        remark: why it does not keep the temperature under shuffled epochs; "" where it does, or claims nothing.
     """
 
     rule: Rule
     settings: Settings | None
     standing: Literal["usable", "outside", "vetoed"]
     reason: str = ""
+    remark: str = ""
 
 
 @checked
@@ -348,6 +356,7 @@ def table(
     family: str,
     sharpness: float | None = None,
     limit: float | None = None,
+    dataset_size: float | None = None,
 ) -> tuple[Row, ...]:
     """Apply every rule of the family side by side; results above the measured stability limit are vetoed.
 
@@ -361,6 +370,7 @@ def table(
         family: "sgd" or "adaptive", or the name of an optimizer that tells it, such as "adam".
         sharpness: measured largest curvature; None: no veto.
         limit: the optimizer's own limit on it at the present settings; None: no veto.
+        dataset_size: N, where batches are those of shuffled epochs; None: they are drawn independently.
 
     Raises:
         InadmissibleValue: a family that is not known.
@@ -386,7 +396,8 @@ def table(
             rows.append(Row(rule, new, "outside", reason or "it gives no admissible setting"))
             continue
         reason = _veto(present, new, sharpness, limit)
-        rows.append(Row(rule, new, "vetoed" if reason else "usable", reason))
+        remark = broken(present, new, dataset_size, known) if rule.heat else ""
+        rows.append(Row(rule, new, "vetoed" if reason else "usable", reason, remark))
     return tuple(rows)
 
 

@@ -111,3 +111,6 @@ THREEFOLD = 3.0
 """How much to raise an lr where a straight path says that it is small and the bound does not say how much."""
 COOLING = 8.0
 """How many times cooler, where a stationary run is to go on: three doublings of the batch size."""
+
+SAME_HEAT = 0.1
+"""A temperature that changes by no more than this share counts as kept: it is seldom measured to more."""

@@ -13,6 +13,7 @@ from thetadot.records import Layers, Motion
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.probes.heat import Estimate
     from thetadot.reading import Reading
     from thetadot.watching.layers import Layout
 
@@ -28,7 +29,7 @@ class Row:
     lr: float
     batch: int | None
     epoch: float | None
-    temperature: float | None
+    temperature: Estimate | None
     time_step: float
     clock: float
     cost: float
@@ -69,7 +70,7 @@ class Hold:
 
     def _entries(self, row: Row, numbers: Tensor, loss: float) -> tuple[Sample, Motion, Layers]:
         gradient, weight, update, slope, virial, radial, energy, away, outward, pair = numbers.sum(dim=1).tolist()
-        reading, memory = row.reading, row.reading.memory
+        reading, memory, heat = row.reading, row.reading.memory, row.temperature
         sample = Sample(row.step, reading, loss, virial, radial, energy, update, pair, row.step)
         speed = outward / (row.time_step * math.sqrt(away)) if row.time_step and away > 0 else None
         motion = Motion(
@@ -81,7 +82,9 @@ class Hold:
             batch_size=row.batch,
             time_step=row.time_step,
             friction=_number(reading.friction),
-            temperature=_number(row.temperature),
+            temperature=None if heat is None else _number(heat.value),
+            temperature_low=None if heat is None else _number(heat.low),
+            temperature_high=None if heat is None else _number(heat.high),
             clock=row.clock,
             kinetic=_number(energy / (row.time_step**2 * self.layout.count) if row.time_step else 0.0) or 0.0,
             displacement=_number(math.sqrt(away)) if away > 0 else None,

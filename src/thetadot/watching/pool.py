@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from thetadot.probes import noise_from_squares, pooled_noise
+from thetadot.probes.heat import finite
 from thetadot.records import Noise
 
 if TYPE_CHECKING:
@@ -90,4 +91,8 @@ def pooled(
         cost=cost,
         method=method,
         pooled=len(found),
+        variance_low=finite(noise.variances[0]),
+        variance_high=finite(noise.variances[1]),
+        square_low=finite(noise.squares[0]),
+        square_high=finite(noise.squares[1]),
     )

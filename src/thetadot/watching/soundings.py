@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from msgspec.structs import replace
 
 from thetadot import records
 from thetadot.errors import require
@@ -14,15 +15,13 @@ from thetadot.probes import (
     critical_sharpness,
     curvature_noise,
     gradient_noise,
-    gradient_term,
-    noise_term,
     sharpness,
 )
-from thetadot.probes.heat import heat
+from thetadot.probes.heat import Estimate, along, finite, heat, variance_of
 from thetadot.probes.wide import NARROW
 from thetadot.random import derive
-from thetadot.records import Curvature, Entry, Noise, Regularization, Remark
-from thetadot.translation import damping, step_of
+from thetadot.records import Curvature, Draws, Entry, Noise, Regularization, Remark
+from thetadot.watching.along import ladder, line_curvature, regularization, rungs
 from thetadot.watching.cadence import Every, Plan, forwards, gradients, products
 from thetadot.watching.reference import PARTS
 
@@ -63,13 +62,13 @@ class Soundings:
         self.layout = layout
         self.reference = reference
         self.dataset_size = dataset_size
+        self.draws = None if sampling is None else Draws(0, sampling, dataset_size)
         self.samples = 0 if reference is None else reference.samples
         self.batch = 1.0
         self.spent = 0.0  # in samples' gradients
         self.vectors: dict[bool, Tensor] = {}
-        self.sampling = sampling
-        self.sharpest: float | None = None  # of the last measurement, in the metric of the step
-        self.variance: float | None = None  # trΣ, or tr(P⁻¹Σ) where the step is preconditioned
+        self.sharpest: Estimate | None = None  # of the last measurement, in the metric of the step
+        self.variance: Estimate | None = None  # trΣ, or tr(P⁻¹Σ) where the step is preconditioned
         self.left: Tensor | None = None  # where the last barrier was looked for from
         self.left_at = 0
         self.forward_only = False
@@ -93,29 +92,36 @@ class Soundings:
     def measure(self, name: str, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:
         """Entries of one measurement."""
         if name == "curvature":
-            return self._curvature(step, reading, cost)
+            return self._curvature(step, reading, batch, cost)
         if name == "barrier":
             return self._barrier(step, reading, batch)
         return self._noise(step, reading, batch, cost, weighted=name != "noise")
 
     def adopt(self, noise: Noise) -> None:
         """Take trΣ from elsewhere, where the step is not preconditioned."""
-        self.variance = noise.gradient_variance
+        self.variance = Estimate(max(noise.gradient_variance, 0.0), noise.variance_low, noise.variance_high)
 
-    def temperature(self, reading: Reading, batch: int | None) -> float | None:
-        """T of the latest noise; None before, and where the optimizer has no heavy-ball form."""
+    def temperature(self, reading: Reading, batch: int | None) -> Estimate | None:
+        """T of the latest noise, under epochs of the sharpest direction; None where the step has no heavy-ball form."""
+        known = self._heated(reading, batch)
+        epochs = self.draws is not None and self.draws.sampling == "epochs"
+        return None if known is None else heat(*known, **self._drawn, curvature=self.sharpest if epochs else None)
+
+    def temperatures(
+        self, reading: Reading, batch: int | None, curvatures: list[Estimate]
+    ) -> tuple[Estimate | None, ...]:
+        """The same along directions of these curvatures."""
+        known = self._heated(reading, batch)
+        return () if known is None else along(*known, curvatures, **self._drawn)
+
+    @property
+    def _drawn(self) -> dict[str, Any]:
+        return {"parameters": self.layout.count, "draws": self.draws}
+
+    def _heated(self, reading: Reading, batch: int | None) -> tuple[float, float, Estimate, int] | None:
         if self.variance is None or reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return None
-        return heat(
-            reading.rate,
-            reading.memory,
-            self.variance,
-            batch,
-            parameters=self.layout.count,
-            sampling=self.sampling,
-            dataset_size=self.dataset_size,
-            sharpness=self.sharpest,
-        )
+        return reading.rate, reading.memory, self.variance, batch
 
     def _noise(self, step: int, reading: Reading, batch: int | None, cost: float, *, weighted: bool) -> list[Entry]:
         assert self.reference is not None  # noqa: S101 - planned only with one
@@ -129,7 +135,7 @@ class Soundings:
         weighed = rows if preconditioner is None else rows * preconditioner.rsqrt()
         scale = self._weighted(rows, size) if weighted else None
         metric = found if preconditioner is None else gradient_noise(weighed, size)
-        self.variance = metric.variance
+        self.variance = variance_of(metric)
         spread = (rows - rows.mean(dim=0)).square().sum(dim=0) * (size / (len(rows) - 1))
         pieces = torch.split(spread, [p.numel() for p in self.layout.parameters])
         return [
@@ -146,6 +152,10 @@ class Soundings:
                 cost=cost,
                 layers=tuple(self.layout.by_layer([float(piece.sum()) for piece in pieces])),
                 curvature_scale=scale,
+                variance_low=finite(found.variances[0]),
+                variance_high=finite(found.variances[1]),
+                square_low=finite(found.squares[0]),
+                square_high=finite(found.squares[1]),
             ),
             *self._regularization(step, reading, batch, metric),
         ]
@@ -165,16 +175,9 @@ class Soundings:
         if reading.rate is None or not batch or not 0 <= reading.memory < 1:
             return []
         assert self.reference is not None  # noqa: S101
-        batches = None if self.dataset_size is None else max(2, self.dataset_size // batch)
         loss = self.reference.whole().value()
         self.spent += forwards(self.samples, 1, self.batch)
-        terms = (
-            gradient_term(reading.rate, reading.memory, max(metric.square, 0.0)),
-            noise_term(reading.rate, reading.memory, metric.variance, batch, batches),
-        )
-        if not all(map(math.isfinite, (*terms, loss))):
-            return []
-        return [Regularization(step, *terms, loss=loss)]
+        return regularization(step, reading, metric, loss, batch, self.draws)
 
     def _barrier(self, step: int, reading: Reading, batch: int | None) -> list[Entry]:
         assert self.reference is not None  # noqa: S101
@@ -186,8 +189,30 @@ class Soundings:
         self.spent += forwards(self.samples, INTERIOR + 2, self.batch)
         if not all(map(math.isfinite, (found.height, found.losses[0], found.losses[-1]))):
             return []
-        temperature = self.temperature(reading, batch)
-        return [records.Barrier(step, since, found.height, found.at, found.losses[0], found.losses[-1], temperature)]
+        entry = records.Barrier(step, since, found.height, found.at, found.losses[0], found.losses[-1], None)
+        curved = line_curvature(found.losses, here - left, self.flat(reading))
+        return [self._heat_of(entry, reading, batch, curved)]
+
+    def _heat_of(
+        self, entry: records.Barrier, reading: Reading, batch: int | None, curved: float | None
+    ) -> records.Barrier:
+        """With the temperature of the direction that the line has, or of what is known of it."""
+        if self.draws is None or self.draws.sampling != "epochs":
+            direction, found = "all", self.temperature(reading, batch)
+        elif curved is not None:
+            direction, found = "line", next(iter(self.temperatures(reading, batch, [Estimate(curved)])), None)
+        else:
+            direction, found = "sharpest", self.temperature(reading, batch)
+        if found is None:
+            return entry
+        return replace(
+            entry,
+            temperature=found.value,
+            temperature_low=found.low,
+            temperature_high=found.high,
+            direction=direction,
+            curvature=curved if direction == "line" else None,
+        )
 
     def _forward(self, step: int, reading: Reading, cost: float) -> list[Entry]:
         """Curvature along the gradient from losses alone, for models that have no second derivative of any kind."""
@@ -212,7 +237,7 @@ class Soundings:
             )
         ]
 
-    def _curvature(self, step: int, reading: Reading, cost: float) -> list[Entry]:
+    def _curvature(self, step: int, reading: Reading, batch: int | None, cost: float) -> list[Entry]:
         assert self.reference is not None  # noqa: S101
         if self.forward_only:
             return self._forward(step, reading, cost)
@@ -239,10 +264,12 @@ class Soundings:
         if not (math.isfinite(found.value) and math.isfinite(found.residual)):
             return []
         self.vectors[preconditioner is not None] = found.restart
-        self.sharpest = found.value
+        self.sharpest = Estimate(found.value, found.value, found.high)
         self.spent += products(self.samples or self.batch, found.products, self.batch)
         told = [i for i, r in enumerate(found.residuals) if i == 0 or r <= SHARP * abs(found.value)]
         spectrum = tuple(found.spectrum[i] for i in told)
+        curved = rungs(spectrum, [found.residuals[i] for i in told], found.high)
+        damped, heated = ladder(reading, curved), self.temperatures(reading, batch, curved)
         shares = torch.split(found.vector.square(), [p.numel() for p in self.layout.parameters])
         return [
             Curvature(
@@ -256,7 +283,12 @@ class Soundings:
                 preconditioned=preconditioner is not None,
                 spectrum=spectrum,
                 residuals=tuple(found.residuals[i] for i in told),
-                damping=_damping(reading, spectrum),
+                damping=tuple(z.value for z in damped),
+                damping_low=tuple(z.low or 0.0 for z in damped),
+                damping_high=tuple(z.high for z in damped),
+                temperature=tuple(t and t.value for t in heated) if any(heated) else (),
+                temperature_low=tuple(t and t.low for t in heated) if any(heated) else (),
+                temperature_high=tuple(t and t.high for t in heated) if any(heated) else (),
                 layers=tuple(self.layout.by_layer([float(share.sum()) for share in shares])),
                 low=found.value,
                 high=found.high,
@@ -290,11 +322,3 @@ def _limit(reading: Reading) -> float | None:
 def _whole(tensor: Tensor) -> Tensor:
     whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return whole
-
-
-def _damping(reading: Reading, spectrum: tuple[float, ...]) -> tuple[float, ...]:
-    """ζ = λ/(2√h) of every positive eigenvalue; none without a velocity."""
-    if reading.rate is None or not 0 < reading.memory < 1 or not reading.rate > 0:
-        return ()
-    friction = float(damping(reading.memory)) / float(step_of(reading.rate, reading.memory))
-    return tuple(friction / (2.0 * math.sqrt(h)) for h in spectrum if h > 0)

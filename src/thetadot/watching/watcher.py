@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
+from msgspec.structs import replace as replaced
 from torch import distributed, nn
 
 from thetadot.errors import InadmissibleValue, require
@@ -216,13 +217,13 @@ class Watch:
 
     @property
     def record(self) -> Record:
-        """What was recorded so far."""
+        """The record so far."""
         self._begin()
         self._fetch()
         return self.book.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the record says so far."""
+        """Return the verdicts on the record so far."""
         from thetadot.verdicts import judge  # noqa: PLC0415 - a run that is only recorded needs none of it
 
         return judge(self.record)
@@ -314,7 +315,7 @@ class Watch:
         sizes, loss = seen.sizes, seen.loss
         self.passes = max(seen.passes, 1)
         batch = self._batch(sizes)
-        self.usual = max(self.batch or 0, batch or 0)  # the last batch of an epoch may be smaller
+        self.usual = self._usual(batch or 0)
         self.batch = batch
         self._count(unread=1)
         self.work += self.batch or 0
@@ -336,7 +337,7 @@ class Watch:
             self.ahead = None
 
     def _dropped(self) -> None:
-        """The passes since the last step were for nothing: a loss scaler skipped it."""
+        """Discard passes whose step was skipped by the loss scaler."""
         if self.together.micro.handles:
             self.together.micro.disarm()
             self.together.micro.arm()
@@ -356,8 +357,15 @@ class Watch:
             return self.told * self.ranks
         return sum(sizes) * self.ranks or None
 
+    def _usual(self, batch: int) -> int:
+        """The batch of an epoch's other steps: the last one may be smaller, and may be the one that is always read."""
+        size = self.soundings.dataset_size
+        if self.usual and size and batch == size % self.usual:
+            return self.usual
+        return max(self.batch or 0, batch)
+
     def _meet(self) -> None:
-        """What is taken together is left out where a rank does not watch."""
+        """Disable collective measurements unless every rank is being watched."""
         if self.company.whole():
             return
         self.together.micro.disarm()
@@ -460,13 +468,14 @@ class Watch:
 
     def _draws(self) -> None:
         """How batches are drawn, where it was not told."""
-        if self.soundings.sampling is not None or self.reference is None:
-            return
-        found = drawn()
+        found = self.soundings.draws or drawn()
         if found is not None:
-            self.soundings.sampling, size = found
-            self.soundings.dataset_size = self.soundings.dataset_size or size
-        elif self.rank == 0:
+            size = self.soundings.dataset_size or found.dataset_size
+            self.soundings.dataset_size = size
+            self.soundings.draws = replaced(found, step=self.step, dataset_size=size)
+            if self.rank == 0:
+                self.book.write(self.soundings.draws)
+        elif self.rank == 0 and self.reference is not None:
             says = (
                 "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
                 "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then"
@@ -513,7 +522,7 @@ class Watch:
             lr=self.settings.lr,
             batch=self.batch,
             epoch=self.work / self.dataset_size if self.dataset_size else None,
-            temperature=self.soundings.temperature(reading, self.batch),
+            temperature=self.soundings.temperature(reading, self.usual or None),
             time_step=step,
             clock=self.clock,
             cost=self.work + self.extra,
@@ -586,7 +595,7 @@ class Watch:
         assert self.reference is not None  # noqa: S101 - planned only with one
         with self.reference.kept():
             found = self.soundings.measure(
-                name, self.step, self.settings.reading(), self.batch, self.work + self.extra
+                name, self.step, self.settings.reading(), self.usual or None, self.work + self.extra
             )  # fmt: skip
         for entry in found:
             self.book.write(entry)

@@ -52,9 +52,15 @@ def _says(entries: Sequence[Regularization]) -> str:
     if not entries:
         return ""
     last = entries[-1]
-    added = number(last.gradient_term) + number(last.noise_term)
-    if not (number(last.loss) > 0 and added >= 0):
+    own = number(last.gradient_term)
+    noise = 0.0 if last.noise_term is None else number(last.noise_term)
+    if not (number(last.loss) > 0 and own + noise >= 0):
         return ""
-    larger = "the step itself" if last.gradient_term >= last.noise_term else "the batches' noise"
-    part = share(added / last.loss)
+    part = share((own + noise) / last.loss)
+    if last.noise_term is None:
+        return (
+            f"At step {plain(last.step)} the term came to {part} of the loss. Batches add one of their own where each "
+            "epoch shuffles them anew; here they are not known to be drawn so."
+        )
+    larger = "the step itself" if own >= noise else "the batches' noise"
     return f"At step {plain(last.step)} the terms came to {part} of the loss, most of it from {larger}."
