@@ -47,7 +47,7 @@ def adaptively(
     *,
     shown: bool,
 ) -> Trajectory:
-    """As :func:`simulate`, by a method that finds its own steps: what is asked is checked first."""
+    """Check what is asked of a method that finds its own steps, and simulate by it."""
     require_known(compile)
     motion = posed(system, cast("Integrator", integrator), math.nan)
     start.require_known(motion)
