@@ -46,7 +46,15 @@ def test_first_lines_stand_alone():
     assert not wrong, "write a verb phrase for a function, a noun phrase for a class:\n" + "\n".join(wrong)
 
 
-LEANING = ("The tableau's.", "Of the family.", "It itself.", "As gradient descent.", "Also T >= 0.", "θ itself.", "-γ∇L.")
+LEANING = (
+    "The tableau's.",
+    "Of the family.",
+    "It itself.",
+    "As gradient descent.",
+    "Also T >= 0.",
+    "θ itself.",
+    "-γ∇L.",
+)
 
 
 @pytest.mark.parametrize("line", [*LEANING, "L.", "Those of a schedule.", "Its times."])

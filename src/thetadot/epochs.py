@@ -157,7 +157,7 @@ def _steps(change: Matrix, kick: Vector, count: int) -> _Block:
 
 
 class Epoch(NamedTuple):
-    """How an epoch of N samples is cut.
+    """Division of an epoch of N samples into batches.
 
     Attributes:
         batches: m >= 1.

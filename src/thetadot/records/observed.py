@@ -78,7 +78,7 @@ class Draws(msgspec.Struct, tag_field="kind", tag="draws", frozen=True):
 
 
 class Regularization(msgspec.Struct, tag_field="kind", tag="regularization", frozen=True, omit_defaults=True):
-    """What the finite step adds to the loss (implicit gradient regularization); ends are those of |G|² and trΣ."""
+    """Implicit gradient regularization: what the finite step adds to the loss; ends are those of |G|² and trΣ."""
 
     step: int
     gradient_term: float  # α(1+β)/(4(1-β)²)·|G|²

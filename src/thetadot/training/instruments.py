@@ -181,12 +181,12 @@ class Instruments:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later measurement begins with."""
+        """Return the state that later measurements start from."""
         told = {name: {kind: tuple(found) for kind, found in getattr(self, name).items()} for name in ESTIMATES}
         return {"vectors": self.vectors, **told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
+        """Restore the state that :meth:`state_dict` returned."""
         device = next(self.task.model.parameters()).device
         self.vectors = {kind: vector.to(device) for kind, vector in state["vectors"].items()}
         for name in ESTIMATES:  # older states have numbers without an interval

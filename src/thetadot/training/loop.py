@@ -339,7 +339,7 @@ class Loop:
             self.write(entry)
 
     def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> Estimate | None:
-        """What the latest noise keeps up at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
+        """Return the temperature at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
         heavy = self.plan.optimizer == "heavy-ball"
         kind = "plain" if heavy else "preconditioned"
         heating = self.instruments.heating.get(kind)
@@ -379,7 +379,7 @@ class Loop:
     # Checkpoints.
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on."""
+        """Return everything that the next step depends on."""
         return {
             "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
             "progress": asdict(self.progress),

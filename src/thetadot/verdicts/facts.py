@@ -27,7 +27,7 @@ from thetadot.records.columns import bounded
 from thetadot.verdicts.families import family_of
 from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import CURVE, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
+from thetadot.verdicts.thresholds import AVERAGED, CURVE, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ class Facts:
         Behind a preconditioner none of the first steps: of a few squared gradients P is mostly their scatter, and
         P⁻¹H then is thousands of times what it soon becomes.
         """
-        settled = min(START * self.steps, 1.0 / (1.0 - (self._beta2 or USUAL_BETA2)))
+        settled = min(START * self.steps, AVERAGED / (1.0 - (self._beta2 or USUAL_BETA2)))
         return [e for e in self._measured if not e.preconditioned or (number(e.step) or 0.0) >= settled]
 
     @cached_property

@@ -24,7 +24,10 @@ SMALL = 8.0
 START = 0.1
 """The first tenth of a run is its start: sharpness falls to what the step tolerates within it, or the loss is lost."""
 USUAL_BETA2 = 0.999
-"""Adam's β₂ where a record has none: after 1/(1-β₂) steps, or the start of a shorter run, P has averaged gradients."""
+"""Adam's β₂ where a record has none."""
+AVERAGED = 0.1
+"""Share of the memory 1/(1-β₂) after which P⁻¹H is judged, or of a shorter run. Of a perceptron and a convolution under
+Adam λmax(P⁻¹H) was up to 10⁴ times its later value at step 10, up to 130 times at step 27, up to 1.5 times at 110."""
 RECENT = 0.25
 """The last quarter of the measurements is what a run is now."""
 ABOVE = 1.3

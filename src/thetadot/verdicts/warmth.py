@@ -1,4 +1,4 @@
-r"""What a change of settings does to the temperature along flat directions, where batches are those of shuffled epochs.
+r"""Temperature along flat directions after a change of settings, where batches come from shuffled epochs.
 
     steep, or independent draws:  T ∝ α/((1-β)B);    flat:  T ∝ α/((1-β)B) · f(α, β, m),  f → αm/(3(1-β)) for m(1-β) ≫ 1
 

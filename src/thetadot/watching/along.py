@@ -1,4 +1,4 @@
-"""What follows from a curvature or a noise and its interval: damping along directions, and implicit regularization."""
+"""Damping along directions and implicit regularization, from a curvature or a noise and its interval."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def line_curvature(losses: Sequence[float], way: Tensor, preconditioner: Tensor 
 def regularization(
     step: int, reading: Reading, metric: GradientNoise, loss: float, batch: int, draws: Draws | None
 ) -> list[Regularization]:
-    """Both terms of the finite step; that of the batches where they are drawn in shuffled epochs, to which it belongs.
+    """Return both terms of the finite step; the term of batches is that of shuffled epochs, and only given for them.
 
     Args:
         step: now.
