@@ -45,7 +45,7 @@ def reach_of(integrator: Integrator, scales: object, variables: Iterable[str], o
 def settle(
     force: Callable[[Tensor], Tensor], origin: Tensor, led: Tensor, reach: Tensor, eps: float, remedy: str
 ) -> Tensor:
-    """The midpoints z, (rows, n), of as many steps, each solved for by itself.
+    """Solve for the midpoints z, (rows, n), of as many steps, each row on its own.
 
     Args:
         force: ∇L of (rows, n).

@@ -1,4 +1,4 @@
-r"""A minimum near a point, by descent along its gradient; of many functions at once, each by itself.
+r"""Minimum near a point, by descent along its gradient; for many functions at once, each on its own.
 
     r = W⁻¹ ∇G,    d = -H r  (L-BFGS in the metric W),    x' = x + t d,    |⟨∇G(x'), d⟩| <= c |⟨∇G(x), d⟩|
 
