@@ -69,7 +69,7 @@ zero). Pass numbers within floating point.
 
 
 def answering(function: _Called) -> _Called:
-    """One such function."""
+    """Decorate a function, so that its arguments are checked where it fails."""
 
     @functools.wraps(function)
     def door(*args: Any, **named: Any) -> Any:

@@ -1,6 +1,6 @@
 r"""Rounding to narrow floats so that small steps are not lost.
 
-A bfloat16 has 8 significant bits: on a weight of 1 a step of 1e-4 rounds to nothing, for ever. Three answers:
+A bfloat16 has 8 significant bits: on a weight of 1 a step of 1e-4 rounds to nothing, every time. Three answers:
 
     none        round to the nearest; small steps vanish
     stochastic  round up or down with the probability that keeps the mean: E[round(x)] = x

@@ -101,4 +101,4 @@ def test_kramers_at_temperature_zero_is_damped_newton():
 
 def test_an_implicit_step_that_does_not_settle_says_so():
     with pytest.raises(NotConverged, match="Pass a smaller step"):
-        trajectory(DampedNewton(0.1), ImplicitMidpoint(), lambda x: 1e3 * x, START, step=1.0, steps=1)
+        trajectory(DampedNewton(0.1), ImplicitMidpoint(), lambda x: -4.0 * x**3, START, step=1.0, steps=1)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from thetadot.analysis.minimum import minimum
 from thetadot.errors import NotConverged
+from thetadot.integrators.minimum import minimum
 from thetadot.optim import ImplicitHeavyBall
 
 DOUBLE = torch.float64
@@ -147,7 +147,9 @@ def test_a_minimum_is_found_along_any_curvature(most):
     curvature = torch.logspace(0, float(torch.tensor(most).log10()), 12, dtype=DOUBLE)
     start = torch.linspace(-1, 2, 12, dtype=DOUBLE)
     found = minimum(
-        lambda x: (None, curvature * (x - 1)), start, lambda r, known: float(r.abs().max()) < max(1e-9, 1e-15 * known)
+        lambda x: (None, curvature * (x - 1)),
+        start.unsqueeze(0),
+        lambda r, known: r.abs().amax(-1, keepdim=True) < (1e-15 * known).clamp(min=1e-9),
     )
     assert not found.met
     assert torch.allclose(found.point, torch.ones(12, dtype=DOUBLE), rtol=0, atol=1e-7)

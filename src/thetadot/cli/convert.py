@@ -20,7 +20,8 @@ EPILOG = """examples:
   thetadot convert --lr 0.1 --momentum 0.9 --batch-size 128 --to-batch-size 1024 --sharpness 12
 
 One equation does not fix two settings: each row keeps another pair of invariants. With --sharpness,
-rows whose step is above the stability limit are vetoed."""
+rows whose step is above the stability limit are vetoed. Temperatures are those of batches drawn independently; with
+--dataset-size, rows that do not keep them along flat directions of shuffled epochs say so."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--to-lr", type=float, metavar="LR", help="new learning rate")
     target.add_argument("--to-batch-size", type=float, metavar="B", help="new batch size")
     parser.add_argument("--sharpness", type=float, metavar="H", help="largest curvature, to veto unstable rows")
+    parser.add_argument(
+        "--dataset-size", type=float, metavar="N", help="samples of an epoch, where each epoch shuffles them anew"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -59,6 +63,7 @@ def act(options: argparse.Namespace) -> int:
         to_lr=options.to_lr,
         to_batch_size=options.to_batch_size,
         sharpness=options.sharpness,
+        dataset_size=options.dataset_size,
     )
     if options.json:
         print(json.dumps({"present": asdict(present), "rows": [asdict(row) for row in rows]}))
@@ -75,6 +80,7 @@ def translate(
     to_lr: float | None = None,
     to_batch_size: float | None = None,
     sharpness: float | None = None,
+    dataset_size: float | None = None,
 ) -> tuple[Row, list[Row]]:
     """The present reading, and one row per pair of invariants.
 
@@ -84,8 +90,30 @@ def translate(
     _check(lr, momentum, batch_size, to_lr, to_batch_size, sharpness)
     present = _row("present", lr, momentum, batch_size, lr / (1 - momentum) / batch_size)
     rows = _to_lr(present, to_lr) if to_lr is not None else _to_batch_size(present, to_batch_size or 0.0)
+    if dataset_size is not None:
+        require(
+            batch_size <= dataset_size < math.inf,
+            f"dataset_size={dataset_size:g}",
+            "is below the batch size or not finite",
+            "Pass the samples of an epoch.",
+        )
+    rows = [_shuffled(present, _judged(row, sharpness), dataset_size) for row in rows]
     present = _judged(present, sharpness)
-    return present, _recommend([_judged(row, sharpness) for row in rows], to_batch=to_lr is None)
+    return present, _recommend(rows, to_batch=to_lr is None)
+
+
+def _shuffled(present: Row, row: Row, dataset_size: float | None) -> Row:
+    """Under shuffled epochs, what becomes of a row that keeps the temperature of independent draws."""
+    if dataset_size is None or row.verdict or "temperature" not in row.keeps:
+        return row
+    from dataclasses import replace
+
+    from thetadot.verdicts.scaling import Settings
+    from thetadot.verdicts.warmth import broken
+
+    before, after = (Settings(each.lr, each.batch_size, each.momentum) for each in (present, row))
+    lost = broken(before, after, dataset_size, "sgd")
+    return replace(row, verdict=f"does not keep the temperature: {lost}") if lost else row
 
 
 def _to_lr(present: Row, lr: float) -> list[Row]:

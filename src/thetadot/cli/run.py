@@ -123,7 +123,7 @@ def _resume(folder: Path) -> str:
 
 
 def _unwritable(error: OSError, folder: Path) -> Exception:
-    """A disk that is full, or gone, on the way; what was kept there can be gone on from."""
+    """A disk that is full, or gone, on the way; what was kept there can be resumed."""
     from thetadot.training.checkpoint import NAME
 
     if isinstance(error, ThetadotError):

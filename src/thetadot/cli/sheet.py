@@ -132,7 +132,7 @@ def page(
         trajectory: what was simulated.
         rows: of the table; none where it was interrupted.
         seconds: that it took.
-        resume: the folder from which it goes on, as a shell reads it; None where it is complete.
+        resume: the folder to resume from, as a shell reads it; None where it is complete.
     """
     with np.errstate(over="ignore"):  # pictures are of float32, and paths may have run beyond it
         drawn = pictures(journey, trajectory)

@@ -176,7 +176,7 @@ def _run(
 
 
 def _keeper(asked: Asked, folder: Path, started: float) -> Callable[[Trajectory], None]:
-    """Writes what there is; where that fails it is said once, and the simulation goes on."""
+    """Writes what there is; where that fails it is reported once, and the simulation continues."""
     failed: list[RunFolderError] = []
 
     def keep(last: Trajectory) -> None:
@@ -194,7 +194,7 @@ def _keeper(asked: Asked, folder: Path, started: float) -> Callable[[Trajectory]
 def _interrupted(
     scene: Scene, asked: Asked, journey: Journey, folder: Path, last: Trajectory | None, seconds: float
 ) -> None:
-    """Keep what there is, say how to go on, and draw it; arrays first, for whoever interrupts once more."""
+    """Keep what there is, say how to resume, and draw it; arrays first, for whoever interrupts once more."""
     if last is None:
         print(f"\nthetadot: interrupted before the first step; {folder} is as it was", file=sys.stderr)
         return

@@ -76,7 +76,7 @@ class Gibbs:
             for inward in (1, -1):
                 index = 0 if inward == 1 else -1
                 wall, before = (float(self._masses.select(axis, index + turn * inward).sum()) for turn in (0, 1))
-                # what lies beyond, if it goes on falling as it falls from the last cell but one to the last
+                # what lies beyond, if it keeps falling as it falls from the last cell but one to the last
                 beyond = wall * wall / (before - wall) if wall < before else math.inf if wall > 0 else 0.0
                 require(
                     beyond <= _OUTSIDE,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.analysis.minimum import minimum
 from thetadot.errors import InadmissibleValue, NotConverged, require
+from thetadot.integrators.minimum import minimum
 from thetadot.kinds import require_finite, require_tensors, require_wide, result_of
 from thetadot.signatures import checked
 
@@ -101,7 +101,7 @@ def proximal_step(
     step: float,
     distance: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """argmin_y { loss(y) + distance(y, x)/step }, descended to from x (:mod:`thetadot.analysis.minimum`).
+    """argmin_y { loss(y) + distance(y, x)/step }, descended to from x (:mod:`thetadot.integrators.minimum`).
 
     The loss never rises, whatever the step; for small steps it is steepest descent in the metric of the distance.
 
@@ -127,20 +127,20 @@ def proximal_step(
     anchor = position.detach().double().cpu()
     require_finite(loss=_cost("loss", loss, anchor))
 
-    def objective(point: Tensor) -> tuple[float, Tensor]:
+    def objective(row: Tensor) -> tuple[Tensor, Tensor]:
         """Step times what is minimised, in which the distance has curvatures of its own alone."""
-        here = point.clone().requires_grad_()
+        here = row[0].clone().requires_grad_()
         away = ((here - anchor) ** 2).sum() / 2.0 if distance is None else distance(here, anchor)
         value = step * loss(here) + away
         (slope,) = torch.autograd.grad(value, here)
-        return float(value.detach()), slope
+        return value.detach().reshape(1, 1), slope.unsqueeze(0)
 
     least = max(1e-9 * step, 1e-15 * (1.0 + float(anchor.abs().max())))
-    found = minimum(objective, anchor, lambda slope, _: float(slope.abs().max()) <= least)
+    found = minimum(objective, anchor.unsqueeze(0), lambda slope, _: slope.abs().amax(-1, keepdim=True) <= least)
     size = float(found.slope.abs().max()) / step
-    if not size <= 1e-5 * max(1.0, abs(objective(found.point)[0]) / step):
+    if not size <= 1e-5 * max(1.0, abs(float(objective(found.point)[0])) / step):
         raise NotConverged(f"slope {size:.2g} after {found.gradients} gradients: {found.met}. Pass a smaller step.")
-    return found.point.to(position)
+    return found.point[0].to(position)
 
 
 def _cost(name: str, function: Callable[..., Tensor], *points: Tensor) -> Tensor:

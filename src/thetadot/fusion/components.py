@@ -29,7 +29,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from thetadot.fusion import operations
-from thetadot.fusion.operations import boxed
+from thetadot.fusion.places import boxed
 from thetadot.fusion.program import NUMBER, CannotCompile, Interacting, Program, trace
 
 if TYPE_CHECKING:

@@ -82,6 +82,8 @@ def apart(tree: Any, found: list[Any]) -> Any:
         (True, [1.5, 2.0])
     """
     kind = type(tree)
+    if kind is str or tree is None:
+        return tree
     if kind is float or is_number(tree):
         found.append(tree)
         return float

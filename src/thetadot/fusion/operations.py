@@ -14,6 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from thetadot.fusion.places import (
+    boxed,
+    copied,
+    cut,
+    filled,
+    index_put,
+    index_select,
+    indexed,
+    padded,
+    select_backward,
+    select_scatter,
+    slice_backward,
+    slice_scatter,
+)
 from thetadot.fusion.program import CannotCompile
 
 if TYPE_CHECKING:
@@ -21,13 +35,6 @@ if TYPE_CHECKING:
 
     Each = Callable[..., Any]
     Rule = Callable[..., Any]
-
-
-def boxed(value: Any) -> Any:
-    """An array of shape () that holds ``value``, which numpy must not look into."""
-    box = np.empty((), dtype=object)
-    box[()] = value
-    return box
 
 
 def _larger(a: Any, b: Any) -> Any:
@@ -107,7 +114,7 @@ def _power(each: Each, shape: Any, x: Any, exponent: Any) -> Any:
     if exponent < 0:
         return each(operator.truediv, 1.0, _power(each, shape, x, -exponent))
     if exponent == 0:
-        return _filled(x.shape, 1.0)
+        return filled(x.shape, 1.0)
     return reduce(lambda a, _: each(operator.mul, a, x), range(int(exponent) - 1), x)
 
 
@@ -180,103 +187,12 @@ def _where(each: Each, shape: Any, condition: Any, yes: Any, no: Any) -> Any:  #
     return each(torch.where, condition, yes, no)
 
 
-def _filled(shape: tuple[int, ...], value: float) -> Any:
-    return np.full(shape, float(value), dtype=object)
-
-
 def _mm(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     """A product of matrices (…, n) with (n, …), or of a matrix with a vector."""
     terms = [each(operator.mul, a[..., i : i + 1], b[i : i + 1]) for i in range(a.shape[-1])]
     if b.ndim == 1:
         terms = [term[..., 0] for term in terms]
     return reduce(lambda x, y: each(operator.add, x, y), terms)
-
-
-def _slice(each: Each, shape: Any, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:  # noqa: ARG001
-    return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
-
-
-def _places(indices: Any, rank: int) -> tuple[Any, ...]:
-    """Indices that stand in the function, as numpy takes them."""
-    found: list[Any] = []
-    for own in indices:
-        if own is None:
-            found.append(slice(None))
-        elif all(isinstance(place, float) for place in own.flat):
-            found.append(own.astype(np.int64))
-        else:
-            raise CannotCompile("it indexes by a tensor.")
-    return (*found, *[slice(None)] * (rank - len(found)))
-
-
-def _index(each: Each, shape: Any, x: Any, indices: Any) -> Any:  # noqa: ARG001
-    found = x[_places(indices, x.ndim)]
-    if found.shape != shape:
-        raise CannotCompile("it indexes by a mask.")
-    return found
-
-
-def _index_select(each: Each, shape: Any, x: Any, dim: int, index: Any) -> Any:
-    return _index(each, shape, x, [None] * (dim % x.ndim) + [index])
-
-
-def _index_put(each: Each, shape: Any, x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:  # noqa: ARG001, FBT001, FBT002
-    """Values at indices; added one after the other where an index comes twice."""
-    result = x.copy()
-    numbers = np.arange(x.size).reshape(x.shape)[_places(indices, x.ndim)]
-    flat = result.reshape(-1)
-    for place, value in zip(numbers.flat, np.broadcast_to(values, numbers.shape).flat, strict=True):
-        flat[place] = each(operator.add, boxed(flat[place]), boxed(value)).item() if accumulate else value
-    return flat.reshape(x.shape)
-
-
-def _slice_backward(each: Each, shape: Any, x: Any, sizes: Any, dim: int, start: Any, end: Any, step: int) -> Any:  # noqa: ARG001
-    result = _filled(tuple(sizes), 0.0)
-    result[(slice(None),) * (dim % result.ndim) + (slice(start, end, step),)] = x
-    return result
-
-
-def _select_backward(each: Each, shape: Any, x: Any, sizes: Any, dim: int, index: int) -> Any:  # noqa: ARG001
-    result = _filled(tuple(sizes), 0.0)
-    result[(slice(None),) * (dim % result.ndim) + (index,)] = x
-    return result
-
-
-def _slice_scatter(
-    each: Each,  # noqa: ARG001
-    shape: Any,  # noqa: ARG001
-    x: Any,
-    part: Any,
-    dim: int = 0,
-    start: Any = None,
-    end: Any = None,
-    step: int = 1,
-) -> Any:
-    return _slice_backward_into(x, part, (slice(None),) * (dim % x.ndim) + (slice(start, end, step),))
-
-
-def _select_scatter(each: Each, shape: Any, x: Any, part: Any, dim: int, index: int) -> Any:  # noqa: ARG001
-    return _slice_backward_into(x, part, (slice(None),) * (dim % x.ndim) + (index,))
-
-
-def _slice_backward_into(x: Any, part: Any, place: Any) -> Any:
-    result = x.copy()
-    result[place] = part
-    return result
-
-
-def _copied(each: Each, shape: Any, x: Any, source: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
-    return np.broadcast_to(source, shape)
-
-
-def _padded(each: Each, shape: Any, x: Any, pad: Any, value: float = 0.0) -> Any:  # noqa: ARG001
-    """By a number; a negative width cuts."""
-    for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), start=1):
-        moved = np.moveaxis(x, -axis, 0)
-        moved = moved[max(-before, 0) : len(moved) - max(-after, 0)]
-        edges = [_filled((max(width, 0), *moved.shape[1:]), value) for width in (before, after)]
-        x = np.moveaxis(np.concatenate([edges[0], moved, edges[1]]), 0, -axis)
-    return x
 
 
 def _same(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
@@ -313,7 +229,7 @@ def _boxed_number(value: Any) -> Any:
 
 
 def _unit(value: float) -> Rule:
-    return lambda each, shape, *_, **__: _filled(shape, value)  # noqa: ARG005
+    return lambda each, shape, *_, **__: filled(shape, value)  # noqa: ARG005
 
 
 _MOST_FACTORS = 16
@@ -389,18 +305,18 @@ RULES: dict[str, Rule] = {
     ),
     "getitem": lambda each, shape, x, place: x[place],  # noqa: ARG005
     "select": lambda each, shape, x, dim, place: np.moveaxis(x, dim, 0)[place, ...],  # noqa: ARG005
-    "select_backward": _select_backward,
-    "select_scatter": _select_scatter,
-    "slice": _slice,
-    "slice_backward": _slice_backward,
-    "slice_scatter": _slice_scatter,
-    "copy": _copied,
+    "select_backward": select_backward,
+    "select_scatter": select_scatter,
+    "slice": cut,
+    "slice_backward": slice_backward,
+    "slice_scatter": slice_scatter,
+    "copy": copied,
     "fill": lambda each, shape, x, value: np.broadcast_to(_boxed_number(value), shape),  # noqa: ARG005
-    "index": _index,
-    "index_select": _index_select,
-    "index_put": _index_put,
-    "_unsafe_index_put": _index_put,
-    "_index_put_impl": _index_put,
+    "index": indexed,
+    "index_select": index_select,
+    "index_put": index_put,
+    "_unsafe_index_put": index_put,
+    "_index_put_impl": index_put,
     "unsqueeze": _reshaped,
     "squeeze": _reshaped,
     "view": _reshaped,
@@ -415,7 +331,7 @@ RULES: dict[str, Rule] = {
         np.roll(x, tuple(shifts), tuple(dims)) if dims else np.roll(x, shifts[0])
     ),
     "repeat": lambda each, shape, x, times: np.tile(x, tuple(times)),  # noqa: ARG005
-    "constant_pad_nd": _padded,
+    "constant_pad_nd": padded,
     "ones_like": _unit(1.0),
     "zeros_like": _unit(0.0),
     "ones": _unit(1.0),
@@ -425,11 +341,11 @@ RULES: dict[str, Rule] = {
     "empty_like": _unit(0.0),
     "empty": _unit(0.0),
     "new_empty": _unit(0.0),
-    "new_full": lambda each, shape, x, size, value, **_: _filled(shape, value),  # noqa: ARG005
-    "full": lambda each, shape, size, value, **_: _filled(shape, value),  # noqa: ARG005
-    "full_like": lambda each, shape, x, value, **_: _filled(shape, value),  # noqa: ARG005
+    "new_full": lambda each, shape, x, size, value, **_: filled(shape, value),  # noqa: ARG005
+    "full": lambda each, shape, size, value, **_: filled(shape, value),  # noqa: ARG005
+    "full_like": lambda each, shape, x, value, **_: filled(shape, value),  # noqa: ARG005
     "eye": lambda each, shape, *_, **__: np.eye(*shape).astype(object),  # noqa: ARG005
-    "scalar_tensor": lambda each, shape, value, **_: _filled((), value),  # noqa: ARG005
+    "scalar_tensor": lambda each, shape, value, **_: filled((), value),  # noqa: ARG005
     "clone": _same,
     "detach": _same,
     "alias": _same,

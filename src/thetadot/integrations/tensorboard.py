@@ -23,7 +23,7 @@ def export(run: Record | str | Path, logdir: str | Path) -> int:
     other steps), what was exported before is replaced.
 
     Args:
-        run: a record, or the folder or file it is in; that of a run that goes on will do.
+        run: a record, or the folder or file it is in; that of a run in progress will do.
         logdir: what ``tensorboard --logdir`` is given.
 
     Returns:

@@ -9,22 +9,23 @@ marches the same steps compiled.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
-from thetadot.errors import Diverged, InadmissibleValue, NotConverged
+from thetadot.errors import InadmissibleValue
 from thetadot.failures import answering
 from thetadot.integrators.adaptive import require_timed
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
-from thetadot.integrators.pace import HOPELESS, WINDOW, Look, Pace, look
+from thetadot.integrators.endless import Guarded
+from thetadot.integrators.pace import WINDOW, Pace
 from thetadot.integrators.runge_kutta import combined, moving, slopes
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -35,22 +36,6 @@ if TYPE_CHECKING:
 ROUNDINGS = 16.0
 """A step of fewer roundings of the time it starts from is none."""
 _BOUNDLESS = float(1 << 62)
-
-
-class Stalled(Diverged):
-    """A path that no step carries on; ``state`` is the last good one, at ``times`` (paths, 1)."""
-
-    def __init__(self, message: str, state: State, times: Tensor) -> None:
-        super().__init__(message)
-        self.state, self.times = state, times
-
-
-class Exhausted(NotConverged):
-    """A path that took more steps than allowed; ``state`` is the last good one, at ``times`` (paths, 1)."""
-
-    def __init__(self, message: str, state: State, times: Tensor) -> None:
-        super().__init__(message)
-        self.state, self.times = state, times
 
 
 class Controlled(NamedTuple):
@@ -106,7 +91,7 @@ def controlled(
     return Controlled([dict(run.until(end)) for end in ends], run.accepted, run.rejected, run.evaluations)
 
 
-class Controlling:
+class Controlling(Guarded):
     """One error-controlled motion in progress, which yields its states in sequence.
 
     Every attribute is a tensor of one number a path, or a state.
@@ -331,85 +316,6 @@ class Controlling:
         allowed = torch.where(bend <= 1e-15, flat, (0.01 / bend) ** power)
         return torch.minimum(100.0 * guess, allowed).nan_to_num(1e-6, 1e-6, 1e-6)
 
-    def _check_length(self, stuck: Tensor) -> None:
-        for path, time, length in self._named(stuck):
-            found = self._look(path, length)
-            raise Stalled(
-                f"path {path} gets no further than time {time:.9g}: its step fell to {length:.3g}, below the rounding "
-                f"of time. The motion ends there, or is not finite or not smooth{_as_it_looks(found)}. Ask for times "
-                "before it; or, where tolerances are below the state's own rounding, pass larger ones or float64.",
-                self.state,
-                self.time,
-            )
-
-    def _check_bound(self, under_way: Tensor) -> None:
-        most = self.integrator.most_steps
-        if most is None:
-            return
-        for path, time, length in self._named(under_way & (self.tried >= most)):
-            found = self._look(path, length)
-            raise Exhausted(
-                f"path {path} has tried most_steps={most} steps and is at time {time:.9g}, with steps of {length:.3g}"
-                f"{_as_it_looks(found)}. Pass a larger most_steps or None, or larger tolerances{_or(found)}.",
-                self.state,
-                self.time,
-            )
-
-    def _check_pace(self, end: float) -> None:
-        """Raise Exhausted where a path would need more steps than anyone waits for."""
-        if self.integrator.most_steps is not None:  # then the bound is one's own
-            return
-        goal = end if self.end is None else self.end
-        known = self._pace.needed(self.time, self.tried, self.sign * (goal - self.time))
-        if known is None:
-            return
-        needed, mean = (each.reshape(-1) for each in known)
-        if not self._overdue(needed):
-            return
-        path = int(needed.argmax())
-        most, length, tried = float(needed[path]), float(mean[path]), int(self.tried.reshape(-1)[path])
-        found = self._look(path, length)
-        if not found.said and most < HOPELESS:
-            return
-        raise Exhausted(
-            f"path {path} is at time {float(self.time.reshape(-1)[path]):.9g} after {tried} steps "
-            f"({int(self.rejected.reshape(-1)[path])} of them in vain), the last of them {length:.2g} long in the "
-            f"mean, and needs {most:.2g} more at this pace to come to {goal:.6g}{_as_it_looks(found)}. Pass larger "
-            f"tolerances or a shorter time{_or(found)}; or most_steps=, a bound of your own, to let it go on.",
-            self.state,
-            self.time,
-        )
-
-    def _overdue(self, needed: Tensor) -> bool:
-        """Whether so many steps of each path, counted together, are minutes."""
-        return float(needed.max()) > self.patience
-
-    def _look(self, path: int, length: float) -> Look:
-        """Examine one path's motion; all paths are evaluated, because they may be coupled."""
-        names = self.measured
-        rows = [tensor_of(self.state, name)[path] for name in names]
-        widths = [row.numel() for row in rows]
-
-        def field(place: Tensor) -> Tensor:
-            moved = dict(self.state)
-            for name, part in zip(names, torch.split(place, widths), strict=True):
-                here = tensor_of(self.state, name).clone()
-                here[path] = part
-                moved[name] = here
-            found = self._slopes(moved)
-            parts = [tensor_of(found, name)[path].expand(n) for name, n in zip(names, widths, strict=True)]
-            return self.sign * torch.cat(parts)
-
-        place = torch.cat(rows)
-        scale = self.integrator.atol + self.integrator.rtol * place.abs()
-        return look(field, place, length, scale)
-
-    def _named(self, where: Tensor) -> Iterator[tuple[Any, float, float]]:
-        """The first path there: its number, time and step."""
-        if bool(where.any()):
-            flat = int(where.reshape(-1).nonzero()[0])
-            yield flat, float(self.time.reshape(-1)[flat]), float(self.length.reshape(-1)[flat])
-
 
 def _where(condition: Tensor, yes: State, no: State) -> State:
     return {name: torch.where(condition, tensor_of(yes, name), tensor_of(no, name)) for name in no}
@@ -424,11 +330,3 @@ def settings_of(rule: Embedded, end: float, sign: float, tries: int) -> tuple[fl
         rule.rtol, rule.atol, own.safety, own.least, own.most, *(-gain / q for gain in own.gains), FLOOR, q, roundings,
         end, sign, tries, bound,
     )  # fmt: skip
-
-
-def _as_it_looks(found: Look) -> str:
-    return f"; it looks {found.said}" if found.said else ""
-
-
-def _or(found: Look) -> str:
-    return f", or {found.remedy}" if found.remedy else ""

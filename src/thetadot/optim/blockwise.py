@@ -55,10 +55,6 @@ class InBlocks(Launch):
         self.batches, self.noise = batches, Noise(batches, self.places, names, self.sweep.move) if names else None
         self.apart = apart
 
-    def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
-        """Refuse: squares are not summed by blocks."""
-        raise NotImplementedError
-
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
         """Run the step by blocks."""
         common = dict(zip(self.shared, step.numbers, strict=True))

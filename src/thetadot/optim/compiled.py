@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -40,18 +40,15 @@ class Compiled(Launch):
         self.own = np.zeros((count, len(self.numbers)))
         self.out = np.zeros((count, len(self.kernel.numbers)))
         self.again = self.kernel.on(self.table, self.shared, self.own, self.out)
-        self.sums = kernel_of(first).on(self.table, self.shared) if self.measures else None
+        if self.measures:
+            self.sums = kernel_of(first).on(self.table, self.shared)
+            self.squares = self._squared
 
-    @property
-    def can_square(self) -> bool:  # type: ignore[override]
-        """Whether its rule measures any."""
-        return self.sums is not None
-
-    def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
+    def _squared(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
         """Σ g² of every row, by one kernel."""
         self.shared[:] = numbers
         self.table[:, _GRADIENT_COLUMN] = addresses
-        found: list[float] = cast("Any", self.sums)().tolist()
+        found: list[float] = self.sums().tolist()
         return found
 
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:

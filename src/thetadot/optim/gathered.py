@@ -14,9 +14,11 @@ from thetadot.optim.programs import own
 from thetadot.optim.shards import local
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from thetadot.optim.rows import Row
+
+    Squares = Callable[[Sequence[float], Sequence[int]], list[float]]
 
 
 class Step(NamedTuple):
@@ -38,7 +40,13 @@ class Launch(ABC):
 
     Args:
         rows: of one sweep, each fit for it.
+
+    Attributes:
+        squares: of numbers and addresses, Σ g² of every row's gradient as the rule takes gradients; None where the rule
+            needs none, or they are added up row by row (:func:`measures.measure`).
     """
+
+    squares: Squares | None = None
 
     def __init__(self, rows: Sequence[Row]) -> None:
         first = rows[0]
@@ -57,9 +65,7 @@ class Launch(ABC):
     @property
     def repeatable(self) -> bool:
         """Whether it holds all that the next step needs: no memories that were empty, and sums of its own."""
-        return not self.fresh and (self.can_square or not self.measures)
-
-    can_square = False
+        return not self.fresh and (self.squares is not None or not self.measures)
 
     def addresses(self, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> list[int] | None:
         """The gradients', if it may be repeated: on the same memory, with gradients laid out as before; else None.
@@ -81,10 +87,6 @@ class Launch(ABC):
         except KeyError:  # a state was emptied
             return None
         return found if same and self.memory.unchanged() else None
-
-    @abstractmethod
-    def squares(self, numbers: Sequence[float], addresses: Sequence[int]) -> list[float]:
-        """Return Σ g² of every row's gradient, as the rule takes gradients."""
 
     @abstractmethod
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:

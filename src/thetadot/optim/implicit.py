@@ -1,21 +1,12 @@
-r"""The implicit step, as the proximal step that it is.
-
-    z = (θ + θ'(∇L(z)))/2,    θ'(g) = c - αg    ⟺    z minimises L(z) + |z - a|²/α,    a = (θ + c)/2
-
-so that a solution exists at every lr where the loss is bounded below; it is descended to (:mod:`analysis.minimum`).
-θ'(g) is the integrator's own rule with g for the gradient; what is found is only the midpoint z at which gradient and
-step agree. That they do is checked; a step of which it does not hold is not taken.
-"""
+"""The implicit step of parameters whose gradients a closure computes (:mod:`thetadot.integrators.implicit`)."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.analysis.minimum import minimum
-from thetadot.errors import NotConverged
+from thetadot.integrators.implicit import reach_of, settle
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
@@ -26,8 +17,6 @@ if TYPE_CHECKING:
 
     from thetadot.optim.rows import Row
     from thetadot.typing import State
-
-_NOISE = 16.0  # roundings of the parameters, by which a gradient is off
 
 
 def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any]) -> None:
@@ -60,16 +49,15 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
 
     reach = torch.cat([_reach(row) for row in moving])
     origin = _flatten([row.origin() for row in moving])
-    anchor = (origin + _flatten([_led(row, torch.zeros_like(row.origin())) for row in moving])) / 2.0
+    led = _flatten([_led(row, torch.zeros_like(row.origin())) for row in moving])
 
-    def residual(flat: Tensor) -> tuple[None, Tensor]:
-        """Z - a + (α/2)∇L(z): α/2 times the slope of what is minimised."""
-        found = zip(forces(flat), _unflatten(flat, start), strict=True)
-        force = _flatten([row.sweep.move.force(row.sweep.settings, row.gradient, z) for row, z in found])
-        return None, flat - anchor + reach / 2.0 * force
+    def force(point: Tensor) -> Tensor:
+        found = zip(forces(point[0]), _unflatten(point[0], start), strict=True)
+        return _flatten([row.sweep.move.force(row.sweep.settings, row.gradient, z) for row, z in found]).unsqueeze(0)
 
     try:
-        middle = _middle(residual, origin, anchor, reach, eps)
+        remedy = "Pass a smaller lr, or parameters in float64."
+        middle = settle(force, origin.unsqueeze(0), led.unsqueeze(0), reach.unsqueeze(0), eps, remedy)[0]
         states = [row.advance(at=z) for row, z in zip(forces(middle), _unflatten(middle, start), strict=True)]
     except BaseException:  # the closure's own errors too: parameters go back before they are passed on
         put(start)
@@ -86,41 +74,10 @@ def _led(row: Row, force: Tensor) -> Tensor:
 
 
 def _reach(row: Row) -> Tensor:
-    """α of every element: what a force of 1 takes from θ', at rest at 0."""
+    """α of every element."""
     sweep, one = row.sweep, torch.ones(1, dtype=torch.float64, device=row.parameter.device)
-    state: State = dict.fromkeys(
-        (POSITION, *(n for n, v in row.state.items() if isinstance(v, torch.Tensor))), 0.0 * one
-    )
-    found = -tensor_of(sweep.move.integrator.advance(sweep.scales, state, one, lambda: 0.0 * one, 0), POSITION)
-    return found.expand(row.parameter.numel())
-
-
-def _middle(
-    residual: Callable[[Tensor], tuple[None, Tensor]], origin: Tensor, anchor: Tensor, reach: Tensor, eps: float
-) -> Tensor:
-    """The midpoint, sought from where the velocity alone leads to; from the start where there is no gradient there."""
-    weight = torch.where(reach > 0, reach[reach > 0].min() / reach, 0.0) if bool((reach > 0).any()) else 0.0 * reach
-    least = eps**0.75 * max(1.0, _largest(origin), _largest(anchor))
-    found = None
-    for place in (anchor, origin):
-        if not math.isfinite(_largest(residual(place)[1])):
-            continue
-        # no gradient is known better than its change over a rounding of the parameters
-        found = minimum(residual, place, lambda r, known: _largest(r) <= max(least, _NOISE * eps * known), weight)
-        if not found.met:
-            return found.point
-        break
-    said = "met a gradient that is not finite"
-    if found is not None:
-        said = f"was not solved: {found.met}, {_largest(found.slope):.1e} short of it after {found.gradients} gradients"
-    raise NotConverged(
-        f"the implicit step {said}. Its equation has a solution where the loss is smooth and bounded below. "
-        "Pass a smaller lr, or parameters in float64."
-    )
-
-
-def _largest(flat: Tensor) -> float:
-    return float(flat.abs().max()) if bool(flat.isfinite().all()) else math.inf
+    others = [name for name, value in row.state.items() if isinstance(value, torch.Tensor) and name != POSITION]
+    return reach_of(sweep.move.integrator, sweep.scales, others, one).expand(row.parameter.numel())
 
 
 def _flatten(values: Sequence[Tensor]) -> Tensor:

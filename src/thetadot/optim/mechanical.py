@@ -76,14 +76,15 @@ class MechanicalFlow(Flow, ABC):
         """0 <= momentum < 1, temperature >= 0."""
         super().check(group)
         momentum = group["momentum"]
-        require_ranged(momentum=momentum)
-        require(
-            bool(0 <= momentum < 1),
-            f"momentum={momentum:g}",
-            "is outside [0, 1): the friction it stands for is "
-            + ("negative or none" if momentum >= 1 else "above 2/γ"),
-            "Pass 0 <= momentum < 1, or use from_physical(step=, friction=) with friction·step <= 2.",
-        )
+        if not (type(momentum) is float and 0 <= momentum < 1):
+            require_ranged(momentum=momentum)
+            require(
+                bool(0 <= momentum < 1),
+                f"momentum={momentum:g}",
+                "is outside [0, 1): the friction it stands for is "
+                + ("negative or none" if momentum >= 1 else "above 2/γ"),
+                "Pass 0 <= momentum < 1, or use from_physical(step=, friction=) with friction·step <= 2.",
+            )
         if "temperature" in group:
             finite("temperature", group["temperature"])
 

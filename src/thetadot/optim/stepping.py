@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _TENSORS = (Tensor, torch.nn.Parameter)
 _PLAIN = {Tensor, NoneType}
+_PYTHONS = {float, int, bool, str, NoneType}
 
 
 class Pace(NamedTuple):
@@ -105,7 +106,8 @@ class Stepping:
             kinds = [*map(type, settings)]  # numpy's numbers equal Python's
             if (settings, kinds) != self.settings.get(number):
                 self.paces.pop(number, None)
-                group.update(settle(group, set()))  # numpy's numbers, from a schedule of theirs
+                if not _PYTHONS.issuperset(map(type, map(group.get, flow.defaults))):
+                    group.update(settle(group, set()))  # numpy's numbers, from a schedule of theirs
                 flow.check(group)
                 self.settings[number] = settings, kinds
 
@@ -156,7 +158,7 @@ class Stepping:
         if pace.system.measures:
             if "loss" in pace.system.measures:
                 measured["loss"] = loss_of(pace.system, _descended(group, loss))
-            if last.can_square:
+            if last.squares is not None:
                 measured |= of_squares(pace.system, last.squares(numbers, addresses), last.gradients.sizes)
         last.run(Step(numbers, int(key), measured), gradients, addresses)
         return True
@@ -253,7 +255,7 @@ def _frame(flow: Flow, group: Group, pace: Pace, numbers: list[Any]) -> tuple[An
 def _tensors_in(numbers: list[Any], group: Group) -> bool:
     """Whether a number may move without being set."""
     values = [*numbers, *group.values(), *group.get("betas", ())]
-    return any(isinstance(value, Tensor) for value in values)
+    return any(issubclass(kind, Tensor) for kind in set(map(type, values)))
 
 
 def _descended(group: Group, loss: Any) -> Any:

@@ -4,7 +4,7 @@ r"""Two minima of which only one is good, in every coordinate alike.
     L'(x) = 4x³ - 21x² + 30x - 9 = (x-3)(4x²-9x+3)
 
 Minima at (9-√33)/8 = 0.40693, where L is 5.5e-7, and at 3, where L is b; the barrier between them at (9+√33)/8 =
-1.84307. Gradient descent from 4 ends at 3; a flow whose speed does not vanish with the gradient may go on.
+1.84307. Gradient descent from 4 ends at 3; a flow whose speed does not vanish with the gradient may go further.
 
 Source:
     [su2018c] Su Jianlin, https://kexue.fm/archives/6261 (2018).

@@ -114,7 +114,7 @@ def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, level: float = 
         level: as for :func:`mean_interval`.
 
     Returns:
-        x̄/ȳ; where ȳ is not told from zero, the end of x̄ nearer to zero over the upper end of ȳ: a lower bound where
+        x̄/ȳ; where ȳ is not resolved from zero, the end of x̄ nearer to zero over the upper end of ȳ: a lower bound where
         x̄ is above zero, an upper one where it is below, NaN where that is not told either.
 
     Raises:
@@ -161,7 +161,7 @@ def bounded(low: float, high: float, upper: float, samples: int) -> Ratio:
 
 
 def fieller(numerator: float, denominator: float, covariance: Series, factor: float) -> tuple[float, float] | None:
-    """Ends of {r : (x-ry)² <= t²(Vxx - 2rVxy + r²Vyy)}; None where that is no interval, y not being told from zero.
+    """Ends of {r : (x-ry)² <= t²(Vxx - 2rVxy + r²Vyy)}; None where that is no interval, y not being resolved from zero.
 
     Example:
         >>> fieller(6.0, 2.0, np.array([[1.0, 0.0], [0.0, 0.0]]), 2.0)  # (6 ± 2)/2

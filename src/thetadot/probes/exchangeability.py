@@ -32,7 +32,7 @@ _SHUFFLES = 999
 FEWEST = 20
 """Steps from which a small share is told; before, only one of a half."""
 SMALL = 0.25
-"""A share that is not told from chance and, if it were real, would make trΣ too large by a third at most."""
+"""A share that is indistinguishable from chance and, if it were real, would make trΣ too large by a third at most."""
 
 
 @dataclass(frozen=True)

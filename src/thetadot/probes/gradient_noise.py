@@ -2,8 +2,8 @@ r"""Gradient noise: tr Σ, |G|² and the noise scale, from the gradients of k eq
 
     trΣ = b Σᵢ|gᵢ-ḡ|²/(k-1),    |G|² = |ḡ|² - trΣ/(kb),    B_simple = trΣ/|G|²                [mccandlish2018, app. A]
 
-Both estimates are unbiased; the interval of their ratio is a jackknife over micro-batches. Where |G|² is not told from
-zero, the noise scale is given as a lower bound. trΣ by itself is taken to be χ²_ν trΣ/ν [satterthwaite1946],
+Both estimates are unbiased; the interval of their ratio is a jackknife over micro-batches. Where |G|² is not resolved
+from zero, the noise scale is given as a lower bound. trΣ by itself is taken to be χ²_ν trΣ/ν [satterthwaite1946],
 
     ν = n(trΣ)²/tr(Σ²) = (n+1 - 2r)/(r - 1/n),    r = tr(S²)/(tr S)², n = k-1, by unbiased parts         [bai1996]
 

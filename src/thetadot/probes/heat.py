@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
     high: float | None = None
 
     def times(self, factor: float) -> Estimate:
-        """In another unit.
+        """Multiply value and interval by a factor.
 
         Example:
             >>> Estimate(2.0, 1.0, None).times(3.0)

@@ -40,7 +40,7 @@ class Stationarity:
         state: "stationary", "moving" or "unresolved".
         virial: mean virial.
         kinetic: mean of what fluctuation makes of it.
-        ratio: their ratio, where kinetic is told from zero.
+        ratio: their ratio, where kinetic is significantly different from zero.
         trend: change of the loss over the window.
         samples: readings.
     """

@@ -36,12 +36,14 @@ class Layout:
 
     Attributes:
         numbers: one number, count or truth each, with what makes the column's values the field's again.
+        single: the same for one value.
         whole: those of them that are counts.
         lists: numbers by layer.
         others: what stays an object.
     """
 
     numbers: dict[str, Callable[[Array], list[Any]]]
+    single: dict[str, Callable[[float], Any]]
     whole: tuple[str, ...]
     lists: tuple[str, ...]
     others: tuple[str, ...]
@@ -56,6 +58,7 @@ def layout(kind: type[Any]) -> Layout:
     lists = tuple(name for name, found in fields.items() if found == {tuple[float, ...]})
     return Layout(
         numbers,
+        {name: _SINGLE[fields[name]] for name in numbers},
         tuple(name for name in numbers if int in fields[name]),
         lists,
         tuple(name for name in fields if name not in numbers and name not in lists),
@@ -97,6 +100,15 @@ _BACK: dict[frozenset[Any], Callable[[Array], list[Any]]] = {
 }
 
 
+_SINGLE: dict[frozenset[Any], Callable[[float], Any]] = {
+    frozenset({float}): float,
+    frozenset({int}): int,
+    frozenset({bool}): bool,
+    frozenset({float, types.NoneType}): lambda x: x if x == x else None,  # noqa: PLR0124 - only NaN is not itself
+    frozenset({int, types.NoneType}): lambda x: int(x) if x == x else None,  # noqa: PLR0124
+}
+
+
 @dataclass(frozen=True)
 class Block:
     """Some entries of one kind, in order, as columns.
@@ -128,6 +140,18 @@ class Block:
         if self.kept:
             return [self.kept.get(place, entry) for place, entry in zip(where, made, strict=True)]
         return made
+
+    def entry(self, place: int) -> Any:
+        """The one at this place, made anew."""
+        if place in self.kept:
+            return self.kept[place]
+        how = layout(self.kind)
+        fields = {name: back(self.numbers[name].item(place)) for name, back in how.single.items()}
+        if how.lists or how.others:
+            at = np.array([place])
+            fields |= {name: _parted(*self.lists[name], at)[0] for name in how.lists}
+            fields |= {name: self.others[name][place] for name in how.others}
+        return self.kind(**fields)
 
     def padded(self, name: str, places: slice | NDArray[np.int64]) -> Array:
         """Return the list of numbers at each of the places, padded with NaN to the longest."""

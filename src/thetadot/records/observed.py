@@ -121,7 +121,7 @@ class Remark(msgspec.Struct, tag_field="kind", tag="remark", frozen=True):
 
 
 class End(msgspec.Struct, tag_field="kind", tag="end", frozen=True):
-    """The watching ended; without this line the run was cut off, or goes on."""
+    """End of the watching; without this line the run was cut off, or is in progress."""
 
     step: int
     because: Literal["closed", "exception"]

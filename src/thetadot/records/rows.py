@@ -54,7 +54,9 @@ class Rows(Sequence[E], Generic[E]):
         if isinstance(at, slice):
             return self.at(np.arange(len(self))[at])
         place = range(len(self))[at]  # IndexError beyond
-        made: E = next(self._made(self._placed(place, place + 1)))
+        place = place if self._places is None else int(self._places[place])
+        which = bisect_right(self._starts, place) - 1
+        made: E = self._blocks[which].entry(place - self._starts[which])
         return made
 
     def __iter__(self) -> Iterator[E]:

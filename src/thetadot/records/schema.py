@@ -122,7 +122,7 @@ class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True, 
 class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True, omit_defaults=True):
     """A measurement of the gradient's noise.
 
-    ``resolved`` is false where |G|² is not told from zero: noise_scale is then a lower bound.
+    ``resolved`` is false where |G|² is not significantly different from zero: noise_scale is then a lower bound.
     """
 
     when: Literal["start", "warm-up", "training"]

@@ -58,7 +58,7 @@ class Run:
         return self.findings[name].says if name in self.findings else ""
 
     def role(self, alone: str) -> str:
-        """The colour of something of this run; ``alone`` where it needs not be told from other runs."""
+        """The colour of something of this run; ``alone`` where it need not be told apart from other runs."""
         return ROLES[self.index % len(ROLES)] if self.several else alone
 
     def dash(self, alone: str = "solid") -> str:

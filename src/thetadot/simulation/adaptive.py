@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from thetadot.errors import Diverged, NotConverged
+from thetadot.simulation.choice import require_known
 from thetadot.simulation.controlled import controlling
+from thetadot.simulation.initial import begin_at, each_its_own_time
 from thetadot.simulation.keeping import CALL, Keeping
 from thetadot.simulation.ledger import Ledger
+from thetadot.simulation.motion import posed
+from thetadot.simulation.run import bar
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.tensors import tensor_of
 
@@ -19,12 +24,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.integrators.adaptive import Embedded
+    from thetadot.integrators.base import Integrator
     from thetadot.simulation.choice import Compile
+    from thetadot.simulation.initial import Start
     from thetadot.simulation.motion import Motion
     from thetadot.simulation.saving import Save
+    from thetadot.systems.base import System
+    from thetadot.systems.problem import Problem
     from thetadot.typing import State
 
 COUNTS = ("accepted", "rejected", "shortest", "longest")
+
+
+def adaptively(
+    system: System | Problem,
+    integrator: Embedded,
+    start: Start,
+    time: float,
+    saves: Mapping[str, Save],
+    compile: Compile,  # noqa: A002 - torch's word
+    keep: Callable[[Trajectory], None] | None,
+    *,
+    shown: bool,
+) -> Trajectory:
+    """Check what is asked of a method that finds its own steps, and simulate by it."""
+    require_known(compile)
+    motion = posed(system, cast("Integrator", integrator), math.nan)
+    start.require_known(motion)
+    start.require_room(motion, saves, {name: len(own.at(time)) for name, own in saves.items()})
+    state, memory = begin_at(motion, start)
+    motion.require_shapes(each_its_own_time(state))
+    begun = (state, start.end.time, start.end.key, memory)
+    with bar(time, shown=shown) as advance:
+        return simulate_adaptively(motion, integrator, begun, time, saves, advance, compile, keep)
 
 
 def simulate_adaptively(

@@ -11,10 +11,11 @@ alone; a generator's numbers also depend on how many paths share the block, so t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
+from thetadot.errors import InadmissibleValue
 from thetadot.random import derive, normal, words
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ PATHS = 1 << 16
 """Paths that share a generator; ensembles are cut at multiples of it."""
 _STRIDE = 64  # steps between two seedings, so that a march can begin anywhere
 _BRANCH = 1 << 63  # of the key, apart from steps
+
+
+def require_noise_kind(noise: object) -> None:
+    """Raise InadmissibleValue where it is none of those there are."""
+    if noise not in get_args(Noise):
+        raise InadmissibleValue(f"noise={noise!r} is unknown. Pass {' or '.join(map(repr, get_args(Noise)))}.")
 
 
 class BlockNoise:

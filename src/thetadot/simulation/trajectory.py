@@ -42,7 +42,7 @@ class End:
         time: that has passed.
         steps: that were taken.
         key: of the noise.
-        rule: that alone can go on, where variables are kept at other times than the position; else empty.
+        rule: that alone can continue it, where variables are kept at other times than the position; else empty.
         memory: of an adaptive integrator: its next steps, last errors and counts, (paths, 1) each.
     """
 
@@ -60,7 +60,7 @@ class Trajectory:
 
     Attributes:
         series: what was saved, by the schedules' names.
-        end: where it ended; give the trajectory to :func:`simulate` as ``initial``, and it goes on from there, exactly.
+        end: where it ended; give the trajectory to :func:`simulate` as ``initial``, to continue from there, exactly.
         engine: which one it was: "plain", "in place", "compiled", "staged" (an adaptive integrator's steps
             compiled, its drift torch's), or one that was passed.
         remark: why the engine is not a faster one, or why it works on whole tensors; empty where nothing is to be said.

@@ -28,32 +28,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from thetadot.failures import explained
-from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
-from thetadot.tensors import accumulation_dtype, sqrt, tensor_of
+from thetadot.systems.base import TINY, Rate, admissible
+from thetadot.systems.relative import Relative
+from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from thetadot.typing import Scalar, State
 
-_UNKNOWN_SIZE = 0.5
 _QUARTER = 0.25  # how fast c and d fall; the authors' code has the same number for both
-
-
-def begin(name: str, position: Tensor) -> Tensor | float:
-    """The size η of the tensor, d = 1, and 0 for all else."""
-    if name != "size":
-        return 1.0 if name == "factor" else 0.0
-    if position.ndim < 2:
-        return _UNKNOWN_SIZE
-    position = position.to(accumulation_dtype(position))
-    size = ((position * position).sum() / max(position.numel(), 1)).sqrt()
-    return size + _UNKNOWN_SIZE * (size == 0)
 
 
 @explained
 @dataclass(frozen=True)
-class Amos:
+class Amos(Relative):
     """The published Amos: its weight decay brings its own steps down.
 
     Args:
@@ -75,22 +62,13 @@ class Amos:
 
     variables: ClassVar[tuple[str, ...]] = ("square", "square_weight", "factor", "share", "taken", "size")
     scalars: ClassVar[tuple[str, ...]] = variables
-    measures: ClassVar[tuple[str, ...]] = ("tensor_square",)
 
     def __post_init__(self) -> None:
         admissible("square_rate", self.square_rate)
 
-    def begin(self, name: str, position: Tensor) -> Tensor | float:
-        """η, d = 1, and 0 for all else."""
-        return begin(name, position)
-
-    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:  # noqa: PLR0911
-        """Return one variable's change in a step of ξ; d and ρ are set from b before b moves."""
+    def _fall(self, name: str, state: State, step: Scalar) -> Scalar:
+        """Set d and ρ from b before b moves."""
         match name:
-            case "square":
-                return over(self.square_rate, step) * (state["tensor_square"] - state["square"])
-            case "square_weight":
-                return over(self.square_rate, step) * (1.0 - state["square_weight"])
             case "factor":
                 return 1.0 / (1.0 + _QUARTER * sqrt(step * state["size"]) * state["taken"]) - state["factor"]
             case "share":
@@ -99,15 +77,7 @@ class Amos:
                 return slowed * unit * unit - state["share"]
             case "taken":
                 return state["share"] * (1.0 + state["taken"])
-            case "size":
-                return 0.0
-        if name != POSITION:
-            raise KeyError(name)
-        position = tensor_of(state, POSITION)
-        root = sqrt(state["square"]) + TINY
-        length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])
-        return -(length / root) * gradient - (0.5 * state["factor"] * state["share"]) * position
+        raise KeyError(name)
 
-    def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """Return None: there is no noise."""
-        return
+    def _decay(self, state: State, step: Scalar) -> Scalar:  # noqa: ARG002
+        return 0.5 * state["factor"] * state["share"]

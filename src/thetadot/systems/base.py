@@ -61,6 +61,8 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     An infinite rate per step is admissible: it forgets everything at once.
     """
     value = rate.value if isinstance(rate, PerStep) else rate
+    if type(value) is float and 0 <= value < math.inf:
+        return  # as at every step of a schedule
     if isinstance(value, int):
         require_numbers(**{name: value})
     if isinstance(value, (float, int)):

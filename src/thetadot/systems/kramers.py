@@ -3,7 +3,7 @@ r"""Kramers' equation: underdamped Langevin dynamics, unit mass.
     dθ = η dt,    dη = -λη dt - ∇L(θ) dt + √(2λT) dW                                        [su2018, eq. 21]
 
 Stationary law exp(-(|η|²/2 + L)/T) for every λ > 0, whatever λ. (The article's eq. 22 is the case 2λ = 1; at λ = 0,
-where it is stated, noise heats the system for ever and there is no stationary law.)
+where it is stated, noise heats the system without bound and there is no stationary law.)
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def _time_to(coefficient: float, power: float, log_radius: float, until: float) 
 
 
 def _integrated(coefficient: float, power: float, begun: tuple[float, float], time: float) -> tuple[float, float]:
-    """Ln r and the time passed, at most ``time``: less where the averaged equation goes on."""
+    """Return ln r and the time passed, at most ``time``: less where the averaged equation takes over."""
     from scipy.integrate import solve_ivp  # noqa: PLC0415 - slow to import, and asked for here alone
 
     def motion(_: float, state: list[float]) -> tuple[float, float]:

@@ -33,13 +33,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from thetadot.errors import require
 from thetadot.failures import explained
 from thetadot.kinds import require_word
-from thetadot.systems.amos import begin
-from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
-from thetadot.tensors import exp, sqrt, tensor_of
+from thetadot.systems.base import Rate, admissible, over
+from thetadot.systems.relative import Relative
+from thetadot.tensors import exp
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from thetadot.typing import Scalar, State
 
 Approach = Literal["constant", "decaying"]
@@ -47,7 +45,7 @@ Approach = Literal["constant", "decaying"]
 
 @explained
 @dataclass(frozen=True)
-class ScheduledAmos:
+class ScheduledAmos(Relative):
     """θ̇ = -σ e^(-2S) ∇L/√v̂, with the weight decay that its steps need.
 
     Args:
@@ -74,7 +72,6 @@ class ScheduledAmos:
 
     variables: ClassVar[tuple[str, ...]] = ("square", "square_weight", "factor", "approach", "size")
     scalars: ClassVar[tuple[str, ...]] = variables
-    measures: ClassVar[tuple[str, ...]] = ("tensor_square",)
 
     def __post_init__(self) -> None:
         admissible("approach_rate", self.approach_rate)
@@ -83,32 +80,14 @@ class ScheduledAmos:
         if isinstance(self.q, (float, int)):
             require(0 < self.q < math.inf, f"q={self.q:g}", "is not positive and finite", "Pass q > 0, such as 1.")
 
-    def begin(self, name: str, position: Tensor) -> Tensor | float:
-        """σ, d = 1, and 0 for all else."""
-        return begin(name, position)
-
-    def increment(self, name: str, state: State, gradient: Tensor, step: Scalar) -> Tensor | Scalar:
-        """Return one variable's drift times the step, with decay for the position."""
+    def _fall(self, name: str, state: State, step: Scalar) -> Scalar:
         match name:
-            case "square":
-                return over(self.square_rate, step) * (state["tensor_square"] - state["square"])
-            case "square_weight":
-                return over(self.square_rate, step) * (1.0 - state["square_weight"])
             case "factor":  # no equation of motion, but a name for e^(-2S) before S moves
                 return exp(-2.0 * state["approach"]) - state["factor"]
             case "approach":
                 power = 1.0 if self.kind == "constant" else 2.0
                 return over(self.approach_rate, step) * exp(-power * state["approach"])
-            case "size":
-                return 0.0
-        if name != POSITION:
-            raise KeyError(name)
-        position = tensor_of(state, POSITION)
-        root = sqrt(state["square"]) + TINY
-        length = step * state["factor"] * state["size"] * sqrt(state["square_weight"])
-        decay = step * step * state["factor"] / (2.0 * self.q)
-        return -(length / root) * gradient - decay * position
+        raise KeyError(name)
 
-    def amplitude(self, name: str, step: Scalar) -> None:  # noqa: ARG002
-        """Return None: there is no noise."""
-        return
+    def _decay(self, state: State, step: Scalar) -> Scalar:
+        return step * step * state["factor"] / (2.0 * self.q)

@@ -46,7 +46,7 @@ class Cost:
         self.samples += count
 
     def forward(self, count: float) -> None:
-        """Forward only."""
+        """Count forward passes."""
         self.samples += count / 3.0
 
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share
+from thetadot.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, number, positive
 from thetadot.verdicts.noise import limited
@@ -29,6 +29,7 @@ class Ladder:
     step: float
     curvatures: tuple[float, ...]
     ratios: tuple[float, ...]
+    ends: tuple[tuple[float | None, float | None], ...]
     lr: float | None
     momentum: float | None
 
@@ -61,7 +62,19 @@ def _rungs(facts: Facts, entry: Curvature) -> Ladder | None:
     size = min(len(ratios), len(curved))
     lr = positive(motion.lr) if motion is not None and not entry.preconditioned else None
     beta = number(motion.momentum) if motion is not None else None
-    return Ladder(step, curved[:size], ratios[:size], lr, beta if beta is not None and 0 <= beta < 1 else None)
+    return Ladder(
+        step, curved[:size], ratios[:size], _ends(entry, size), lr, beta if beta is not None and 0 <= beta < 1 else None
+    )
+
+
+def _ends(entry: Curvature, size: int) -> tuple[tuple[float | None, float | None], ...]:
+    """Of each ratio's interval; None where the record has none, or not one for each."""
+    if min(len(entry.damping_low), len(entry.damping_high)) < size:
+        return ((None, None),) * size
+    return tuple(
+        (number(low), number(high))
+        for low, high in zip(entry.damping_low[:size], entry.damping_high[:size], strict=True)
+    )
 
 
 def critical(lr: float, curvature: float) -> float:
@@ -174,8 +187,8 @@ def _critical(rungs: Ladder) -> str:
 
 def _evidence(facts: Facts, rungs: Ladder) -> tuple[str, ...]:
     lines = [
-        f"ζ at curvature {plain(h)} loss/parameter²: {plain(z)}"
-        for h, z in zip(rungs.curvatures[:3], rungs.ratios[:3], strict=True)
+        f"ζ at curvature {plain(h)} loss/parameter²: {plain(z)}{between(*ends)}"
+        for h, z, ends in zip(rungs.curvatures[:3], rungs.ratios[:3], rungs.ends[:3], strict=True)
     ]
     if rungs.momentum is not None:
         memory = 1 / (1 - rungs.momentum)

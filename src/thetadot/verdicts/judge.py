@@ -33,7 +33,7 @@ def judge(record: Record) -> tuple[Verdict, ...]:
     Of a run whose loss is lost, noise, batch, damping and pace are those before; none of them is then good.
 
     Args:
-        record: what :func:`thetadot.records.read` gave, also of a run that goes on, was cut off or is damaged.
+        record: what :func:`thetadot.records.read` gave, also of a run that is in progress, was cut off or is damaged.
 
     Returns:
         One verdict a question, in this order; "unknown", with the reason, where the record does not tell.

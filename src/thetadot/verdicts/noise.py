@@ -32,7 +32,7 @@ class Scale:
     Attributes:
         value: B_n, in samples; a lower bound where not resolved.
         low, high: 95% interval, None where there is none.
-        resolved: whether the gradient was told from zero.
+        resolved: whether the gradient was significantly different from zero.
         count: measurements it is of.
     """
 

@@ -77,6 +77,6 @@ def broken(before: Settings, after: Settings, dataset_size: float | None, family
     batches = Epoch.of(dataset_size, max(after.batch, 1.0)).batches
     word = "come to" if changed < 1 else "rise to"
     return (
-        f"an epoch would have {plain(batches)} shuffled batches, whose noise adds up to nothing: flat directions "
+        f"noise adds up to nothing over an epoch's {plain(batches)} shuffled batches: flat directions "
         f"{word} {share(changed)} of their temperature"
     )

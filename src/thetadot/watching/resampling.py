@@ -13,7 +13,7 @@ own.
 
 What depends on the batch as a whole (batch statistics, in-batch negatives) is taken as it is: terms that a sample adds
 to others' outputs count for those. What reaches parameters past the outputs is not seen in G_σ. So the unsigned sum is
-compared with the gradient that the loop made. A rest is allowed if it is rounding, or if it stands still from reading
+compared with the gradient that the loop made. A rest is allowed if it is rounding, or if it stays constant from reading
 to reading (a penalty on the parameters): then it has no noise. Otherwise nothing is told.
 
 Sources:
@@ -127,7 +127,7 @@ class StepResampling:
         return [torch.zeros_like(local(p)) if g is None else local(g) for p, g in zip(parameters, found, strict=True)]
 
     def _told(self, plain: list[Tensor], seen: Sequence[Tensor | None], variance: float) -> bool:
-        """Whether what was made again is the gradient that was seen, but for a part that stands still."""
+        """Whether what was made again is the gradient that was seen, but for a part that stays constant."""
         made = [torch.zeros_like(mine) if other is None else other for mine, other in zip(plain, seen, strict=True)]
         rest = [other.to(mine.dtype) - mine for mine, other in zip(plain, made, strict=True)]
         length, size = float(_square(rest)), float(_square(made))

@@ -50,7 +50,7 @@ def phase(portrait: Portrait, ways: torch.Tensor, *, heading: str, reading: str,
         if np.nanmin(field[..., part]) < 0 < np.nanmax(field[..., part]):
             maker = contourpy.contour_generator(x, y, field[..., part])
             if outline(plot, maker, 0.0, role, width=2.0, dash="dashed") is not None:
-                keys.append(Key("dashed", role, f"where {portrait.names[part]} stands still"))
+                keys.append(Key("dashed", role, f"where {portrait.names[part]} is at rest"))
     if portrait.separatrices:
         divides = [array(one) for one in portrait.separatrices]
         lines(plot, [d[:, 0] for d in divides], [d[:, 1] for d in divides], "red", width=2.5, alpha=1.0)

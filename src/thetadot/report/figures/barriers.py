@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import plain
+from thetadot.formatting import between, plain
 from thetadot.records import Barrier, standing
 from thetadot.report.figures.frame import Timeline, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, gathered, sparse
+from thetadot.report.series import by_step, column, gathered, number, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +44,14 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
             "since": [plain(entry.since) for entry in entries],
             "ends": [f"{plain(entry.start_loss)} to {plain(entry.end_loss)}" for entry in entries],
             "at": [plain(entry.at) for entry in entries],
+            "heat": [_over(entry) for entry in entries],
         })  # fmt: skip
         rows = [
             ("steps", "@since to @x{0,0}"),
             ("height", "@y{%.3g}"),
             ("loss at the ends", "@ends"),
             ("highest at", "@at of the way"),
+            ("over temperature", "@heat"),
         ]
         hover(plot, run, dots(plot, run, source, "purple"), rows)
         keys.append(run.key("dot", "purple", "height of the barrier since the measurement before"))
@@ -62,6 +64,18 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         panels=(Panel("Barrier above the loss where the line begins", "in loss", plot),),
         keys=(*merged(keys), *timeline.keys),
     )
+
+
+DIRECTIONS = {"line": "along the line", "sharpest": "of the sharpest direction", "all": "of independent draws"}
+
+
+def _over(entry: Barrier) -> str:
+    """Height over temperature, with its interval, and whose temperature it is."""
+    heat, low, high = (number(x) for x in (entry.temperature, entry.temperature_low, entry.temperature_high))
+    if not (heat > 0 and number(entry.height) >= 0):
+        return "–"
+    ends = between(entry.height / high, entry.height / low) if low > 0 and high > 0 else ""
+    return f"{plain(entry.height / heat)}{ends} {DIRECTIONS.get(entry.direction or '', '')}".strip()
 
 
 def _says(entries: Rows[Barrier]) -> str:

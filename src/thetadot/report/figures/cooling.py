@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.records import Equilibrium, Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import Timeline, hover, spread, trace
+from thetadot.report.figures.frame import Timeline, band, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, finite, smooth, thin
@@ -29,6 +31,14 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     plot = timeline.axes(270, spread(*(xy[1] for _, lines in drawn for *_, xy in lines), log=True), log=True)
     keys: list[Key] = []
     for run, lines in drawn:
+        motions = standing(run.record, Motion)[0]
+        ends = [column(motions, f"temperature_{end}") for end in ("low", "high")]
+        x = by_step(motions)
+        good = np.isfinite(x) & (np.minimum(*ends) > 0)
+        if good.any():
+            places, low = thin(x[good], ends[0][good])
+            band(plot, run, places, low, np.interp(places, x[good], ends[1][good]), "red", alpha=0.15)
+            keys.append(run.key("band", "red", "its 95% interval, by those of noise and curvature"))
         for role, width, alpha, text, name, xy in lines:
             line = trace(plot, run, thin(*xy), role, width=width, alpha=alpha if run.several else 1.0)
             hover(plot, run, line, [("step", "@x{0,0}"), (name, "@y{%.3g}")], along=True)
@@ -39,7 +49,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         heading="Cooling: how the shaking by noise was brought down",
         reading="Noise in the gradients shakes the parameters as heat does molecules. Where the energy of the "
         "motion follows the temperature, the network jitters in place; where it lies above, it still moves downhill. "
-        "Lowering the learning rate, below, is what cools.",
+        "Lowering the learning rate, below, is what cools. Under shuffled epochs the temperature of the noise is that "
+        "of the sharpest direction; flatter ones are colder, and velocities and positions tell that of independent "
+        "draws.",
         says=tuple(words.cooling(column(standing(run.record, Motion)[0], "temperature")) for run in runs),
         panels=(
             Panel("Temperature, and energy of the motion", "T and mean η², in loss per degree of freedom", plot),

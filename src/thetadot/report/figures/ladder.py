@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, PrintfTickFormatter
 
-from thetadot.formatting import plain
+from thetadot.formatting import between, plain
 from thetadot.records import Curvature, standing
 from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
@@ -97,7 +97,9 @@ def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
             "x": places[side],
             "y": zeta[side],
             "one": np.ones(int(side.sum())),
-            "curvature": [plain(curved[i]) for i in np.flatnonzero(side)],
+            "curvature": [plain(curved[i]) for i in np.flatnonzero(side).tolist()],
+            "ends": [_ends(entry.damping_low, entry.damping_high, i) for i in np.flatnonzero(side).tolist()],
+            "heat": [_heat(entry, i) for i in np.flatnonzero(side).tolist()],
             "step": [entry.step] * int(side.sum()) if number(entry.step) == entry.step else [0] * int(side.sum()),
         })  # fmt: skip
         if filled:
@@ -106,4 +108,24 @@ def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
             run.own(stem)
         marker = "circle" if role == "blue" else "diamond"
         marks = dots(plot, run, source, role, marker=marker, size=10 if filled else 8, filled=filled)
-        hover(plot, run, marks, [("damping ratio", "@y{%.3g}"), ("curvature", "@curvature"), ("step", "@step{0,0}")])
+        hover(
+            plot,
+            run,
+            marks,
+            [
+                ("damping ratio", "@y{%.3g}@ends"),
+                ("curvature", "@curvature"),
+                ("temperature", "@heat"),
+                ("step", "@step{0,0}"),
+            ],
+        )
+
+
+def _ends(low: Sequence[float | None], high: Sequence[float | None], place: int) -> str:
+    return between(low[place], high[place]) if place < min(len(low), len(high)) else ""
+
+
+def _heat(entry: Curvature, place: int) -> str:
+    if place >= len(entry.temperature):
+        return "–"
+    return plain(entry.temperature[place]) + _ends(entry.temperature_low, entry.temperature_high, place)

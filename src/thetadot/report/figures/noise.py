@@ -12,6 +12,7 @@ from thetadot.formatting import plain
 from thetadot.records import Motion, Noise, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
+from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import above, by_step, column, finite, gathered, sparse, thin
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from thetadot.report.series import Array
 
+MOST_STRETCHES = 20
 METHODS = {
     "reference": ("circle", "on the reference samples"),
     "accumulation": ("square", "from accumulated micro-batches"),
@@ -67,9 +69,11 @@ def _batch(run: Run) -> tuple[Array, Array]:
 
 def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
     # a band only between neighbours that are both resolved: between others nothing is known
-    for known, group in groupby(entries, key=lambda entry: entry.resolved):
-        if known:
-            some = list(group)
+    stretches = [list(group) for known, group in groupby(entries, key=lambda entry: entry.resolved) if known]
+    if len(stretches) > MOST_STRETCHES:
+        _bars(plot, run, [entry for entry in entries if entry.resolved])
+    else:
+        for some in stretches:
             low, high = column(some, "low"), column(some, "high")
             good = np.isfinite(low) & np.isfinite(high) & (low > 0)
             band(plot, run, by_step(some)[good], low[good], high[good], "purple")
@@ -90,6 +94,16 @@ def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
     if not all(entry.resolved for entry in entries):
         keys.append(run.key("open", "purple", "at least this much: the signal was not resolved from zero"))
     return keys
+
+
+def _bars(plot: figure, run: Run, some: Sequence[Noise]) -> None:
+    """Each interval by itself, where stretches between unresolved ones are too many for bands."""
+    x, low, high = by_step(some), column(some, "low"), column(some, "high")
+    good = np.isfinite(x) & np.isfinite(low) & np.isfinite(high) & (low > 0)
+    source = ColumnDataSource({"x": x[good], "low": low[good], "high": high[good]})
+    bars = plot.segment(x0="x", y0="low", x1="x", y1="high", source=source, line_width=1, line_alpha=0.5)
+    paint(bars.glyph, line_color=run.role("purple"))
+    run.own(bars)
 
 
 def _marks(plot: figure, run: Run, some: Sequence[Noise], marker: str, how: str) -> None:

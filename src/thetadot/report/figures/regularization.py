@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.formatting import plain, share
 from thetadot.records import Regularization, standing
-from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, band, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, finite, gathered, number, thin
@@ -31,7 +33,13 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     keys: list[Key] = []
     for run in runs:
         for name, text, role, dash, width, alpha in LINES:
-            x, y = finite(by_step(found[run.index]), column(found[run.index], name), positive=True)
+            entries = found[run.index]
+            x, y = finite(by_step(entries), column(entries, name), positive=True)
+            if name != "loss" and len(x):
+                low, high = (column(entries, f"{name.removesuffix('_term')}_{end}") for end in ("low", "high"))
+                good = np.isfinite(by_step(entries)) & (np.minimum(low, high) > 0)
+                if good.any():
+                    band(plot, run, by_step(entries)[good], low[good], high[good], role, alpha=0.12)
             if len(x):
                 line = trace(plot, run, thin(x, y), role, width=width, alpha=alpha if run.several else 1.0, dash=dash)
                 hover(plot, run, line, [("step", "@x{0,0}"), (name.replace("_", " "), "@y{%.3g}")], along=True)

@@ -42,7 +42,7 @@ def momentum_may_be_a_tensor_and_move(subject: Subject) -> None:
 
 @law(applies=lambda traits: traits.momentum)
 def momentum_moves_by_what_it_remembers(subject: Subject) -> None:
-    """After a kick, a step at zero gradient goes on; at momentum 0 it does not."""
+    """After a kick, a step at zero gradient keeps moving; at momentum 0 it does not."""
     for momentum, goes_on in ((0.9, True), (0.0, False)):
         params = [torch.zeros(3, dtype=torch.float64, requires_grad=True)]
         optimizer = subject.optimizer(
@@ -58,7 +58,7 @@ def momentum_moves_by_what_it_remembers(subject: Subject) -> None:
 
 @law()
 def at_lr_0_nothing_moves(subject: Subject) -> None:
-    """A step at lr 0, where warm-ups start, keeps the parameters, and the run can go on from there."""
+    """A step at lr 0, where warm-ups start, keeps the parameters, and the run can continue from there."""
     for zero in (0.0, torch.tensor(0.0)):
         params = subject.tensors()
         optimizer = subject.optimizer(params, lr=zero, weight_decay=0.1)

@@ -26,7 +26,7 @@ def _ran(subject: Subject) -> tuple[Any, list[Tensor]]:
 
 
 def _refused(subject: Subject, spoil: Any, what: str) -> None:
-    """The spoiled state dict is refused, nothing has changed, and the run goes on."""
+    """The damaged state dict is refused, nothing has changed, and the run continues."""
     optimizer, params = _ran(subject)
     before = snapshot(optimizer)
     expect_refused(lambda: optimizer.load_state_dict(spoil(copy.deepcopy(before))), what)

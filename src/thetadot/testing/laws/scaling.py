@@ -41,7 +41,7 @@ def a_scaled_run_is_the_run(subject: Subject) -> None:
 
 @law(applies=_plain)
 def a_step_with_an_infinite_gradient_is_skipped(subject: Subject) -> None:
-    """A GradScaler that finds inf skips the step: parameters, state and counters stay, and the run goes on."""
+    """A GradScaler that finds inf skips the step: parameters, state and counters stay, and the run continues."""
     params, others = subject.tensors(torch.float32), subject.tensors(torch.float32)
     one, other = subject.optimizer(params), subject.optimizer(others)
     scaler: Any = _scaler()

@@ -131,7 +131,7 @@ def momentum_is_cycled(subject: Subject) -> None:
 
 @law()
 def a_run_resumes_in_the_middle_of_a_schedule(subject: Subject) -> None:
-    """Optimizer and scheduler saved in mid-schedule and loaded into new ones go on bit for bit."""
+    """Optimizer and scheduler saved in mid-schedule and loaded into new ones continue bit for bit."""
 
     def experiment(name: str) -> None:
         params = subject.tensors()

@@ -31,13 +31,13 @@ def _copied(subject: Subject, duplicate: Callable[[Any], Any], what: str) -> Non
 
 @law()
 def a_deep_copy_continues_identically(subject: Subject) -> None:
-    """A deep copy of an optimizer with its parameters goes on as the original does."""
+    """A deep copy of an optimizer with its parameters continues as the original does."""
     _copied(subject, copy.deepcopy, "copy")
 
 
 @law()
 def a_pickle_continues_identically(subject: Subject) -> None:
-    """An optimizer pickled with its parameters goes on as the original does."""
+    """An optimizer pickled with its parameters continues as the original does."""
     _copied(subject, lambda pair: pickle.loads(pickle.dumps(pair)), "pickle")  # noqa: S301 - our own bytes
 
 
