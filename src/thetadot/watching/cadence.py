@@ -57,7 +57,7 @@ PLANS: dict[Level, Plan] = {
         away=False,
         pairs=False,
         early=False,
-        cap=0.01,
+        cap=0.03,
     ),
     "default": Plan(
         motion=50,
@@ -68,7 +68,7 @@ PLANS: dict[Level, Plan] = {
         away=True,
         pairs=True,
         early=True,
-        cap=0.03,
+        cap=0.1,
     ),
     "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True, early=True),
 }

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from thetadot.watching.soundings import Soundings
     from thetadot.watching.traffic import Traffic
 
+UNSEEN = 32
+"""Samples that a reference is prepared on before the first batch was seen."""
+
 
 class ReferenceReadings:
     """Noise, curvature and barriers of one watch.
@@ -177,9 +180,9 @@ class ReferenceReadings:
         """Samples that it is prepared on, and first measured on: where work is capped, a batch of it at most."""
         assert self.reference is not None  # noqa: S101 - asked only with one
         whole = self.reference.samples or math.ceil(self._batch) or 1
-        if math.isinf(self.plan.cap) or self.layout.sharded or not self._batch:
+        if math.isinf(self.plan.cap) or self.layout.sharded:
             return whole
-        return min(whole, max(2 * PARTS, math.ceil(self._batch)))
+        return min(whole, max(2 * PARTS, math.ceil(self._batch) or UNSEEN))
 
     # When.
 
