@@ -18,9 +18,10 @@ Where B does not divide N an epoch's steps do not sum to the full gradient, and 
 All sums are made by doubling, in O(log m). What would cancel, the first two terms of P₀'s noise, is summed as the
 scatter of the A^j b B/b_j about their mean, which is merged from halves without a difference of large numbers.
 
-Beside the article on the same noise [kuhn2023], m(1-β) ≫ 1: it has the noise's autocorrelation, over all places in an
-epoch, -(m-n)/(m(m-1)) at n < m steps; two regimes of curvature that meet at h× = 3(1-β)/(αm); and correlation times
-τ = 2⟨θ²⟩/⟨Δθ²⟩ of (1+β)/(αh) above it and (m/3)(1+β)/(1-β) below, where ⟨θ²⟩ = α²s²m/(6(1-β)²). The law here agrees:
+Beside the article on the same noise [kuhn2023], whose formulas are quoted from memory, for m(1-β) ≫ 1: it has the
+noise's autocorrelation, over all places in an epoch, -(m-n)/(m(m-1)) at n < m steps; two regimes of curvature that meet
+at h× = 3(1-β)/(αm); and correlation times τ = 2⟨θ²⟩/⟨Δθ²⟩ of (1+β)/(αh) above it and (m/3)(1+β)/(1-β) below, where
+⟨θ²⟩ = α²s²m/(6(1-β)²). The law here agrees:
 
                         τ over theirs, flat     τ over theirs, at h×     ⟨θ²⟩ over theirs, flat
     m = 1000, β = 0             1.001                   .545                     1.000

@@ -109,7 +109,7 @@ def simulate(
         return adaptively(system, integrator, start, time, schedules(save), compile, keep, shown=progress)
     if step is None:
         raise InadmissibleValue(f"{type(integrator).__name__} needs a step. Pass step=, or an adaptive integrator.")
-    job = Job(posed(system, integrator, require_positive("step", step)), start, time, schedules(save))
+    job = Job(posed(system, integrator, require_positive("step", step)), start, time, save)
     return job.run(key, noise, compile, engine, keep, shown=progress)
 
 

@@ -17,6 +17,7 @@ from thetadot.simulation.engines import Randomness
 from thetadot.simulation.initial import begin
 from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.run import Run, bar
+from thetadot.simulation.saving import schedules
 from thetadot.systems.base import POSITION
 from thetadot.tensors import tensor_of
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from thetadot.simulation.initial import Start
     from thetadot.simulation.motion import Motion
     from thetadot.simulation.noise import Noise
-    from thetadot.simulation.saving import Save
+    from thetadot.simulation.saving import Saving
     from thetadot.simulation.trajectory import Trajectory
 
 _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
@@ -41,7 +42,7 @@ class Job:
         motion: what moves, and how.
         start: from where.
         time: how long.
-        saves: schedules by name.
+        save: a schedule, or several by name.
 
     Raises:
         InadmissibleValue: a time that is not a whole number of steps, or what is given is not what moves.
@@ -52,15 +53,17 @@ class Job:
     motion: Motion
     start: Start
     time: float
-    saves: Mapping[str, Save]
+    save: Saving | Mapping[str, Saving]
 
     def __post_init__(self) -> None:
         total = _whole_steps(self.time, self.motion.step)
         self.motion.scales  # noqa: B018 - refused here rather than on the way
         self.start.require_known(self.motion)
-        places = {name: own.steps(self.time, self.motion.step, total) for name, own in self.saves.items()}
-        self.start.require_room(self.motion, self.saves, {name: len(steps) for name, steps in places.items()})
+        saves = schedules(self.save)  # after the start: a state of another motion is refused as such
+        places = {name: own.steps(self.time, self.motion.step, total) for name, own in saves.items()}
+        self.start.require_room(self.motion, saves, {name: len(steps) for name, steps in places.items()})
         object.__setattr__(self, "_total", total)
+        object.__setattr__(self, "_saves", saves)
         object.__setattr__(self, "_places", places)
 
     def clock(self, done: int) -> float:
@@ -91,7 +94,7 @@ class Job:
             name: {done: self.clock(done) for done in steps}
             for name, steps in self._places.items()  # type: ignore[attr-defined]
         }
-        ledger = Ledger(self.saves, times, motion.read(begun.shown))
+        ledger = Ledger(self._saves, times, motion.read(begun.shown))  # type: ignore[attr-defined]
         run = Run(motion, runner, ledger, begun, randomness, self.clock, remark, keep)
         with bar(total, shown=shown) as advance:
             return run.through(total, advance)

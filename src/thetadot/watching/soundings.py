@@ -46,8 +46,9 @@ SIGNS = 4
 """Random combinations that the curvature-weighted noise is taken from."""
 INTERIOR = 5
 GUESSES = 10
-SETTLED = 10
-"""Steps before P⁻¹H is measured: the P of a single gradient is mostly that gradient's zeros and their rounding."""
+SETTLED = 100
+"""Steps before P⁻¹H is measured ahead of its turn: a tenth of the usual memory 1/(1-β₂). Of fewer squared gradients P
+is mostly their scatter, and a run that pays for one early reading has it where it can be judged by."""
 START_KEY = 7
 
 

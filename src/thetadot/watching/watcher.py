@@ -246,7 +246,7 @@ class Watch:
 
     @property
     def work(self) -> float:
-        """Of the training, in gradients of one sample."""
+        """Gradient work of the training, in gradients of one sample."""
         return self.progress.work
 
     @property
