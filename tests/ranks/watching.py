@@ -1,5 +1,7 @@
 """What a probe must read on two ranks, run on all of them at once: the run unchanged, and the ranks' noise."""
 
+import itertools
+
 import torch
 from ranks.common import Net, batch, clip, loss_of
 from torch import distributed, nn
@@ -213,11 +215,58 @@ def uneven(folder):
         assert record.of(Curvature)
 
 
+class Counted(Net):
+    """A network that draws from what cannot be put back, or only counts its passes."""
+
+    def __init__(self, *, hidden):
+        super().__init__()
+        self.passes = 0
+        self.draws = itertools.count() if hidden else None
+
+    def forward(self, x):
+        self.passes += 1
+        if self.draws is not None:
+            next(self.draws)
+        return super().forward(x)
+
+
+def state_of_shards(folder):
+    """What a pass leaves in shards is put back; where it may not be, nothing is measured and one remark says so."""
+    for hidden in (False, True):
+        ends = []
+        out = folder / f"state-{hidden}"
+        for seen in (False, True):
+            model = Counted(hidden=hidden)
+            fully_shard(model.first)
+            fully_shard(model)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
+            probe = thetadot.watch(model, optimizer, out=out, **options).start() if seen else None
+            for step in range(4):
+                optimizer.zero_grad()
+                loss = loss_of(model, *part(step))
+                if probe is not None:
+                    probe.loss(loss)
+                loss.backward()
+                optimizer.step()
+            if probe is not None:
+                probe.close()
+            ends.append([*whole(model), torch.tensor([model.passes, next(model.draws) if hidden else 0])])
+        assert all(torch.equal(p, q) for p, q in zip(*ends, strict=True))
+        distributed.barrier()
+        if distributed.get_rank() == 0:
+            record = read(out)
+            said = [remark.says for remark in record.of(Remark)]
+            assert bool(record.of(Curvature)) == (not hidden)
+            assert len(said) == hidden
+            assert all("on shards that is not tried" in what and "draws" in what for what in said)
+
+
 def watching(ranks):
     """Name -> check."""
     if ranks != 2:
         return {}
-    found = {"uneven inputs under Join": uneven}
+    found = {"uneven inputs under Join": uneven, "state of shards": state_of_shards}
     for kind in ("ddp", "fsdp"):
         for passes in (1, 3):
             found[f"watched run is the run-{kind}-{passes}"] = unchanged(kind, passes)

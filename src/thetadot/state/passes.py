@@ -90,6 +90,23 @@ def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, A
     return [places[place] for place in sorted(places)]
 
 
+def hidden_in(roots: dict[str, Any]) -> list[Change]:
+    """Find objects that are not looked into, which a pass may change and nothing puts back.
+
+    Example:
+        >>> net = nn.Linear(1, 1)
+        >>> net.draws = iter(range(3))
+        >>> hidden_in({"model": net})
+        [Change(place='model.draws', kind='attribute', owner='Linear', kept=False)]
+    """
+    held = _Opaque(roots).held
+    return [
+        Change(owner.place(name), "attribute", type(owner.held).__name__, kept=False)
+        for owner, name, _, written in held
+        if written is not None
+    ]
+
+
 def _pass(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, Any], parameters: Sequence[Any]) -> Any:
     """The loss; its gradient is taken, as a measurement would."""
     wanted = [p for p in parameters if p.requires_grad]

@@ -16,7 +16,7 @@ from thetadot.probes import Objective
 from thetadot.probes.reference import Passing, undisturbed, whole_state
 from thetadot.probes.sharded import ShardedObjective
 from thetadot.probes.wide import Casting, WideObjective, narrow
-from thetadot.state import changes_of, kept
+from thetadot.state import changes_of, hidden_in, kept
 from thetadot.watching.axes import Axes, Path, count_of, named, take, walk, ways
 from thetadot.watching.cadence import forwards, gradients
 from thetadot.watching.locate import placement
@@ -154,9 +154,9 @@ class Reference:
 
     def changed(self) -> list[Change]:
         """List what a pass changes and cannot be restored; from now on the rest is restored."""
-        if self.layout.sharded:
-            return []
         roots = self._roots()
+        if self.layout.sharded:  # shards have no copy, nor can they be put back while their whole stands in their place
+            return hidden_in(roots)
 
         def run(parts: dict[str, Any]) -> Tensor:
             return self._loss(self.held, parts["model"], parts["loss"])

@@ -142,9 +142,10 @@ class ReferenceReadings:
         if left:
             self.unfit = True
             why = "; ".join(map(str, left[:3])) + ("" if len(left) <= 3 else f"; {len(left) - 3} more")
+            does = "may change, and on shards that is not tried," if self.layout.sharded else "changes"
             self.remarks.say(
                 "reference",
-                f"nothing is measured on it: a pass changes {why}, which cannot be put back. Keep such state in "
+                f"nothing is measured on it: a pass {does} {why}, which cannot be put back. Keep such state in "
                 "buffers or plain attributes of the module, or pass a reference loss that does not change it",
             )
             return
