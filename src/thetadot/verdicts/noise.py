@@ -74,7 +74,8 @@ def _weights(entries: list[Noise]) -> list[float]:
     span = max(steps) - min(steps)
     if not span > 0:
         return [1.0] * len(steps)
-    return [0.5 ** ((max(steps) - step) / (HALF_LIFE * span)) for step in steps]
+    last = max(steps)
+    return [0.5 ** ((last - step) / (HALF_LIFE * span)) for step in steps]
 
 
 def _ratio(entries: list[Noise], weights: list[float]) -> float:
