@@ -411,11 +411,11 @@ def test_a_velocity_is_taken_in_the_positions_dtype_and_shape(compile_):
 def test_a_trajectory_is_gone_on_with_by_its_own_rule_and_system():
     problem, start = Problem(Kramers(1.0, 0.2), DoubleWell()), torch.ones(4, 1)
     half = simulate(problem, Splitting("ABOBA"), start, time=1.0, step=0.25)
-    with pytest.raises(InadmissibleValue, match="velocities are of other times"):
+    with pytest.raises(InadmissibleValue, match="velocities belong to other times"):
         simulate(problem, Splitting("BAOAB"), half, time=1.0, step=0.25)
     damped = Problem(DampedNewton(1.0), DoubleWell())
     staggered = simulate(damped, Leapfrog(), start, time=1.0, step=0.25)
-    with pytest.raises(InadmissibleValue, match="velocities are of other times"):
+    with pytest.raises(InadmissibleValue, match="velocities belong to other times"):
         simulate(damped, DormandPrince(), staggered, time=1.0)
     fall = simulate(Problem(GradientFlow(), DoubleWell()), Euler(), start, time=1.0, step=0.25)
     with pytest.raises(InadmissibleValue, match="has no 'velocity', which Kramers moves"):

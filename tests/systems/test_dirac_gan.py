@@ -195,7 +195,7 @@ def test_on_the_line_there_is_no_angular_momentum_and_in_space_more_than_one():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"kind": "lsgan"}, "kind='lsgan' is unknown. Pass one of 'non-saturating'"),
+        ({"kind": "lsgan"}, "kind='lsgan' is unknown. Pass 'non-saturating'"),
         ({"penalty": "l1"}, "penalty='l1' is unknown"),
         ({"kind": "wgan", "penalty": "gp"}, "has no effect on a critic whose slope is 1"),
         ({"penalty": "qp", "centre": 1.0}, "centre=1 belongs to penalty='gp'"),

@@ -279,16 +279,21 @@ def reads(reading: _Motion) -> _Motion:
 
     @functools.wraps(reading)
     def door(self: Any, group: Any) -> Reading:
-        missing = sorted(self.defaults.keys() - group.keys()) if isinstance(group, dict) else ["params"]
-        if missing or not isinstance(group.get("params"), list | tuple):
-            came = f"it has no {', '.join(missing)}" if isinstance(group, dict) and missing else said_of(group)
-            raise InadmissibleValue(
-                f"group is no parameter group of this optimizer: {came}. Pass one of optimizer.param_groups."
-            )
-        self.check(group)
-        return cast("Reading", reading(self, group))
+        if not isinstance(group, dict):
+            raise _no_group(said_of(group))
+        try:
+            self.check(self.defaults | group)
+            return cast("Reading", reading(self, group))
+        except KeyError as missing:  # what a reading needs; a group saved by another version may lack other settings
+            raise _no_group(f"it has no {missing.args[0]}") from None
 
     return cast("_Motion", door)
+
+
+def _no_group(came: str) -> InadmissibleValue:
+    return InadmissibleValue(
+        f"group is no parameter group of this optimizer: {came}. Pass one of optimizer.param_groups."
+    )
 
 
 def decayed(reading: Reading, group: Mapping[str, Any]) -> Reading:
