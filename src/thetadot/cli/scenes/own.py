@@ -148,7 +148,7 @@ def _setup(motion: Problem | System, initial: Mapping[str, torch.Tensor]) -> Set
                 table.append(Row(f"its standard deviation, x{at + 1}", float(column.std())))
         if "energy" in trajectory.series:
             energy = trajectory["energy"].values.double().sum(-1)
-            apart = bool(trajectory.end.rule)  # velocities are of other times
+            apart = bool(trajectory.end.rule)  # velocities belong to other times
             still = not noisy(motion.system) and not motion.friction and "velocity" in motion.system.variables  # type: ignore[union-attr]
             table.append(
                 Row(
