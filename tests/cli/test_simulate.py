@@ -78,6 +78,7 @@ def test_every_row_of_every_scene_agrees_with_its_closed_form(made, name):
     assert all(judged.values()), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_scene_has_a_page_below_three_megabytes_and_arrays(made, name):
     folder = made(name)
@@ -277,6 +278,7 @@ def test_what_was_interrupted_goes_on_exactly(tmp_path, monkeypatch, capsys, nam
     goes_on_as(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [0, 1])
 @pytest.mark.parametrize("name", SMALL)
 def test_every_scene_has_a_page_of_hardly_anything(tmp_path, monkeypatch, name, when):

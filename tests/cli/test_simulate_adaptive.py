@@ -31,6 +31,7 @@ STILL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STILL)
 def test_every_scene_without_noise_agrees_with_its_closed_forms(tmp_path, name):
     simulate(name, *STILL[name], "--integrator", "dormand-prince", "--out", tmp_path / "run")

@@ -223,6 +223,7 @@ def test_a_field_that_is_not_finite_beyond_a_wall_is_walked_up_to():
         solve(lambda x: torch.where(x < 1, 1.0, torch.nan), column(0.0), [3.0], DormandPrince())
 
 
+@pytest.mark.slow
 def test_the_bound_of_steps_is_ones_own():
     assert solve(lambda x: -1.3e4 * x, column(1.0), [1.0], BogackiShampine()).accepted.item() > 4096
     with pytest.raises(NotConverged, match="path 0 has tried most_steps=5 steps and is at time") as raised:

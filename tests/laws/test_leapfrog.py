@@ -59,6 +59,7 @@ def test_from_zero_velocity_it_is_first_order(reference):
     assert abs(orders[-1] - 1.0) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Leapfrog(), SemiImplicitEuler(), Euler(), ImplicitMidpoint()])
 def test_the_declared_order_is_the_measured_one(rule, reference):
     orders = measured_order(

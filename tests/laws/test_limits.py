@@ -101,6 +101,7 @@ def test_without_momentum_heavy_ball_is_gradient_descent(convention):
     assert_same(heavy_ball, lambda p: GradientDescent(p, LR))
 
 
+@pytest.mark.slow
 @given(lookahead=st.floats(0, 1))
 def test_without_momentum_look_ahead_sees_nothing(lookahead):
     # lookahead is no number that moves: every one would be compiled for

@@ -51,6 +51,7 @@ def soon(monkeypatch):
     monkeypatch.setattr("thetadot.simulation.controlled._TRIES", 1 << 12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("compile_", ENGINES)
 @pytest.mark.parametrize("rule", [DormandPrince(), BogackiShampine(1e-6, 1e-9)], ids=["DP", "BS"])
@@ -99,6 +100,7 @@ def test_a_drift_that_is_nan_at_the_start_is_refused(compile_):
         simulate(ODE(lambda x: x * math.nan), DormandPrince(), row(1.0), time=1.0, compile=compile_)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("compile_", ENGINES)
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_every_step_solves_its_own_equation_at_a_minimum(name, lr, momentum):
         velocity = after - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
 def test_a_net_of_tanh_at_a_large_lr(dtype):
     torch.manual_seed(0)

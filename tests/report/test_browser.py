@@ -13,7 +13,7 @@ from thetadot.report.serve import Server, Watch
 
 from . import chromium, conftest, watched
 
-pytestmark = pytest.mark.skipif(chromium.MISSING, reason="no chromium")
+pytestmark = [pytest.mark.skipif(chromium.MISSING, reason="no chromium"), pytest.mark.slow]
 
 DRAWN = """[...document.querySelectorAll(".plot")].map((plot) => {
   const canvases = (root) => [...root.querySelectorAll("*")].flatMap(

@@ -95,6 +95,7 @@ def test_nothing_is_fetched_from_elsewhere(make, whole):
     assert policy.startswith("default-src 'none'")
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_page(make, whole):
     record = make(whole)
     assert report.render(record) == report.render(record)
@@ -145,6 +146,7 @@ def test_no_script_of_ours_can_end_early():
     assert "</script" not in script().lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [None, Curvature, Noise, Trial, Choice, Motion, Epoch, Rollback, Result])
 def test_every_kind_but_the_header_is_optional(make, whole, kind):
     page = report.render(make([entry for entry in whole if kind is not None and not isinstance(entry, kind)]))
@@ -182,6 +184,7 @@ def test_damaged_lines_are_named_and_the_rest_is_shown(make, whole):
 EXTREME = (0.0, -1.0, 1e-320, 1e308, -1e308)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", EXTREME)
 def test_extreme_numbers_render(make, whole, value):
     few = [

@@ -162,6 +162,7 @@ def test_a_client_that_drips_its_request_is_cut_at_one_deadline(folder, monkeypa
         running.shutdown()
 
 
+@pytest.mark.slow
 def test_two_hundred_clients_are_answered_at_once(server):
     """All connect before any asks; each gets the whole page."""
     clients = [socket.create_connection((LOOPBACK, server.server_port), timeout=120) for _ in range(200)]

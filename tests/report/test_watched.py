@@ -77,6 +77,7 @@ def test_a_record_with_a_header_only_has_a_page(small):
     assert "was watched over 0 steps" in Parsed(page).words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [-1.0, 1e-320, 1e308])
 def test_extreme_numbers_render(small, value):
     kinds = (Motion, Curvature, Noise, Layers, Equilibrium, Regularization, Barrier)
@@ -137,6 +138,7 @@ def test_a_picture_names_only_the_runs_in_it(small, make, whole):
     assert "digits" not in figure
 
 
+@pytest.mark.slow
 def test_hostile_strings_stay_strings_and_are_bounded(tmp_path, monkeypatch):
     long = HOSTILE * 400
     head = watched.header(long, (long, HOSTILE), device=long, software={long: long})

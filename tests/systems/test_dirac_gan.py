@@ -62,6 +62,7 @@ def test_min_max_conserves_the_radius_and_non_saturating_shrinks_it(points):
         assert value <= 0
 
 
+@pytest.mark.slow
 def test_wgan_runs_on_closed_orbits():
     game = DiracGAN("wgan")
     generator, critic = halves(path(game, START, 40.0))

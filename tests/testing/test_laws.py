@@ -257,6 +257,7 @@ class BranchesOnItsLr(HeavyBall):
         return super().motion(group | {"momentum": group["momentum"] if warm else group["momentum"] / 2})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "found"), [(HeavyBall, set()), (BranchesOnItsLr, {"a_compiled_step_is_traced_once"})]
 )
