@@ -17,7 +17,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.probes.heat import drawn
 from thetadot.watching.cadence import GRACE
 from thetadot.watching.reference import PARTS
-from thetadot.watching.soundings import COLD, LEAST, MEASUREMENTS, WARM
+from thetadot.watching.soundings import COLD, LEAST, MEASUREMENTS, WARM, YOUNG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,7 +283,7 @@ class ReferenceReadings:
                         f"a run of {steps} steps does not pay for it at level {self.level!r}. Pass level='full', or a "
                         "smaller reference",
                     )
-                elif steps >= every.first:
+                elif steps >= min(every.first, YOUNG):
                     self._ready()
                     every = self.every.get(name)
                     if every is not None:
