@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import thetadot
 from thetadot.records import Curvature, Motion, Noise, Remark, read
-from thetadot.watching.soundings import SETTLED
+from thetadot.watching.soundings import YOUNG
 
 
 def reference():
@@ -131,7 +131,7 @@ def curvature(kind):
 
     def check(folder):
         out = folder / f"curvature-{kind}"
-        trained(kind, out, steps=SETTLED)
+        trained(kind, out, steps=YOUNG)
         distributed.barrier()
         if distributed.get_rank() != 0:
             return
@@ -139,7 +139,7 @@ def curvature(kind):
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
         with thetadot.watch(model, optimizer, **options) as probe:
-            for step in range(SETTLED):
+            for step in range(YOUNG):
                 optimizer.zero_grad()
                 x, y = batch(step)
                 loss = sum(loss_of(model, *pair) for pair in zip(x.chunk(2), y.chunk(2), strict=True)) / 2
@@ -147,7 +147,7 @@ def curvature(kind):
                 probe.loss(loss)
                 optimizer.step()
         one, other = probe.record.of(Curvature)[0], read(out).of(Curvature)[0]
-        assert one.step == other.step == SETTLED
+        assert one.step == other.step == YOUNG
         assert one.preconditioned
         assert abs(other.sharpness / one.sharpness - 1) < 1e-3, (one, other)
 
@@ -163,7 +163,7 @@ def alone_on_rank_0(kind):
         options = {"loss_fn": nn.MSELoss(), "reference": reference(), "level": "full", "sampling": "replacement"}
         first = distributed.get_rank() == 0
         probe = thetadot.watch(model, optimizer, out=folder / f"alone-{kind}", **options).start() if first else None
-        for step in range(SETTLED):
+        for step in range(YOUNG):
             optimizer.zero_grad()
             loss = loss_of(model, *part(step))
             if first:
