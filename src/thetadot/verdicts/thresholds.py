@@ -28,7 +28,7 @@ USUAL_BETA2 = 0.999
 AVERAGED = 0.1
 """Share of the memory 1/(1-β₂) after which P⁻¹H is judged, or of a shorter run. Of a perceptron and a convolution under
 Adam λmax(P⁻¹H) was up to 10⁴ times its later value at step 10, up to 130 times at step 27, up to 1.5 times at 110;
-one reading of 16, at 220, was 30 times those around it."""
+one reading of 32 from 110 on, at 220, was 30 times those around it."""
 RECENT = 0.25
 """The last quarter of the measurements is what a run is now."""
 ABOVE = 1.3
