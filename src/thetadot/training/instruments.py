@@ -12,10 +12,11 @@ import torch
 from thetadot.probes import Objective, gradient_noise, sharpness
 from thetadot.probes.heat import Estimate, finite, variance_of
 from thetadot.random import derive
-from thetadot.records import Curvature, Noise
+from thetadot.records import Curvature
 from thetadot.state import kept
 from thetadot.training.forward import loss_of
 from thetadot.training.learned import learned
+from thetadot.watching.entries import noise_entry
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.reading import Reading
+    from thetadot.records import Noise
     from thetadot.state import Kept
     from thetadot.tasks.task import Task
     from thetadot.training.data import Batch, Source
@@ -157,28 +159,14 @@ class Instruments:
         self.spent += size * MICRO_BATCHES
         gradients = torch.stack(rows)
         found = gradient_noise(gradients, size)
-        if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
+        entry = noise_entry(found, when=when, step=step, samples=size * MICRO_BATCHES, cost=self.cost.samples)
+        if entry is None:
             return None
         preconditioner = _flat_preconditioner(objectives[0].parameters, reading)
         self.heating["plain"] = variance_of(found)
         if preconditioner is not None:
             self.heating["preconditioned"] = variance_of(gradient_noise(gradients * preconditioner.rsqrt(), size))
-        return Noise(
-            when=when,
-            step=step,
-            gradient_variance=found.variance,
-            gradient_square=found.square,
-            noise_scale=found.scale,
-            low=found.low,
-            high=found.high,
-            resolved=found.resolved,
-            samples=size * MICRO_BATCHES,
-            cost=self.cost.samples,
-            variance_low=finite(found.variances[0]),
-            variance_high=finite(found.variances[1]),
-            square_low=finite(found.squares[0]),
-            square_high=finite(found.squares[1]),
-        )
+        return entry
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that later measurements start from."""

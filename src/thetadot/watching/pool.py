@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from thetadot.probes import noise_from_squares, pooled_noise
-from thetadot.probes.heat import finite
-from thetadot.records import Noise
+from thetadot.watching.entries import noise_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from thetadot.records import Noise
 
 MOST = 100
 BETWEEN = 10
@@ -75,24 +75,6 @@ def pooled(
     variances, squares = zip(*found, strict=True)
     if not (np.isfinite(variances).all() and np.isfinite(squares).all()):
         return None
-    noise = pooled_noise(variances, squares)
-    if not all(map(math.isfinite, (noise.scale, noise.low, noise.high))):
-        return None
-    return Noise(
-        when="training",
-        step=step,
-        gradient_variance=noise.variance,
-        gradient_square=noise.square,
-        noise_scale=noise.scale,
-        low=noise.low,
-        high=noise.high,
-        resolved=noise.resolved,
-        samples=samples,
-        cost=cost,
-        method=method,
-        pooled=len(found),
-        variance_low=finite(noise.variances[0]),
-        variance_high=finite(noise.variances[1]),
-        square_low=finite(noise.squares[0]),
-        square_high=finite(noise.squares[1]),
+    return noise_entry(
+        pooled_noise(variances, squares), step=step, samples=samples, cost=cost, method=method, pooled=len(found)
     )

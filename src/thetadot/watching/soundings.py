@@ -17,12 +17,13 @@ from thetadot.probes import (
     gradient_noise,
     sharpness,
 )
-from thetadot.probes.heat import Estimate, along, finite, heat, variance_of
+from thetadot.probes.heat import Estimate, along, heat, variance_of
 from thetadot.probes.wide import NARROW
 from thetadot.random import derive
 from thetadot.records import Curvature, Draws, Entry, Noise, Regularization, Remark
 from thetadot.watching.along import ladder, line_curvature, regularization, rungs
 from thetadot.watching.cadence import Every, Plan, forwards, gradients, orthogonalisation, products
+from thetadot.watching.entries import noise_entry
 from thetadot.watching.reference import PARTS
 
 if TYPE_CHECKING:
@@ -156,36 +157,23 @@ class Soundings:
         rows = torch.stack([part.gradient() for part in parts])
         self.spent += gradients(size * len(parts), len(parts), self.batch)
         found = gradient_noise(rows, size)
-        if not all(map(math.isfinite, (found.variance, found.square, found.scale, found.low, found.high))):
-            return []
-        preconditioner = self.flat(reading)
-        weighed = rows if preconditioner is None else rows * preconditioner.rsqrt()
-        scale = self._weighted(rows, size) if weighted else None
-        metric = found if preconditioner is None else gradient_noise(weighed, size)
-        self.variance = variance_of(metric)
         spread = (rows - rows.mean(dim=0)).square().sum(dim=0) * (size / (len(rows) - 1))
         pieces = torch.split(spread, [p.numel() for p in self.layout.parameters])
-        return [
-            Noise(
-                when="training",
-                step=step,
-                gradient_variance=found.variance,
-                gradient_square=found.square,
-                noise_scale=found.scale,
-                low=found.low,
-                high=found.high,
-                resolved=found.resolved,
-                samples=size * len(rows),
-                cost=cost,
-                layers=tuple(self.layout.by_layer([float(piece.sum()) for piece in pieces])),
-                curvature_scale=scale,
-                variance_low=finite(found.variances[0]),
-                variance_high=finite(found.variances[1]),
-                square_low=finite(found.squares[0]),
-                square_high=finite(found.squares[1]),
-            ),
-            *self._regularization(step, reading, batch, metric),
-        ]
+        entry = noise_entry(
+            found,
+            step=step,
+            samples=size * len(rows),
+            cost=cost,
+            layers=tuple(self.layout.by_layer([float(piece.sum()) for piece in pieces])),
+        )
+        if entry is None:
+            return []
+        preconditioner = self.flat(reading)
+        metric = found if preconditioner is None else gradient_noise(rows * preconditioner.rsqrt(), size)
+        self.variance = variance_of(metric)
+        if weighted:
+            entry = replace(entry, curvature_scale=self._weighted(rows, size))
+        return [entry, *self._regularization(step, reading, batch, metric)]
 
     def _weighted(self, rows: Tensor, size: int) -> float | None:
         """B_noise = tr(HΣ)/GᵀHG where it is resolved."""
