@@ -273,7 +273,9 @@ def test_no_number_of_a_record_is_nan(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=1e160)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y), out=tmp_path, level="full"):
         train(model, optimizer, 6)
-    for line in (tmp_path / "record.jsonl").read_text().splitlines():
+    lines = (tmp_path / "record.jsonl").read_text().splitlines()
+    assert '"kind":"motion"' in lines[-2] + lines[-3] + lines[1]
+    for line in lines:
         json.loads(line, parse_constant=pytest.fail)
 
 

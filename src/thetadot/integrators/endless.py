@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -35,7 +36,7 @@ class Exhausted(NotConverged):
         self.state, self.times = state, times
 
 
-class Guarded:
+class Guarded(ABC):
     """Checks that stop a motion under way, on what :class:`thetadot.integrators.controlling.Controlling` holds.
 
     Attributes:
@@ -54,12 +55,13 @@ class Guarded:
     _pace: Pace
 
     @property
+    @abstractmethod
     def tried(self) -> Tensor:
         """Steps tried by every path."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _slopes(self, state: State) -> State:
-        raise NotImplementedError
+        """Rates of change of every variable."""
 
     def _check_length(self, stuck: Tensor) -> None:
         for path, time, length in self._named(stuck):
