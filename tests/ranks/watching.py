@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import thetadot
 from thetadot.records import Curvature, Motion, Noise, Remark, read
-from thetadot.watching.soundings import YOUNG
+from thetadot.watching.cadence import YOUNG
 
 
 def reference():

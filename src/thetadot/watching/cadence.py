@@ -30,11 +30,17 @@ CACHE = 2**24
 """Bytes of a basis that stay near the processor."""
 GRACE = 100
 """Steps whose work counts as done from the beginning."""
+YOUNG = 10
+"""Steps before P⁻¹H is measured at all: the P of a single gradient is mostly its zeros and their rounding."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Shares of the training's work, and the steps between readings of norms."""
+    """Shares of the training's work, and the steps between readings of norms.
+
+    ``settled`` is a tenth of the usual memory 1/(1-β₂): of fewer squared gradients P is mostly their scatter, and a run
+    that pays for one early reading has it where it can be judged by.
+    """
 
     motion: int
     noise: float
@@ -44,6 +50,7 @@ class Plan:
     away: bool  # whether the starting point is kept: virial, displacement
     pairs: bool  # whether consecutive gradients are compared
     early: bool  # whether readings come more often at first
+    settled: int = 100  # steps before P⁻¹H is measured ahead of its turn
     cap: float = math.inf  # most of the work so far that all of them may have taken, from GRACE steps on
 
 
@@ -68,9 +75,18 @@ PLANS: dict[Level, Plan] = {
         away=True,
         pairs=True,
         early=True,
-        cap=0.1,
     ),
-    "full": Plan(motion=1, noise=0.25, curvature=0.35, weighted=0.1, barrier=0.05, away=True, pairs=True, early=True),
+    "full": Plan(
+        motion=1,
+        noise=0.25,
+        curvature=0.35,
+        weighted=0.1,
+        barrier=0.05,
+        away=True,
+        pairs=True,
+        early=True,
+        settled=YOUNG,
+    ),
 }
 
 

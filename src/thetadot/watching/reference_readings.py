@@ -15,9 +15,9 @@ from torch import distributed
 
 from thetadot.errors import InadmissibleValue
 from thetadot.probes.heat import drawn
-from thetadot.watching.cadence import GRACE
+from thetadot.watching.cadence import GRACE, YOUNG
 from thetadot.watching.reference import PARTS
-from thetadot.watching.soundings import COLD, LEAST, MEASUREMENTS, WARM, YOUNG
+from thetadot.watching.soundings import COLD, LEAST, MEASUREMENTS, WARM
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -47,11 +47,6 @@ SIGNS = 4
 """Random combinations that the curvature-weighted noise is taken from."""
 INTERIOR = 5
 GUESSES = 10
-SETTLED = 100
-"""Steps before P⁻¹H is measured ahead of its turn: a tenth of the usual memory 1/(1-β₂). Of fewer squared gradients P
-is mostly their scatter, and a run that pays for one early reading has it where it can be judged by."""
-YOUNG = 10
-"""The same where work has no cap, or a run ends before: the P of a single gradient is mostly that gradient's zeros."""
 START_KEY = 7
 
 
@@ -86,8 +81,7 @@ class Soundings:
         self.batch = batch
         if self.left is None:
             self.left_at = step
-        young = YOUNG if math.isinf(plan.cap) else SETTLED
-        first = young if preconditioned else 1
+        first = plan.settled if preconditioned else 1
         usual = {"noise": (plan.noise, 1), "curvature": (plan.curvature, first)}
         rare = {"curvature-weighted noise": plan.weighted, "barrier": plan.barrier}
         every = {
