@@ -168,14 +168,15 @@ def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     present = point.settings if point is not None else None
     if verdicts["batch"].finding not in {"batch wasted", "batch small"}:
         return None
-    if present is None or family is None or found is None:
-        return None
+    if present is None or family is None or found is None or found.bound:
+        return None  # a bound of the noise scale names no batch: it moves with the luck of the reading
     target = _power_of_two(found.scale, facts)
     if target == present.batch:
         return None
     sharpness, limit = stability(facts, present)
-    noise = None if found.bound else found.scale
-    rows = table(present, target, noise, family=family, sharpness=sharpness, limit=limit, dataset_size=facts.epoch_size)
+    rows = table(
+        present, target, found.scale, family=family, sharpness=sharpness, limit=limit, dataset_size=facts.epoch_size
+    )
     verb = "Lower" if target < present.batch else "Raise"
     said = f"{verb} the batch from {plain(present.batch)} to {plain(target)} samples, near the noise scale"
     said += f"{_by_rule(facts, present, rows)}{_hot(facts)}"
