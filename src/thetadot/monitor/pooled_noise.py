@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from thetadot.monitor.entries import noise_entry
 from thetadot.probes import noise_from_squares, pooled_noise
-from thetadot.watching.entries import noise_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ BETWEEN = 10
 """Steps pooled at most, and between two estimates."""
 
 
-class Pool:
+class NoisePool:
     """The last steps' sums of squares, on the device until they are asked for."""
 
     def __init__(self, ranks: int) -> None:

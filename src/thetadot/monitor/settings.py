@@ -13,8 +13,8 @@ from thetadot.translation import damping, step_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.monitor.layers import Layout
     from thetadot.reading import Reading
-    from thetadot.watching.layers import Layout
 
 _OTHERS = ("params", "thetadot", "param_names")
 

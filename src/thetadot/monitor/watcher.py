@@ -22,22 +22,22 @@ from torch import nn
 
 from thetadot.errors import InadmissibleValue
 from thetadot.kinds import require_count
+from thetadot.monitor.arguments import require_kinds_of, require_numbers_of
+from thetadot.monitor.cadence import PLANS, Every, Level
+from thetadot.monitor.hooks import ForwardHooks, unseen
+from thetadot.monitor.layers import Layout
+from thetadot.monitor.measurements import MEASUREMENTS, ReferenceMeasurements
+from thetadot.monitor.passes import Passes
+from thetadot.monitor.process_group import WatchingRanks
+from thetadot.monitor.progress import Progress
+from thetadot.monitor.recorder import RunRecorder, describe
+from thetadot.monitor.reference import Reference
+from thetadot.monitor.reference_readings import ReferenceReadings
+from thetadot.monitor.remarks import Remarks
+from thetadot.monitor.settings import Settings
+from thetadot.monitor.step_recorder import StepRecorder
+from thetadot.monitor.step_statistics import StepStatistics
 from thetadot.records import End
-from thetadot.watching.arguments import require_kinds_of, require_numbers_of
-from thetadot.watching.book import Book, describe
-from thetadot.watching.cadence import PLANS, Every, Level
-from thetadot.watching.company import Company
-from thetadot.watching.gauge import Gauge
-from thetadot.watching.layers import Layout
-from thetadot.watching.passes import Passes
-from thetadot.watching.progress import Progress
-from thetadot.watching.reference import Reference
-from thetadot.watching.reference_readings import ReferenceReadings
-from thetadot.watching.remarks import Remarks
-from thetadot.watching.settings import Settings
-from thetadot.watching.soundings import MEASUREMENTS, Soundings
-from thetadot.watching.step_recorder import StepRecorder
-from thetadot.watching.traffic import Traffic, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
 
+    from thetadot.monitor.hooks import Step
     from thetadot.records import Record
     from thetadot.verdicts import Verdict
-    from thetadot.watching.traffic import Step
 
 MOST_SAMPLES = 2**53
 """Of a pass: what a float still counts."""
@@ -123,17 +123,17 @@ class Watch:
         self.layout = Layout(model, self.optimizer)
         self.settings = Settings(self.optimizer, self.layout)
         self.name = name or (Path(out).name if out is not None else type(model).__name__)
-        self.company = Company(model, self.name, sharded=self.layout.sharded)
-        self.ranks, self.rank = self.company.ranks, self.company.rank
+        self.group = WatchingRanks(model, self.name, sharded=self.layout.sharded)
+        self.ranks, self.rank = self.group.ranks, self.group.rank
         self.dataset_size = dataset_size
         self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout, batch_dim)
-        self.gauge = Gauge(self.layout, away=self.plan.away, pairs=self.plan.pairs)
+        self.statistics = StepStatistics(self.layout, away=self.plan.away, pairs=self.plan.pairs)
         self.together = Passes(model, self.layout, self.ranks, self.plan.noise)
-        self.soundings = Soundings(self.layout, self.reference, dataset_size, sampling)
-        self.book = Book(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
-        self.progress = Progress(self.book.last_step, self.ranks)
-        self.remarks = Remarks(self.book, self.progress, self.rank)
-        self.traffic = Traffic(model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples)
+        self.measurements = ReferenceMeasurements(self.layout, self.reference, dataset_size, sampling)
+        self.recorder = RunRecorder(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
+        self.progress = Progress(self.recorder.last_step, self.ranks)
+        self.remarks = Remarks(self.recorder, self.progress, self.rank)
+        self.hooks = ForwardHooks(model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples)
         self._join_parts()
         self.following: float = self.step
         self.passes = 2  # of the last measured step; at first, whatever it may be
@@ -143,14 +143,16 @@ class Watch:
         self.handles: list[RemovableHandle] = []
 
     def _join_parts(self) -> None:
-        names = ("layout", "settings", "soundings", "book", "progress", "remarks")
+        names = ("layout", "settings", "measurements", "recorder", "progress", "remarks")
         parts: dict[str, Any] = {name: getattr(self, name) for name in names}
-        self.steps = StepRecorder(**parts, gauge=self.gauge, dataset_size=self.dataset_size, estimates=self.plan.away)
+        self.steps = StepRecorder(
+            **parts, statistics=self.statistics, dataset_size=self.dataset_size, estimates=self.plan.away
+        )
         self.readings = ReferenceReadings(
             **parts,
             plan=self.plan,
             reference=self.reference,
-            traffic=self.traffic,
+            hooks=self.hooks,
             fetch=self.steps.fetch,
             level=self.level,
         )
@@ -163,14 +165,14 @@ class Watch:
             raise InadmissibleValue("this watch is closed. Make another one, with resume=True to continue its record.")
         if not self.opened:
             self.opened = True
-            self.company.join()
+            self.group.join()
             self._arm()
             self.handles = [self.optimizer.register_step_post_hook(self._after)]
         return self
 
     def loss(self, value: Tensor | float) -> None:
         """Tell the training loss of this step, where neither a loss module nor an output's ``.loss`` shows it."""
-        self.traffic.loss(value)
+        self.hooks.loss(value)
 
     def samples_of(self, count: int) -> None:
         """Tell how many samples this step's gradient averages, where the model's first tensor does not show it."""
@@ -191,16 +193,16 @@ class Watch:
         elif isinstance(samples, torch.Tensor):
             samples = samples.item()  # type: ignore[assignment]
         require_count(1, MOST_SAMPLES, samples=samples)
-        self.traffic.passed(int(samples))
+        self.hooks.passed(int(samples))
         if loss is not None:
-            self.traffic.loss(loss)
+            self.hooks.loss(loss)
 
     @property
     def record(self) -> Record:
         """The record so far."""
         self._begin()
         self.steps.fetch()
-        return self.book.record()
+        return self.recorder.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """Return the verdicts on the record so far."""
@@ -221,13 +223,13 @@ class Watch:
             handle.remove()
         self.progress.count()
         self._stand_back()
-        self.traffic.rest()
+        self.hooks.rest()
         self.together.micro.disarm()
         self.steps.end()
         if because == "closed" and self.rank_reads:
             self.readings.end(told=self.together.resolved)
-        self.book.write(End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started))
-        self.book.close()
+        self.recorder.write(End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started))
+        self.recorder.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -252,7 +254,7 @@ class Watch:
     @property
     def extra(self) -> float:
         """Gradient evaluations of one sample that measuring took."""
-        return self.soundings.spent
+        return self.measurements.spent
 
     @property
     def every(self) -> dict[str, Every]:
@@ -268,17 +270,17 @@ class Watch:
 
     def _before(self, *_: object) -> None:
         with torch.no_grad():
-            self.remarks.guarded("motion", self.gauge.before)
-            if self.traffic.keeping:
+            self.remarks.guarded("motion", self.statistics.before)
+            if self.hooks.keeping:
                 self.remarks.guarded("micro-batches", self._resample)
 
     def _resample(self) -> None:
         """The noise of a step whose passes are of several kinds, while parameters are what they were in them."""
-        self.traffic.quiet = True
+        self.hooks.quiet = True
         try:
-            self.soundings.spent += self.together.resample(self.traffic, self.step + 1)
+            self.measurements.spent += self.together.resample(self.hooks, self.step + 1)
         finally:
-            self.traffic.quiet = False
+            self.hooks.quiet = False
 
     def _after(self, *_: object) -> None:
         self.progress.step += 1
@@ -310,9 +312,9 @@ class Watch:
             self._meet()
             if self.rank_reads:
                 self.readings.begin()
-        seen = self.traffic.taken()
+        seen = self.hooks.taken()
         self.passes = max(seen.passes, 1)
-        self.progress.read(seen.sizes, self.soundings.dataset_size)
+        self.progress.read(seen.sizes, self.measurements.dataset_size)
         if self.progress.first:
             self._first(seen)
         if seen.doubt and self.progress.told is None:
@@ -326,9 +328,9 @@ class Watch:
         if self.rank_reads:
             self.readings.schedule(self.progress.batch)
         self._begin()
-        if getattr(self.traffic.loss_fn, "reduction", None) == "sum":
+        if getattr(self.hooks.loss_fn, "reduction", None) == "sum":
             self.readings.sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
-        self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.traffic.evaluating))
+        self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating))
 
     def _stand_back(self) -> None:
         """Look no longer at what comes before a step."""
@@ -344,7 +346,7 @@ class Watch:
 
     def _meet(self) -> None:
         """Disable collective measurements unless every rank is being watched."""
-        if self.company.whole():
+        if self.group.whole():
             return
         self.together.micro.disarm()
         why = "not every rank watches. Open the watch on every rank; only the first writes"
@@ -354,7 +356,7 @@ class Watch:
     def _under_join(self) -> None:
         """Ranks that have ended answer no collective: from here on nothing is taken together, on no rank."""
         self.together.micro.disarm()
-        self.company.leave()
+        self.group.leave()
         self.remarks.lack(
             "micro-batches",
             "the model is under torch's Join, where ranks may end before others: their noise is not taken, and a batch "
@@ -363,8 +365,8 @@ class Watch:
 
     def _begin(self) -> None:
         """Write the header."""
-        if not self.book.begun:
-            self.book.begin(
+        if not self.recorder.begun:
+            self.recorder.begin(
                 describe(
                     self.layout, self.optimizer, self.level, self.reference, self.name, self.dataset_size, self.ranks
                 )
@@ -374,34 +376,34 @@ class Watch:
         following = self.step + 1
         self.armed = following % self.plan.motion == 0 or following <= self.progress.begun + 1
         if not self.armed:
-            self.traffic.rest()
+            self.hooks.rest()
             return
-        self.traffic.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
+        self.hooks.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
         if self.rank_reads:
             self.ahead = self.optimizer.register_step_pre_hook(self._before)
         if self.step and self.rank_reads:
-            self.remarks.guarded("motion", self.gauge.prelude)
+            self.remarks.guarded("motion", self.statistics.prelude)
         together = self.passes * self.ranks > 1 and "micro-batches" not in self.remarks.silent
         if together:
             self.remarks.guarded("micro-batches", self.together.micro.arm)
         cost = self.together.cost(float(self.progress.batch or 1), self.passes)
-        self.traffic.keeping = together and self.together.wants(following) and not self.readings.wait(cost)
+        self.hooks.keeping = together and self.together.wants(following) and not self.readings.wait(cost)
 
     def _passes(self, sizes: list[int], unlike: str) -> None:
-        if self.company.left():
+        if self.group.left():
             self._under_join()
             return
         unlike = unlike if self.ranks == 1 else ""
         noise = self.together.step(sizes, unlike, self.step, self.work + self.extra)
         self.together.micro.disarm()
-        self.traffic.parted = bool(self.together.unlike)
+        self.hooks.parted = bool(self.together.unlike)
         if self.together.untold:
             self.remarks.lack("micro-batches", self.together.untold)
             return
         if noise is not None:  # on every rank: their sums are the same, and so what is due next
-            self.soundings.adopt(noise)
+            self.measurements.adopt(noise)
             if self.rank == 0:
-                self.book.write(noise)
+                self.recorder.write(noise)
 
 
 watch = Watch

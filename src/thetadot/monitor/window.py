@@ -22,27 +22,52 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from thetadot.monitor.pending import Sample
     from thetadot.probes import Interval
-    from thetadot.watching.hold import Sample
 
 FEWEST, LONGEST = 20, 400
 SAME = 1.5
 """Rates within this factor are one window's."""
 
 
-def add(samples: list[Sample], sample: Sample) -> None:
-    """Append a reading, in the blocks that the window has; twice as large ones once it has too many."""
-    if samples and samples[-1].count < samples[0].count:
-        samples[-1] = _mean(samples[-1], sample)
-    else:
-        samples.append(sample)
-    if len(samples) == LONGEST and samples[-1].count == samples[0].count:
-        samples[:] = [_mean(*pair) for pair in zip(samples[::2], samples[1::2], strict=True)]
+class EstimationWindow:
+    """Readings since the window's beginning; :attr:`complete` windows are cleared, and the next is twice as long."""
 
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.before = 0  # windows completed
 
-def readings(samples: Sequence[Sample]) -> int:
-    """Return the number of readings in a window."""
-    return sum(sample.count for sample in samples)
+    def append(self, sample: Sample) -> None:
+        """Append a reading, in the blocks that the window has; twice as large ones once it has too many."""
+        samples = self.samples
+        if samples and samples[-1].count < samples[0].count:
+            samples[-1] = _mean(samples[-1], sample)
+        else:
+            samples.append(sample)
+        if len(samples) == LONGEST and samples[-1].count == samples[0].count:
+            samples[:] = [_mean(*pair) for pair in zip(samples[::2], samples[1::2], strict=True)]
+
+    @property
+    def readings(self) -> int:
+        """The number of readings in it."""
+        return sum(sample.count for sample in self.samples)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has to begin anew: it is full, or the settings have changed."""
+        if self.readings >= FEWEST * 2**self.before:
+            return True
+        first, last = self.samples[0].reading, self.samples[-1].reading
+        rates = [reading.rate if reading.rate is not None else reading.step for reading in (first, last)]
+        if first.memory != last.memory and abs(last.memory - first.memory) > 0.1 * (1.0 - first.memory):
+            return True
+        low, high = sorted(rates)
+        return high > SAME * low
+
+    def clear(self) -> None:
+        """Begin the next one."""
+        self.before += 1
+        self.samples = []
 
 
 def _mean(one: Sample, other: Sample) -> Sample:
@@ -50,18 +75,6 @@ def _mean(one: Sample, other: Sample) -> Sample:
     names = ("loss", "virial", "radial", "energy", "update", "pair")
     means = {n: (getattr(one, n) * one.count + getattr(other, n) * other.count) / count for n in names}
     return replace(other, since=one.since, count=count, **means)
-
-
-def over(samples: Sequence[Sample], windows: int) -> bool:
-    """Whether the window has to begin anew: it is full, or the settings have changed."""
-    if readings(samples) >= FEWEST * 2**windows:
-        return True
-    first, last = samples[0].reading, samples[-1].reading
-    rates = [reading.rate if reading.rate is not None else reading.step for reading in (first, last)]
-    if first.memory != last.memory and abs(last.memory - first.memory) > 0.1 * (1.0 - first.memory):
-        return True
-    low, high = sorted(rates)
-    return high > SAME * low
 
 
 def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | None:
@@ -86,7 +99,7 @@ def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | Non
     return Equilibrium(
         step=samples[-1].step,
         since=samples[0].since,
-        samples=readings(samples),
+        samples=sum(sample.count for sample in samples),
         identity="heavy ball" if heavy else "any",
         virial=found.virial,
         kinetic=found.kinetic,

@@ -4,7 +4,7 @@ Passes and ranks are micro-batches only if they are equal draws. What tells befo
 their inputs are of different structure, they never have equal numbers of samples, or a loss module is not called once a
 pass. What tells by numbers: :func:`~thetadot.probes.exchangeability.exchangeability`, after 10, 20, 40 ... measured
 steps. Until it has told, there is no noise from them. Where they are of several kinds, the step's whole gradient is
-resampled now and then (:mod:`~thetadot.watching.resampling`).
+resampled now and then (:mod:`~thetadot.monitor.resampling`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetadot.monitor.cadence import gradients
+from thetadot.monitor.microbatches import MicroBatches
+from thetadot.monitor.pooled_noise import BETWEEN, MOST, NoisePool, pooled
+from thetadot.monitor.resampling import SIGNS, TRIES, StepResampling
 from thetadot.probes.exchangeability import exchangeability
-from thetadot.watching.cadence import gradients
-from thetadot.watching.microbatches import MicroBatches
-from thetadot.watching.pool import BETWEEN, MOST, Pool, pooled
-from thetadot.watching.resampling import SIGNS, TRIES, StepResampling
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from thetadot.monitor.hooks import ForwardHooks
+    from thetadot.monitor.layers import Layout
     from thetadot.records import Noise
-    from thetadot.watching.layers import Layout
-    from thetadot.watching.traffic import Traffic
 
 REMEDY = (
     "no noise is taken from passes. Give reference=(inputs, target) with 16 or more samples and the whole loss, on "
@@ -49,7 +49,7 @@ class Passes:
         self.ranks = ranks
         self.share = share
         self.micro = MicroBatches(model, layout, ranks)
-        self.pool = Pool(ranks)
+        self.pooled = NoisePool(ranks)
         self.rows: list[Tensor] = []
         self.tests = 0
         self.alike: bool | None = None
@@ -76,7 +76,7 @@ class Passes:
     @property
     def resolved(self) -> bool:
         """Whether the passes determine the noise, so that the reference is not needed."""
-        return bool(self.found) if self.unlike else bool(self.pool.resolved and self.alike)
+        return bool(self.found) if self.unlike else bool(self.pooled.resolved and self.alike)
 
     def step(self, sizes: list[int], unlike: str, step: int, cost: float) -> Noise | None:
         """Read what was armed: a pooled estimate every few steps.
@@ -103,8 +103,8 @@ class Passes:
             if self.rows and self.rows[-1].shape != rows.shape:
                 self.rows = []
             self.rows = [*self.rows, rows][-MOST:]
-        noise = self.pool.add(found, sizes[0], step, cost)
-        if self.pool.added >= BETWEEN * 2**self.tests and self.rows:
+        noise = self.pooled.add(found, sizes[0], step, cost)
+        if self.pooled.added >= BETWEEN * 2**self.tests and self.rows:
             self.tests += 1
             self._ask()
         return noise if self.alike and not self.unlike else None
@@ -137,9 +137,9 @@ class Passes:
         """Whether the passes of that step are to be kept."""
         return self.resampling is not None and not self.untold and step >= self.due
 
-    def resample(self, traffic: Traffic, step: int) -> float:
+    def resample(self, hooks: ForwardHooks, step: int) -> float:
         """Estimate the variance of a step's gradient before the step; return the cost in samples' gradients."""
-        calls, sizes, axis = traffic.calls()
+        calls, sizes, axis = hooks.calls()
         self.variance = None
         if self.resampling is None or not calls:
             return 0.0

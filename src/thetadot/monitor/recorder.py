@@ -10,18 +10,18 @@ import torch
 
 from thetadot.errors import RunFolderError
 from thetadot.files import Claim
+from thetadot.monitor.reference import PARTS, fingerprint
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
 from thetadot.version import __version__
-from thetadot.watching.reference import PARTS, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thetadot.watching.layers import Layout
-    from thetadot.watching.reference import Reference
+    from thetadot.monitor.layers import Layout
+    from thetadot.monitor.reference import Reference
 
 
-class Book:
+class RunRecorder:
     """Entries in ``out``/record.jsonl, or in memory where ``out`` is None.
 
     Args:
@@ -40,7 +40,7 @@ class Book:
         self.header: Header | None = None
         self.writer: Writer | None = None
         self.last_step = 0
-        self._let_go: weakref.finalize[..., Book] | None = None
+        self._let_go: weakref.finalize[..., RunRecorder] | None = None
         if self.path is None or out is None:
             return
         try:
@@ -136,7 +136,7 @@ def describe(
             f"the reference has {reference.samples or 'an unknown number of'} samples. Pass {least} or more"
             if cut
             else "the reference is not cut: its samples lie along no axis. Pass batch_dim=, or a Batch of "
-            "thetadot.watching with samples and cut of its own"
+            "thetadot.monitor with samples and cut of its own"
         )
     return Header(
         schema=SCHEMA,

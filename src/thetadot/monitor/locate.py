@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.watching.axes import Axes
+    from thetadot.monitor.axes import Axes
 
 EXACT = 1e-3
 """Gradients that differ by this share of themselves are the same: rounding is below it, another axis far above."""

@@ -29,19 +29,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.monitor.layers import local
+from thetadot.monitor.reference import inner
 from thetadot.probes.reference import whole_state
 from thetadot.random import derive
 from thetadot.state import changes_of, keyed
-from thetadot.watching.layers import local
-from thetadot.watching.reference import inner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor, nn
 
-    from thetadot.watching.calls import Call
-    from thetadot.watching.layers import Layout
+    from thetadot.monitor.calls import Call
+    from thetadot.monitor.layers import Layout
 
 SIGNS = 8
 """Backward passes with signs in a reading; the forward pass and the check come once."""

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed
 
-from thetadot.watching.layers import local
+from thetadot.monitor.layers import local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.monitor.layers import Layout
     from thetadot.reading import Reading
-    from thetadot.watching.layers import Layout
 
 COLUMNS = ("gradient", "weight", "update", "slope", "virial", "radial", "energy", "away", "outward", "pair")
 
 
-class Gauge:
+class StepStatistics:
     """Measures one step: :meth:`prelude` after the step before it, :meth:`before`, :meth:`after`."""
 
     def __init__(self, layout: Layout, *, away: bool, pairs: bool) -> None:

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from thetadot.errors import InadmissibleValue
+from thetadot.monitor.axes import Axes, Path, count_of, named, take, walk, ways
+from thetadot.monitor.cadence import forwards, gradients
+from thetadot.monitor.locate import placement
+from thetadot.monitor.operations import Counting
 from thetadot.probes import Objective
 from thetadot.probes.reference import Passing, undisturbed, whole_state
 from thetadot.probes.sharded import ShardedObjective
 from thetadot.probes.wide import Casting, WideObjective, narrow
 from thetadot.state import changes_of, hidden_in, kept
-from thetadot.watching.axes import Axes, Path, count_of, named, take, walk, ways
-from thetadot.watching.cadence import forwards, gradients
-from thetadot.watching.locate import placement
-from thetadot.watching.operations import Counting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from thetadot.monitor.layers import Layout
     from thetadot.probes.reference import State
     from thetadot.state import Change
-    from thetadot.watching.layers import Layout
 
 PARTS = 8
 
@@ -187,7 +187,7 @@ class Reference:
         if found.axes is None:
             return (
                 "the reference is not cut into parts: along no axis is its gradient that of a mean over samples. "
-                "Pass batch_dim= of its first input, or a thetadot.watching.Batch with a cut of its own"
+                "Pass batch_dim= of its first input, or a thetadot.monitor.Batch with a cut of its own"
             )
         if found.rival is None:
             return ""
@@ -227,7 +227,7 @@ class Reference:
         )
 
     def _slope(self, axes: Axes | None, rows: Any) -> Tensor:
-        """The gradient as :func:`~thetadot.watching.locate.placement` asks for it, in evaluation mode."""
+        """The gradient as :func:`~thetadot.monitor.locate.placement` asks for it, in evaluation mode."""
         data = self.held if axes is None else take(self.held, axes.of, rows)
 
         def loss() -> Tensor:

@@ -1,4 +1,4 @@
-"""Rows of the gauge on their way from the device to the record, and the window of them that estimates need."""
+"""Statistics of measured steps on their way from the device to the record."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from thetadot.records import Layers, Motion
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.monitor.layers import Layout
     from thetadot.probes.heat import Estimate
     from thetadot.reading import Reading
-    from thetadot.watching.layers import Layout
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,12 @@ class Sample:
     count: int = 1
 
 
-class Hold:
+class PendingRows:
     """Keeps rows on the device until they are fetched together, in one transfer."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.rows: list[Row] = []
-        self.samples: list[Sample] = []  # of the present window
 
     def fetch(self) -> list[tuple[Sample, Motion, Layers]]:
         """The rows since the last call, as entries; numbers that are not finite become None or 0."""

@@ -14,7 +14,7 @@ from torch import distributed, nn
 _made: dict[str, int] = {}
 
 
-class Company:
+class WatchingRanks:
     """Ranks of the default process group, where ``model`` is data-parallel or sharded; else this process alone."""
 
     def __init__(self, model: nn.Module, name: str, *, sharded: bool) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_whole, require_word
-from thetadot.watching.cadence import PLANS
+from thetadot.monitor.cadence import PLANS
 
 
 def require_kinds_of(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: Any) -> None:

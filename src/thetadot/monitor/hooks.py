@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from thetadot.watching.axes import disagreeing, named, walk
-from thetadot.watching.calls import Call
-from thetadot.watching.reference import bound, carried
+from thetadot.monitor.axes import disagreeing, named, walk
+from thetadot.monitor.calls import Call
+from thetadot.monitor.reference import bound, carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch.utils.hooks import RemovableHandle
 
-    from thetadot.watching.axes import Path
+    from thetadot.monitor.axes import Path
 
 Places = list[tuple["Path", tuple[int, ...]]]
 
@@ -65,7 +65,7 @@ class Step:
     passes: int = 0
 
 
-class Traffic:
+class ForwardHooks:
     """Counts training passes of ``model``; sees the loss where ``loss_fn`` is a module or None.
 
     Args:

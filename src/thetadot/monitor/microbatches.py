@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 
-from thetadot.watching.layers import local
+from thetadot.monitor.layers import local
 
 if TYPE_CHECKING:
-    from thetadot.watching.layers import Layout
+    from thetadot.monitor.layers import Layout
 
 ELEMENTS = 1024
 """Elements of a pass's gradient that are kept, of all parameters together."""

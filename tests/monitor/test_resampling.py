@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot.monitor.calls import Call
+from thetadot.monitor.layers import Layout
+from thetadot.monitor.resampling import StepResampling, _signs
 from thetadot.records import Motion, Noise, Remark
-from thetadot.watching.calls import Call
-from thetadot.watching.layers import Layout
-from thetadot.watching.resampling import StepResampling, _signs
 
 CE, MSE, BCE = nn.CrossEntropyLoss(), nn.MSELoss(), nn.BCEWithLogitsLoss()
 N, B = 128, 16

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot.monitor.cadence import GRACE, PLANS, Every, orthogonalisation
+from thetadot.monitor.operations import Counting
 from thetadot.records import Curvature, Noise, Remark
-from thetadot.watching.cadence import GRACE, PLANS, Every, orthogonalisation
-from thetadot.watching.operations import Counting
 
 CE = nn.CrossEntropyLoss()
 CAPS = {"default": 0.03, "light": 0.01}

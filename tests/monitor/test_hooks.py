@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot.monitor import Batch
+from thetadot.monitor.reference import carried, samples_in
 from thetadot.records import Curvature, Motion, Noise, Remark
-from thetadot.watching import Batch
-from thetadot.watching.reference import carried, samples_in
 
 X = torch.randn(64, 5, generator=torch.Generator().manual_seed(0))
 Y = torch.randn(64, 1, generator=torch.Generator().manual_seed(1))

@@ -10,21 +10,21 @@ from thetadot.records import Remark
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thetadot.watching.book import Book
-    from thetadot.watching.progress import Progress
+    from thetadot.monitor.progress import Progress
+    from thetadot.monitor.recorder import RunRecorder
 
 
 class Remarks:
     """Remarks of one watch.
 
     Args:
-        book: the record.
+        recorder: the record.
         progress: tells the step.
         rank: of this process; the first alone warns.
     """
 
-    def __init__(self, book: Book, progress: Progress, rank: int) -> None:
-        self.book = book
+    def __init__(self, recorder: RunRecorder, progress: Progress, rank: int) -> None:
+        self.recorder = recorder
         self.progress = progress
         self.rank = rank
         self.silent: set[str] = set()  # what is no longer measured
@@ -37,7 +37,7 @@ class Remarks:
 
     def note(self, about: str, why: str) -> None:
         """In the record alone."""
-        self.book.write(Remark(self.progress.step, about, why))
+        self.recorder.write(Remark(self.progress.step, about, why))
 
     def say(self, about: str, why: str) -> None:
         """In the record, and once to the user."""

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot.monitor.axes import ways
 from thetadot.records import Motion, Noise, Remark
-from thetadot.watching.axes import ways
 
 G = torch.Generator().manual_seed(0)
 STEPS, B, F = 24, 64, 3

@@ -10,6 +10,10 @@ from msgspec.structs import replace
 
 from thetadot import records
 from thetadot.errors import require
+from thetadot.monitor.along import ladder, line_curvature, regularization, rungs
+from thetadot.monitor.cadence import Every, Plan, forwards, gradients, orthogonalisation, products
+from thetadot.monitor.entries import noise_entry
+from thetadot.monitor.reference import PARTS
 from thetadot.probes import (
     barrier,
     critical_sharpness,
@@ -21,19 +25,15 @@ from thetadot.probes.heat import Estimate, along, heat, variance_of
 from thetadot.probes.wide import NARROW
 from thetadot.random import derive
 from thetadot.records import Curvature, Draws, Entry, Noise, Regularization, Remark
-from thetadot.watching.along import ladder, line_curvature, regularization, rungs
-from thetadot.watching.cadence import Every, Plan, forwards, gradients, orthogonalisation, products
-from thetadot.watching.entries import noise_entry
-from thetadot.watching.reference import PARTS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.monitor.layers import Layout
+    from thetadot.monitor.reference import Reference
     from thetadot.probes import GradientNoise
     from thetadot.probes.heat import Sampling
     from thetadot.reading import Reading
-    from thetadot.watching.layers import Layout
-    from thetadot.watching.reference import Reference
 
 MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 COLD, WARM, LEAST = 12, 6, 4
@@ -50,7 +50,7 @@ GUESSES = 10
 START_KEY = 7
 
 
-class Soundings:
+class ReferenceMeasurements:
     """Measures on the reference; keeps vectors to begin with and the noise that a temperature needs."""
 
     def __init__(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from thetadot.watching.layers import Layout
-from thetadot.watching.microbatches import MicroBatches
+from thetadot.monitor.layers import Layout
+from thetadot.monitor.microbatches import MicroBatches
 
 K, B = 4, 8
 X = torch.randn(K * B, 5, generator=torch.Generator().manual_seed(0))

@@ -14,23 +14,23 @@ from msgspec.structs import replace
 from torch import distributed
 
 from thetadot.errors import InadmissibleValue
+from thetadot.monitor.cadence import GRACE, YOUNG
+from thetadot.monitor.measurements import COLD, LEAST, MEASUREMENTS, WARM
+from thetadot.monitor.reference import PARTS
 from thetadot.probes.heat import drawn
-from thetadot.watching.cadence import GRACE, YOUNG
-from thetadot.watching.reference import PARTS
-from thetadot.watching.soundings import COLD, LEAST, MEASUREMENTS, WARM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thetadot.watching.book import Book
-    from thetadot.watching.cadence import Every, Plan
-    from thetadot.watching.layers import Layout
-    from thetadot.watching.progress import Progress
-    from thetadot.watching.reference import Reference
-    from thetadot.watching.remarks import Remarks
-    from thetadot.watching.settings import Settings
-    from thetadot.watching.soundings import Soundings
-    from thetadot.watching.traffic import Traffic
+    from thetadot.monitor.cadence import Every, Plan
+    from thetadot.monitor.hooks import ForwardHooks
+    from thetadot.monitor.layers import Layout
+    from thetadot.monitor.measurements import ReferenceMeasurements
+    from thetadot.monitor.progress import Progress
+    from thetadot.monitor.recorder import RunRecorder
+    from thetadot.monitor.reference import Reference
+    from thetadot.monitor.remarks import Remarks
+    from thetadot.monitor.settings import Settings
 
 UNSEEN = 32
 """Samples that a reference is prepared on before the first batch was seen."""
@@ -44,9 +44,9 @@ class ReferenceReadings:
         layout: the watched parameters.
         settings: of the optimizer.
         reference: None measures nothing.
-        soundings: the measurements.
-        traffic: quiet while they call the model, and told where samples lie.
-        book: the record.
+        measurements: the measurements.
+        hooks: quiet while they call the model, and told where samples lie.
+        recorder: the record.
         progress: steps and work.
         remarks: what is left out.
         fetch: writes what was kept of steps before.
@@ -60,17 +60,17 @@ class ReferenceReadings:
         layout: Layout,
         settings: Settings,
         reference: Reference | None,
-        soundings: Soundings,
-        traffic: Traffic,
-        book: Book,
+        measurements: ReferenceMeasurements,
+        hooks: ForwardHooks,
+        recorder: RunRecorder,
         progress: Progress,
         remarks: Remarks,
         fetch: Callable[[], None],
         level: str,
     ) -> None:
         self.plan, self.layout, self.settings = plan, layout, settings
-        self.reference, self.soundings, self.traffic = reference, soundings, traffic
-        self.book, self.progress, self.remarks = book, progress, remarks
+        self.reference, self.measurements, self.hooks = reference, measurements, hooks
+        self.recorder, self.progress, self.remarks = recorder, progress, remarks
         self.fetch = fetch
         self.level = level
         self.every: dict[str, Every] = {}
@@ -95,7 +95,7 @@ class ReferenceReadings:
             return
         if self.layout.sharded and "motion" in self.remarks.silent:
             return  # whatever is read of shards is read together
-        batch_here = float((batch or 0) / self.progress.ranks or self.soundings.samples or 1)
+        batch_here = float((batch or 0) / self.progress.ranks or self.measurements.samples or 1)
         if self.layout.sharded:
             agreed = [batch_here]
             distributed.broadcast_object_list(agreed, src=0)
@@ -116,7 +116,7 @@ class ReferenceReadings:
             self.every = {}
             return
         preconditioned = self.settings.reading().preconditioner is not None
-        self.every = self.soundings.plan(self.plan, self.progress.step, self._batch, preconditioned=preconditioned)
+        self.every = self.measurements.plan(self.plan, self.progress.step, self._batch, preconditioned=preconditioned)
 
     def _settle(self, reference: Reference) -> None:
         """What a pass would leave behind, and where the samples of the reference lie."""
@@ -124,15 +124,15 @@ class ReferenceReadings:
         if self.unfit:
             return
         size = self._size()
-        self.traffic.quiet = True
+        self.hooks.quiet = True
         try:
             with torch.enable_grad(), reference.portion(size):
                 self._prepare(reference)
         finally:
-            self.traffic.quiet = False
-        self.soundings.spent += reference.preparing(size, self._batch or float(size))
-        self.traffic.called, self.traffic.made = reference.called, reference.made
-        self.soundings.samples = reference.samples
+            self.hooks.quiet = False
+        self.measurements.spent += reference.preparing(size, self._batch or float(size))
+        self.hooks.called, self.hooks.made = reference.called, reference.made
+        self.measurements.samples = reference.samples
 
     def _prepare(self, reference: Reference) -> None:
         try:
@@ -162,14 +162,14 @@ class ReferenceReadings:
 
     def _draws(self) -> None:
         """How batches are drawn, where it was not told."""
-        soundings = self.soundings
-        found = soundings.draws or drawn()
+        measurements = self.measurements
+        found = measurements.draws or drawn()
         if found is not None:
-            size = soundings.dataset_size or found.dataset_size
-            soundings.dataset_size = size
-            soundings.draws = replace(found, step=self.progress.step, dataset_size=size)
+            size = measurements.dataset_size or found.dataset_size
+            measurements.dataset_size = size
+            measurements.draws = replace(found, step=self.progress.step, dataset_size=size)
             if self.remarks.rank == 0:
-                self.book.write(soundings.draws)
+                self.recorder.write(measurements.draws)
         elif self.remarks.rank == 0 and self.reference is not None:
             self.remarks.note(
                 "sampling",
@@ -201,7 +201,7 @@ class ReferenceReadings:
         if not self.layout.sharded:
             done = progress.work / progress.ranks
         batch = self._batch or float(progress.usual or 1) / progress.ranks
-        needed = (self.soundings.spent + cost) / self.plan.cap
+        needed = (self.measurements.spent + cost) / self.plan.cap
         return 0 if needed <= max(done, GRACE * batch) else max(1, math.ceil((needed - done) / batch))
 
     def sound(self, *, told: bool) -> None:
@@ -228,13 +228,13 @@ class ReferenceReadings:
         size = self.reference.samples or self._batch if every.done else self._size()
         before = 0.0 if self.prepared else self.reference.preparing(size, self._batch)
         if name != "curvature":
-            return self.wait(before + self.soundings.cost(name, size))
-        most, least = (WARM, WARM) if self.soundings.vectors else (COLD, LEAST)
+            return self.wait(before + self.measurements.cost(name, size))
+        most, least = (WARM, WARM) if self.measurements.vectors else (COLD, LEAST)
         for count in range(most, least - 1, -1):
-            if not self.wait(before + self.soundings.lanczos(size, count)):
-                self.soundings.most = count
+            if not self.wait(before + self.measurements.lanczos(size, count)):
+                self.measurements.most = count
                 return 0
-        return self.wait(before + self.soundings.lanczos(size, least))
+        return self.wait(before + self.measurements.lanczos(size, least))
 
     def _ready(self) -> None:
         if self.prepared or self.reference is None:
@@ -246,25 +246,25 @@ class ReferenceReadings:
             every.go_on(before.get(name, every))
 
     def _sound(self, name: str, every: Every) -> None:
-        self.traffic.quiet = True
+        self.hooks.quiet = True
         try:
             self.remarks.guarded(name, lambda: self._measure(name, first=not every.done))
         finally:
-            self.traffic.quiet = False
+            self.hooks.quiet = False
         every.done = True
 
     def _measure(self, name: str, *, first: bool) -> None:
         self.fetch()
         assert self.reference is not None  # noqa: S101 - planned only with one
-        progress, reference, soundings = self.progress, self.reference, self.soundings
+        progress, reference, measurements = self.progress, self.reference, self.measurements
         with reference.kept(), reference.portion(self._size() if first and not self._ended else reference.samples):
-            soundings.samples = reference.samples
-            found = soundings.measure(
-                name, progress.step, self.settings.reading(), progress.usual or None, progress.work + soundings.spent
+            measurements.samples = reference.samples
+            found = measurements.measure(
+                name, progress.step, self.settings.reading(), progress.usual or None, progress.work + measurements.spent
             )
-        soundings.samples = reference.samples
+        measurements.samples = reference.samples
         for entry in found:
-            self.book.write(entry)
+            self.recorder.write(entry)
 
     def end(self, *, told: bool) -> None:
         """A run that ends within its first steps is measured where it ended; a longer one is told what it lacks."""
@@ -287,5 +287,5 @@ class ReferenceReadings:
                     self._ready()
                     every = self.every.get(name)
                     if every is not None:
-                        self.soundings.most = None
+                        self.measurements.most = None
                         self._sound(name, every)

@@ -6,19 +6,20 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot.monitor.pending import Sample
+from thetadot.monitor.window import LONGEST, EstimationWindow, equilibrium
 from thetadot.reading import Reading
 from thetadot.records import Equilibrium
-from thetadot.watching.hold import Sample
-from thetadot.watching.window import LONGEST, add, equilibrium, readings
 
 
 @pytest.mark.parametrize("count", [3, LONGEST - 1, LONGEST, LONGEST + 1, 5 * LONGEST + 3])
 def test_blocks_keep_every_reading(count):
     values = np.random.default_rng(0).normal(size=count)
-    samples = []
+    window = EstimationWindow()
     for step, value in enumerate(values):
-        add(samples, Sample(step, Reading(step=0.1, friction=None, limit=0.0), *[float(value)] * 6, step))
-    assert readings(samples) == count
+        window.append(Sample(step, Reading(step=0.1, friction=None, limit=0.0), *[float(value)] * 6, step))
+    samples = window.samples
+    assert window.readings == count
     assert len(samples) <= LONGEST
     assert sum(s.count * s.virial for s in samples) == pytest.approx(values.sum(), abs=1e-9)
     assert [s.since for s in samples] == [0, *(s.step + 1 for s in samples[:-1])]
@@ -27,10 +28,10 @@ def test_blocks_keep_every_reading(count):
 
 
 def test_an_estimate_leaves_out_the_block_that_is_not_full():
-    samples = []
+    window = EstimationWindow()
     for step in range(LONGEST + 1):
-        add(samples, Sample(step, Reading(step=0.1, friction=None, limit=0.0), *[float(step)] * 6, step))
-    found = equilibrium(samples, 1)
+        window.append(Sample(step, Reading(step=0.1, friction=None, limit=0.0), *[float(step)] * 6, step))
+    found = equilibrium(window.samples, 1)
     assert (found.samples, found.since, found.step) == (LONGEST, 0, LONGEST - 1)
 
 

@@ -6,22 +6,22 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from thetadot.monitor.pending import PendingRows, Row
+from thetadot.monitor.settings import clock_step, friction
+from thetadot.monitor.window import FEWEST, EstimationWindow, equilibrium
 from thetadot.records import Remark
-from thetadot.watching.hold import Hold, Row
-from thetadot.watching.settings import clock_step, friction
-from thetadot.watching.window import FEWEST, add, equilibrium, over, readings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.monitor.layers import Layout
+    from thetadot.monitor.measurements import ReferenceMeasurements
+    from thetadot.monitor.progress import Progress
+    from thetadot.monitor.recorder import RunRecorder
+    from thetadot.monitor.remarks import Remarks
+    from thetadot.monitor.settings import Settings
+    from thetadot.monitor.step_statistics import StepStatistics
     from thetadot.reading import Reading
-    from thetadot.watching.book import Book
-    from thetadot.watching.gauge import Gauge
-    from thetadot.watching.layers import Layout
-    from thetadot.watching.progress import Progress
-    from thetadot.watching.remarks import Remarks
-    from thetadot.watching.settings import Settings
-    from thetadot.watching.soundings import Soundings
 
 ON_DEVICE = 16
 """Readings kept on an accelerator before they are fetched together."""
@@ -35,9 +35,9 @@ class StepRecorder:
     Args:
         layout: the watched parameters.
         settings: of the optimizer.
-        gauge: what measures a step.
-        soundings: what knows the temperature and what was spent.
-        book: the record.
+        statistics: what measures a step.
+        measurements: what knows the temperature and what was spent.
+        recorder: the record.
         progress: steps and work.
         remarks: what is left out.
         dataset_size: N, for epochs.
@@ -49,29 +49,29 @@ class StepRecorder:
         *,
         layout: Layout,
         settings: Settings,
-        gauge: Gauge,
-        soundings: Soundings,
-        book: Book,
+        statistics: StepStatistics,
+        measurements: ReferenceMeasurements,
+        recorder: RunRecorder,
         progress: Progress,
         remarks: Remarks,
         dataset_size: int | None,
         estimates: bool,
     ) -> None:
-        self.layout, self.settings, self.gauge, self.soundings = layout, settings, gauge, soundings
-        self.book, self.progress, self.remarks = book, progress, remarks
+        self.layout, self.settings, self.statistics, self.measurements = layout, settings, statistics, measurements
+        self.recorder, self.progress, self.remarks = recorder, progress, remarks
         self.dataset_size = dataset_size
         self.estimates = estimates
-        self.hold = Hold(layout)
+        self.pending = PendingRows(layout)
+        self.window = EstimationWindow()
         self.clock = 0.0
         self._clocked = progress.step
         self._alarmed = False
-        self._windows = 0
         self._estimated = 0
 
     def row(self, loss: Tensor | None) -> None:
         """The step that was just made."""
         reading = self.settings.reading()
-        numbers = self.gauge.after(reading)
+        numbers = self.statistics.after(reading)
         if numbers is None:
             return
         self._note(reading)
@@ -87,25 +87,25 @@ class StepRecorder:
             lr=self.settings.lr,
             batch=progress.batch,
             epoch=progress.work / self.dataset_size if self.dataset_size else None,
-            temperature=self.soundings.temperature(reading, progress.usual or None),
+            temperature=self.measurements.temperature(reading, progress.usual or None),
             time_step=step,
             clock=self.clock,
-            cost=progress.work + self.soundings.spent,
+            cost=progress.work + self.measurements.spent,
         )
-        self.hold.rows.append(row)
-        if len(self.hold.rows) >= (1 if numbers.device.type == "cpu" else ON_DEVICE):
+        self.pending.rows.append(row)
+        if len(self.pending.rows) >= (1 if numbers.device.type == "cpu" else ON_DEVICE):
             self.fetch()
 
     def fetch(self) -> None:
         """Write the rows that were kept, and what they complete."""
-        for sample, motion, layers in self.hold.fetch():
-            self.book.write(motion)
-            self.book.write(layers)
-            add(self.hold.samples, sample)
+        for sample, motion, layers in self.pending.fetch():
+            self.recorder.write(motion)
+            self.recorder.write(layers)
+            self.window.append(sample)
             lost = motion.gradient_norm is None or math.isinf(sample.loss)
             if lost and not self._alarmed:
                 self._alarmed = True
-                self.book.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
+                self.recorder.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
             if self.estimates:
                 self.remarks.guarded("equilibrium", self._window)
 
@@ -117,23 +117,21 @@ class StepRecorder:
 
     def _note(self, reading: Reading) -> None:
         for entry in self.settings.changed(self.progress.step):
-            self.book.write(entry)
+            self.recorder.write(entry)
         for what, why in reading.lacks.items():
             self.remarks.lack(what, why)
 
     def _window(self) -> None:
         """An estimate every few readings and at the window's end."""
-        samples = self.hold.samples
-        count, ended = readings(samples), over(samples, self._windows)
-        if count >= FEWEST and (ended or count % (BETWEEN * samples[0].count) == 0):
+        count, ended = self.window.readings, self.window.complete
+        if count >= FEWEST and (ended or count % (BETWEEN * self.window.samples[0].count) == 0):
             self._estimate()
         if ended:
-            self._windows += 1
-            self.hold.samples.clear()
-            self.gauge.drop_anchor()
+            self.window.clear()
+            self.statistics.drop_anchor()
 
     def _estimate(self) -> None:
-        found = equilibrium(self.hold.samples, self.layout.count)
+        found = equilibrium(self.window.samples, self.layout.count)
         if found is not None and found.step > self._estimated:
             self._estimated = found.step
-            self.book.write(found)
+            self.recorder.write(found)
