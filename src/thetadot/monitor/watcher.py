@@ -330,7 +330,7 @@ class Watch:
         self._begin()
         if getattr(self.hooks.loss_fn, "reduction", None) == "sum":
             self.readings.sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
-        self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating))
+        self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating, self.hooks.loss_fn))
 
     def _stand_back(self) -> None:
         """Look no longer at what comes before a step."""

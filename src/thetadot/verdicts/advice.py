@@ -44,6 +44,7 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
             tuple(line for change in changes for line in change.evidence),
             _sureness(verdicts, first),
             f"{first.says}{later}",
+            first.settings,
         )
     known = [v for name in ("noise", "edge", "stationarity") if (v := verdicts.get(name)) and v.state != "unknown"]
     if not known:
@@ -59,7 +60,7 @@ def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     said = f"The loss is lost. {change.says}"
     known = "measured before the loss was lost" if change.evidence else "nothing measured says how much"
     sure = confidence("moderate" if change.evidence else "low", known)
-    return Verdict("advice", change.finding, "bad", said, change.evidence, sure, change.says)
+    return Verdict("advice", change.finding, "bad", said, change.evidence, sure, change.says, change.settings)
 
 
 def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
@@ -93,7 +94,7 @@ def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
         tried = "" if lr is None else f" below {plain(lr)}"
         return Change("lower lr", f"Lower the lr{tried}, or warm it up; measure curvature at the start to see how far.")
     said = f"Lower lr from {plain(lr)} to {plain(new)}, {why}; momentum as it is.{_same_temperature(facts, new / lr)}"
-    return Change("lower lr", said, (line,))
+    return Change("lower lr", said, (line,), (("lr", new),))
 
 
 def _worst(facts: Facts) -> Point | None:
@@ -150,7 +151,7 @@ def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}; momentum as it is.{_warmer(facts, factor)}"
     line = f"lr {plain(lr * factor)}: the bound by noise and curvature, {plain(THREEFOLD)} times the lr at least, "
     line += f"and at most {SAFE} of the stability limit"
-    return Change("raise lr", said, (line,))
+    return Change("raise lr", said, (line,), (("lr", lr * factor),))
 
 
 def _warmer(facts: Facts, factor: float) -> str:

@@ -57,7 +57,7 @@ def rescue(before: Facts, verdicts: Mapping[str, Verdict]) -> Change:
 
 
 def _lr(lr: float, new: float, why: str, line: str) -> Change:
-    return Change("lower lr", f"Lower lr from {plain(lr)} to {plain(new)}, {why}. Momentum as it is.", (line,))
+    return Change("lower lr", f"Lower lr from {plain(lr)} to {plain(new)}, {why}. Momentum as it is.", (line,), (("lr", new),))
 
 
 def _limit(lr: float, worst: Point) -> Change:
