@@ -54,7 +54,7 @@ NAMES = {
     "batch x16": {"lower batch", "raise lr"},
     "batch /8": {"raise batch", "lower lr", "anneal"},
     "raw inputs": {"scale inputs"},
-    "saturated": {"new start"},
+    "start at zero": {"new start"},
 }
 INNOCENT = {"leave", "unknown", "anneal", "cool"}
 
@@ -68,7 +68,7 @@ class Setting:
     batch: int
     momentum: float = 0.9
     scaled: bool = True
-    start: float = 1.0  # what the first weights are multiplied by
+    start: float = 1.0  # what the weights of linear layers are multiplied by
     anneal: bool = False  # lr to 0 over the last 40%
 
 
@@ -88,7 +88,7 @@ def settings(task: Task) -> dict[str, Setting]:
             wrong |= {"momentum .999": change(right, momentum=0.999)}
             wrong |= {"batch x16": change(right, batch=task.batch * 16), "batch /8": change(right, batch=task.batch // 8)}
             if task.kind in {"perceptron", "tiny data"}:
-                wrong |= {"saturated": change(right, start=30.0)}
+                wrong |= {"start at zero": change(right, start=0.0)}
         found |= {f"{name}: {what}": setting for what, setting in ({"right": right} | wrong).items()}
     return found
 
@@ -119,9 +119,9 @@ def build(task: Task, setting: Setting, seed: int) -> tuple[nn.Module, torch.opt
     """The model as it begins, and its optimizer."""
     torch.manual_seed(seed)
     model = task.model()
-    first = next(m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding))
-    with torch.no_grad():
-        first.weight *= setting.start
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear) and setting.start != 1:
+            layer.weight.data *= setting.start
     if setting.optimizer == "SGD":
         return model, torch.optim.SGD(model.parameters(), lr=setting.lr, momentum=setting.momentum)
     return model, torch.optim.AdamW(model.parameters(), lr=setting.lr, betas=(setting.momentum, 0.999))
@@ -150,7 +150,7 @@ def train(task: Task, setting: Setting, seed: int, folder: Path, level: str) -> 
     shuffle = torch.Generator().manual_seed(seed)
     first = whole(task, model, x, y)
     size = min(max(setting.batch, 1), len(x))
-    total, step = task.epochs * math.ceil(len(x) / size), 0
+    total, step, curve = task.epochs * math.ceil(len(x) / size), 0, []
     reference = {"inputs": x[:256], "labels": y[:256]} if task.named else (x[:256], y[:256])
     loss_fn = None if task.named else task.loss
     watch = None
@@ -164,14 +164,16 @@ def train(task: Task, setting: Setting, seed: int, folder: Path, level: str) -> 
             if setting.anneal:
                 optimizer.param_groups[0]["lr"] = setting.lr * min(1.0, (total - step) / (0.4 * total))
             optimizer.zero_grad()
-            loss_of(task, model, x[rows], y[rows]).backward()
+            loss = loss_of(task, model, x[rows], y[rows])
+            loss.backward()
             optimizer.step()
+            curve.append(float(loss.detach()))
             step += 1
     seconds = time.process_time() - began
     if watch is not None:
         watch.close()
     last, held = whole(task, model, x, y), whole(task, model, held_x, held_y)
-    return {"first": first, "last": last, "held": held, "seconds": seconds}
+    return {"first": first, "last": last, "held": held, "seconds": seconds, "curve": curve}
 
 
 def kept(out: Path, task: Task, setting: Setting, seed: int, level: str = "") -> tuple[dict[str, Any], Path]:
