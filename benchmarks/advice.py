@@ -68,7 +68,7 @@ class Setting:
     batch: int
     momentum: float = 0.9
     scaled: bool = True
-    start: float = 1.0  # what the weights of linear layers are multiplied by
+    start: float = 1.0  # what weights and biases of linear layers are multiplied by
     anneal: bool = False  # lr to 0 over the last 40%
 
 
@@ -121,7 +121,8 @@ def build(task: Task, setting: Setting, seed: int) -> tuple[nn.Module, torch.opt
     model = task.model()
     for layer in model.modules():
         if isinstance(layer, nn.Linear) and setting.start != 1:
-            layer.weight.data *= setting.start
+            for parameter in layer.parameters():
+                parameter.data *= setting.start
     if setting.optimizer == "SGD":
         return model, torch.optim.SGD(model.parameters(), lr=setting.lr, momentum=setting.momentum)
     return model, torch.optim.AdamW(model.parameters(), lr=setting.lr, betas=(setting.momentum, 0.999))

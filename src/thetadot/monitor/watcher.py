@@ -25,6 +25,7 @@ from thetadot.kinds import require_count
 from thetadot.monitor.arguments import require_kinds_of, require_numbers_of
 from thetadot.monitor.cadence import PLANS, Every, Level
 from thetadot.monitor.hooks import ForwardHooks, unseen
+from thetadot.monitor.inputs import ill
 from thetadot.monitor.layers import Layout
 from thetadot.monitor.measurements import MEASUREMENTS, ReferenceMeasurements
 from thetadot.monitor.passes import Passes
@@ -328,9 +329,16 @@ class Watch:
         if self.rank_reads:
             self.readings.schedule(self.progress.batch)
         self._begin()
+        self.remarks.guarded("inputs", self._inputs)
         if getattr(self.hooks.loss_fn, "reduction", None) == "sum":
             self.readings.sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
         self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating, self.hooks.loss_fn))
+
+    def _inputs(self) -> None:
+        """Say what is wrong with the size of the reference's inputs."""
+        said = None if self.reference is None or callable(self.reference.held) else ill(self.model, self.reference.held)
+        if said is not None:
+            self.remarks.note("inputs", said)
 
     def _stand_back(self) -> None:
         """Look no longer at what comes before a step."""
