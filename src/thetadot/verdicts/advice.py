@@ -18,11 +18,11 @@ from thetadot.verdicts.damping import forgetting, remembers
 from thetadot.verdicts.edge import points, stability
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.learning import learned
-from thetadot.verdicts.noise import fit, short
+from thetadot.verdicts.noise import fit, nearest_noise, short
 from thetadot.verdicts.rescue import rescue
 from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
 from thetadot.verdicts.step_range import largest_lr, step_range
-from thetadot.verdicts.thresholds import COOLING, EIGHTFOLD, LARGELY, MEMORY, SMALLEST_BATCH, TENFOLD
+from thetadot.verdicts.thresholds import COOLING, EIGHTFOLD, EVEN, LARGELY, MEMORY, SMALLEST_BATCH, TENFOLD
 from thetadot.verdicts.warmth import broken
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict, given the others by name."""
-    makers = (_inputs, _dead, _momentum, _lower_lr, _batch, _raise_lr, _cool, _overfits)
+    makers = (_inputs, _dead, _momentum, _tiny_batch, _lower_lr, _batch, _raise_lr, _cool, _overfits)
     change = next((found for make in makers if (found := make(facts, verdicts)) is not None), None)
     if change is not None:
         bad = "bad" in {verdict.state for verdict in verdicts.values()}
@@ -177,7 +177,7 @@ def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     if present is None or found is None or not short(facts) or step_range(facts).side == "large":
         return None
     wasted = verdicts["batch"].finding == "batch wasted"
-    if not wasted and found.gaining < LARGELY:
+    if not wasted and found.fell and found.gaining < LARGELY / 2:
         return None
     least = SMALLEST_BATCH if noise is None or noise.bound else max(SMALLEST_BATCH, noise.scale / EIGHTFOLD)
     target = _power_of_two(max(present / EIGHTFOLD, least), facts)
@@ -188,6 +188,25 @@ def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     said += _price(facts, present / target)
     evidence = verdicts["batch"].evidence + _rules(facts, target)
     return Change("lower batch", said, evidence, (("batch", target),))
+
+
+def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
+    """A larger batch, where it is so small that it costs no time, and noise kept the loss from falling."""
+    found, present = course(facts), facts.batch
+    noise = nearest_noise(facts, 0.0)
+    if found is None or present is None or noise is None or present >= SMALLEST_BATCH or noise < 2 * present:
+        return None
+    if learned(facts) and found.fell and found.rose <= EVEN:
+        return None
+    if step_range(facts).side == "small":
+        return None
+    target = _power_of_two(present * EIGHTFOLD, facts)
+    if target <= present:
+        return None
+    said = f"Raise the batch from {plain(present)} to {plain(target)} samples, lr and momentum as they are: the noise "
+    said += f"scale was {plain(noise)} samples, and the loss did not come to rest below where it began. It saves time too."
+    evidence = (f"noise scale at the start: {plain(noise)} samples", f"loss rose by {share(found.rose)} of its fall")
+    return Change("raise batch", said, evidence, (("batch", target),))
 
 
 def _price(facts: Facts, times: float) -> str:

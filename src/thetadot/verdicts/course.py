@@ -36,7 +36,8 @@ class Course:
         gain: share of the fall that came after a third of the steps; None where it did not fall.
         error: standard error of the gain.
         scatter: of a step's loss, over the fall; None where it did not fall.
-        rose: the highest of the means of three successive losses above the start, over the fall or the start's size.
+        rose: the highest mean of three successive losses above the start, beyond their scatter, over the deepest fall.
+        fell: whether the fall is beyond two standard errors.
     """
 
     start: float
@@ -46,6 +47,7 @@ class Course:
     error: float
     scatter: float | None
     rose: float
+    fell: bool
 
     @property
     def gaining(self) -> float:
@@ -64,12 +66,14 @@ def course(facts: Facts) -> Course | None:
     late = losses[len(losses) // 2 :]
     spread = float(np.std(np.diff(late))) / math.sqrt(2.0)
     runs = np.convolve(losses, np.ones(3) / 3.0, "valid")
-    rose = max(float(runs.max()) - start, 0.0) / max(start - float(runs.min()), 1e-300)
+    above = float(runs.max()) - start - 3.0 * spread / math.sqrt(3.0)
+    rose = max(above, 0.0) / max(start - float(runs.min()), abs(start) * 1e-9, 1e-300)
     if not fall > 0:
-        return Course(start, float(end.mean()), fall, None, 0.0, None, rose)
+        return Course(start, float(end.mean()), fall, None, 0.0, None, rose, fell=False)
     error = spread * math.sqrt(1.0 / len(third) + 1.0 / len(end)) / fall
+    fell = fall > 2.0 * spread / math.sqrt(len(end))
     gain = (float(third.mean()) - float(end.mean())) / fall
-    return Course(start, float(end.mean()), fall, gain, error, spread / fall, rose)
+    return Course(start, float(end.mean()), fall, gain, error, spread / fall, rose, fell)
 
 
 def _window(steps: Array, losses: Array, begin: float, end: float) -> Array:

@@ -81,6 +81,12 @@ def scale(facts: Facts) -> Scale | None:
     return Scale(value, value / half, value * half, resolved=True, count=len(entries))
 
 
+def nearest_noise(facts: Facts, step: float) -> float | None:
+    """The noise scale that was measured nearest to a step; a lower bound where it was not resolved."""
+    found = min(facts.noises, key=lambda e: abs((number(e.step) or 0.0) - step), default=None)
+    return found.noise_scale if found is not None else None
+
+
 def _weights(entries: list[Noise]) -> list[float]:
     steps = [number(e.step) or 0.0 for e in entries]
     span = max(steps) - min(steps)
@@ -248,7 +254,7 @@ def short(facts: Facts) -> bool:
     """Whether the run has few steps, of a large batch, and its loss still falls as if steps were what it lacks."""
     found = course(facts)
     few = 0 < facts.steps <= QUICK and facts.batch is not None and facts.batch >= LARGE
-    return few and found is not None and found.rose <= ROSE and found.gaining > GAINED
+    return few and found is not None and found.rose <= ROSE and (found.gaining > GAINED or not found.fell)
 
 
 def _batch_sureness(facts: Facts, found: Fit) -> str:

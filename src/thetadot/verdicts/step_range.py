@@ -1,9 +1,10 @@
 r"""Whether the lr is in its range: small, fitting or large, before anything is made of it.
 
-    descent:            λmax over its limit, by the upper end;    adaptive: |Δθ|/|θ| of the first step, lr·√d/|θ|
+    descent:     q = λmax/limit · (1 + B_n/B), by the upper end of λmax
+    adaptive:    |Δθ|/|θ| of the first step, median over layers: lr over the weights' root mean square
 
-Small is said where the range leaves room for ten times and the loss is still falling as if steps were what it lacks, or
-has not begun to. Large is said where the loss shows harm, and the length of the step or the curvature why. A reading of
+Small is said where these are a tenth of what good runs have, and the loss is still falling as if steps were what it
+lacks, or has not begun to. Large is said where the loss shows harm, and the length of the step or the curvature why. A reading of
 curvature on fewer samples than the batch, or on fewer than 64, is above that of the data: it may show room, never harm.
 """
 
@@ -17,18 +18,22 @@ from thetadot.verdicts.course import course
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import number, positive
 from thetadot.verdicts.loss import stuck
-from thetadot.verdicts.stride import first_stride, thrown
+from thetadot.verdicts.noise import nearest_noise
+from thetadot.verdicts.stride import first_stride, layer_stride, thrown
 from thetadot.verdicts.thresholds import (
+    FLUNG,
     GAINED,
     LARGELY,
     LONG,
     ROOM,
+    ROOM_UNSEEN,
     ROSE,
     SCATTERED,
     SHORT,
     TENFOLD,
     THREEFOLD,
     THROWN,
+    USUAL_STRIDE,
 )
 
 if TYPE_CHECKING:
@@ -77,8 +82,8 @@ def step_range(facts: Facts) -> StepRange:
     if reach.accuses and harm:
         factor = min(max(reach.ratio, THREEFOLD), TENFOLD)
         return StepRange("large", factor, f"{harm}, and {reach.said}", evidence)
-    still = stuck(facts)
-    if reach.ratio <= reach.room and not harm and (still or found.gaining > GAINED):
+    still = stuck(facts) or not found.fell
+    if reach.ratio <= reach.room and (still or found.gaining > GAINED):
         far = TENFOLD * reach.ratio <= reach.room and (still or found.gaining > LARGELY)
         gained = "the loss has hardly begun to fall" if still else f"{share(found.gain or 0.0)} of its fall came late"
         return StepRange("small", TENFOLD if far else THREEFOLD, f"{gained}, and {reach.said}", evidence)
@@ -86,29 +91,46 @@ def step_range(facts: Facts) -> StepRange:
 
 
 def _reach(facts: Facts) -> _Reach | None:
-    """How long a step is; by its length against the weights, or by curvature."""
+    """How long a step is; by its length against the weights, or by curvature and noise."""
     if facts.family == "adaptive":
-        stride = first_stride(facts)
+        stride = layer_stride(facts)
         if stride is None:
             return None
-        said = f"a first step was {share(stride) if stride < 1 else times(stride)} of the weights' length"
-        return _Reach(stride / LONG, SHORT / LONG, said, stride > LONG)
+        said = f"a first step was {share(stride) if stride < 1 else times(stride)} of a layer's length"
+        return _Reach(stride / USUAL_STRIDE, SHORT / USUAL_STRIDE, said, stride > LONG)
+    far = thrown(facts)
+    flung = stuck(facts) and far is not None and far > THROWN
     limits = points(facts)
     if not limits:
-        return _by_length(facts)
+        return _by_length(facts, flung=flung, far=far)
     most = max(limits, key=lambda p: p.high)
+    above = any(p.low > 1 and accusing(facts, p.entry) for p in limits)
+    noise, batch = nearest_noise(facts, most.step), facts.batch_at(most.step)
     said = f"sharpness was at most {plain(most.high)} of the limit"
-    return _Reach(most.high, ROOM, said, any(p.low > 1 and accusing(facts, p.entry) for p in limits))
+    if flung and far is not None and not above:
+        return _Reach(_flung(far), 0.0, f"the weights were thrown {times(far)} their length", accuses=True)
+    if noise is None or batch is None:
+        return _Reach(most.high, ROOM_UNSEEN, said, accuses=above)
+    excess = 1.0 + noise / batch
+    said += f", {plain(most.high * excess)} with its noise"
+    return _Reach(most.high if above else most.high * excess, ROOM, said, accuses=above)
 
 
-def _by_length(facts: Facts) -> _Reach | None:
+def _flung(far: float) -> float:
+    return TENFOLD if far > FLUNG else THREEFOLD
+
+
+def _by_length(facts: Facts, *, flung: bool, far: float | None) -> _Reach | None:
     """Without curvature: what a gradient comes to in the end, over the weights; it can show room alone."""
+    if flung and far is not None:
+        return _Reach(_flung(far), 0.0, f"the weights were thrown {times(far)} their length", accuses=True)
     stride, motion = first_stride(facts), facts.peak
     beta = number(motion.momentum) if motion is not None else None
     if stride is None or facts.family != "sgd" or beta is None or not 0 <= beta < 1:
         return None
     reach = stride / (1.0 - beta)
-    return _Reach(reach / LONG, SHORT / LONG, f"a gradient moves the weights by {share(reach)} of their length", False)
+    said = f"a gradient moves the weights by {share(reach)} of their length"
+    return _Reach(reach / LONG, SHORT / LONG / 2.0, said, accuses=False)
 
 
 def _harm(facts: Facts, found: Course) -> str:

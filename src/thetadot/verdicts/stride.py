@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.verdicts.facts import SMALLEST, numbers, positive
+from thetadot.records import Layers, standing
+from thetadot.verdicts.facts import SMALLEST, middle, numbers, positive
 
 if TYPE_CHECKING:
     from thetadot.verdicts.facts import Facts
@@ -20,6 +21,19 @@ def first_stride(facts: Facts) -> float | None:
     moved, weight = numbers(facts.motions, "update_norm"), numbers(facts.motions, "weight_norm")
     known = np.flatnonzero((moved > SMALLEST) & (weight > SMALLEST))
     return float(moved[known[0]] / weight[known[0]]) if len(known) else None
+
+
+def layer_stride(facts: Facts) -> float | None:
+    """The first recorded step over the length of the weights, median over layers; of all where layers are not known.
+
+    Layers that begin at zero are left out. Over all weights together large layers hide the others, as embeddings do.
+    """
+    rows = standing(facts.record, Layers)[0]
+    if not rows:
+        return first_stride(facts)
+    pairs = zip(rows[0].update, rows[0].weight, strict=False)
+    known = [u / w for a, b in pairs if (u := positive(a)) is not None and (w := positive(b)) is not None]
+    return middle(known) if known else first_stride(facts)
 
 
 def thrown(facts: Facts) -> float | None:

@@ -121,30 +121,39 @@ SAME_HEAT = 0.1
 
 # What a run does, of sixteen small tasks (benchmarks/advice.py); only the half that chooses was looked at.
 
-GAINED = 0.05
+GAINED = 0.03
 """Share of the fall of the loss that came in the last two thirds of the steps: below it three times the steps, or the
-lr, would gain as little again. Runs at a tenth of the best lr had .06 to .31, right ones that were learned out .02;
-right ones that were cut short had up to .16, so that it says nothing alone."""
+lr, would gain as little again. Runs at a tenth of the best lr had .06 to .8, right ones that were learned out .02;
+right ones that were cut short had up to .24, so that it says nothing alone."""
 LARGELY = 0.2
 """From here on the loss is as if three times the lr were three times the steps, and ten times may be tried."""
-ROOM = 0.1
-"""Sharpness over limit at most, before an lr is called small: of right runs it was .025 to .3 at the first reading, of
-a tenth of their lr .0025 to .03."""
-SHORT = 0.04
-"""An adaptive method's first step over the length of the weights, before its lr is called small: of right runs .067 to
-.13, of a tenth .007 to .013."""
-LONG = 0.5
-"""The same, above which it is called large where the loss shows harm: ten times the right lr had .67 to 1.3."""
+ROOM = 0.04
+"""Sharpness over limit, times 1 + B_n/B, at most, before an lr is called small: of right runs it was .046 to .35 at the
+first reading, of a tenth of their lr .005 to .036."""
+ROOM_UNSEEN = 0.01
+"""The same where no noise was measured: a factorisation at its best had .004, others .017 to .29."""
+SHORT = 0.035
+"""An adaptive method's first step over the length of the weights, median over layers, before its lr is called small: of
+right runs .05 to .29, of a tenth of their lr .005 to .029."""
+LONG = 0.4
+"""The same, above which it is called large where the loss shows harm: ten times the right lr had .52 to 2.9."""
+USUAL_STRIDE = 0.1
+"""What it usually is."""
+EVEN = 0.5
+"""The same of a batch so small that it is noise that throws."""
 SCATTERED = 0.1
-"""Scatter of a step's loss around its trend, over the fall, that is harm: right runs had 0 to .07."""
+"""Scatter of a step's loss around its trend, over the fall, that may be harm: right runs had 0 to .07, but on noisy
+data .24 to .4 whatever their lr, so that it says nothing alone."""
 ROSE = 0.1
 """A loss that rose above its start by this share of its fall shows that the first steps were too long."""
 THROWN = 5.0
 """Distance from the start over the length that the weights had there: right runs had .4 to 3.6, ten times too long
 steps 3.8 to 66."""
+FLUNG = 20.0
+"""So far that ten times is not too much."""
 QUICK = 200.0
 """A run of fewer steps is short of steps, where its loss still falls."""
-LARGE = 64.0
+LARGE = 32.0
 """A batch below this is not advised to be smaller: steps would take as long as before, and be more."""
 SMALLEST_BATCH = 16.0
 """No batch below this is advised: a processor takes as long for fewer samples."""
