@@ -10,7 +10,8 @@ Losses are those of all training samples in eval(), after the run.
     harmful:   a wrong setting's loss is above the right one's of the same seed by 2% of what that fell
     named:     the advice begins with a change that undoes what was done
     misnamed:  with another change;  silent: with none
-    accused:   a right setting is told to change anything (annealing at the end of a run is no accusation)
+    accused:   a right setting is told to change anything (annealing at the end of a run is no accusation), or any
+               verdict on it is "attention" or "bad"
     followed:  the one change that the advice names first, trained again: better or worse where the loss
                changed by more than 2% of the right run's fall, else the same
     to chance: worse, and no longer below a constant predictor where it was
@@ -86,7 +87,10 @@ def settings(task: Task) -> dict[str, Setting]:
             wrong |= {"raw inputs": change(right, scaled=False)}
         if name == "SGD":
             wrong |= {"momentum .999": change(right, momentum=0.999)}
-            wrong |= {"batch x16": change(right, batch=task.batch * 16), "batch /8": change(right, batch=task.batch // 8)}
+            wrong |= {
+                "batch x16": change(right, batch=task.batch * 16),
+                "batch /8": change(right, batch=task.batch // 8),
+            }
             if task.kind in {"perceptron", "tiny data"}:
                 wrong |= {"start at zero": change(right, start=0.0)}
         found |= {f"{name}: {what}": setting for what, setting in ({"right": right} | wrong).items()}
@@ -249,12 +253,13 @@ def outcome(job: tuple[Path, str, str, int, str]) -> Outcome:
     setting, optimizer = settings(task)[what], what.split(":", maxsplit=1)[0]
     right, _ = kept(out, task, settings(task)[f"{optimizer}: right"], seed)
     run, folder = kept(out, task, setting, seed, level)
-    advice = judge(thetadot.records.read(folder))[0]
+    advice, *others = judge(thetadot.records.read(folder))
     fall = max(right["first"] - right["last"], 1e-9)
     done, told = what.split(": ", maxsplit=1)[1], advice.finding
     harmful = done != "right" and run["last"] > right["last"] + HARM * fall
     if done == "right":
-        naming = "left alone" if told in INNOCENT else "accused"
+        blamed = any(verdict.state in {"attention", "bad"} for verdict in others)
+        naming = "accused" if blamed or told not in INNOCENT else "left alone"
     elif told in NAMES[done]:
         naming = "named" if harmful else ""
     else:
@@ -293,7 +298,10 @@ def summary(title: str, found: list[Outcome]) -> str:
         ("silent", wilson(naming["silent"], len(harmful))),
         ("misnamed", wilson(naming["misnamed"], len(harmful))),
         ("right runs accused", wilson(sum(o.naming == "accused" for o in right), len(right))),
-        ("harmful runs whose advice makes them better", wilson(sum(o.effect == "better" for o in harmful), len(harmful))),
+        (
+            "harmful runs whose advice makes them better",
+            wilson(sum(o.effect == "better" for o in harmful), len(harmful)),
+        ),
         ("followed advice: better", wilson(effects["better"], count)),
         ("followed advice: same", wilson(effects["same"], count)),
         ("followed advice: worse", wilson(worse, count)),
@@ -305,7 +313,10 @@ def summary(title: str, found: list[Outcome]) -> str:
 
 def by_kind(found: list[Outcome]) -> str:
     """The counts by what was done."""
-    lines = ["| what was done | harmful | named | silent | misnamed | advice: better | same | worse |", "|---" * 8 + "|"]
+    lines = [
+        "| what was done | harmful | named | silent | misnamed | advice: better | same | worse |",
+        "|---" * 8 + "|",
+    ]
     for what in dict.fromkeys(o.what for o in found):
         some = [o for o in found if o.what == what]
         naming, effects = Counter(o.naming for o in some), Counter(o.effect for o in some)
@@ -354,7 +365,9 @@ def main() -> None:
             for line in pool.imap(sweep, [(chosen.out, t.name, o) for t in tasks for o in t.lrs]):
                 print(line, flush=True)
             return
-        jobs = [(chosen.out, t.name, w, s, chosen.level) for t in tasks for w in settings(t) for s in range(chosen.seeds)]
+        jobs = [
+            (chosen.out, t.name, w, s, chosen.level) for t in tasks for w in settings(t) for s in range(chosen.seeds)
+        ]
         found = []
         for one in pool.imap(outcome, jobs):
             found.append(one)

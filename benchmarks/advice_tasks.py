@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -146,7 +147,7 @@ def noisy() -> Data:
 def dense(*widths: int, act: Callable[[], nn.Module] = nn.Tanh) -> nn.Module:
     """A perceptron."""
     parts: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         parts += [nn.Linear(before, after), act()]
     return nn.Sequential(*parts[:-1])
 

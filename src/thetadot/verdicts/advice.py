@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain, share
 from thetadot.verdicts.base import Change, Verdict
-from thetadot.verdicts.course import course
+from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.damping import forgetting, remembers
 from thetadot.verdicts.edge import points, stability
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.learning import learned
 from thetadot.verdicts.noise import fit, nearest_noise, short
 from thetadot.verdicts.rescue import rescue
-from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
+from thetadot.verdicts.scaling import LINEAR, ROOT, Row, Settings, table
 from thetadot.verdicts.step_range import largest_lr, step_range
-from thetadot.verdicts.thresholds import COOLING, EIGHTFOLD, EVEN, LARGELY, MEMORY, SMALLEST_BATCH, TENFOLD
+from thetadot.verdicts.thresholds import COOLING, EIGHTFOLD, EVEN, LARGELY, SMALLEST_BATCH, TENFOLD
 from thetadot.verdicts.warmth import broken
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict on a run whose loss is lost, given what was known before."""
-    change = _inputs(before, verdicts) or rescue(before, verdicts)
+    change = _inputs(before, verdicts) or rescue(before)
     said = f"The loss is lost. {change.says}"
     known = "measured before the loss was lost" if change.evidence else "nothing measured says how much"
     sure = confidence("moderate" if change.evidence else "low", known)
@@ -177,7 +177,7 @@ def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     if present is None or found is None or not short(facts) or step_range(facts).side == "large":
         return None
     wasted = verdicts["batch"].finding == "batch wasted"
-    if not wasted and found.fell and found.gaining < LARGELY / 2:
+    if not wasted and not unlowered(facts) and found.gaining < LARGELY / 2:
         return None
     least = SMALLEST_BATCH if noise is None or noise.bound else max(SMALLEST_BATCH, noise.scale / EIGHTFOLD)
     target = _power_of_two(max(present / EIGHTFOLD, least), facts)
@@ -196,7 +196,7 @@ def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
     noise = nearest_noise(facts, 0.0)
     if found is None or present is None or noise is None or present >= SMALLEST_BATCH or noise < 2 * present:
         return None
-    if learned(facts) and found.fell and found.rose <= EVEN:
+    if learned(facts) and found.rose <= EVEN:
         return None
     if step_range(facts).side == "small":
         return None
@@ -204,7 +204,9 @@ def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
     if target <= present:
         return None
     said = f"Raise the batch from {plain(present)} to {plain(target)} samples, lr and momentum as they are: the noise "
-    said += f"scale was {plain(noise)} samples, and the loss did not come to rest below where it began. It saves time too."
+    said += (
+        f"scale was {plain(noise)} samples, and the loss did not come to rest below where it began. It saves time too."
+    )
     evidence = (f"noise scale at the start: {plain(noise)} samples", f"loss rose by {share(found.rose)} of its fall")
     return Change("raise batch", said, evidence, (("batch", target),))
 

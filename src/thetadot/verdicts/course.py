@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.verdicts.loss import began
-from thetadot.verdicts.thresholds import CURVE
+from thetadot.verdicts.loss import began, stuck
+from thetadot.verdicts.thresholds import CURVE, EARLIEST, END
 
 if TYPE_CHECKING:
     from thetadot.records.columns import Array
@@ -71,9 +71,16 @@ def course(facts: Facts) -> Course | None:
     if not fall > 0:
         return Course(start, float(end.mean()), fall, None, 0.0, None, rose, fell=False)
     error = spread * math.sqrt(1.0 / len(third) + 1.0 / len(end)) / fall
-    fell = fall > 2.0 * spread / math.sqrt(len(end))
+    first = max(1, min(int(len(losses) * END), max(EARLIEST, len(losses) // 100)))
+    fell = fall > 2.0 * spread * math.sqrt(1.0 / first + 1.0 / len(end))
     gain = (float(third.mean()) - float(end.mean())) / fall
     return Course(start, float(end.mean()), fall, gain, error, spread / fall, rose, fell)
+
+
+def unlowered(facts: Facts) -> bool:
+    """Whether the loss did not come below where it began: by its medians, its means, or beyond its scatter."""
+    found = course(facts)
+    return found is not None and (stuck(facts) or not found.fell)
 
 
 def _window(steps: Array, losses: Array, begin: float, end: float) -> Array:

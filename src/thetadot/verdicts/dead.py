@@ -2,9 +2,9 @@ r"""Dead: nothing reaches most layers any more, while the loss has not vanished.
 
     |g_l| <= 10⁻⁶ |g_l(0)|  in half of the layers or more,  |g_l| > 10⁻³ |g_l(0)|  in another
 
-A network whose units are dead or saturated gives a constant output, and its last layer alone still has a gradient. Where
-the fit is perfect, all gradients vanish together, the last one's too. Dead from the start is a network whose weights are
-zero: symmetric units never part.
+A network whose units are dead or saturated gives a constant output, and its last layer alone still has a gradient.
+Where the fit is perfect, all gradients vanish together, the last one's too. Dead from the start is a network whose
+weights are zero: symmetric units never part.
 """
 
 from __future__ import annotations

@@ -169,7 +169,9 @@ def _above(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure: s
     calm = found is not None and found.fall > 0 and found.rose <= ROSE and (found.scatter or 0.0) <= SCATTERED
     if calm and not stuck(facts):
         said += ", though the loss fell and shows no harm: the reference may be sharper than what is trained on."
-        return Verdict("edge", "above the edge", "unknown", said, evidence, confidence("low", "the loss does not agree"))
+        return Verdict(
+            "edge", "above the edge", "unknown", said, evidence, confidence("low", "the loss does not agree")
+        )
     return Verdict("edge", "above the edge", "bad", f"{said}.", evidence, sure)
 
 

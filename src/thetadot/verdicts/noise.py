@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import between, count, plain, share, times
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.course import course
+from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.progress import weighted_middle, weights
 from thetadot.verdicts.thresholds import (
@@ -254,7 +254,7 @@ def short(facts: Facts) -> bool:
     """Whether the run has few steps, of a large batch, and its loss still falls as if steps were what it lacks."""
     found = course(facts)
     few = 0 < facts.steps <= QUICK and facts.batch is not None and facts.batch >= LARGE
-    return few and found is not None and found.rose <= ROSE and (found.gaining > GAINED or not found.fell)
+    return few and found is not None and found.rose <= ROSE and (found.gaining > GAINED or unlowered(facts))
 
 
 def _batch_sureness(facts: Facts, found: Fit) -> str:

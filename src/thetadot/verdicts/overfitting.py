@@ -34,9 +34,9 @@ def generalization(facts: Facts) -> Verdict:
     low = int(valid.argmin())
     late = valid[-min(FEW, len(valid)) :]
     rise, gained = float(np.median(late) - valid[low]), float(valid[: low + 1].max() - valid[low])
+    best = f"{plain(float(valid[low]))} at best (epoch {plain(float(epochs[low]))})"
     evidence = (
-        f"validation loss: {plain(float(valid[0]))} at first, {plain(float(valid[low]))} at best "
-        f"(epoch {plain(float(epochs[low]))}), {plain(float(valid[-1]))} at last",
+        f"validation loss: {plain(float(valid[0]))} at first, {best}, {plain(float(valid[-1]))} at last",
         f"training loss: {plain(float(train[low]))} at that epoch, {plain(float(train[-1]))} at last",
     )
     sure = confidence("moderate", f"{len(valid)} epochs")

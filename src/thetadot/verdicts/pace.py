@@ -119,8 +119,14 @@ def paced(facts: Facts) -> Verdict:
     if not learned(facts):
         said = f"Not known whether the step is of the right size: {where.why}, but the loss did not come lower."
         return Verdict("pace", "unresolved", "unknown", said, evidence, sure)
-    return Verdict("pace", "pace fits", "good", f"Nothing shows that the step is too small or too long: {where.why}.",
-                   evidence, sure)
+    return Verdict(
+        "pace",
+        "pace fits",
+        "good",
+        f"Nothing shows that the step is too small or too long: {where.why}.",
+        evidence,
+        sure,
+    )
 
 
 def _sureness(facts: Facts) -> str:

@@ -32,14 +32,11 @@ from thetadot.verdicts.thresholds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from thetadot.verdicts.base import Verdict
     from thetadot.verdicts.facts import Facts
     from thetadot.verdicts.pace import Pace
 
 
-def rescue(before: Facts, verdicts: Mapping[str, Verdict]) -> Change:
+def rescue(before: Facts) -> Change:
     """Recommend a change, from what was known before the loss was lost."""
     motion = before.peak
     lr = positive(motion.lr) if motion is not None else None

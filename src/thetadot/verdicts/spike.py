@@ -17,10 +17,11 @@ from thetadot.records import Layers, standing
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import confidence, middle, number
-from thetadot.verdicts.thresholds import ABOVE, CURVE, DEVIATIONS, JUMP
+from thetadot.verdicts.thresholds import ABOVE, CURVE, DEVIATIONS, FEW, JUMP
 
 if TYPE_CHECKING:
     from thetadot.records.columns import Array
+    from thetadot.verdicts.base import State
     from thetadot.verdicts.facts import Facts
 
 HALF = 10
@@ -40,7 +41,7 @@ def spikes(facts: Facts) -> Verdict:
     trend = _trend(losses)
     first = max(found, key=lambda span: float((losses - trend)[span[0] : span[1]].max()))
     at = first[0] + int((losses - trend)[first[0] : first[1]].argmax())
-    cause, why = _cause(facts, float(steps[at]), first[1] - first[0])
+    cause, why = _cause(facts, float(steps[at]), first[1] - first[0], len(found))
     said = f"{count(len(found), 'spike')} of the loss; the largest at step {plain(float(steps[at]))}, "
     said += f"{plain(float(losses[at]))} where {plain(float(trend[at]))} was the trend: {why}."
     evidence = (
@@ -48,11 +49,11 @@ def spikes(facts: Facts) -> Verdict:
         *_layers(facts, float(steps[at])),
     )
     lasting = float(np.mean(losses[-HALF:])) > float(np.min(trend)) + JUMP * max(float(trend[0] - trend.min()), 0.0)
-    state = "attention" if lasting else "good"
     if not lasting:
         said += " It came back from it."
     sure = confidence("moderate" if cause != "noise" else "low", "by what was recorded around it")
-    return Verdict("spikes", f"spike of the {cause}", "attention" if state == "attention" else "good", said, evidence, sure)
+    state: State = "attention" if lasting else "good"
+    return Verdict("spikes", f"spike of the {cause}", state, said, evidence, sure)
 
 
 def _trend(losses: Array) -> Array:
@@ -74,16 +75,15 @@ def _places(losses: Array) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _cause(facts: Facts, step: float, length: int) -> tuple[str, str]:
+def _cause(facts: Facts, step: float, length: int, number_of: int) -> tuple[str, str]:
     near = [p for p in points(facts) if abs(p.step - step) <= 0.05 * max(facts.steps, 1.0)]
     over = [p for p in near if p.low > ABOVE and accusing(facts, p.entry)]
     if over:
         return "edge", f"sharpness was {times(over[-1].ratio)} the stability limit at step {plain(over[-1].step)}"
     if length >= LASTING:
         return "step", f"it lasted for {length} recorded losses, so the weights were moved by too long a step"
-    before = [m for m in facts.motions if (number(m.step) or 0.0) <= step]
-    if before and abs((number(before[-1].step) or 0.0) - step) < 1 and before[-1].gradient_norm is not None:
-        return "data", "one batch alone has it, and the weights came back at once"
+    if number_of > FEW:
+        return "noise", "there are many, each of single batches: steps are long for their noise"
     return "data", "one batch alone has it: look at its samples"
 
 
@@ -101,4 +101,5 @@ def _layers(facts: Facts, step: float) -> tuple[str, ...]:
         return ()
     most = max(range(len(ratios)), key=lambda i: ratios[i])
     name = names[most] if most < len(names) else f"layer {most}"
-    return (f"gradient of {name}: {times(ratios[most])} from step {before[0].step} to {after[0].step}, the most of all",)
+    span = f"from step {before[0].step} to {after[0].step}"
+    return (f"gradient of {name}: {times(ratios[most])} {span}, the most of all",)

@@ -4,8 +4,9 @@ r"""Whether the lr is in its range: small, fitting or large, before anything is 
     adaptive:    |Δθ|/|θ| of the first step, median over layers: lr over the weights' root mean square
 
 Small is said where these are a tenth of what good runs have, and the loss is still falling as if steps were what it
-lacks, or has not begun to. Large is said where the loss shows harm, and the length of the step or the curvature why. A reading of
-curvature on fewer samples than the batch, or on fewer than 64, is above that of the data: it may show room, never harm.
+lacks, or has not begun to. Large is said where the loss shows harm, and the length of the step or the curvature why. A
+reading of curvature on fewer samples than the batch, or on fewer than 64, is above that of the data: it may show room,
+never harm.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.formatting import plain, share, times
-from thetadot.verdicts.course import course
+from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import number, positive
-from thetadot.verdicts.loss import stuck
 from thetadot.verdicts.noise import nearest_noise
 from thetadot.verdicts.stride import first_stride, layer_stride, thrown
 from thetadot.verdicts.thresholds import (
@@ -82,7 +82,7 @@ def step_range(facts: Facts) -> StepRange:
     if reach.accuses and harm:
         factor = min(max(reach.ratio, THREEFOLD), TENFOLD)
         return StepRange("large", factor, f"{harm}, and {reach.said}", evidence)
-    still = stuck(facts) or not found.fell
+    still = unlowered(facts)
     if reach.ratio <= reach.room and (still or found.gaining > GAINED):
         far = TENFOLD * reach.ratio <= reach.room and (still or found.gaining > LARGELY)
         gained = "the loss has hardly begun to fall" if still else f"{share(found.gain or 0.0)} of its fall came late"
@@ -99,7 +99,7 @@ def _reach(facts: Facts) -> _Reach | None:
         said = f"a first step was {share(stride) if stride < 1 else times(stride)} of a layer's length"
         return _Reach(stride / USUAL_STRIDE, SHORT / USUAL_STRIDE, said, stride > LONG)
     far = thrown(facts)
-    flung = stuck(facts) and far is not None and far > THROWN
+    flung = unlowered(facts) and far is not None and far > THROWN
     limits = points(facts)
     if not limits:
         return _by_length(facts, flung=flung, far=far)
@@ -138,7 +138,7 @@ def _harm(facts: Facts, found: Course) -> str:
     far = thrown(facts)
     if found.rose > ROSE:
         return f"the loss rose above where it began by {share(found.rose)} of its fall"
-    if stuck(facts) and far is not None and far > 1:
+    if unlowered(facts) and far is not None and far > 1:
         return "the loss is no lower than it began"
     if found.scatter is not None and found.scatter > SCATTERED:
         return f"a step's loss scatters by {share(found.scatter)} of the fall"
