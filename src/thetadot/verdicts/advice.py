@@ -174,17 +174,18 @@ def _warmer(facts: Facts, factor: float) -> str:
 def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     """A smaller batch, where steps are what the run lacks: never below 16, and eightfold at a time."""
     found, present, noise = course(facts), facts.batch, fit(facts)
-    if present is None or found is None or not short(facts) or step_range(facts).side == "large":
+    if present is None or not short(facts) or step_range(facts).side == "large":
         return None
     wasted = verdicts["batch"].finding == "batch wasted"
-    if not wasted and not unlowered(facts) and found.gaining < LARGELY / 2:
+    if not wasted and (found is None or (not unlowered(facts) and found.gaining < LARGELY / 2)):
         return None
     least = SMALLEST_BATCH if noise is None or noise.bound else max(SMALLEST_BATCH, noise.scale / EIGHTFOLD)
     target = _power_of_two(max(present / EIGHTFOLD, least), facts)
     if target > present / 2:
         return None
     said = f"Lower the batch from {plain(present)} to {plain(target)} samples, lr and momentum as they are: "
-    said += f"{share(found.gain or 0.0)} of the fall came late, and the run has only {plain(facts.steps)} steps."
+    late = "" if found is None or found.gain is None else f"{share(found.gain)} of the fall came late, and "
+    said += f"{late}the run has only {plain(facts.steps)} steps."
     said += _price(facts, present / target)
     evidence = verdicts["batch"].evidence + _rules(facts, target)
     return Change("lower batch", said, evidence, (("batch", target),))

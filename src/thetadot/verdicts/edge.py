@@ -108,7 +108,12 @@ def closeness(facts: Facts) -> Verdict:
     now = _now(facts, found)
     if began_above(facts, found):
         return _above_at_start(facts, found, now)
-    return _by_ratio(facts, found, now)
+    verdict = _by_ratio(facts, found, now)
+    if verdict.state in {"attention", "bad"} and not accusing(facts, latest(facts, found)[-1].entry):
+        said = f"Not resolved how close the step is to instability: sharpness was at most {plain(now.high)} of the "
+        said += "limit, on too few samples to tell."
+        return Verdict("edge", "unresolved", "unknown", said, verdict.evidence, verdict.confidence)
+    return verdict
 
 
 @dataclass(frozen=True)
@@ -144,10 +149,6 @@ def _without_limit(facts: Facts) -> Verdict:
 
 def _by_ratio(facts: Facts, found: list[Point], now: Now) -> Verdict:
     evidence, sure, verb = _evidence(facts, found), _sureness(facts, found), _verb(facts, found)
-    if now.high > AT and not accusing(facts, latest(facts, found)[-1].entry):
-        said = f"Not resolved how close the step is to instability: sharpness {verb} at most {plain(now.high)} of the "
-        said += "limit, on too few samples to tell."
-        return Verdict("edge", "unresolved", "unknown", said, evidence, sure)
     if now.low > ABOVE:
         return _above(facts, now, verb, evidence, sure)
     if _side(now.high) - _side(now.low) > 1:

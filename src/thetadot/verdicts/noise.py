@@ -21,6 +21,7 @@ from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.progress import weighted_middle, weights
 from thetadot.verdicts.thresholds import (
+    CURVE,
     FEW,
     GAINED,
     HALF_LIFE,
@@ -235,7 +236,7 @@ def wasted(facts: Facts) -> Verdict:
     spent = f"{share(1 - 1 / samples)} of the samples are beyond what the noise asks for: {times(samples)} the samples "
     spent += f"that small batches need to come as far, for {times(steps)} the fewest steps"
     if ratio > WASTEFUL and short(facts):
-        said = f"{spent}. The run has only {plain(facts.steps)} steps, and its loss still falls."
+        said = f"{spent}. The run has only {plain(facts.steps)} steps."
         return Verdict("batch", "batch wasted", "bad" if ratio > SPENDTHRIFT else "attention", said, evidence, sure)
     if ratio > WASTEFUL:
         said = f"Large for its noise: {spent}. Nothing shows that more steps would gain."
@@ -254,6 +255,8 @@ def short(facts: Facts) -> bool:
     """Whether the run has few steps, of a large batch, and its loss still falls as if steps were what it lacks."""
     found = course(facts)
     few = 0 < facts.steps <= QUICK and facts.batch is not None and facts.batch >= LARGE
+    if found is None and few:  # too few losses to tell, of a run of so few steps
+        return 0 < len(facts.losses[1]) < CURVE and facts.steps <= QUICK / 2
     return few and found is not None and found.rose <= ROSE and (found.gaining > GAINED or unlowered(facts))
 
 
