@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thetadot.records import Record
+from thetadot.records import Record, opened
 from thetadot.report.figures import (
     barriers,
     cooling,
@@ -53,7 +54,7 @@ class Section:
 
 @checked
 def render(
-    records: Record | Sequence[Record],
+    records: Record | str | Path | Sequence[Record | str | Path],
     title: str | None = None,
     *,
     unreadable: Sequence[str] = (),
@@ -62,15 +63,17 @@ def render(
     """The page of one run or of several over one another, finished or not.
 
     Args:
-        records: what :func:`thetadot.records.read` returned, once or several times.
+        records: a record, or the folder or file of one, or several of these.
         title: heading of the page; the task's name, or the number of runs, where it is None.
         unreadable: a sentence for each record that could not be read, to be said at the top.
         live: a stamp of the records' state; the page then asks its server for news. None: the page asks nobody.
 
     Raises:
+        DamagedFile: a path names no record.
         InadmissibleValue: no record, or more than colours and line styles tell apart.
     """
-    runs = line_up([records] if isinstance(records, Record) else records)
+    given = [records] if isinstance(records, Record | str | Path) else records
+    runs = line_up([opened(record) for record in given])
     line = Timeline(runs)
     first = losses.picture(runs, line)  # of several runs the table is the key
     sections = _sections(runs, line)
