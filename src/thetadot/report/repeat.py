@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 def command(record: Record) -> str:
-    """Return the text that repeats a run; "" where it was watched: its loop is its author's.
+    """Return the text that repeats a run; "" where a loop of others was watched.
 
     Example:
         >>> from thetadot.records import Header, Record
