@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from thetadot.monitor.restoring import restore
 
 Level = Literal["light", "default", "full"]
 
@@ -124,17 +126,24 @@ def orthogonalisation(parameters: int, count: int, sharing: float) -> float:
 class Every:
     """Steps ``first`` (if not 0), p, 2p, 3p ... with p the period that keeps the share; with ``early`` also p/16, p/4.
 
+    In a run of known length p is that of as many readings as the share pays for, at least one: p/4, p, 2p ...
+
     Example:
         >>> every = Every(cost=640.0, share=0.01, batch=64.0)
         >>> [step for step in range(1, 3000) if every.due(step)]
         [1, 62, 250, 1000, 2000]
     """
 
-    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True, first: int = 1) -> None:
+    def __init__(
+        self, cost: float, share: float, batch: float, *, early: bool = True, first: int = 1, steps: int = 0
+    ) -> None:
         self.cost = cost
         self.first = first
         self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
         wanted = {first, self.period // 16, self.period // 4} if early else {first}
+        if steps and self.period:
+            self.period = math.ceil(steps / max(1, steps // self.period))
+            wanted = {max(first, self.period // 4)}
         self.early = frozenset(step for step in wanted if step >= first > 0)
         self.done = False  # whether it has come at all
         self._later: int | None = None
@@ -155,6 +164,18 @@ class Every:
         """Take the place of one with another period."""
         self.done, self._later = before.done, before._later
         self.early = self.early if before.early else before.early
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the period and what is still to come."""
+        return {**vars(self), "early": sorted(self.early)}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Every:
+        """The one whose :meth:`state_dict` this is."""
+        made = cls(float(state["cost"]), 0.0, 1.0)
+        restore(made, {name: value for name, value in state.items() if name != "early"})
+        made.early = frozenset(int(step) for step in state["early"])
+        return made
 
     def following(self, step: int) -> float:
         """Return the next due step after the given one.

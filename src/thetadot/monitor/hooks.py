@@ -8,6 +8,7 @@ seen, and nothing is added to it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,12 @@ from thetadot.monitor.calls import Call
 from thetadot.monitor.reference import bound, carried
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch.utils.hooks import RemovableHandle
 
     from thetadot.monitor.axes import Path
+    from thetadot.monitor.reference import Reference
 
 Places = list[tuple["Path", tuple[int, ...]]]
 
@@ -75,6 +77,7 @@ class ForwardHooks:
         dropped: called when passes are forgotten.
         batch_dim: the axis of the first argument along which samples lie.
         samples: how many a pass averages, or a function of the call's arguments that says it.
+        reference: tells where samples lie, once it is prepared.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class ForwardHooks:
         dropped: Callable[[], None],
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
+        reference: Reference | None = None,
     ) -> None:
         self.model = model
+        self.reference = reference
         self.loss_fn = loss_fn
         self.parameters = parameters
         self.dropped = dropped
@@ -96,12 +101,20 @@ class ForwardHooks:
         self.carries = loss_fn is None
         self.batch_dim = batch_dim
         self.samples = samples
-        self.called: dict[Path, int] = {}  # where samples lie among the arguments, as the reference told it
-        self.made: dict[Path, int] = {}  # and in the output
         self.parted = False  # passes are known to be parts of one loss, not micro-batches
         self.evaluating = 0  # passes with gradients in eval()
         self.handles: list[RemovableHandle] = []
         self._forget()
+
+    @property
+    def called(self) -> dict[Path, int]:
+        """Where samples lie among the model's arguments, as the reference tells it."""
+        return {} if self.reference is None else self.reference.called
+
+    @property
+    def made(self) -> dict[Path, int]:
+        """Where samples lie in the model's output, as the reference tells it."""
+        return {} if self.reference is None else self.reference.made
 
     @property
     def listening(self) -> bool:
@@ -119,6 +132,15 @@ class ForwardHooks:
         told = self.called.values() if self.called else () if self.batch_dim is None else (self.batch_dim,)
         counts = [self._count(one, self.targets)[0] for one in passes]
         return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """While a measurement calls the model, its passes are not the loop's."""
+        self.quiet = True
+        try:
+            yield
+        finally:
+            self.quiet = False
 
     def listen(self) -> None:
         """Listen to the model until :meth:`rest`."""

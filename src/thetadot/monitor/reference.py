@@ -161,7 +161,10 @@ class Reference:
         def run(parts: dict[str, Any]) -> Tensor:
             return self._loss(self.held, parts["model"], parts["loss"])
 
-        found = changes_of(run, {"model": self.model, "loss": roots["loss"]})
+        return self.told(changes_of(run, {"model": self.model, "loss": roots["loss"]}))
+
+    def told(self, found: list[Change]) -> list[Change]:
+        """List what cannot be restored of all that a pass changes; from now on the rest is restored."""
         if any(change.kind != "buffer" or not change.place.startswith("model.") for change in found):
             self.written = [change.place for change in found if change.kind == "parameter"]
         return [change for change in found if not change.kept]
@@ -258,6 +261,18 @@ class Reference:
             return Passing(self.model)
         roots = self._roots()
         return whole_state(roots.pop("model"), self.written, **roots)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        way = next((i for i, way in enumerate(self.ways) if self.axes is not None and way.of == self.axes.of), None)
+        return {"way": way} | {name: getattr(self, name) for name in ("written", "narrow", "sharing")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.axes = None if state["way"] is None else self.ways[int(state["way"])]
+        self.samples = self._samples()
+        self.written = None if state["written"] is None else [str(name) for name in state["written"]]
+        self.narrow, self.sharing = bool(state["narrow"]), float(state["sharing"])
 
     def whole(self) -> Objective:
         """On all of it."""

@@ -43,12 +43,10 @@ def export(record: Record, log: Callable[[dict[str, float], int], object]) -> in
     Returns:
         How many steps were logged.
     """
-    watched = record.header.watched
-    layers = watched.layers if watched is not None else ()
     by_step: dict[int, dict[str, float]] = {}
     for entry in record.entries:
         if not isinstance(entry, _UNNUMBERED):
-            by_step.setdefault(getattr(entry, "step", 0), {}).update(series(entry, layers))
+            by_step.setdefault(getattr(entry, "step", 0), {}).update(series(entry, record.layers))
     for step, values in sorted(by_step.items()):
         log(values, step)
     return len(by_step)

@@ -90,6 +90,7 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     watched: Watched | None = None
     started: str = ""
     asked: dict[str, str] = {}  # the options of the command that were given, by name
+    layers: tuple[str, ...] = ()  # in the order of the lists of Layers, Noise.layers and Curvature.layers
 
 
 class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True, omit_defaults=True):
