@@ -172,7 +172,7 @@ class ReferenceReadings:
         if found is not None:
             size = measurements.dataset_size or found.dataset_size
             measurements.dataset_size = size
-            measurements.draws = replace(found, step=self.progress.step, dataset_size=size)
+            measurements.draws = replace(found, step=self.progress.begun + 1, dataset_size=size)
             if self.remarks.rank == 0:
                 self.write(measurements.draws)
         elif self.remarks.rank == 0 and self.reference is not None:
