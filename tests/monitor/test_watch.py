@@ -219,7 +219,7 @@ def test_a_record_in_a_folder_reads_as_it_was_written(tmp_path):
     record = read(tmp_path / "a")
     assert record.damage == ()
     assert record.entries == probe.record.entries
-    assert record.header.watched.layers == ("model",)
+    assert record.layers == ("model",)
     (end,) = record.of(End)
     assert (end.step, end.because, end.work) == (40, "closed", 320.0)
     assert end.extra == pytest.approx(probe.monitor.measurements.spent)
@@ -274,7 +274,7 @@ def test_no_number_of_a_record_is_nan(tmp_path):
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y), out=tmp_path, level="full"):
         train(model, optimizer, 6)
     lines = (tmp_path / "record.jsonl").read_text().splitlines()
-    assert '"kind":"motion"' in lines[-2] + lines[-3] + lines[1]
+    assert '"kind":"motion"' in lines[-2] + lines[-3] + lines[-4] + lines[1]
     for line in lines:
         json.loads(line, parse_constant=pytest.fail)
 

@@ -14,13 +14,18 @@ read a vector of d numbers takes the time of 3 of these from memory, of .6 from 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from thetadot.monitor.restoring import restore
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Level = Literal["light", "default", "full"]
 
+STEPS = "steps"
+MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 CALL = 0.6
 PRODUCT = 1.25
 """A Hessian-vector product in gradients, its graph kept; a forward pass is a third of a gradient."""
@@ -54,6 +59,20 @@ class Plan:
     early: bool  # whether readings come more often at first
     settled: int = 100  # steps before P⁻¹H is measured ahead of its turn
     cap: float = math.inf  # most of the work so far that all of them may have taken, from GRACE steps on
+    every: Mapping[str, int] = field(default_factory=dict)  # steps between two of a kind, whatever it costs
+
+    def at(self, every: int | Mapping[str, int] | None) -> Plan:
+        """The same, with steps between two measurements that the user chose: of steps, or by name.
+
+        Example:
+            >>> chosen = PLANS["default"].at({"steps": 10, "curvature": 500})
+            >>> chosen.motion, dict(chosen.every)
+            (10, {'curvature': 500})
+        """
+        if every is None:
+            return self
+        periods = {STEPS: every} if isinstance(every, int) else dict(every)
+        return replace(self, motion=periods.pop(STEPS, self.motion), every=periods)
 
 
 PLANS: dict[Level, Plan] = {
@@ -66,7 +85,7 @@ PLANS: dict[Level, Plan] = {
         away=False,
         pairs=False,
         early=False,
-        cap=0.03,
+        cap=0.01,
     ),
     "default": Plan(
         motion=50,
@@ -77,6 +96,7 @@ PLANS: dict[Level, Plan] = {
         away=True,
         pairs=True,
         early=True,
+        cap=0.03,
     ),
     "full": Plan(
         motion=1,
@@ -168,6 +188,13 @@ class Every:
     def state_dict(self) -> dict[str, Any]:
         """Return the period and what is still to come."""
         return {**vars(self), "early": sorted(self.early)}
+
+    @classmethod
+    def fixed(cls, cost: float, period: int) -> Every:
+        """Whole periods that the user chose."""
+        made = cls(cost, 0.0, 1.0, early=False, first=0)
+        made.period = period
+        return made
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Every:

@@ -102,8 +102,11 @@ class ForwardHooks:
         self.batch_dim = batch_dim
         self.samples = samples
         self.parted = False  # passes are known to be parts of one loss, not micro-batches
+        self.told_losses = False  # by the user, who goes before what is seen
         self.evaluating = 0  # passes with gradients in eval()
         self.handles: list[RemovableHandle] = []
+        self.always: list[RemovableHandle] = []
+        self.lately: list[Tensor] = []  # losses since the last step, whether it is measured or not
         self._forget()
 
     @property
@@ -155,6 +158,25 @@ class ForwardHooks:
         if isinstance(self.loss_fn, nn.Module):
             self.handles.append(self.loss_fn.register_forward_hook(self._lost))
 
+    def follow(self) -> None:
+        """Note the loss of every step, until :meth:`leave`."""
+        if isinstance(self.loss_fn, nn.Module):
+            self.always = [self.loss_fn.register_forward_hook(self._followed)]
+        elif self.carries:
+            self.always = [self.model.register_forward_hook(self._carried)]
+
+    def leave(self) -> None:
+        """Take every hook away."""
+        self.rest()
+        for handle in self.always:
+            handle.remove()
+        self.always = []
+
+    def latest(self) -> Tensor | None:
+        """The mean loss since the last call, where it was seen."""
+        losses, self.lately = self.lately, []
+        return None if not losses else losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+
     def rest(self) -> None:
         """Take the hooks away."""
         for handle in self.handles:
@@ -203,8 +225,11 @@ class ForwardHooks:
 
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
+        told = value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value))
+        self.told_losses = True
+        self.lately.append(told)
         if self.listening:
-            self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
+            self.said.append(told)
 
     def passed(self, samples: int) -> None:
         """Told by the user, before the backward pass."""
@@ -251,6 +276,16 @@ class ForwardHooks:
             self.losses.append(output.detach().reshape(()))
         if len(args) > 1:
             self.targets.append(list(walk(args[1])))
+
+    def _followed(self, _module: nn.Module, _args: object, output: Any) -> None:
+        if not self.told_losses and self._seen() and isinstance(output, Tensor) and output.numel() == 1:
+            self.lately.append(output.detach().reshape(()))
+
+    def _carried(self, _module: nn.Module, _args: object, output: Any) -> None:
+        if not self.told_losses and self._seen():
+            loss = carried(output)
+            if loss is not None:
+                self.lately.append(loss.detach().reshape(()))
 
     def _swept(self, parameter: Tensor) -> None:
         self.swept = True

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from thetadot.probes.heat import Sampling
     from thetadot.reading import Reading
 
-MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 COLD, WARM, LEAST = 12, 6, 4
 """Most products of a first measurement, and of one that begins with the last one's vector. Of small networks' λmax 12
 leave an interval of 6% at most and 6 one of 7%, 23% in a tenth of cases; after 3 it was of a factor of 2. With 85,000
@@ -115,9 +114,10 @@ class ReferenceMeasurements:
         }
         for name, share in rare.items():
             every[name] = Every(self.cost(name, size), share, batch, early=False, first=0)
+        every |= {name: Every.fixed(self.cost(name, size), period) for name, period in plan.every.items()}
         if not self.reference.parts()[0]:
             del every["noise"], every["curvature-weighted noise"]
-        if plan.barrier and self.left is None:
+        if every["barrier"].period and self.left is None:
             self.left = self.reference.whole().position()
         return every
 

@@ -14,6 +14,7 @@ from thetadot.monitor.remarks import Remarks
 from thetadot.monitor.settings import Settings
 from thetadot.monitor.step_recorder import StepRecorder
 from thetadot.monitor.step_statistics import StepStatistics
+from thetadot.records.step_losses import StepLosses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from thetadot.monitor.layers import Layout
     from thetadot.monitor.reference import Reference
     from thetadot.probes.heat import Sampling
-    from thetadot.records import Entry, Noise
+    from thetadot.records import Entry, Losses, Noise
 
 
 class Monitor:
@@ -81,6 +82,7 @@ class Monitor:
         parts: dict[str, Any] = {
             name: getattr(self, name) for name in ("layout", "settings", "measurements", "write", "progress", "remarks")
         }
+        self.losses = StepLosses(fetched)
         self.steps = StepRecorder(
             **parts,
             statistics=self.statistics,
@@ -107,11 +109,6 @@ class Monitor:
         return self.others() + self.measurements.spent
 
     # The steps.
-
-    @property
-    def due(self) -> bool:
-        """Whether there is something to do at the end of the present step."""
-        return self.progress.step + 1 >= self.following
 
     def prepare(self) -> None:
         """Decide, before a step's gradient is taken, whether the step is measured."""
@@ -140,7 +137,10 @@ class Monitor:
                 self.remarks.guarded("motion", self.statistics.before)
 
     def end_step(
-        self, loss: Tensor | None = None, batch: Sequence[int] = (), passes: Callable[[], Noise | None] | None = None
+        self,
+        loss: Tensor | float | None = None,
+        batch: Sequence[int] = (),
+        passes: Callable[[], Noise | None] | None = None,
     ) -> bool:
         """Read what a measured step did, and measure on the reference what is due.
 
@@ -155,6 +155,7 @@ class Monitor:
         progress = self.progress
         progress.step += 1
         measured = self.measuring
+        self._keep(self.losses.add(progress.step, loss))
         if batch and not measured:
             progress.add(sum(batch))
         if progress.step < self.following:
@@ -169,7 +170,11 @@ class Monitor:
             self.prepare()
         return measured
 
-    def _read(self, loss: Tensor | None, batch: list[int], passes: Callable[[], Noise | None] | None) -> None:
+    def _keep(self, line: Losses | None) -> None:
+        if line is not None and self.remarks.rank == 0:
+            self.write(line)
+
+    def _read(self, loss: Tensor | float | None, batch: list[int], passes: Callable[[], Noise | None] | None) -> None:
         self.open()
         self.progress.read(batch, self.measurements.dataset_size)
         if self.progress.first and self.reads:
@@ -189,6 +194,7 @@ class Monitor:
         """Write what is left; measure a run that ended within its first steps, unless it was cut off."""
         self.progress.count()
         self.steps.end()
+        self._keep(self.losses.end())
         if whole and self.reads:
             self.readings.end()
 
@@ -197,6 +203,7 @@ class Monitor:
     def rewind(self, step: int, optimizer: Any) -> None:
         """Follow a loop that has gone back to an earlier step, and may have another optimizer."""
         self.steps.fetch()
+        self._keep(self.losses.end())
         self.progress.rewind(step)
         self.settings.optimizer = optimizer
         self.following = step
@@ -207,6 +214,7 @@ class Monitor:
         self.steps.fetch()
         names = ("settings", "progress", "remarks", "statistics", "measurements", "steps", "readings")
         return {name: getattr(self, name).state_dict() for name in names} | {
+            "losses": self.losses.state,
             "measuring": self.measuring,
             "opened": self.opened,
             "following": self.following,
@@ -216,5 +224,11 @@ class Monitor:
         """Continue from :meth:`state_dict`, bit for bit."""
         for name in ("settings", "progress", "remarks", "statistics", "measurements", "steps", "readings"):
             getattr(self, name).load_state_dict(state[name])
+        self.losses.state = state["losses"]
         self.measuring, self.opened = bool(state["measuring"]), bool(state["opened"])
         self.following = float(state["following"])
+
+
+def fetched(losses: list[Tensor]) -> list[float]:
+    """Bring losses of many steps from their device at once."""
+    return [float(loss) for loss in torch.stack([loss.reshape(()).double() for loss in losses]).tolist()]

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from torch import distributed
 
 from thetadot.errors import InadmissibleValue
-from thetadot.monitor.cadence import GRACE, YOUNG, Every
-from thetadot.monitor.measurements import COLD, LEAST, MEASUREMENTS, WARM
+from thetadot.monitor.cadence import GRACE, MEASUREMENTS, YOUNG, Every
+from thetadot.monitor.measurements import COLD, LEAST, WARM
 from thetadot.monitor.reference import PARTS
 from thetadot.monitor.restoring import restore
 from thetadot.probes.heat import drawn
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from thetadot.records import Entry
 
 PLAIN = ("told", "unfit", "summed", "prepared", "_batch", "_ended")
-UNSEEN = 32
-"""Samples that a reference is prepared on before the first batch was seen."""
 
 
 class ReferenceReadings:
@@ -133,7 +131,7 @@ class ReferenceReadings:
         self.prepared = True
         if self.unfit:
             return
-        size = self._size()
+        size = self._size(preparing=True)
         with self.quiet(), torch.enable_grad(), reference.portion(size):
             self._prepare(reference)
         self.measurements.spent += reference.preparing(size, self._batch or float(size))
@@ -182,13 +180,13 @@ class ReferenceReadings:
                 "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then",
             )
 
-    def _size(self) -> int:
-        """Samples that it is prepared on, and first measured on: where work is capped, a batch of it at most."""
+    def _size(self, *, preparing: bool = False) -> int:
+        """Samples that it is first measured on, where work is capped a batch of it at most, or prepared on, fewer."""
         assert self.reference is not None  # noqa: S101 - asked only with one
         whole = self.reference.samples or math.ceil(self._batch) or 1
         if math.isinf(self.plan.cap) or self.layout.sharded or self.planned:
             return whole
-        return min(whole, max(2 * PARTS, math.ceil(self._batch) or UNSEEN))
+        return min(whole, 2 * PARTS if preparing else max(2 * PARTS, math.ceil(self._batch)))
 
     # When.
 
@@ -220,7 +218,8 @@ class ReferenceReadings:
             if wait:
                 every.put_off(steps + wait)
                 continue
-            every.put_off(None)
+            if name not in self.plan.every:
+                every.put_off(None)
             self._ready()
             every = self.every.get(name)
             if every is None:
@@ -230,8 +229,10 @@ class ReferenceReadings:
     def _affords(self, name: str, every: Every) -> int:
         """Steps to wait; of a first curvature, as many products as there is work for."""
         assert self.reference is not None  # noqa: S101 - planned only with one
+        if name in self.plan.every:
+            return 0
         size = self.reference.samples or self._batch if every.done else self._size()
-        before = 0.0 if self.prepared else self.reference.preparing(size, self._batch)
+        before = 0.0 if self.prepared else self.reference.preparing(self._size(preparing=True), self._batch)
         if name != "curvature":
             return self.wait(before + self.measurements.cost(name, size))
         most, least = (WARM, WARM) if self.measurements.vectors else (COLD, LEAST)

@@ -74,7 +74,7 @@ class StepRecorder:
         self._alarmed = False
         self._estimated = 0
 
-    def row(self, loss: Tensor | None) -> None:
+    def row(self, loss: Tensor | float | None) -> None:
         """The step that was just made."""
         reading = self.settings.reading()
         numbers = self.statistics.after(reading)

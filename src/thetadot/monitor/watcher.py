@@ -22,11 +22,10 @@ from torch import nn
 
 from thetadot.errors import InadmissibleValue
 from thetadot.kinds import require_count
-from thetadot.monitor.arguments import require_kinds_of, require_numbers_of
-from thetadot.monitor.cadence import PLANS, Every, Level
+from thetadot.monitor.arguments import require_kinds_of, require_numbers_of, require_periods
+from thetadot.monitor.cadence import MEASUREMENTS, PLANS, Every, Level
 from thetadot.monitor.hooks import ForwardHooks, unseen
 from thetadot.monitor.layers import Layout
-from thetadot.monitor.measurements import MEASUREMENTS
 from thetadot.monitor.monitor import Monitor
 from thetadot.monitor.passes import Passes
 from thetadot.monitor.process_group import WatchingRanks
@@ -35,7 +34,7 @@ from thetadot.monitor.reference import Reference
 from thetadot.records import End
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from torch import Tensor
@@ -51,9 +50,10 @@ MOST_SAMPLES = 2**53
 class Watch:
     r"""Watch a training loop; a context manager.
 
-    Every few steps: loss, lengths and angles by layer, both vocabularies of the settings, kinetic energy. More rarely,
-    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the
-    training's gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
+    Of every step: the loss. Every few steps: lengths and angles by layer, both vocabularies of the settings, kinetic
+    energy. More rarely, on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets how
+    much of the training's gradient work so far this may have taken, from the hundredth step on: "light" 1%, "default"
+    3%, "full" as much as the training.
 
     Args:
         model: what is trained, as the loop calls it (compiled or wrapped).
@@ -65,6 +65,8 @@ class Watch:
             neither is measured.
         out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
         level: "light", "default" or "full".
+        every: steps between two measured ones; or by name: "steps", "noise", "curvature", "curvature-weighted noise",
+            "barrier". What is named comes whatever it costs; the rest as ``level`` says.
         name: of the run; the folder's where it is None.
         dataset_size: N, for the count of epochs, and for the temperature where batches are those of shuffled epochs.
         sampling: how batches are drawn: "epochs", each of a shuffled epoch, or independently, "replacement". None: as
@@ -103,6 +105,7 @@ class Watch:
         reference: Any = None,
         out: str | Path | None = None,
         level: Level = "default",
+        every: int | Mapping[str, int] | None = None,
         name: str | None = None,
         dataset_size: int | None = None,
         sampling: Literal["replacement", "epochs"] | None = None,
@@ -112,7 +115,9 @@ class Watch:
     ) -> None:
         require_kinds_of(model, optimizer, loss_fn, out, level)
         require_numbers_of(dataset_size, batch_dim, samples)
-        self.model, self.level, self.plan = model, level, PLANS[level]
+        if every is not None:
+            require_periods(every)
+        self.model, self.level, self.plan = model, level, PLANS[level].at(every)
         self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
         self.layout = Layout(model, self.optimizer, loss_fn)
         self.name = name or (Path(out).name if out is not None else type(model).__name__)
@@ -155,6 +160,7 @@ class Watch:
         if not self.opened:
             self.opened = True
             self.group.join()
+            self.hooks.follow()
             self._arm()
             self.handles = [self.optimizer.register_step_post_hook(self._after)]
         return self
@@ -211,7 +217,7 @@ class Watch:
         for handle in self.handles:
             handle.remove()
         self._stand_back()
-        self.hooks.rest()
+        self.hooks.leave()
         self.together.micro.disarm()
         self.monitor.end(whole=because == "closed")
         self.recorder.write(End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started))
@@ -263,13 +269,12 @@ class Watch:
     def _after(self, *_: object) -> None:
         if self.ranks > 1 and "micro-batches" not in self.remarks.silent and self.together.joined:
             self._under_join()
-        if not self.monitor.due:
-            self.progress.step += 1
-        elif not self.monitor.measuring:
-            self.monitor.end_step()
-            self._arm()
-        else:
+        lately, armed = self.hooks.latest(), self.monitor.measuring
+        if armed:
             self._read()
+        else:
+            self.monitor.end_step(lately)
+        if armed or self.monitor.measuring:
             self._arm()
 
     def _read(self) -> None:

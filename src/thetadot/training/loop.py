@@ -174,7 +174,7 @@ class Loop:
         progress.samples += batch.size
         progress.loss_sum += value * batch.size
         progress.loss_count += batch.size
-        self.monitor.end_step(loss.detach(), (batch.size,))
+        self.monitor.end_step(value, (batch.size,))
         if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
             self._keep_good()
         if self.unsaved >= self.save_every:
