@@ -198,7 +198,9 @@ def test_above_the_limit_at_the_start_the_lr_is_too_large():
     assert "batch of 12.2 would keep the temperature (linear rule)" in stays["advice"].says
     calm = verdicts(motions(), curvatures(100.0, 10.0, 8.0, 9.0))["edge"]
     assert (calm.finding, calm.state) == ("began above the edge", "good")
-    rose = verdicts(motions(loss=lambda t: 2.3 - 2 * t + (3 if 0.05 < t < 0.3 else 0)), curvatures(100.0, 10.0, 8.0, 9.0))
+    rose = verdicts(
+        motions(loss=lambda t: 2.3 - 2 * t + (3 if 0.05 < t < 0.3 else 0)), curvatures(100.0, 10.0, 8.0, 9.0)
+    )
     assert (rose["edge"].finding, rose["edge"].state) == ("began above the edge", "attention")
 
 
@@ -506,7 +508,13 @@ def entry(kind):
     return st.builds(kind, **by_type)
 
 
-ENTRIES = st.one_of([entry(kind) for kind in records.Entry.__args__ if kind is not Header])
+LOSSES = st.builds(
+    lambda step, losses: records.Losses.of(step + len(losses), losses),
+    st.sampled_from([0, 40, 2**50]),
+    st.lists(st.floats(), min_size=1, max_size=5),
+)
+BUILT = [kind for kind in records.Entry.__args__ if kind not in (Header, records.Losses)]
+ENTRIES = st.one_of([LOSSES, *map(entry, BUILT)])
 HEADS = st.builds(
     header, st.sampled_from(["SGD", "Adam", "heavy-ball", "?", ""]), train_samples=st.none() | WHOLE, parameters=WHOLE
 )

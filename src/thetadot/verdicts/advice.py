@@ -43,13 +43,14 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
             "advice", change.finding, state, change.says, change.evidence, sure, change.says, change.settings
         )
     if not len(facts.losses[1]):
-        why = facts.lacking("training loss", otherwise="none is recorded")
-        return Verdict("advice", "unknown", "unknown", f"No advice: the loss was not seen. {why[:1].upper()}{why[1:]}.")
+        why = facts.lacking("training loss", otherwise="no loss is recorded")
+        return Verdict("advice", "unknown", "unknown", f"No advice: {why}.")
     if not learned(facts):
         said = "No advice: the loss did not come lower, and nothing that was measured shows why."
         return Verdict("advice", "unknown", "unknown", said)
     if verdicts["pace"].state == "unknown":
-        return Verdict("advice", "unknown", "unknown", f"No advice. {verdicts['pace'].says}")
+        says = verdicts["pace"].says
+        return Verdict("advice", "unknown", "unknown", f"No advice: {says[:1].lower()}{says[1:]}")
     known = [v for name in ("noise", "edge", "pace", "learning") if (v := verdicts.get(name)) and v.state != "unknown"]
     said = "Nothing that was measured suggests changing lr, momentum or batch size."
     return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 4 readings are known"))
@@ -76,9 +77,18 @@ _SOURCE = {
 }
 
 
+def basis(finding: str, verdicts: Mapping[str, Verdict]) -> Verdict | None:
+    """The verdict that an advice rests on."""
+    if finding == "lower lr" and verdicts["learning"].finding == "dead":
+        return verdicts["learning"]
+    if finding == "lower lr" and verdicts["edge"].state == "bad":
+        return verdicts["edge"]
+    return verdicts.get(_SOURCE.get(finding, "batch"))
+
+
 def _sureness(verdicts: Mapping[str, Verdict], change: Change) -> str:
-    basis = verdicts.get(_SOURCE.get(change.finding, "batch"))
-    return confidence("moderate", "a rule of thumb") if basis is None or not basis.confidence else basis.confidence
+    found = basis(change.finding, verdicts)
+    return confidence("moderate", "a rule of thumb") if found is None or not found.confidence else found.confidence
 
 
 def _inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:

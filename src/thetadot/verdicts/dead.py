@@ -72,7 +72,6 @@ def _empty(rows: list[Layers], layer: int) -> bool:
 
 
 def _names(facts: Facts, layers: list[int]) -> str:
-    watched = facts.watched
-    names = watched.layers if watched is not None else ()
+    names = facts.record.layers
     said = [names[i] if i < len(names) else f"layer {i}" for i in layers[:3]]
     return ", ".join(said) + (" ..." if len(layers) > 3 else "")

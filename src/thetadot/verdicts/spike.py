@@ -94,7 +94,7 @@ def _layers(facts: Facts, step: float) -> tuple[str, ...]:
     before = [row for row in rows if row.step < step][-1:]
     if not after or not before or len(after[0].gradient) != len(before[0].gradient):
         return ()
-    names = facts.watched.layers if facts.watched is not None else ()
+    names = facts.record.layers
     pairs = zip(before[0].gradient, after[0].gradient, strict=True)
     ratios = [(number(b) or 0.0) / a if (number(a) or 0.0) > 0 else 0.0 for a, b in pairs]
     if not ratios:
