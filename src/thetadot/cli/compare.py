@@ -75,25 +75,16 @@ def act(options: argparse.Namespace) -> int:
 
 def _show(found: Comparison, stream: Any) -> None:
     """Print the table, the sentence, and where the page is."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from thetadot.cli.terminal import console
-    from thetadot.comparing.job import MEASURES
     from thetadot.comparing.store import PAGE
-    from thetadot.formatting import count
 
     out = console(stream)
-    head, cells = found.table()
-    title = f"{found.task}: {MEASURES[found.by]}, {count(found.epochs, 'epoch')}, {count(found.seeds, 'seed')}"
-    table = Table(title=escape(title), title_justify="left")
-    for name in head:
-        table.add_column(escape(name), style="cyan" if name == "run" else None, overflow="fold")
-    for row, line in zip(found.rows, cells, strict=True):
-        table.add_row(*map(escape, line), style="red" if row.diverged else None)
-    out.print(table)
-    out.print(escape(found.says))
+
+    def say(text: str) -> None:
+        out.print(text, markup=False, soft_wrap=True)
+
+    say(repr(found))
     for row in found.rows:
         for remark in row.remarks:
-            out.print(escape(f"{row.name}: {remark}"))
-    out.print(f"look at {escape(str(found.out / PAGE))}")
+            say(f"{row.name}: {remark}")
+    say(f"look at {found.out / PAGE}")

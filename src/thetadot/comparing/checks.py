@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from thetadot.state import generators_kept, kept
 from thetadot.training.data import Source
 from thetadot.training.fingerprint import fingerprint
 from thetadot.training.fit import require_fit
-from thetadot.training.forward import loss_of
+from thetadot.training.forward import judge, loss_of
 from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.spec import users_code
 from thetadot.version import __version__
@@ -55,10 +57,16 @@ def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> tupl
             )
     parts: dict[str, Any] = {"model": task.model, "loss": task.loss}
     with users_code():
-        with kept(**parts):
+        with kept(**parts), warnings.catch_warnings():
+            # (B, 1) against (B,): torch broadcasts with a warning, and no run would learn anything
+            warnings.filterwarnings("error", message="Using a target size")
             require_fit(task, train, valid, asked.batch_size)
             batch = next(iter(train.load(train.whole(min(2, train.size)))))
             require_all_learned(task, loss_of(task.model, task.loss, batch))
+            loss, _ = judge(task, valid.load(valid.whole(512)), None)
+        if not math.isfinite(loss):
+            why = valid.not_finite() or "look at the loss"
+            raise TaskError(f"before the first step the validation loss is {loss}: {why} in the validation data.")
         data = fingerprint(task, asked.seed)
     for spec in specs:
         with kept(**parts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import msgspec
 
 from thetadot import signatures
 from thetadot.comparing.checks import tried_out
-from thetadot.comparing.job import Job, Measure
+from thetadot.comparing.job import MEASURES, Job, Measure
 from thetadot.comparing.page import page
 from thetadot.comparing.result import Comparison
 from thetadot.comparing.showing import shown
@@ -23,10 +23,13 @@ from thetadot.comparing.work import Work
 from thetadot.comparing.workers import Here, Processes, Workers
 from thetadot.errors import InadmissibleValue, require
 from thetadot.files import Claim
+from thetadot.tasks.task import Task
 from thetadot.training.arguments import EPOCHS
 
 if TYPE_CHECKING:
-    from thetadot.tasks.task import Task
+    from collections.abc import Callable
+
+    Maker = Callable[[], Task] | str
 
 SEEDS, CHOOSING, BATCH = 5, 2, 32
 CHOOSERS = 1 << 20
@@ -36,7 +39,7 @@ _MOST_SEEDS, _MOST_JOBS, _MOST_RUNS = 10_000, 1024, 100
 
 @signatures.checked
 def compare(
-    task: Callable[[], Task] | str,
+    task: Maker,
     runs: Sequence[str] | Mapping[str, str],
     *,
     seeds: int = SEEDS,
@@ -87,11 +90,14 @@ def compare(
         >>> found = compare("digits", ["untuned", "adamw:lr=1e-3"], seeds=3)  # doctest: +SKIP
         >>> print(found)  # doctest: +SKIP
     """
+    _require_maker(task)
     specs = _specs(runs)
+    if by not in MEASURES:
+        raise InadmissibleValue(f"by={by!r} is unknown. Pass one of: {', '.join(MEASURES)}.")
     _require_counts(seeds=(seeds, _MOST_SEEDS), choosing=(choosing, _MOST_SEEDS), jobs=(jobs, _MOST_JOBS))
     _require_counts(epochs=(epochs, None), batch_size=(batch_size, None), threads=(threads, _MOST_JOBS))
-    name = task if isinstance(task, str) else str(getattr(task, "__name__", "task"))
-    called = re.sub(r"[^\w-]+", "-", name.rpartition(":")[2]).strip("-") or "task"
+    name = (task if isinstance(task, str) else str(getattr(task, "__name__", "task"))).rpartition(":")[2]
+    called = re.sub(r"[^\w-]+", "-", name).strip("-") or "task"
     folder = Path(out) if out is not None else Path("runs") / f"compare-{called}"
     asked = Job(task, name, specs[0].points[0], 0, epochs, 0, batch_size, device, threads)
     base, shared = tried_out(asked, specs, by)
@@ -128,6 +134,18 @@ def compare(
     )
     place_result(folder, PAGE, page(comparison))
     return comparison
+
+
+def _require_maker(task: object) -> None:
+    if isinstance(task, Task):
+        raise InadmissibleValue(
+            "task is a Task. Pass the function that makes it: each run begins from parameters of its own."
+        )
+    if not isinstance(task, str) and not callable(task):
+        raise InadmissibleValue(
+            f"task is a {type(task).__name__}. Pass a function that makes a Task, a built-in name, or "
+            "'file.py:function'."
+        )
 
 
 def _command(task: object, specs: Sequence[Spec], given: Mapping[str, object]) -> str:

@@ -21,7 +21,7 @@ from thetadot.comparing.factory import build
 from thetadot.comparing.job import Outcome
 from thetadot.comparing.making import made
 from thetadot.comparing.own import own
-from thetadot.errors import Diverged
+from thetadot.errors import Diverged, TaskError
 from thetadot.state import generators_kept
 from thetadot.training.data import Source
 from thetadot.training.forward import derived_metric, judge, loss_of
@@ -120,28 +120,31 @@ class Training:
         epoch = 0
         while self._goes_on():
             self.task.model.train()
-            for batch in self._batches(epoch):
-                self._step(batch)
+            for batch, indices in self._batches(epoch):
+                self._step(batch, indices)
             epoch += 1
             self._judge()
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """Batches of an epoch, as many as the budget is for."""
+    def _batches(self, epoch: int) -> Iterator[tuple[Batch, list[int]]]:
+        """Batches of an epoch with their samples, as many as the budget is for."""
         requests = self.train.plan(epoch, lambda _: self.size)
-        for batch in self.train.load(requests):
+        for request, batch in zip(requests, self.train.load(requests), strict=True):
             if not self._goes_on(batch.size):
                 return
-            yield batch
+            yield batch, request.indices
 
     def _goes_on(self, size: int | None = None) -> bool:
         """Whether another batch brings what is spent nearer to the budget."""
         return self.spent == 0 or 2 * (self.job.budget - self.spent) >= (size or self.size)
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batch: Batch, indices: list[int]) -> None:
         value, evaluations = self.stepper.step(batch, min(1.0, self.spent / self.job.budget))
         self.steps += 1
         self.spent += evaluations * batch.size
         if not math.isfinite(value):
+            fault = self.train.fault(value, indices)
+            if fault is not None:  # no optimizer's
+                raise TaskError(fault)
             raise Diverged(f"the loss is {value} at step {self.steps}")
         self.bins.add(self.spent, value, evaluations * batch.size)
 

@@ -13,7 +13,7 @@ import torch
 from thetadot.comparing.spec import OWN, UNTUNED
 from thetadot.errors import InadmissibleValue, ThetadotError
 from thetadot.training.arguments import Arguments
-from thetadot.training.spec import from_file
+from thetadot.training.spec import named_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,7 +98,7 @@ def maker(name: str) -> Callable[..., Optimizer]:
             f"optimizer {name!r} is unknown.{meant} Pass one of: {', '.join(sorted(NAMED))}; module:Name; {UNTUNED}."
         )
     if where.endswith(".py"):
-        return from_file(name, what="optimizer")  # type: ignore[return-value]
+        return named_in(name, what="optimizer")()
     if where.lower() in NAMED:
         raise InadmissibleValue(f"run {name!r}: setting {attribute!r} has no value. Write {attribute}=value.")
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thetadot.comparing.job import MEASURES
 from thetadot.comparing.pictures import MOST_CURVES, mark, pictures, role
+from thetadot.comparing.result import AS_GIVEN
 from thetadot.comparing.words import about, cell_of_difference, verdict
 from thetadot.formatting import count, plain
 from thetadot.report.shell import compose
@@ -68,7 +69,7 @@ def _line(comparison: Comparison, index: int, row: Row, cells: tuple[str, ...]) 
         "role": role(index),
         "mark": mark(index),
         "drawn": index < MOST_CURVES,
-        "settings": cells[1],
+        "settings": "" if cells[1] == AS_GIVEN else cells[1],
         "cells": list(zip(head[2:], cells[2:], strict=True)),
         "remarks": [*row.remarks, *([f"It diverged: {about(row)}."] if row.diverged else [])],
     }
@@ -90,7 +91,7 @@ def _by(comparison: Comparison, by: Any) -> list[tuple[str, str, str, str]]:
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     found = [
         ("compared by", MEASURES[comparison.by]),
-        ("budget", f"{plain(comparison.epochs)} × {plain(comparison.samples)} gradient evaluations a run"),
+        ("budget", f"{plain(comparison.epochs)} passes over {plain(comparison.samples)} samples"),
         ("seeds that score", plain(comparison.seeds)),
     ]
     return [*found, ("seeds that chose", plain(comparison.choosing))] if comparison.choosing else found

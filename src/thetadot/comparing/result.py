@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from thetadot.comparing.job import MEASURES
 from thetadot.comparing.statistics import Difference, difference
 from thetadot.comparing.words import cell_of_difference, sentence
-from thetadot.formatting import plain
+from thetadot.formatting import count, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from thetadot.comparing.choice import Tried
     from thetadot.comparing.job import Measure, Outcome
     from thetadot.comparing.spec import Point
+
+AS_GIVEN = "as given"
+"""Settings of a row whose name says them."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,6 @@ class Row:
         """Return the mean metric of the same states."""
         found = [value for outcome in self.outcomes if (value := outcome.score_metric(by)) is not None]
         return statistics.fmean(found) if found and len(found) == len(self.outcomes) else None
-
-    @property
-    def cost(self) -> float:
-        """Mean of the gradient evaluations that were made, as a multiple of those of its epochs."""
-        return statistics.fmean(outcome.spent / outcome.budget for outcome in self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,10 @@ class Comparison:
             for a, b in itertools.combinations(self.rows, 2)
         ]
 
+    def cost(self, row: Row) -> float:
+        """Return the mean of a row's gradient evaluations, as a multiple of epochs × samples."""
+        return statistics.fmean(outcome.spent for outcome in row.outcomes) / (self.epochs * self.samples)
+
     def against(self, a: Row, b: Row, by: Measure | None = None) -> Difference:
         """Return the difference of two rows, a minus b."""
         measure = by or self.by
@@ -142,7 +144,7 @@ class Comparison:
             "losses": {by: row.losses(by) for by in self.measures},
             "metric": {by: row.metric(by) for by in self.measures if by != "test"},
             "metric_name": row.outcomes[0].metric,
-            "cost": row.cost,
+            "cost": self.cost(row),
             "diverged": [outcome.diverged or None for outcome in row.outcomes],
             "chosen": [outcome.settings for outcome in row.outcomes] if row.point.own else None,
             "tried": [{"settings": each.point.label, "mean": each.mean} for each in row.tried],
@@ -175,17 +177,24 @@ class Comparison:
             *([plain(row.metric(self.by), 4)] if metric else []),
             apart,
             ratio,
-            f"{row.cost:.3g}",
+            f"{self.cost(row):.3g}",
         )
 
-    def __repr__(self) -> str:
+    def text(self) -> str:
+        """Return the table as text that fits into 80 columns: numbers, and under them whose they are."""
         head, cells = self.table()
-        widths = [max(len(line[at]) for line in [head, *cells]) for at in range(len(head))]
+        widths = [max(len(line[at]) for line in [head, *cells]) for at in range(2, len(head))]
         lines = [
-            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in [head, *cells]
+            f"{self.task}: {MEASURES[self.by]}; {count(self.epochs, 'epoch')}, {count(self.seeds, 'seed')}",
+            "  ".join(name.ljust(width) for name, width in zip(head[2:], widths, strict=True)),
         ]
-        title = f"{self.task}: {MEASURES[self.by]}, {self.epochs} epochs, {self.seeds} seeds"
-        return "\n".join([title, *(line.rstrip() for line in lines), self.says])
+        for name, settings, *numbers in cells:
+            lines.append("  ".join(text.ljust(width) for text, width in zip(numbers, widths, strict=True)))
+            lines.append(f"    {name}" + ("" if settings in ("", AS_GIVEN) else f"  ->  {settings}"))
+        return "\n".join(line.rstrip() for line in lines)
+
+    def __repr__(self) -> str:
+        return f"{self.text()}\n{self.says}"
 
     def _repr_html_(self) -> str:
         head, cells = self.table()
@@ -200,7 +209,7 @@ def settings_of(row: Row) -> str:
     Of numbers that differ from seed to seed the least and the largest are given.
     """
     if not row.point.own:
-        return row.point.label if row.tried else "as given"
+        return row.point.label if row.tried else AS_GIVEN
     chosen = [outcome.settings for outcome in row.outcomes if outcome.settings]
     return ", ".join(f"{name} {_range([one[name] for one in chosen])}" for name in (chosen[0] if chosen else ()))
 

@@ -4,7 +4,7 @@
 
 Pairs share seed, first parameters and, at one batch size, batches. The ratio is that of geometric means, exp of the
 same interval for log a_i - log b_i. A number of seeds resolves a difference if the interval excludes 0 with
-probability 80%, were mean and spread those seen: t_{.975} + t_{.8} standard errors fit into the mean.
+probability 80%, were mean and spread those seen: P(T > t_{.975}) of the noncentral t, shifted by mean·√n/s.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scipy.stats import nct as shifted
 from scipy.stats import t as student
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 10_000
 POWER = 0.8
+_CERTAIN = 30.0  # standard errors: beyond them the noncentral t is not needed, and hard to compute
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,11 @@ def needed(mean: float, spread: float) -> int | None:
     """
 
     def enough(n: int) -> bool:
-        reach = float(student.ppf(0.975, n - 1)) + float(student.ppf(POWER, n - 1))
-        return abs(mean) >= reach * spread / math.sqrt(n)
+        shift = abs(mean) * math.sqrt(n) / spread
+        return shift > _CERTAIN or float(shifted.sf(student.ppf(0.975, n - 1), n - 1, shift)) >= POWER
 
+    if spread == 0:
+        return 2
     if not enough(MOST_SEEDS):
         return None
     low, high = 1, MOST_SEEDS  # not enough, enough

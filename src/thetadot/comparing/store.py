@@ -129,7 +129,7 @@ def name_of(job: Job) -> str:
         >>> from thetadot.comparing.job import Job
         >>> from thetadot.comparing.spec import parse
         >>> name_of(Job("digits", "digits", parse("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
-        'sgd-lr-0.1-8a3f4e07e9-seed3'
+        'sgd-lr-0.1-3d98c913f1-seed3'
     """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", job.point.label).strip("-.")[:40]
     digest = hashlib.sha256(repr(_asked(job)).encode()).hexdigest()[:10]

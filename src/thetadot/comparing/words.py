@@ -35,7 +35,7 @@ def verdict(found: Difference) -> str:
     Example:
         >>> from thetadot.comparing.statistics import difference
         >>> verdict(difference("a", "b", [1.0, 3.0, 2.0], [1.1, 2.8, 2.3]))
-        'not resolved: about 33 seeds would'
+        'not resolved: about 114 seeds would'
     """
     if any(found.lost):
         who = [f"{name} on {many}" for name, many in ((found.a, found.lost[0]), (found.b, found.lost[1])) if many]
@@ -56,12 +56,12 @@ def sentence(comparison: Comparison) -> str:
     lost = [row.name for row in comparison.rows if row.diverged]
     gone = f" {_joined(lost)} diverged." if lost else ""
     if not standing:
-        return f"Every run diverged on a seed at least.{gone}"
+        return f"Every run diverged on a seed at least, so there is nothing to compare: {about(comparison.rows[0])}."
     best = min(standing, key=lambda row: row.mean(comparison.by) or 0.0)
     others = [row for row in standing if row is not best]
     said = f"{best.name} has the lowest loss, {plain(best.mean(comparison.by), 4)}"
     if not others:
-        return f"{said}.{gone}"
+        return f"{best.name} comes to a loss of {plain(best.mean(comparison.by), 4)}.{gone}"
     if comparison.seeds < 2:
         return f"{said}, but one seed tells nothing of chance: pass more seeds.{gone}"
     pairs = [comparison.against(best, row) for row in others]

@@ -117,7 +117,7 @@ def _unreachable(address: str, why: str) -> ThetadotError:
     said = why.strip().splitlines()[0].rstrip(".") if why.strip() else "no answer"
     return ThetadotError(
         f"the Ray cluster at {address!r} cannot be reached ({said[:160]}). Start it (ray start --head) and pass its "
-        "host:port, or leave address out for one on this machine."
+        "host:port, or local for one on this machine."
     )
 
 
