@@ -69,7 +69,7 @@ class Spread:
                 raise error.cause from error
             raise ThetadotError(f"a worker failed: {last_line(error)}. Leave --ray out to see where.") from error
         except errors.RayError as error:
-            raise lost(job, error) from error
+            raise lost(job, type(error).__name__) from error
 
     def close(self) -> None:
         """End or leave the cluster."""

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -98,7 +98,7 @@ def maker(name: str) -> Callable[..., Optimizer]:
             f"optimizer {name!r} is unknown.{meant} Pass one of: {', '.join(sorted(NAMED))}; module:Name; {UNTUNED}."
         )
     if where.endswith(".py"):
-        return named_in(name, what="optimizer")()
+        return cast("Callable[..., Optimizer]", named_in(name, what="optimizer")())
     if where.lower() in NAMED:
         raise InadmissibleValue(f"run {name!r}: setting {attribute!r} has no value. Write {attribute}=value.")
     try:

@@ -10,15 +10,18 @@ import os
 import pickle
 import signal
 import threading
+import traceback
 from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Protocol, cast
 
 from thetadot.comparing.conduct import conduct
 from thetadot.errors import InadmissibleValue, ThetadotError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     from thetadot.comparing.job import Job, Outcome
 
@@ -52,7 +55,7 @@ class Here:
 
 
 class Processes:
-    """Processes of this machine.
+    """Processes of this machine, each with a pipe of its own, so that it is known whose run died with it.
 
     Args:
         many: at a time.
@@ -64,52 +67,108 @@ class Processes:
 
     def __init__(self, many: int) -> None:
         self.many = many
-        self._pool: ProcessPoolExecutor | None = None
+        self._workers: list[_Worker] = []
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
         """Do all of them, as workers are free."""
         _require_sent(jobs)
         waiting, deaths = deque(jobs), Counter[int]()
-        running: dict[Future[Any], Job] = {}
-        while waiting or running:
-            try:
-                while waiting and len(running) < self.many:
-                    running[self._started().submit(conduct, waiting[0])] = waiting[0]
-                    waiting.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    outcome, record = future.result()
-                    yield running.pop(future), outcome, record
-            except BrokenExecutor as error:  # which of them died is not told
-                for job in running.values():
-                    deaths[id(job)] += 1
-                    if deaths[id(job)] >= LIVES:
-                        raise lost(job, error) from error
-                waiting.extendleft(reversed(running.values()))
-                running.clear()
-                self.close()
+        while waiting or any(worker.job is not None for worker in self._workers):
+            self._hand_out(waiting)
+            busy = [worker for worker in self._workers if worker.job is not None]
+            ready = wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)])
+            for worker in busy:
+                if worker.pipe not in ready and worker.process.sentinel not in ready:
+                    continue
+                job, answer = worker.job, worker.answer()
+                if answer is not None:
+                    outcome, record = answer
+                    yield cast("Job", job), outcome, record
+                    continue
+                self._workers.remove(worker)
+                deaths[id(job)] += 1
+                if deaths[id(job)] >= LIVES:
+                    raise lost(cast("Job", job), f"exit code {worker.process.exitcode}")
+                waiting.appendleft(cast("Job", job))
 
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")  # threads of torch do not outlive a fork
-            self._pool = ProcessPoolExecutor(self.many, mp_context=context, initializer=_begin)
-        return self._pool
+    def _hand_out(self, waiting: deque[Job]) -> None:
+        while waiting:
+            free = next((worker for worker in self._workers if worker.job is None), None)
+            if free is None:
+                if len(self._workers) == self.many:
+                    return
+                free = _Worker()
+                self._workers.append(free)
+            free.begin(waiting.popleft())
 
     def close(self) -> None:
         """End the processes, whatever they do."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            for process in list((pool._processes or {}).values()):  # noqa: SLF001 - public from Python 3.14 on
-                process.terminate()
-            pool.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
 
 
-def _begin() -> None:
-    """In a worker: Ctrl-C is the parent's to answer, and a parent that was killed leaves none behind."""
+class _Worker:
+    """A process, and the run that it does; None while it is free."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # threads of torch do not outlive a fork
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+
+    def begin(self, job: Job) -> None:
+        """Hand over a run; a worker that has died by now is found by its answer."""
+        self.job = job
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send(job)
+
+    def answer(self) -> tuple[Outcome, bytes | None] | None:
+        """What came of the run, its error raised; None where the process has died."""
+        self.job = None
+        try:
+            found = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            self.pipe.close()
+            return None
+        if isinstance(found, BaseException):
+            raise found
+        return cast("tuple[Outcome, bytes | None]", found)
+
+
+def _serve(pipe: Connection) -> None:
+    """In a worker: do runs until there are none. Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, daemon=True).start()
+    with suppress(EOFError):
+        while True:
+            job = pipe.recv()
+            try:
+                pipe.send(conduct(job))
+            except Exception as error:  # noqa: BLE001 - raised where the run was asked for
+                pipe.send(_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with its traceback as a note, or that text alone where it cannot be sent."""
+    said = "".join(traceback.format_exception(error))
+    try:
+        error.__cause__ = error.__context__ = None
+        error.add_note(said)
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - whatever the user's objects throw at being copied
+        return RuntimeError(said)
+    return error
 
 
 def _follow() -> None:
+    """A parent that was killed leaves no worker behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -127,9 +186,9 @@ def _require_sent(jobs: Sequence[Job]) -> None:
             ) from error
 
 
-def lost(job: Job, error: BaseException) -> ThetadotError:
+def lost(job: Job, why: str) -> ThetadotError:
     """The error of a run whose worker died again and again."""
     return ThetadotError(
-        f"run {job.point.label!r}, seed {job.seed}, was lost with its worker {LIVES} times ({type(error).__name__}). "
+        f"run {job.point.label!r}, seed {job.seed}, was lost with its worker {LIVES} times ({why}). "
         "Is there memory enough? Pass fewer --jobs; the runs that have ended are kept."
     )

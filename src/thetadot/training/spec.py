@@ -8,7 +8,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from thetadot.errors import TaskError, ThetadotError
 from thetadot.tasks import BUILT_IN, Task
@@ -101,7 +101,7 @@ def named_in(spec: str, *, what: str) -> Callable[[], Callable[..., object]]:
         function = getattr(module, name, None)
         if not callable(function):
             raise TaskError(f"{path} has no function {name!r}. Define it, or name another one after the colon.")
-        return function
+        return cast("Callable[..., object]", function)
 
     return find
 
