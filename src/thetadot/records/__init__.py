@@ -2,8 +2,9 @@
 
 from thetadot.records.export import export
 from thetadot.records.follow import Follower
+from thetadot.records.loss_curve import LossCurve, loss_curve
 from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
-from thetadot.records.reader import Record, read
+from thetadot.records.reader import Record, opened, read
 from thetadot.records.rows import Rows
 from thetadot.records.schema import (
     SCHEMA,
@@ -21,6 +22,7 @@ from thetadot.records.schema import (
     Trial,
 )
 from thetadot.records.standing import standing
+from thetadot.records.step_losses import Losses, StepLosses
 from thetadot.records.table import to_csv, to_json
 from thetadot.records.writer import Writer
 
@@ -39,6 +41,8 @@ __all__ = [
     "Follower",
     "Header",
     "Layers",
+    "LossCurve",
+    "Losses",
     "Motion",
     "Noise",
     "Record",
@@ -48,10 +52,13 @@ __all__ = [
     "Rollback",
     "Rows",
     "Setting",
+    "StepLosses",
     "Trial",
     "Watched",
     "Writer",
     "export",
+    "loss_curve",
+    "opened",
     "read",
     "standing",
     "to_csv",

@@ -78,6 +78,12 @@ class Record:
         return frame(self, kind)
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers' names, in the order of every list by layer."""
+        watched = self.header.watched
+        return self.header.layers or (watched.layers if watched is not None else ())
+
+    @property
     def result(self) -> Result | None:
         """The closing line; None while the run is in progress or after it was cut off."""
         results = self.of(Result)
@@ -106,6 +112,15 @@ def read(path: str | Path) -> Record:
         reason = getattr(error, "strerror", None) or error
         raise DamagedFile(f"{file} cannot be read ({reason}). Pass the folder of a run.") from error
     return body.record()
+
+
+def opened(record: Record | str | Path) -> Record:
+    """Return a record as it is, or the one that a folder or a path names.
+
+    Raises:
+        DamagedFile: there is none.
+    """
+    return record if isinstance(record, Record) else read(record)
 
 
 def require_modest(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The record's schema, version 2: one JSON object a line, its kind in the field ``kind``.
+"""The record's schema, version 3: one JSON object a line, its kind in the field ``kind``.
 
 The first line is the header; the lines after it come in the order of the run. ``UNITS`` gives every quantity its unit
 (loss, step, sample, or none) and its meaning in plain words. All times are in fields named ``seconds`` or
@@ -12,10 +12,12 @@ from typing import Literal
 import msgspec
 
 from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
+from thetadot.records.step_losses import Losses
 
 SCHEMA = "thetadot.record"
-VERSION = 2
-"""1: runs of ``thetadot run``. 2: also what is watched in loops of others; there a reading may be missing (None)."""
+VERSION = 3
+"""1: runs of ``thetadot run``. 2: also what is watched in loops of others; there a reading may be missing (None).
+3: also the loss of every step."""
 
 UNITS: dict[str, tuple[str, str]] = {
     "loss": ("loss", "mean training loss over the samples of a step"),
@@ -90,6 +92,8 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     watched: Watched | None = None
     started: str = ""
     asked: dict[str, str] = {}  # the options of the command that were given, by name
+    layers: tuple[str, ...] = ()  # in the order of the lists of Layers, Noise.layers and Curvature.layers
+    address: str | None = ""  # of the task for the command, from any folder; None: it has none. "" in older records
 
 
 class Curvature(msgspec.Struct, tag_field="kind", tag="curvature", frozen=True, omit_defaults=True):
@@ -247,6 +251,7 @@ Entry = (
     | Trial
     | Choice
     | Motion
+    | Losses
     | Epoch
     | Rollback
     | Result

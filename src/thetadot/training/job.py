@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from torch import nn
 from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
+from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
 from thetadot.records import Result as Closing
-from thetadot.schedules import Coupled
 from thetadot.state import changes_of, generators_kept, kept
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
@@ -34,11 +35,12 @@ from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
+from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
 from thetadot.training.setting import device_of, reference_size, seed_all
 from thetadot.training.snapshot import Snapshot
-from thetadot.training.spec import checked, users_code
+from thetadot.training.spec import address, checked, users_code
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
@@ -141,6 +143,7 @@ class _Run:
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
         self.asked, self.show, self.out = asked, show, out
+        self.address = address(task, asked.task)
         threads = self.saved["threads"] if self.saved else asked.threads
         if threads is not None:
             torch.set_num_threads(threads)
@@ -209,8 +212,8 @@ class _Run:
             self._require_mean()
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
             require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
-            changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
-            self.lost = [change for change in changes if not change.kept]
+            self.changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
+            self.lost = [change for change in self.changes if not change.kept]
             return derived_metric(self.task, batch)
 
     def _parts(self) -> dict[str, Any]:
@@ -238,6 +241,7 @@ class _Run:
         judges = order[: min(512, self.source.size // 8, max(16, self.samples // 600))]
         reference = order[len(judges) :][: reference_size(self.samples, self.source.size - len(judges))]
         instruments = Instruments(self.task, self.source, reference, self.cost)
+        measured = [] if self.lost else reference_of(self.source, len(judges), self.samples)
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
@@ -254,7 +258,15 @@ class _Run:
                 valid=self.valid,
                 metric=self.metric,
                 epochs=self.asked.epochs,
-                instruments=instruments,
+                monitor=partial(
+                    monitor_of,
+                    self.task,
+                    self.source,
+                    measured,
+                    samples=self.samples,
+                    batch=plan.batch_size,
+                    changes=self.changes,
+                ),
                 cost=self.cost,
                 write=self._write,
                 checkpoint=lambda durable: self._save(
@@ -263,7 +275,6 @@ class _Run:
                 noise=noise,
                 start_loss=start_loss,
                 expected=expected,
-                tracking=TRACKING,
                 minutes=self.asked.minutes,
                 began=self.began,
             )
@@ -334,17 +345,18 @@ class _Run:
             threads=torch.get_num_threads(),
             software={"thetadot": __version__, "torch": str(torch.__version__)},
             quantities=UNITS,
+            layers=layers_of(self.task.model, self.task.loss),
             metric=self.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             asked=self.asked.options(),
+            address=self.address,
         )
 
     def _closing(self, loop: Loop) -> Closing:
         plan, progress = loop.plan, loop.progress
         last = loop.last_epoch
         assert last is not None  # noqa: S101 - epoch 0 is always judged
-        parameters = sum(p.numel() for p in loop.parameters)
-        kept_up = loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters)
+        kept_up = loop.temperature()
         test: tuple[float | None, float | None] = (None, None)
         if self.task.test is not None:
             source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
@@ -367,7 +379,7 @@ class _Run:
             temperature_low=kept_up and kept_up.low,
             temperature_high=kept_up and kept_up.high,
             diverged=loop.diverged,
-            cost=self.cost.samples,
+            cost=loop.spent,
             seconds=loop.seconds,
             test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,
             test_metric=test[1],
