@@ -10,7 +10,7 @@ from comparing import tasks
 from thetadot.cli import main
 
 HERE = Path(tasks.__file__)
-QUICK = ["--seeds", "2", "--choosing", "1", "--epochs", "2", "--batch-size", "8", "--jobs", "1"]
+QUICK = ["--seeds", "2", "--choosing", "1", "--epochs", "1", "--batch-size", "8", "--jobs", "1"]
 
 
 def compared(tmp_path, *arguments, task="line"):
@@ -36,7 +36,7 @@ def test_the_command_on_the_page_repeats_it(tmp_path, capsys, monkeypatch):
     assert first["out"] == "runs/compare-line"
     said = shlex.split(first["command"])
     assert said[0] == "thetadot"
-    assert main([*said[1:], "--out", "elsewhere", "--json"]) == 0
+    assert main([*said[1:], "--out", "elsewhere", "--json", "--jobs", "1"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert {**again, "out": ""} == {**first, "out": ""}
 

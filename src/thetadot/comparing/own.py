@@ -73,7 +73,7 @@ def _outcome(job: Job, record: Record, result: Result | None, why: str) -> Outco
         seed=job.seed,
         epochs=job.epochs,
         budget=job.budget,
-        spent=int(spent),
+        spent=round(spent),
         steps=closing.steps if closing is not None else (last.step if last is not None else 0),
         best=None if why or best is None else best.valid_loss,
         final=None if why or last is None else last.valid_loss,

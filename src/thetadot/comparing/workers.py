@@ -42,7 +42,7 @@ class Workers(Protocol):
 
 
 class Here:
-    """This process, one run after another."""
+    """The process that asks, one run after another."""
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
         """Do all of them in order."""
