@@ -155,7 +155,7 @@ def train(task: Task, setting: Setting, seed: int, folder: Path, level: str) -> 
     shuffle = torch.Generator().manual_seed(seed)
     first = whole(task, model, x, y)
     size = min(max(setting.batch, 1), len(x))
-    total, step, curve = task.epochs * math.ceil(len(x) / size), 0, []
+    total, step = task.epochs * math.ceil(len(x) / size), 0
     reference = {"inputs": x[:256], "labels": y[:256]} if task.named else (x[:256], y[:256])
     loss_fn = None if task.named else task.loss
     watch = None
@@ -169,16 +169,14 @@ def train(task: Task, setting: Setting, seed: int, folder: Path, level: str) -> 
             if setting.anneal:
                 optimizer.param_groups[0]["lr"] = setting.lr * min(1.0, (total - step) / (0.4 * total))
             optimizer.zero_grad()
-            loss = loss_of(task, model, x[rows], y[rows])
-            loss.backward()
+            loss_of(task, model, x[rows], y[rows]).backward()
             optimizer.step()
-            curve.append(float(loss.detach()))
             step += 1
     seconds = time.process_time() - began
     if watch is not None:
         watch.close()
     last, held = whole(task, model, x, y), whole(task, model, held_x, held_y)
-    return {"first": first, "last": last, "held": held, "seconds": seconds, "curve": curve}
+    return {"first": first, "last": last, "held": held, "seconds": seconds}
 
 
 def kept(out: Path, task: Task, setting: Setting, seed: int, level: str = "") -> tuple[dict[str, Any], Path]:

@@ -58,7 +58,7 @@ def _lowered(facts: Facts, found: Course, evidence: tuple[str, ...]) -> Verdict:
 
 
 def learned(facts: Facts) -> bool:
-    """Whether the loss came below where it began, and below a constant's."""
+    """Whether the loss came below where it began, and below that of a constant output."""
     found = course(facts)
     if found is None or unlowered(facts):
         return False

@@ -75,12 +75,6 @@ MEMORY = 0.1
 
 # Pace.
 
-STRAIGHT = 0.55
-"""Distance over length of a path from which it is straight. There the best steps had .2 to .4 at batches up to 64 (.55
-to .7 at 256, whose bound was below .12), tenths of them .6 to .9."""
-HASTY = 1 / 30
-"""Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
-A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
 OVER = 1 / 3
 """Below it at the first measurement the present lr is above the best, which rules take it for."""
 WARM = 0.5
