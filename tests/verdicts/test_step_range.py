@@ -155,3 +155,18 @@ def test_one_change_of_at_most_tenfold(lr, ratio, loss):
         for name, value in settings:
             before = {"lr": lr, "batch": 64, "momentum": 0.9}[name]
             assert 0.099 <= value / before <= 10.01
+
+
+@pytest.mark.parametrize("warm", [4.0, 25.0, 100.0])
+def test_a_reading_in_warm_up_is_of_the_largest_lr(warm):
+    def lr(t):
+        return 0.1 / warm if t < 0.05 else 0.1
+
+    rising = motions(lr=lr, loss=falling(0.3))
+    first = [msgspec.structs.replace(curvatures(0.3 * LIMIT)[0], limit=LIMIT * warm)]  # .3/warm then, .3 at the peak
+    found = verdicts(rising, noises(64.0), first)
+    assert found["pace"].finding == "pace fits"
+    assert found["damping"].finding != "unknown"
+    adam = [msgspec.structs.replace(row, lr=lr(row.step / STEPS)) if hasattr(row, "lr") else row
+            for row in stepping(0.1 / warm, loss=falling(0.3))]  # fmt: skip
+    assert verdicts(adam, head=header("AdamW"))["pace"].finding == "pace fits"

@@ -35,17 +35,20 @@ class Ladder:
 
 
 def ladder(facts: Facts) -> Ladder | None:
-    """Read damping by curvature from the last measurement at the largest lr; None if it is not known."""
-    peak = facts.peak
-    most = (number(peak.lr) or 0.0) if peak is not None else 0.0
-    for entry in reversed(facts.curvatures):
-        motion = facts.at(number(entry.step) or 0.0)
-        if motion is not None and (number(motion.lr) or 0.0) < most / 2:
-            continue  # annealing, where every direction is overdamped at fixed momentum
+    """Read damping by curvature from the last measurement near the largest lr; None if it is not known."""
+    for entry in sorted(facts.curvatures, key=lambda e: (_annealed(facts, e), -(number(e.step) or 0.0))):
         found = _rungs(facts, entry)
         if found is not None:
             return found
     return None
+
+
+def _annealed(facts: Facts, entry: Curvature) -> float:
+    """How far below the largest lr a reading is, in halvings: annealed, every direction is overdamped."""
+    motion, peak = facts.at(number(entry.step) or 0.0), facts.peak
+    lr = positive(motion.lr) if motion is not None else None
+    most = positive(peak.lr) if peak is not None else None
+    return math.floor(max(math.log2(most / lr), 0.0)) if lr is not None and most is not None else 0.0
 
 
 def _rungs(facts: Facts, entry: Curvature) -> Ladder | None:

@@ -96,6 +96,7 @@ def _reach(facts: Facts) -> _Reach | None:
         stride = layer_stride(facts)
         if stride is None:
             return None
+        stride *= _to_peak(facts, number(facts.motions[0].step) if facts.motions else None)
         said = f"a first step was {share(stride) if stride < 1 else times(stride)} of a layer's length"
         return _Reach(stride / USUAL_STRIDE, SHORT / USUAL_STRIDE, said, stride > LONG)
     far = thrown(facts)
@@ -103,17 +104,25 @@ def _reach(facts: Facts) -> _Reach | None:
     limits = points(facts)
     if not limits:
         return _by_length(facts, flung=flung, far=far)
-    most = max(limits, key=lambda p: p.high)
+    most = max(limits, key=lambda p: p.high * _to_peak(facts, p.step))
+    high = most.high * _to_peak(facts, most.step)
     above = any(p.low > 1 and accusing(facts, p.entry) for p in limits)
     noise, batch = nearest_noise(facts, most.step), facts.batch_at(most.step)
-    said = f"sharpness was at most {plain(most.high)} of the limit"
+    said = f"sharpness was at most {plain(high)} of the limit at the largest lr"
     if flung and far is not None and not above:
         return _Reach(_flung(far), 0.0, f"the weights were thrown {times(far)} their length", accuses=True)
     if noise is None or batch is None:
-        return _Reach(most.high, ROOM_UNSEEN, said, accuses=above)
+        return _Reach(high, ROOM_UNSEEN, said, accuses=above)
     excess = 1.0 + noise / batch
-    said += f", {plain(most.high * excess)} with its noise"
-    return _Reach(most.high if above else most.high * excess, ROOM, said, accuses=above)
+    said += f", {plain(high * excess)} with its noise"
+    return _Reach(high if above else high * excess, ROOM, said, accuses=above)
+
+
+def _to_peak(facts: Facts, step: float | None) -> float:
+    """The largest lr over that of a step: what is read in warm-up is of a step that is no measure of the run's."""
+    motion = facts.at(step) if step is not None else None
+    lr, peak = positive(motion.lr) if motion is not None else None, largest_lr(facts)
+    return max(peak / lr, 1.0) if lr is not None and peak is not None else 1.0
 
 
 def _flung(far: float) -> float:
@@ -128,7 +137,7 @@ def _by_length(facts: Facts, *, flung: bool, far: float | None) -> _Reach | None
     beta = number(motion.momentum) if motion is not None else None
     if stride is None or facts.family != "sgd" or beta is None or not 0 <= beta < 1:
         return None
-    reach = stride / (1.0 - beta)
+    reach = stride / (1.0 - beta) * _to_peak(facts, number(facts.motions[0].step))
     said = f"a gradient moves the weights by {share(reach)} of their length"
     return _Reach(reach / LONG, SHORT / LONG / 2.0, said, accuses=False)
 
