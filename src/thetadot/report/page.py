@@ -12,6 +12,7 @@ from thetadot.report.figures import (
     critical,
     curvature,
     equilibrium,
+    forks,
     ladder,
     layers,
     losses,
@@ -20,7 +21,6 @@ from thetadot.report.figures import (
     portrait,
     regularization,
     settings,
-    trials,
 )
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.figures.picture import Key
@@ -91,7 +91,7 @@ def _sections(runs: Sequence[Run]) -> list[Section]:
     line = Timeline(runs)
     ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
-        ("chosen", "What was chosen, and why", [trials.picture(runs)], "No trials are recorded."),
+        ("chosen", "What was chosen, and why", [forks.picture(runs)], "Nothing was decided on the way."),
         ("loss", "Loss along the run", [losses.picture(runs, line)], "No steps and no epochs are recorded yet."),
         ("settings", "Settings and what they mean", [settings.picture(runs, line)], "No steps are recorded yet."),
         (
