@@ -143,10 +143,11 @@ def cured(task: Task, source: Source, samples: int, cost: Cost, write: Callable[
             last = last_bias(task.model, batch.inputs)
             if last is None:
                 return None
+            task.model.train()  # statistics of batches are those that training sees
             total, taken = torch.zeros(len(last.bias), dtype=torch.double, device=source.device), 0
             for part in source.load(source.whole(_PART, indices)):
                 found = apply(task.model, part.inputs).double()
-                total = total + _over_others(found, last, mean=False)
+                total += _over_others(found, last, mean=False)
                 taken += found.numel() // len(last.bias)
     except _ERRORS:
         return None  # a loss that asks for more than values; told where it is tried out

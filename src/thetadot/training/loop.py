@@ -73,7 +73,7 @@ class Loop:
         offset: a parameter that carries the outputs' mean, and says nothing of how large a step may be.
         tracking: share of the run that measuring during training may cost.
         minutes: no epoch begins later than this.
-        began: when the run began, on the monotonic clock; measuring and trials count.
+        began: when the run began, on the monotonic clock; measuring and forks count.
     """
 
     def __init__(
