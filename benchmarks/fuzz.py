@@ -46,7 +46,7 @@ PACKAGES = (
     "verdicts",
     "records",
     "report",
-    "watching",
+    "monitor",
     "testing",
     "tasks",
     "training",

@@ -81,13 +81,11 @@ class Run:
                 self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level
             ).start()
             if watched == "null":
-                self.probe.plan = thetadot.watching.cadence.Plan(
-                    10**9, 0, 0, 0, 0, away=False, pairs=False, early=False
-                )
+                self.probe.plan = thetadot.monitor.cadence.Plan(10**9, 0, 0, 0, 0, away=False, pairs=False, early=False)
                 self.probe.armed = False
                 self.probe.together.micro.disarm()
                 self.probe._stand_back()  # noqa: SLF001 - the control takes away what was set up for a first reading
-                self.probe.traffic.rest()
+                self.probe.hooks.rest()
         self.seconds += time.thread_time() - started
 
     def train(self, steps: int) -> None:

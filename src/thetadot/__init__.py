@@ -17,6 +17,7 @@ _MODULES = (
     "density",
     "errors",
     "integrators",
+    "monitor",
     "optim",
     "potentials",
     "probes",
@@ -29,7 +30,7 @@ _MODULES = (
     "training",
     "translation",
     "verdicts",
-    "watching",
+    "watching",  # the former name of monitor
 )
 _NAMES = {
     "Task": "thetadot.tasks",
@@ -37,7 +38,7 @@ _NAMES = {
     "run": "thetadot.training",
     "load": "thetadot.training",
     "simulate": "thetadot.simulation",
-    "watch": "thetadot.watching",
+    "watch": "thetadot.monitor",
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "errors",
     "integrators",
     "load",
+    "monitor",
     "optim",
     "potentials",
     "probes",
@@ -63,7 +65,6 @@ __all__ = [
     "translation",
     "verdicts",
     "watch",
-    "watching",
 ]
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         density,
         errors,
         integrators,
+        monitor,
         optim,
         potentials,
         probes,
@@ -84,12 +86,11 @@ if TYPE_CHECKING:
         training,
         translation,
         verdicts,
-        watching,
     )
+    from thetadot.monitor import watch
     from thetadot.simulation import simulate
     from thetadot.tasks import Task
     from thetadot.training import Result, load, run
-    from thetadot.watching import watch
 
 
 def __getattr__(name: str) -> Any:

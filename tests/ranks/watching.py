@@ -9,8 +9,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import thetadot
+from thetadot.monitor.cadence import YOUNG
 from thetadot.records import Curvature, Motion, Noise, Remark, read
-from thetadot.watching.cadence import YOUNG
 
 
 def reference():

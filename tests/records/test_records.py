@@ -29,6 +29,7 @@ from thetadot.records import (
     Fork,
     Header,
     Layers,
+    Losses,
     Motion,
     Noise,
     Regularization,
@@ -87,6 +88,7 @@ KINDS = [
     Regularization(9, 1e-3, None, 0.5, 0.0, 2e-3, None, None),
     Draws(1, "epochs", 1000, drop_last=True),
     Draws(1, "replacement"),
+    Losses.of(9, [0.5, 0.25, 1e30]),
     Curvature(
         "training",
         6,

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue, ThetadotError
-from thetadot.watching import watch as _watch
+from thetadot.monitor import watch as _watch
 
 if TYPE_CHECKING:
-    from thetadot.watching import Watch
+    from thetadot.monitor import Watch
 
 try:
     from accelerate.optimizer import AcceleratedOptimizer

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.errors import InadmissibleValue, ThetadotError
-from thetadot.watching import Batch, watch
-from thetadot.watching.reference import samples_in
+from thetadot.monitor import Batch, watch
+from thetadot.monitor.reference import samples_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.watching import Watch
-    from thetadot.watching.cadence import Level
+    from thetadot.monitor import Watch
+    from thetadot.monitor.cadence import Level
 
 
 def _host() -> Any:
@@ -56,7 +56,7 @@ class WatchCallback(_host()):  # type: ignore[misc]
         resume: continue the record in ``out``.
 
     Attributes:
-        probe: the :class:`~thetadot.watching.Watch`; None before the first batch.
+        probe: the :class:`~thetadot.monitor.Watch`; None before the first batch.
 
     Raises:
         InadmissibleValue: when fitting starts with more than one optimizer.

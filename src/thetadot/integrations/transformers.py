@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.errors import ThetadotError
-from thetadot.watching import Batch, watch
-from thetadot.watching.reference import carried
+from thetadot.monitor import Batch, watch
+from thetadot.monitor.reference import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.watching import Watch
-    from thetadot.watching.cadence import Level
+    from thetadot.monitor import Watch
+    from thetadot.monitor.cadence import Level
 
 try:
     from transformers import TrainerCallback
@@ -49,7 +49,7 @@ class WatchCallback(TrainerCallback):
         resume: continue the record in ``out``.
 
     Attributes:
-        probe: the :class:`~thetadot.watching.Watch`; None before the first pass.
+        probe: the :class:`~thetadot.monitor.Watch`; None before the first pass.
 
     Raises:
         RunFolderError: when training starts, where ``out`` holds a record already.
@@ -98,8 +98,8 @@ class WatchCallback(TrainerCallback):
             shares = args.world_size if args.average_tokens_across_devices else 1
             self.probe.loss(torch.stack(self.losses).sum() * shares)
             self.losses = []
-        if self.ranks > 1 and self.probe.ranks == 1 and self.probe.traffic.listening:
-            self.probe.samples_of(max(1, sum(self.probe.traffic.sizes)) * self.ranks)
+        if self.ranks > 1 and self.probe.ranks == 1 and self.probe.hooks.listening:
+            self.probe.samples_of(max(1, sum(self.probe.hooks.sizes)) * self.ranks)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Remove the hooks and close the record."""
@@ -114,7 +114,7 @@ class WatchCallback(TrainerCallback):
         given = {name: copy.deepcopy(value) for name, value in kwargs.items() if name != "num_items_in_batch"}
         self._open(model, given if self.reference is None else dict(self.reference))
         assert self.probe is not None  # noqa: S101 - just opened
-        self.probe.traffic.entered(model, args, kwargs)  # hooks that a pass finds set are those it calls
+        self.probe.hooks.entered(model, args, kwargs)  # hooks that a pass finds set are those it calls
 
     def _left(self, model: Any, _args: object, kwargs: dict[str, Any], output: Any) -> None:
         if self._training(model) and kwargs.get("num_items_in_batch") is not None:
@@ -124,7 +124,7 @@ class WatchCallback(TrainerCallback):
 
     def _training(self, model: Any) -> bool:
         """A pass of the training, not one of an evaluation or of a measurement."""
-        if torch.compiler.is_compiling() or (self.probe is not None and self.probe.traffic.quiet):
+        if torch.compiler.is_compiling() or (self.probe is not None and self.probe.hooks.quiet):
             return False
         return bool(torch.is_grad_enabled() and model.training)
 

@@ -2,6 +2,7 @@
 
 from thetadot.records.export import export
 from thetadot.records.follow import Follower
+from thetadot.records.loss_curve import LossCurve, loss_curve
 from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
 from thetadot.records.reader import Record, read
 from thetadot.records.rows import Rows
@@ -23,6 +24,7 @@ from thetadot.records.schema import (
     Trial,
 )
 from thetadot.records.standing import standing
+from thetadot.records.step_losses import Losses, StepLosses
 from thetadot.records.table import to_csv, to_json
 from thetadot.records.writer import Writer
 
@@ -43,6 +45,8 @@ __all__ = [
     "Fork",
     "Header",
     "Layers",
+    "LossCurve",
+    "Losses",
     "Motion",
     "Noise",
     "Record",
@@ -52,10 +56,12 @@ __all__ = [
     "Rollback",
     "Rows",
     "Setting",
+    "StepLosses",
     "Trial",
     "Watched",
     "Writer",
     "export",
+    "loss_curve",
     "read",
     "standing",
     "to_csv",

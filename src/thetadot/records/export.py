@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from thetadot.records.columns import number
 from thetadot.records.observed import Draws, End, Setting
 from thetadot.records.schema import Choice, Constant, Fork, Result, Rollback, Trial
+from thetadot.records.step_losses import Losses
 from thetadot.records.units import quantity, tag
 from thetadot.signatures import checked
 
@@ -29,7 +30,8 @@ def export(record: Record, log: Callable[[dict[str, float], int], object]) -> in
 
     A name is the kind, a slash and the quantity: ``motion/loss``, ``curvature/sharpness``, ``noise/noise_scale``. The
     ends of an interval are series of their own, ``noise/noise_scale_low`` and ``noise/noise_scale_high``; lists end in
-    the layer's name, or a number. Of two measurements of one kind at one step the later one is kept. Missing numbers
+    the layer's name, or a number. The loss of every step is ``losses/loss``. Of two measurements of one kind at one
+    step the later one is kept. Missing numbers
     are left out. ``log`` is what trackers take::
 
         export(record, lambda values, step: wandb.log(values, step=step))
@@ -47,7 +49,11 @@ def export(record: Record, log: Callable[[dict[str, float], int], object]) -> in
     layers = watched.layers if watched is not None else ()
     by_step: dict[int, dict[str, float]] = {}
     for entry in record.entries:
-        if not isinstance(entry, _UNNUMBERED):
+        if isinstance(entry, Losses):
+            for step, loss in enumerate(entry.numbers.tolist(), entry.first):
+                if math.isfinite(loss):
+                    by_step.setdefault(step, {})["losses/loss"] = loss
+        elif not isinstance(entry, _UNNUMBERED):
             by_step.setdefault(getattr(entry, "step", 0), {}).update(series(entry, layers))
     for step, values in sorted(by_step.items()):
         log(values, step)
@@ -64,6 +70,8 @@ def series(entry: Entry, layers: tuple[str, ...] = ()) -> dict[str, float]:
     """
     kind = tag(type(entry))
     found: dict[str, float] = {}
+    if isinstance(entry, Losses):
+        return found
     for name in entry.__struct_fields__:
         if quantity(type(entry), name) is None:
             continue

@@ -12,11 +12,12 @@ from typing import Literal
 import msgspec
 
 from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
+from thetadot.records.step_losses import Losses
 
 SCHEMA = "thetadot.record"
 VERSION = 3
 """1: runs of ``thetadot run``. 2: also what is watched in loops of others; there a reading may be missing (None).
-3: forks in place of trials, and a result that is of the best validated state."""
+3: also the loss of every step; forks in place of trials, and a result that is of the best validated state."""
 
 UNITS: dict[str, tuple[str, str]] = {
     "loss": ("loss", "mean training loss over the samples of a step"),
@@ -287,6 +288,7 @@ Entry = (
     | Fork
     | Constant
     | Motion
+    | Losses
     | Epoch
     | Rollback
     | Result

@@ -12,6 +12,7 @@ import numpy as np
 from thetadot.errors import ThetadotError
 from thetadot.records.columns import EXACT, options
 from thetadot.records.schema import Entry
+from thetadot.records.step_losses import Losses
 from thetadot.records.units import tag
 from thetadot.signatures import checked
 
@@ -34,7 +35,8 @@ def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
 
     Numbers become float64, counts int64 and truths bool; a number that is missing or that float64 does not hold is
     NaN, and a count that may be missing or is beyond int64 makes its column float64. Numbers by layer become one
-    array (entries, longest list), shorter lists ended with NaN. Texts and mappings stay lists.
+    array (entries, longest list), shorter lists ended with NaN. Texts and mappings stay lists. Of ``Losses`` there is
+    one value a step: the columns "step" and "loss".
 
     Args:
         record: what :func:`thetadot.records.read` gave.
@@ -52,6 +54,8 @@ def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
             f"{', '.join(known.__name__ for known in KINDS.values())} from thetadot.records."
         )
     rows = record.of(kind)
+    if kind is Losses:
+        return _each_step(record.of(Losses))
     hints = get_type_hints(kind)
     return {name: _column(rows, name, options(hints[name])) for name in kind.__struct_fields__}
 
@@ -82,6 +86,12 @@ def to_csv(record: Record, kind: type[msgspec.Struct]) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    if kind is Losses:
+        columns = _each_step(record.of(Losses))
+        writer.writerow(columns)
+        known = ["" if loss != loss else loss for loss in columns["loss"]]  # noqa: PLR0124 - only NaN is not itself
+        writer.writerows(zip(columns["step"], known, strict=True))
+        return out.getvalue()
     writer.writerow(kind.__struct_fields__)
     for entry in record.of(kind):
         writer.writerow([_cell(getattr(entry, name)) for name in kind.__struct_fields__])
@@ -95,6 +105,17 @@ def to_json(record: Record, kind: type[msgspec.Struct] | None = None) -> str:
     entries = b",".join(map(encoder.encode, record.entries if kind is None else record.of(kind)))
     whole = {"header": record.header, "entries": msgspec.Raw(b"[%b]" % entries), "damage": record.damage}
     return encoder.encode(whole).decode()
+
+
+def _each_step(rows: Rows[Losses]) -> dict[str, Column]:
+    """The losses of all lines, one after another, with their steps."""
+    entries = list(rows)
+    steps = [np.arange(entry.first, entry.step + 1) for entry in entries]
+    losses = [entry.numbers.astype(np.float64) for entry in entries]
+    return {
+        "step": np.concatenate([np.zeros(0, dtype=np.int64), *steps]),
+        "loss": np.concatenate([np.zeros(0), *losses]),
+    }
 
 
 def _column(rows: Rows[Any], name: str, admitted: frozenset[Any]) -> Column:

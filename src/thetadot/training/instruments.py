@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
+from thetadot.monitor.entries import noise_entry
 from thetadot.probes import Objective, gradient_noise, sharpness
 from thetadot.probes.heat import Estimate, finite, variance_of
 from thetadot.random import derive
@@ -16,7 +17,6 @@ from thetadot.records import Curvature
 from thetadot.state import kept
 from thetadot.training.forward import loss_of
 from thetadot.training.learned import learned
-from thetadot.watching.entries import noise_entry
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

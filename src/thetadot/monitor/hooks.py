@@ -1,0 +1,304 @@
+"""Observation of the model's passes between two steps: samples, passes, and the loss where a module computes it.
+
+It listens on measured steps only: between them a step costs nothing here, and is taken to have the same batch. What the
+user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
+forgotten, and passes whose output no backward pass reached are none. Inside a graph that torch.compile makes nothing is
+seen, and nothing is added to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from thetadot.monitor.axes import disagreeing, named, walk
+from thetadot.monitor.calls import Call
+from thetadot.monitor.reference import bound, carried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.utils.hooks import RemovableHandle
+
+    from thetadot.monitor.axes import Path
+
+Places = list[tuple["Path", tuple[int, ...]]]
+
+
+@dataclass
+class Pass:
+    """Record of one forward pass."""
+
+    places: Places
+    told: int | None  # by the user's function
+    first: Tensor | None = None  # its first tensor, and what it was when it came
+    version: int = 0
+    made: Places = field(default_factory=list)
+    reached: bool | None = None  # by a backward pass; None where that is not seen
+    call: Call | None = None  # where the pass may have to be made again
+
+    def same(self, other: Pass) -> bool:
+        """Whether both saw the same samples."""
+        one, two = self.first, other.first
+        if one is None or two is None or one.shape != two.shape or one.dtype != two.dtype:
+            return False
+        if one.layout != torch.strided or two.layout != torch.strided or one.is_nested:
+            return one is two
+        if one.data_ptr() == two.data_ptr() and one.stride() == two.stride():
+            return self.version == other.version
+        return one.device.type == "cpu" == two.device.type and torch.equal(one, two)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Observations of one step: sizes of passes, mean loss, why they are no equal draws, doubts."""
+
+    sizes: list[int]
+    loss: Tensor | None
+    unlike: str = ""
+    doubt: str = ""
+    passes: int = 0
+
+
+class ForwardHooks:
+    """Counts training passes of ``model``; sees the loss where ``loss_fn`` is a module or None.
+
+    Args:
+        model: what the loop calls.
+        loss_fn: whatever it is.
+        parameters: the watched ones.
+        dropped: called when passes are forgotten.
+        batch_dim: the axis of the first argument along which samples lie.
+        samples: how many a pass averages, or a function of the call's arguments that says it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: object,
+        parameters: list[Any],
+        dropped: Callable[[], None],
+        batch_dim: int | None = None,
+        samples: int | Callable[..., int] | None = None,
+    ) -> None:
+        self.model = model
+        self.loss_fn = loss_fn
+        self.parameters = parameters
+        self.dropped = dropped
+        self.quiet = False  # while a probe calls the model
+        self.keeping = False  # whether passes of the present step are kept, so that they can be made again
+        self.swept = False  # a backward pass has come since the last step
+        self.carries = loss_fn is None
+        self.batch_dim = batch_dim
+        self.samples = samples
+        self.called: dict[Path, int] = {}  # where samples lie among the arguments, as the reference told it
+        self.made: dict[Path, int] = {}  # and in the output
+        self.parted = False  # passes are known to be parts of one loss, not micro-batches
+        self.evaluating = 0  # passes with gradients in eval()
+        self.handles: list[RemovableHandle] = []
+        self._forget()
+
+    @property
+    def listening(self) -> bool:
+        """Whether the present step is measured."""
+        return bool(self.handles)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Samples of the passes since the last step."""
+        return [self._count(one, self.targets)[0] for one in self.passes if one.reached is not False]
+
+    def calls(self) -> tuple[list[Call], list[int], int]:
+        """The passes of this step as they were called, samples of each, and the axis along which those lie."""
+        passes = [one for one in self.passes if one.reached and one.call is not None]
+        told = self.called.values() if self.called else () if self.batch_dim is None else (self.batch_dim,)
+        counts = [self._count(one, self.targets)[0] for one in passes]
+        return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
+
+    def listen(self) -> None:
+        """Listen to the model until :meth:`rest`."""
+        self._forget()
+        if self.listening:
+            return
+        self.handles = [
+            self.model.register_forward_pre_hook(self.entered, with_kwargs=True),
+            self.parameters[-1].register_post_accumulate_grad_hook(self._swept),
+        ]
+        self.handles.append(self.model.register_forward_hook(self._left))
+        if isinstance(self.loss_fn, nn.Module):
+            self.handles.append(self.loss_fn.register_forward_hook(self._lost))
+
+    def rest(self) -> None:
+        """Take the hooks away."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+
+    def taken(self) -> Step:
+        """Return the observations since the last call."""
+        passes = [one for one in self.passes if one.reached is not False]
+        told, losses, targets = self.told, self.said or self.losses, self.targets
+        seen = len(self.losses)
+        self._forget()
+        loss = None if not losses else losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        if told:
+            return Step(told, loss, passes=len(told))
+        fresh = [one for i, one in enumerate(passes) if not any(one.same(other) for other in passes[:i])]
+        if seen == len(passes) and not self.parted:
+            fresh = passes  # each has a loss of its own: targets may differ where inputs do not
+        doubt = ""
+        sizes = []
+        for one in fresh:
+            size, why = self._count(one, targets)
+            sizes.append(size)
+            doubt = doubt or why
+        return Step(sizes, loss, _unlike(passes, fresh, seen), doubt, len(passes))
+
+    def _count(self, one: Pass, targets: list[Places]) -> tuple[int, str]:
+        """Samples of a pass: as told, as on the reference, by agreement with the target, else the first rows."""
+        if one.told is not None:
+            return one.told, ""
+        for known, places in ((self.called, one.places), (self.made, one.made)):
+            sizes = dict(places)
+            for path, axis in known.items():
+                if axis < len(sizes.get(path, ())):
+                    return sizes[path][axis], ""
+        if not one.places:
+            return 0, ""
+        path, first = one.places[0]
+        if self.batch_dim is not None and -len(first) <= self.batch_dim < len(first):
+            return first[self.batch_dim], ""
+        rows = next((sizes[0] for places in targets for _, sizes in places), None)
+        if rows is not None and rows != first[0] and (rows in first[1:] or (first[0] and rows % first[0])):
+            return rows, f"{named(path)} has sizes {first} and the target {rows} rows, which were counted"
+        doubt = "" if rows == first[0] else disagreeing(one.places)
+        return first[0], f"{doubt}: {first[0]} were counted" if doubt else ""
+
+    def loss(self, value: Tensor | float) -> None:
+        """Told by the user."""
+        if self.listening:
+            self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
+
+    def passed(self, samples: int) -> None:
+        """Told by the user, before the backward pass."""
+        if self.listening:
+            self._drop()
+            self.told.append(samples)
+
+    def entered(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the beginning of a pass."""
+        if not self._seen():
+            if not self.quiet and not torch.compiler.is_compiling() and torch.is_grad_enabled():
+                self.evaluating += 1
+            return
+        self._drop()
+        given = bound(self.model, args, kwargs)
+        told = self.samples(*args, **kwargs) if callable(self.samples) else self.samples
+        first = next((leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)), None)
+        version = 0 if first is None or first.is_inference() else first._version  # noqa: SLF001 - it has no other name
+        call = Call(args, kwargs, self.parameters[0].device) if self.keeping else None
+        self.passes.append(Pass(list(walk(given)), told, first, version, call=call))
+
+    def _left(self, _module: nn.Module, _args: object, output: Any) -> None:
+        if not self._seen():
+            return
+        if self.carries:
+            loss = carried(output)
+            if loss is not None:
+                self.losses.append(loss.detach().reshape(()))
+        if not self.passes:
+            return
+        one = self.passes[-1]
+        if self.made:
+            one.made = list(walk(output))
+        for number, leaf in enumerate(tree_leaves(output)):
+            if isinstance(leaf, Tensor) and leaf.requires_grad:
+                one.reached = False
+                hooked: Any = leaf
+                hooked.register_hook(partial(_reach, one, number))
+
+    def _lost(self, _module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if not self._seen():
+            return
+        if isinstance(output, Tensor) and output.numel() == 1:
+            self.losses.append(output.detach().reshape(()))
+        if len(args) > 1:
+            self.targets.append(list(walk(args[1])))
+
+    def _swept(self, parameter: Tensor) -> None:
+        self.swept = True
+        self.version = 0 if parameter.grad is None else parameter.grad._version  # noqa: SLF001 - it has no other name
+
+    def _seen(self) -> bool:
+        if torch.compiler.is_compiling():
+            return False
+        if self.quiet or not torch.is_grad_enabled() or not self.model.training:
+            return False
+        return any(p.requires_grad for p in self.parameters)  # a network that is frozen for now learns nothing
+
+    def _drop(self) -> None:
+        if self.swept and self._emptied():
+            self._forget()
+            self.dropped()
+
+    def _emptied(self) -> bool:
+        """Whether gradients were taken away, or made zeros, since a backward pass; values are read only if written."""
+        last = self.parameters[-1].grad
+        if last is None:
+            return all(p.grad is None for p in self.parameters)
+        return last._version != self.version and not any(  # noqa: SLF001
+            bool(p.grad.any()) for p in self.parameters if p.grad is not None
+        )
+
+    def _forget(self) -> None:
+        self.swept = False
+        self.version = 0  # of the last parameter's gradient, when a backward pass had come to it
+        self.passes: list[Pass] = []  # by hooks
+        self.losses: list[Tensor] = []
+        self.targets: list[Places] = []
+        self.told: list[int] = []  # by the user
+        self.said: list[Tensor] = []
+
+
+def _reach(one: Pass, number: int, gradient: Tensor) -> None:
+    one.reached = True
+    if one.call is not None:
+        one.call.pull(number, gradient)
+
+
+def _unlike(passes: list[Pass], fresh: list[Pass], losses: int) -> str:
+    """Why the passes of a step are no equal draws; "" where nothing of their form tells."""
+    if len(fresh) < len(passes):
+        return "passes of one step see the same inputs: they are parts of one loss, not micro-batches"
+    kinds = {tuple((path, len(sizes)) for path, sizes in one.places) for one in passes}
+    if len(kinds) > 1:
+        return "inputs of one step's passes differ in structure"
+    if losses and len(passes) > 1 and losses % len(passes):
+        return f"loss_fn was called {losses} times in a step of {len(passes)} passes: they have different losses"
+    return ""
+
+
+def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0) -> dict[str, str]:
+    """Say what a measured step did not show, and how to supply it."""
+    if batch is None and evaluating:
+        return {
+            "samples": f"model is in eval(), and passes in it ({evaluating} in this step) are taken for validation. "
+            "Call model.train(), and eval() only on the layers that are to keep their statistics or drop nothing; or "
+            "call probe.passed(samples, loss) in the loop"
+        }
+    if batch is None:
+        return {
+            "samples": "no pass through model was seen. Pass the model that the loop calls (the compiled one, or "
+            "torch.compile(model) in place of model.compile()), or call probe.passed(samples, loss) in the loop"
+        }
+    if loss is None:
+        return {
+            "training loss": "the loss was not seen: hooks do not see a function. Call probe.loss(loss) in the loop, "
+            "or call a module, such as torch.nn.NLLLoss(), there and pass it as loss_fn"
+        }
+    return {}

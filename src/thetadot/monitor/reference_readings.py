@@ -1,0 +1,291 @@
+"""When the reference is measured: prepared once, then as its cadence says and the run's work pays for.
+
+Where work is capped, preparing and the first measurements take a batch of it at most, evenly spread: so a reference of
+any size is first read after as many steps. An entry says how many samples it is of.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from msgspec.structs import replace
+from torch import distributed
+
+from thetadot.errors import InadmissibleValue
+from thetadot.monitor.cadence import GRACE, YOUNG
+from thetadot.monitor.measurements import COLD, LEAST, MEASUREMENTS, WARM
+from thetadot.monitor.reference import PARTS
+from thetadot.probes.heat import drawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from thetadot.monitor.cadence import Every, Plan
+    from thetadot.monitor.hooks import ForwardHooks
+    from thetadot.monitor.layers import Layout
+    from thetadot.monitor.measurements import ReferenceMeasurements
+    from thetadot.monitor.progress import Progress
+    from thetadot.monitor.recorder import RunRecorder
+    from thetadot.monitor.reference import Reference
+    from thetadot.monitor.remarks import Remarks
+    from thetadot.monitor.settings import Settings
+
+UNSEEN = 32
+"""Samples that a reference is prepared on before the first batch was seen."""
+
+
+class ReferenceReadings:
+    """Noise, curvature and barriers of one watch.
+
+    Args:
+        plan: shares.
+        layout: the watched parameters.
+        settings: of the optimizer.
+        reference: None measures nothing.
+        measurements: the measurements.
+        hooks: quiet while they call the model, and told where samples lie.
+        recorder: the record.
+        progress: steps and work.
+        remarks: what is left out.
+        fetch: writes what was kept of steps before.
+        level: its name.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        layout: Layout,
+        settings: Settings,
+        reference: Reference | None,
+        measurements: ReferenceMeasurements,
+        hooks: ForwardHooks,
+        recorder: RunRecorder,
+        progress: Progress,
+        remarks: Remarks,
+        fetch: Callable[[], None],
+        level: str,
+    ) -> None:
+        self.plan, self.layout, self.settings = plan, layout, settings
+        self.reference, self.measurements, self.hooks = reference, measurements, hooks
+        self.recorder, self.progress, self.remarks = recorder, progress, remarks
+        self.fetch = fetch
+        self.level = level
+        self.every: dict[str, Every] = {}
+        self.unfit = self.summed = False  # the reference is not measured; the loss is a sum
+        self.prepared = reference is None
+        self._batch = 0.0  # of a step on this rank
+        self._ended = False
+
+    # Before the first of them.
+
+    def begin(self) -> None:
+        """At the first step: how batches are drawn and where samples lie, unless that is plain and can wait."""
+        self._draws()
+        if self.reference is None:
+            return
+        if math.isinf(self.plan.cap) or not self.reference.plain:
+            self._settle(self.reference)
+
+    def schedule(self, batch: int | None) -> None:
+        """When what is due, by the first step's batch."""
+        if self.reference is None:
+            return
+        if self.layout.sharded and "motion" in self.remarks.silent:
+            return  # whatever is read of shards is read together
+        batch_here = float((batch or 0) / self.progress.ranks or self.measurements.samples or 1)
+        if self.layout.sharded:
+            agreed = [batch_here]
+            distributed.broadcast_object_list(agreed, src=0)
+            batch_here = agreed[0]
+        self._batch = batch_here
+        self._schedule()
+
+    def sum(self, why: str) -> None:
+        """A loss that is a sum has no curvature nor noise of its own."""
+        if not self.summed:
+            self.unfit = self.summed = True
+            self.every = {}
+            self.remarks.say("loss", why.removesuffix(".") + ": nothing is measured by it")
+            self.remarks.silent.add("micro-batches")
+
+    def _schedule(self) -> None:
+        if self.unfit:
+            self.every = {}
+            return
+        preconditioned = self.settings.reading().preconditioner is not None
+        self.every = self.measurements.plan(self.plan, self.progress.step, self._batch, preconditioned=preconditioned)
+
+    def _settle(self, reference: Reference) -> None:
+        """What a pass would leave behind, and where the samples of the reference lie."""
+        self.prepared = True
+        if self.unfit:
+            return
+        size = self._size()
+        self.hooks.quiet = True
+        try:
+            with torch.enable_grad(), reference.portion(size):
+                self._prepare(reference)
+        finally:
+            self.hooks.quiet = False
+        self.measurements.spent += reference.preparing(size, self._batch or float(size))
+        self.hooks.called, self.hooks.made = reference.called, reference.made
+        self.measurements.samples = reference.samples
+
+    def _prepare(self, reference: Reference) -> None:
+        try:
+            left = reference.changed()
+        except Exception:  # noqa: BLE001 - the loss cannot be computed: measurements will say so
+            left = []
+        if left:
+            self.unfit = True
+            why = "; ".join(map(str, left[:3])) + ("" if len(left) <= 3 else f"; {len(left) - 3} more")
+            does = "may change, and on shards that is not tried," if self.layout.sharded else "changes"
+            self.remarks.say(
+                "reference",
+                f"nothing is measured on it: a pass {does} {why}, which cannot be put back. Keep such state in "
+                "buffers or plain attributes of the module, or pass a reference loss that does not change it",
+            )
+            return
+        try:
+            said = reference.settle()
+            reference.notice_autocast()
+        except InadmissibleValue as error:
+            self.sum(str(error))
+            return
+        except Exception as error:  # noqa: BLE001
+            said = f"where its samples lie was not found ({type(error).__name__}: {error})"[:500]
+        if said:
+            self.remarks.say("reference", said)
+
+    def _draws(self) -> None:
+        """How batches are drawn, where it was not told."""
+        measurements = self.measurements
+        found = measurements.draws or drawn()
+        if found is not None:
+            size = measurements.dataset_size or found.dataset_size
+            measurements.dataset_size = size
+            measurements.draws = replace(found, step=self.progress.step, dataset_size=size)
+            if self.remarks.rank == 0:
+                self.recorder.write(measurements.draws)
+        elif self.remarks.rank == 0 and self.reference is not None:
+            self.remarks.note(
+                "sampling",
+                "how batches are drawn is not known: temperatures are those of independent draws. Under shuffled "
+                "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then",
+            )
+
+    def _size(self) -> int:
+        """Samples that it is prepared on, and first measured on: where work is capped, a batch of it at most."""
+        assert self.reference is not None  # noqa: S101 - asked only with one
+        whole = self.reference.samples or math.ceil(self._batch) or 1
+        if math.isinf(self.plan.cap) or self.layout.sharded:
+            return whole
+        return min(whole, max(2 * PARTS, math.ceil(self._batch) or UNSEEN))
+
+    # When.
+
+    def following(self) -> float:
+        """The next step after which something is due."""
+        begun = self.progress.begun
+        return min(
+            (begun + every.following(self.progress.step - begun) for every in self.every.values()), default=math.inf
+        )
+
+    def wait(self, cost: float) -> int:
+        """Steps until the run's work pays for that; 0 now. Shards count the same steps on every rank."""
+        progress = self.progress
+        done = (progress.step - progress.begun) * self._batch
+        if not self.layout.sharded:
+            done = progress.work / progress.ranks
+        batch = self._batch or float(progress.usual or 1) / progress.ranks
+        needed = (self.measurements.spent + cost) / self.plan.cap
+        return 0 if needed <= max(done, GRACE * batch) else max(1, math.ceil((needed - done) / batch))
+
+    def sound(self, *, told: bool) -> None:
+        """What is due after this step; noise is left out where passes have told it."""
+        steps = self.progress.step - self.progress.begun
+        for name in list(self.every):
+            every = self.every.get(name)
+            if every is None or name in self.remarks.silent or not every.due(steps) or (name == "noise" and told):
+                continue
+            wait = self._affords(name, every)
+            if wait:
+                every.put_off(steps + wait)
+                continue
+            every.put_off(None)
+            self._ready()
+            every = self.every.get(name)
+            if every is None:
+                continue
+            self._sound(name, every)
+
+    def _affords(self, name: str, every: Every) -> int:
+        """Steps to wait; of a first curvature, as many products as there is work for."""
+        assert self.reference is not None  # noqa: S101 - planned only with one
+        size = self.reference.samples or self._batch if every.done else self._size()
+        before = 0.0 if self.prepared else self.reference.preparing(size, self._batch)
+        if name != "curvature":
+            return self.wait(before + self.measurements.cost(name, size))
+        most, least = (WARM, WARM) if self.measurements.vectors else (COLD, LEAST)
+        for count in range(most, least - 1, -1):
+            if not self.wait(before + self.measurements.lanczos(size, count)):
+                self.measurements.most = count
+                return 0
+        return self.wait(before + self.measurements.lanczos(size, least))
+
+    def _ready(self) -> None:
+        if self.prepared or self.reference is None:
+            return
+        before = self.every
+        self._settle(self.reference)
+        self._schedule()
+        for name, every in self.every.items():
+            every.go_on(before.get(name, every))
+
+    def _sound(self, name: str, every: Every) -> None:
+        self.hooks.quiet = True
+        try:
+            self.remarks.guarded(name, lambda: self._measure(name, first=not every.done))
+        finally:
+            self.hooks.quiet = False
+        every.done = True
+
+    def _measure(self, name: str, *, first: bool) -> None:
+        self.fetch()
+        assert self.reference is not None  # noqa: S101 - planned only with one
+        progress, reference, measurements = self.progress, self.reference, self.measurements
+        with reference.kept(), reference.portion(self._size() if first and not self._ended else reference.samples):
+            measurements.samples = reference.samples
+            found = measurements.measure(
+                name, progress.step, self.settings.reading(), progress.usual or None, progress.work + measurements.spent
+            )
+        measurements.samples = reference.samples
+        for entry in found:
+            self.recorder.write(entry)
+
+    def end(self, *, told: bool) -> None:
+        """A run that ends within its first steps is measured where it ended; a longer one is told what it lacks."""
+        steps = self.progress.step - self.progress.begun
+        if steps < 1 or self.layout.sharded:
+            return
+        self._ended = True
+        with torch.no_grad():
+            for name in MEASUREMENTS[:2]:
+                every = self.every.get(name)
+                if every is None or every.done or name in self.remarks.silent or (name == "noise" and told):
+                    continue
+                if steps > GRACE:
+                    self.remarks.lack(
+                        name,
+                        f"a run of {steps} steps does not pay for it at level {self.level!r}. Pass level='full', or a "
+                        "smaller reference",
+                    )
+                elif steps >= min(every.first, YOUNG):
+                    self._ready()
+                    every = self.every.get(name)
+                    if every is not None:
+                        self.measurements.most = None
+                        self._sound(name, every)
