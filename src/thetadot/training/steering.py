@@ -35,7 +35,7 @@ class Steering:
         """Called after every step; may raise Rewound."""
 
     def failed(self, loop: Loop) -> None:
-        """Called where a loss is not finite; raises Rewound where that is a branch's and not the run's."""
+        """Called where a loss is not finite; raises Rewound where only a branch is lost by that."""
 
     def write_epoch(self, loop: Loop, epoch: Epoch) -> None:
         """Write an epoch's end, now or when it is certain to stand."""
