@@ -323,8 +323,17 @@ class _Run:
         given = Given(
             self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
         )
-        size = typical_size(learned(self.task), offset)
-        start = Start(self.task, self.source, instruments, self.samples, given, self._write, size, self.least)
+        start = Start(
+            self.task,
+            self.source,
+            instruments,
+            self.samples,
+            given,
+            self._write,
+            size=typical_size(learned(self.task), offset),
+            slope=typical_size([gradient]),
+            least=self.least,
+        )
         with generators_kept():
             return start.plan(), Begun(start_loss, bar, offset)
 

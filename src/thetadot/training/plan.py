@@ -41,6 +41,7 @@ class Plan:
         annealing: "linear": constant, then a straight line to 0 in the last :data:`FALL` of the run. "cosine": the
             half wave. "coupled": the half wave of the time step at fixed friction, so that heavy ball's momentum rises.
         warmup: share of the run in which the time step rises from 0.
+        eps: Adam's ε.
     """
 
     optimizer: Family
@@ -50,6 +51,7 @@ class Plan:
     last_batch: int
     annealing: Annealing = "linear"
     warmup: float = 0.02
+    eps: float = 1e-8
 
     @property
     def end(self) -> float:
@@ -75,7 +77,7 @@ class Plan:
         """The optimizer of this plan."""
         if self.optimizer == "heavy-ball":
             return HeavyBall(params, self.lr, self.momentum)
-        return Adam(params, self.lr, (self.momentum, 0.999))
+        return Adam(params, self.lr, (self.momentum, 0.999), self.eps)
 
 
 def put(optimizer: Flow, settings: Coupled) -> None:
