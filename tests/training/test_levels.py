@@ -43,7 +43,7 @@ def correlated(rng, rho=0.9):
 
 HARMLESS = {
     "a plateau of noisy batches": (1.0, lambda rng: 1.0 + 0.5 * rng.normal(size=STEPS)),
-    "a plateau of a walk": (1.0, lambda rng: 1.0 + 0.05 * correlated(rng)),
+    "a plateau of a walk": (1.1, lambda rng: 1.0 + 0.05 * correlated(rng)),
     "a descent of a walk": (2.3, lambda rng: 2.3 * np.exp(-TIME / 300) + 0.1 + 0.1 * correlated(rng, 0.5)),
     "a noisy descent": (1.0, lambda rng: np.exp(-TIME / 300) * skewed(rng) + 0.02 * skewed(rng)),
     "a descent below zero": (-1.0, lambda rng: -1.0 - TIME / 300 + 0.5 * rng.normal(size=STEPS)),
@@ -51,7 +51,8 @@ HARMLESS = {
     "a descent from zero": (0.0, lambda rng: -TIME / 300 + 0.3 * rng.normal(size=STEPS)),
     "five decades": (1e5, lambda rng: 1e5 * np.exp(-TIME / 120) * skewed(rng) + skewed(rng)),
     "outliers": (1.0, lambda rng: 0.5 + 0.1 * rng.normal(size=STEPS) + 5.0 * (rng.random(STEPS) < 0.01)),
-    "a start that rises a little": (1.0, lambda rng: 1.0 + 0.15 * TIME / STEPS + 0.2 * rng.normal(size=STEPS)),
+    "a saddle": (1.0, lambda rng: 1.0 - 1e-6 * np.exp(TIME / 120) + 0.2 * rng.normal(size=STEPS)),
+    "a rise at the start": (1.0, lambda rng: 0.4 + 0.6 * np.exp(-TIME / 300) * (1 + TIME / 10 * np.exp(-TIME / 5))),
 }
 
 
@@ -76,6 +77,7 @@ RUINOUS = {
     "growth by a tenth": (2.3, lambda rng: after(descent(rng), 0.1 * 1.1 ** np.arange(300))),
     "a fall back to chance": (2.3, lambda rng: after(descent(rng), 2.3 + 0.2 * rng.normal(size=600))),
     "half of it lost": (2.3, lambda rng: after(descent(rng), 1.2 + 0.2 * rng.normal(size=600))),
+    "sunk to chance": (2.31, lambda rng: after(descent(rng)[:0], 2.4 + 0.1 * rng.normal(size=STEPS))),
     "below zero": (0.0, lambda _: after(-np.linspace(0, 5, 700), np.linspace(-5, -2, 300))),
 }
 
@@ -88,7 +90,7 @@ def test_a_loss_that_is_lost_trips_it(name, piece):
     for _ in range(RUNS):
         found = trip(losses(rng), start, piece)
         assert found is not None
-        assert found >= STEPS // 2 - 50
+        assert name == "sunk to chance" or found >= STEPS // 2 - 50
 
 
 @PIECES

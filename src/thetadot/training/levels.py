@@ -3,7 +3,8 @@
     level, σ        mean loss of the steps of a piece, and its standard error; a piece is an epoch, at least 2.5% of the
                     run and at most 5%
     bound(ℓ)        ℓ + max(c - ℓ, |c|)/4, where c is the loss of the best constant output, or that at the start
-    tripped         level - 4σ > bound(min(lowest level + 4σ, start)), or a loss that is not finite
+    tripped         level - 4σ > bound(min(lowest level + 4σ, start)); the last four pieces surely above the start; or a
+                    loss that is not finite
 
 A loss that has lost a quarter of all that was gained, beyond the noise of its batches, sends the state back to the last
 piece but one, at rest and with a third of the rate; the clock goes on, so that a rollback costs no evaluation and the
@@ -17,13 +18,20 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import msgspec
+
 from thetadot.training.snapshot import Snapshot
 
 MOST_ROLLBACKS = 12
+LOST = "the training loss had lost a quarter of what was gained"
+CHANCE = "the training loss lay above its start"
 PIECE = 0.025, 0.05
 """Least and most of a run that a piece is."""
 FEWEST = 10  # steps of a piece
 THIRD = 1.0 / 3.0
+RECENT = 4
+"""Pieces whose common level must not lie above the start: a run that sank to chance loses nothing any more. One that
+waits at a saddle does not lie above it."""
 KEPT = 2  # states: the last one may have been taken when the loss already ran away
 _SIGMAS = 4.0
 
@@ -60,6 +68,7 @@ class Guard:
         count, total, square: of the losses of the present piece, from the start's on.
         scatter: variance of a step's loss in the last piece, or a quarter of what was taken for it there.
         lowest: of the levels so far, their errors added.
+        recent: count, total and square of the last pieces.
         rollbacks: how many there were.
         place, stuck: step of the state that was gone back to last, and how many have gone there since.
         good: the latest states that were worth keeping, with their steps, the oldest first.
@@ -73,6 +82,7 @@ class Guard:
     square: float = 0.0
     scatter: float = 0.0
     lowest: float = math.inf
+    recent: list[tuple[int, float, float]] = field(default_factory=list)
     rollbacks: int = 0
     place: int = -1
     stuck: int = 0
@@ -106,14 +116,25 @@ class Guard:
         self.total += gone
         self.square += gone * gone
 
-    def lost(self) -> bool:
-        """Close the piece: whether the run has to go back, its level counted where it has not."""
+    def lost(self) -> str | None:
+        """Close the piece: why the run has to go back, None if it need not; then its level counts."""
         level, error, self.scatter = self.level, self.error, self._variance()
-        self.count, self.total, self.square = 0, 0.0, 0.0
+        self.recent = [*self.recent, (self.count, self.total, self.square)][-RECENT:]
+        self._empty()
         if level - error > bound(min(self.lowest, self.start), self.scale):
-            return True
+            return LOST
+        if len(self.recent) == RECENT and self._above_the_start():
+            return CHANCE
         self.lowest = min(self.lowest, level + error)
-        return False
+        return None
+
+    def _above_the_start(self) -> bool:
+        count, total, square = (float(sum(part)) for part in zip(*self.recent, strict=True))
+        mean = total / count
+        return mean > _SIGMAS * math.sqrt(max(0.0, square / count - mean * mean) / count)
+
+    def _empty(self) -> None:
+        self.count, self.total, self.square = 0, 0.0, 0.0
 
     def keep(self, step: int, state: Snapshot) -> None:
         """Remember a state that was worth keeping."""
@@ -126,7 +147,8 @@ class Guard:
         self.stuck = self.stuck + 1 if step == self.place else 0
         self.place = step
         self.rollbacks += 1
-        self.count, self.total, self.square = 0, 0.0, 0.0
+        self.recent = []
+        self._empty()
         if self.rollbacks > 3:  # what was reached once may have been luck
             self.lowest = math.inf
         return step, state, THIRD ** (1 + max(0, self.stuck - 2) // 2)
@@ -135,7 +157,8 @@ class Guard:
         """Begin anew from a state that was better on the validation data; the factor on the rate."""
         self.good = [(step, state)]
         self.rollbacks += 1
-        self.count, self.total, self.square = 0, 0.0, 0.0
+        self.recent = []
+        self._empty()
         self.lowest = math.inf  # of a state that knew its training data better
         return THIRD
 
@@ -151,6 +174,7 @@ class Guard:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that :meth:`state_dict` returned."""
         for part in fields(self):
-            if part.name != "good":
+            if part.name not in ("good", "recent"):
                 setattr(self, part.name, (int if part.type == "int" else float)(state[part.name]))
+        self.recent = msgspec.convert(state["recent"], list[tuple[int, float, float]])
         self.good = [(int(step), Snapshot.unpack(kept)) for step, kept in state["good"]]

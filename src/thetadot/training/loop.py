@@ -17,7 +17,7 @@ from thetadot.training.forks import packed
 from thetadot.training.forward import judge, loss_of
 from thetadot.training.instruments import MICRO_BATCHES
 from thetadot.training.learned import learned
-from thetadot.training.levels import MOST_ROLLBACKS, Guard, bound, piece_of
+from thetadot.training.levels import CHANCE, MOST_ROLLBACKS, Guard, bound, piece_of
 from thetadot.training.plan import put
 from thetadot.training.progress import Progress, Rewound
 from thetadot.training.snapshot import Snapshot
@@ -49,7 +49,6 @@ saved at the same steps wherever it runs."""
 
 
 NOT_FINITE = "the loss was not finite"
-LOST_LEVEL = "the training loss had lost a quarter of what was gained"
 LOST_VALID = "the validation loss had lost a quarter of what was gained"
 
 
@@ -237,7 +236,7 @@ class Loop:
             progress.best_step = progress.step
             self.best = Snapshot.take(self.task.model, loss=self.task.loss)
         elif not self.steering.hidden and valid > bound(progress.best_valid, self.valid_scale):
-            self._back_to_the_best()
+            self._back_to_the_best(LOST_VALID)
 
     def _late(self) -> bool:
         return self.minutes is not None and self.progress.epoch > 0 and self.seconds > 60.0 * self.minutes
@@ -254,20 +253,22 @@ class Loop:
         self.guard.take(loss)
         if not self.guard.full:
             return
-        lost = self.guard.lost() or not self._finite()
-        if not lost:
+        because = self.guard.lost() or (None if self._finite() else NOT_FINITE)
+        if because is None:
             self._keep_good()
+        elif because == CHANCE:
+            self._back_to_the_best(because)
         elif self.guard.rollbacks < MOST_ROLLBACKS:
             step, state, factor = self.guard.rewind()
             if self.guard.stuck and self.best is not None:
                 step, state = self.progress.best_step, self.best
-            self._go_back(step, state, factor, LOST_LEVEL)
+            self._go_back(step, state, factor, because)
 
-    def _back_to_the_best(self) -> None:
-        """The validation loss has risen by a quarter of what it had fallen."""
+    def _back_to_the_best(self, because: str) -> None:
+        """Go back to the best validated state, where the latest ones are none to go back to."""
         if self.guard.rollbacks < MOST_ROLLBACKS and self.best is not None:
             factor = self.guard.restart(self.progress.best_step, self.best)
-            self._go_back(self.progress.best_step, self.best, factor, LOST_VALID)
+            self._go_back(self.progress.best_step, self.best, factor, because)
 
     def _meet_no_number(self, batch: Batch, indices: list[int]) -> NoReturn:
         """Go back and try the same batch again; raise Diverged where a smaller step cannot help."""
