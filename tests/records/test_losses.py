@@ -41,9 +41,9 @@ def test_every_step_comes_back_to_float32_and_takes_six_bytes(tmp_path, count):
 
 
 def test_a_loss_that_was_not_seen_or_ran_away_keeps_its_place():
-    curve = of(*collected([None, None, 2.0, None, math.inf, 1e300, 1.0, None]))
-    assert curve.steps.tolist() == [3, 4, 5, 6, 7]
-    np.testing.assert_array_equal(curve.losses, [2.0, math.nan, math.inf, math.inf, 1.0])
+    curve = of(*collected([None, None, 2.0, None, math.inf, 1e300, math.nan, Away(math.nan), 1.0, None]))
+    assert curve.steps.tolist() == [3, 4, 5, 6, 7, 8, 9]
+    np.testing.assert_array_equal(curve.losses, [2.0, math.nan, *[math.inf] * 4, 1.0])
     assert collected([None] * 1000) == []
 
 
@@ -101,7 +101,8 @@ class Away:
         return self.value
 
 
-def test_losses_of_an_accelerator_are_fetched_together():
+def test_losses_of_an_accelerator_are_fetched_together(monkeypatch):
+    monkeypatch.setattr(Away, "alone", 0)
     calls = []
     collector = StepLosses(lambda away: calls.append(len(away)) or [loss.value for loss in away])
     lines = collected([Away(float(i)) if i % 2 else float(i) for i in range(2 * BLOCK)], collector=collector)

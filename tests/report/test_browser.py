@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import threading
 
@@ -138,7 +140,7 @@ def test_a_run_is_hidden_in_all_pictures_by_its_box(quiet, tmp_path, three):
 
 def test_the_keyboard_reaches_and_turns_a_box_and_focus_is_seen(quiet, tmp_path, three):
     show(quiet, tmp_path, three)
-    quiet.run("document.getElementById('runs-none').focus()")
+    quiet.run("document.getElementById('sort-advice').focus()")
     quiet.key("Tab", 9)
     assert quiet.run("document.activeElement.id") == "run-0"
     assert quiet.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -222,7 +224,8 @@ def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, t
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         quiet.go(server.address)
         quiet.wait("document.getElementById('live').textContent === 'live'")
-        assert "watched over 1,980 steps" in quiet.run("document.querySelector('.runs').textContent")
+        assert "watched over 1,980 steps" in quiet.run("document.querySelector('#measured').textContent")
+        quiet.run("document.getElementById('sort-loss').click()")
         quiet.run("document.getElementById('run-1').click()")
         quiet.run("document.getElementById('layers-gradient').click()")
         quiet.run("document.querySelector('[data-key=quantities]').open = true")
@@ -231,8 +234,9 @@ def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, t
         hidden = quiet.run(SEEN.format("loss-1"))
         with Writer(runs[0].path, runs[0].path.stat().st_size) as writer:
             writer.write(watched.end(5000))
-        quiet.wait("document.querySelector('.runs').textContent.includes('watched over 5,000 steps')")
+        quiet.wait("document.querySelector('#measured').textContent.includes('watched over 5,000 steps')")
         quiet.wait(f"({DRAWN}).filter((colours) => colours > 4).length === {VISIBLE}")
+        assert quiet.run("document.getElementById('sort-loss').closest('th').ariaSort") == "ascending"
         assert quiet.run("document.getElementById('run-1').checked") is False
         assert quiet.run("document.getElementById('run-0').checked") is True
         assert quiet.run(SEEN.format("loss-1")) == hidden
@@ -245,3 +249,69 @@ def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, t
     quiet.wait("document.getElementById('live').classList.contains('lost')")
     assert all("ERR_CONNECTION_REFUSED" in said for said in quiet.spoken)
     quiet.spoken.clear()
+
+
+def test_first_screen_has_the_sentence_and_the_curve(quiet, tmp_path, alone, three):
+    """At a desk and on a telephone, of one run and of several."""
+    for page in (alone, three):
+        for width, height in ((1280, 800), (390, 844)):
+            quiet.size(width, height)
+            show(quiet, tmp_path, page)
+            quiet.wait(f"({DRAWN})[0] > 4")
+            end = "document.querySelector('{}').getBoundingClientRect().bottom"
+            assert quiet.run(end.format("#headline")) < 0.4 * height
+            assert quiet.run(end.format("[data-key=loss-1]")) <= height
+            assert quiet.run("document.documentElement.scrollWidth") <= width
+    quiet.size(1080)
+
+
+BROKEN = """[...document.querySelectorAll('.n, td.number, .tiles b')].filter((each) => {
+  const range = document.createRange();
+  range.selectNodeContents(each);
+  return each.checkVisibility() && new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1;
+}).map((each) => each.textContent)"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_number_is_broken_into_lines(quiet, make, whole, three, tmp_path, width):
+    quiet.size(width)
+    for page in (three, report.render(make(whole))):
+        show(quiet, tmp_path, page)
+        quiet.run("[...document.querySelectorAll('details')].forEach((each) => { each.open = true; })")
+        assert quiet.run("document.documentElement.scrollWidth") <= width
+        assert quiet.run(BROKEN) == []
+    quiet.size(1080)
+
+
+def test_the_table_sorts_by_numbers_and_back(quiet, tmp_path, three):
+    show(quiet, tmp_path, three)
+    losses = "[...document.querySelectorAll('#runs tbody tr')].map((row) => Number(row.children[2].dataset.value))"
+    found = quiet.run(losses)
+    quiet.run("document.getElementById('sort-loss').click()")
+    assert quiet.run(losses) == sorted(found)
+    quiet.run("document.getElementById('sort-loss').click()")
+    assert quiet.run(losses) == sorted(found, reverse=True)
+    assert quiet.run("document.getElementById('sort-loss').closest('th').ariaSort") == "descending"
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 70), (0.8, 7), (2.1, 2.9), (0.003, 0.06), (1e-7, 3e-6), (1e-12, 10)])
+def test_a_logarithmic_axis_has_labels_from_end_to_end(quiet, tmp_path, alone, low, high):
+    show(quiet, tmp_path, alone)
+    ticks = quiet.run(
+        "[...Bokeh.documents.at(-1).all_models].find((each) => each.type === 'LogTicker')"
+        f".get_ticks({low}, {high}).major"
+    )
+    assert 3 <= len(ticks) <= 10
+    assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
+    whole = math.log(high / low)
+    places = [0.0, *(math.log(tick / low) / whole for tick in ticks), 1.0]
+    assert max(b - a for a, b in itertools.pairwise(places)) < 0.45
+
+
+def test_the_command_is_copied(quiet, make, whole, tmp_path):
+    show(quiet, tmp_path, report.render(make(whole)))
+    quiet.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    quiet.call("Page.bringToFront")
+    quiet.run("document.getElementById('copy-0').click()")
+    quiet.wait("document.getElementById('copy-0').textContent === 'Copied'")
+    assert quiet.run("navigator.clipboard.readText()") == quiet.run("document.querySelector('pre code').textContent")

@@ -8,6 +8,7 @@ import pytest
 from verdicts.runs import curvatures, header, motions, noises, record, windows
 
 from thetadot.report import page
+from thetadot.report.figures.frame import Timeline
 from thetadot.report.runs import line_up
 from thetadot.report.summary import summarize
 
@@ -78,7 +79,7 @@ def test_no_two_sentences_disagree(seed):
 @pytest.mark.parametrize("seed", range(40))
 def test_a_picture_of_a_judged_question_is_captioned_by_its_finding(seed):
     runs = line_up([synthetic(seed)])
-    for section in page._sections(runs):
+    for section in page._sections(runs, Timeline(runs)):
         for picture in section.pictures:
             if picture.name in JUDGED:
                 assert picture.says == (runs[0].finding(JUDGED[picture.name]),)

@@ -169,10 +169,10 @@ def test_verdicts_stand_first_with_word_icon_evidence_and_advice(small, monkeypa
     page = report.render(small)
     words = re.sub(r"\s+", " ", Parsed(page).words)
     for said in ("✓ noise: noise-limited (good)", "! edge: near (worth attention)", "✕ time: late (bad)",
-                 "? damping: no friction (not known)", "B_noise 900 (600 to 1500)", "Confidence: high: 20 agree",
+                 "Not known: damping (", "B_noise 900 (600 to 1500)", "Confidence: high: 20 agree",
                  "What to do. Do not raise lr."):  # fmt: skip
         assert said in words
-    assert page.index('<section id="verdicts">') < page.index('<section id="loss">')
+    assert page.index('id="headline"') < page.index('<section id="loss"') < page.index('<section id="verdicts">')
 
 
 def test_without_verdicts_there_is_no_such_section(small, monkeypatch):

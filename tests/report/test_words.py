@@ -30,10 +30,10 @@ def test_a_constant_setting_is_said_to_have_stayed():
     assert said == "Momentum rose from 0.5 to 0.995, while friction stayed at 0.36."
 
 
-def test_a_motion_that_still_runs_is_not_at_rest():
+def test_the_speed_at_the_end_is_a_share_of_the_fastest():
     steps = np.arange(100.0)
-    assert "came to rest" in words.portrait(steps, np.exp(-steps / 10))
-    assert "still moving" in words.portrait(steps, np.ones(100))
+    assert "less than 0.01% of that speed" in words.portrait(steps, np.exp(-steps / 5))
+    assert "100% of that speed" in words.portrait(steps, np.ones(100))
 
 
 def test_settings_given_by_hand_are_named(make, whole):
@@ -56,12 +56,13 @@ def test_a_task_without_a_metric_is_judged_by_its_loss(make):
     assert words.verdict(make([conftest.result(metric=None)], head)).startswith("Reached a validation loss of 0.0364")
 
 
-def test_learning_by_heart_is_said(whole):
+def test_how_the_loss_came_is_told_and_not_judged(whole):
     rising = [
         msgspec.structs.replace(conftest.epochs(conftest.motions())[i], valid_loss=v)
         for i, v in enumerate((1.0, 0.5, 0.9))
     ]
-    assert "by heart" in words.losses([], rising)
+    said = "The validation loss went from 1 after epoch 1 to 0.9; it was lowest (0.5) at epoch 2."
+    assert words.losses([], rising) == said
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.99999, "99.9%"), (1.0, "100%"), (0.0, "0%"), (0.5, "50%")])

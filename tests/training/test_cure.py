@@ -149,7 +149,7 @@ def test_raw_targets_are_learned_with_it_said_aloud_and_it_can_be_refused(tmp_pa
     (choice,) = (c for c in with_it.of(Choice) if c.setting.startswith("first "))
     assert "--no-cure" in choice.because
     assert not [c for c in without.of(Choice) if c.setting.startswith("first ")]
-    assert "no_cure" in without.header.asked
+    assert without.header.asked["cure"] == "False"
     assert any(r.about == "targets" and "800" in r.says for r in with_it.of(Remark))
 
 

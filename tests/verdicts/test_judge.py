@@ -591,7 +591,13 @@ def entry(kind):
     return st.builds(kind, **by_type)
 
 
-ENTRIES = st.one_of([entry(kind) for kind in records.Entry.__args__ if kind is not Header])
+LOSSES = st.builds(
+    lambda step, losses: records.Losses.of(step + len(losses), losses),
+    st.sampled_from([0, 40, 2**50]),
+    st.lists(st.floats(), min_size=1, max_size=5),
+)
+BUILT = [kind for kind in records.Entry.__args__ if kind not in (Header, records.Losses)]
+ENTRIES = st.one_of([LOSSES, *map(entry, BUILT)])
 HEADS = st.builds(
     header, st.sampled_from(["SGD", "Adam", "heavy-ball", "?", ""]), train_samples=st.none() | WHOLE, parameters=WHOLE
 )

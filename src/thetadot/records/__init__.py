@@ -4,7 +4,7 @@ from thetadot.records.export import export
 from thetadot.records.follow import Follower
 from thetadot.records.loss_curve import LossCurve, loss_curve
 from thetadot.records.observed import Barrier, Draws, End, Equilibrium, Layers, Regularization, Remark, Setting, Watched
-from thetadot.records.reader import Record, read
+from thetadot.records.reader import Record, opened, read
 from thetadot.records.rows import Rows
 from thetadot.records.schema import (
     SCHEMA,
@@ -62,6 +62,7 @@ __all__ = [
     "Writer",
     "export",
     "loss_curve",
+    "opened",
     "read",
     "standing",
     "to_csv",

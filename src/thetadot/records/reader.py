@@ -108,6 +108,15 @@ def read(path: str | Path) -> Record:
     return body.record()
 
 
+def opened(record: Record | str | Path) -> Record:
+    """Return a record as it is, or the one that a folder or a path names.
+
+    Raises:
+        DamagedFile: there is none.
+    """
+    return record if isinstance(record, Record) else read(record)
+
+
 def require_modest(file: Path) -> None:
     """Refuse a file that is not ordinary, or larger than a record may be."""
     status = file.stat()

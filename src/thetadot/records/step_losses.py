@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -23,8 +24,8 @@ WIDTH = 4
 class Losses(msgspec.Struct, tag_field="kind", tag="losses", frozen=True):
     """Training losses of successive steps, of which ``step`` is the last.
 
-    In the file they are base64 of little-endian float32; NaN is a loss that was not seen, and a loss beyond 3.4e38 is
-    infinite. A later line with earlier steps replaces them: the run had gone back.
+    In the file they are base64 of little-endian float32: NaN is a loss that was not seen, infinite one that was no
+    number, or beyond 3.4e38. A later line with earlier steps replaces them: the run had gone back.
 
     Raises:
         ValueError: the bytes are not whole float32, or there are more of them than steps.
@@ -129,7 +130,7 @@ class StepLosses:
         if not away:
             return list(self._waiting)
         here = iter(self._fetch(away) if self._fetch is not None else map(float, away))
-        return [loss if isinstance(loss, float) else float(next(here)) for loss in self._waiting]
+        return [loss if isinstance(loss, float) else _seen(float(next(here))) for loss in self._waiting]
 
 
 def _kept(loss: Any) -> Any:
@@ -137,5 +138,10 @@ def _kept(loss: Any) -> Any:
     if loss is None:
         return float("nan")
     if not hasattr(loss, "is_cpu"):  # no tensor
-        return float(loss)
-    return float(loss.detach()) if loss.is_cpu else loss.detach().reshape(()).clone()
+        return _seen(float(loss))
+    return _seen(float(loss.detach())) if loss.is_cpu else loss.detach().reshape(()).clone()
+
+
+def _seen(loss: float) -> float:
+    """A loss that was seen: infinite where it was no number."""
+    return math.inf if math.isnan(loss) else loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from thetadot.report.names import clean
@@ -18,6 +19,20 @@ STATES = {
 }
 """Icon and word of each state: colour alone tells nothing to many."""
 MOST = 40
+
+
+_LEAD = re.compile(r"^(No advice|Not (known|resolved)[^:]*): ")
+
+
+def reason(verdict: Verdict) -> str:
+    """Why a verdict is not known, without the words that say so.
+
+    Example:
+        >>> from thetadot.verdicts import Verdict
+        >>> reason(Verdict("damping", "unknown", "unknown", "Not known whether it swings: damping was not recorded."))
+        'damping was not recorded'
+    """
+    return _LEAD.sub("", verdict.says).rstrip(".")
 
 
 def judged(run: Run) -> list[tuple[str, str, str, Verdict]]:

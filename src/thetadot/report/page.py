@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thetadot.records import Record
+from thetadot.records import Record, opened
 from thetadot.report.figures import (
     barriers,
     cooling,
@@ -24,8 +25,10 @@ from thetadot.report.figures import (
 )
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.figures.picture import Key
+from thetadot.report.judgement import STATES
 from thetadot.report.runs import line_up
 from thetadot.report.scaling import scaling
+from thetadot.report.several import compared
 from thetadot.report.shell import asset, compose
 from thetadot.report.summary import summarize
 from thetadot.signatures import checked
@@ -51,7 +54,7 @@ class Section:
 
 @checked
 def render(
-    records: Record | Sequence[Record],
+    records: Record | str | Path | Sequence[Record | str | Path],
     title: str | None = None,
     *,
     unreadable: Sequence[str] = (),
@@ -60,25 +63,33 @@ def render(
     """The page of one run or of several over one another, finished or not.
 
     Args:
-        records: what :func:`thetadot.records.read` returned, once or several times.
+        records: a record, or the folder or file of one, or several of these.
         title: heading of the page; the task's name, or the number of runs, where it is None.
         unreadable: a sentence for each record that could not be read, to be said at the top.
         live: a stamp of the records' state; the page then asks its server for news. None: the page asks nobody.
 
     Raises:
+        DamagedFile: a path names no record.
         InadmissibleValue: no record, or more than colours and line styles tell apart.
     """
-    runs = line_up([records] if isinstance(records, Record) else records)
-    sections = _sections(runs)
+    given = [records] if isinstance(records, Record | str | Path) else records
+    runs = line_up([opened(record) for record in given])
+    line = Timeline(runs)
+    first = losses.picture(runs, line)  # of several runs the table is the key
+    sections = _sections(runs, line)
     pictures = [picture for section in sections for picture in section.pictures]
     alone = runs[0].record.header.task if len(runs) == 1 else f"{len(runs)} runs"
     return compose(
         asset("template.html.jinja"),
-        pictures,
+        [*([first] if first is not None else []), *pictures],
         live=live,
         title=title or alone or "A run",
         runs=runs,
         several=len(runs) > 1,
+        first=first,
+        comparison=compared(runs) if len(runs) > 1 else None,
+        headlines=[(*STATES[run.headline.state], run.headline) for run in runs],
+        states=STATES,
         summaries=[summarize(run) for run in runs],
         unreadable=unreadable[:MOST_UNREADABLE],
         more_unreadable=max(len(unreadable) - MOST_UNREADABLE, 0),
@@ -87,12 +98,11 @@ def render(
     )
 
 
-def _sections(runs: Sequence[Run]) -> list[Section]:
-    line = Timeline(runs)
+def _sections(runs: Sequence[Run], line: Timeline) -> list[Section]:
     ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
         ("chosen", "What was chosen, and why", [forks.picture(runs)], "Nothing was decided on the way."),
-        ("loss", "Loss along the run", [losses.picture(runs, line)], "No steps and no epochs are recorded yet."),
+        ("metric", "Metric", [losses.metric(runs, line)], ""),
         ("settings", "Settings and what they mean", [settings.picture(runs, line)], "No steps are recorded yet."),
         (
             "curvature",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from thetadot.errors import InadmissibleValue
 from thetadot.report.figures.picture import Key
 from thetadot.report.names import clean
-from thetadot.verdicts import judge
+from thetadot.verdicts import headline, judge
 from thetadot.verdicts.facts import Facts
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Run:
     def findings(self) -> dict[str, Verdict]:
         """The verdicts by name: the only judgements on this page."""
         return {verdict.name: verdict for verdict in judge(self.record)}
+
+    @cached_property
+    def headline(self) -> Verdict:
+        """The verdicts in one sentence."""
+        return headline(self.record, tuple(self.findings.values()))
 
     def finding(self, name: str) -> str:
         """The sentence of a verdict, as the caption of the picture that shows what it rests on."""

@@ -9,17 +9,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from thetadot.records import loss_curve
 from thetadot.records.rows import column_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from thetadot.records import Rows
+    from thetadot.records import Record, Rows
 
 E = TypeVar("E", bound=msgspec.Struct)
 Array = NDArray[np.float64]
 
 MOST_POINTS = 2000
+PIXELS = 1000
+"""Of a picture from left to right, about."""
 MOST_MARKS = 600
 """Marks with words of their own are fewer than the points of a line."""
 LARGEST = 1e150  # beyond it a picture's own arithmetic overflows
@@ -89,6 +92,39 @@ def sparse(rows: Rows[E], name: str, most: int = MOST_MARKS) -> Rows[E]:
     return rows.at(extremes(np.nan_to_num(column(rows, name)), most)) if len(rows) > most else rows
 
 
+def losses_of(record: Record) -> tuple[Array, Array]:
+    """Return steps and training losses that can be drawn: of every step, where the record has them."""
+    curve = loss_curve(record)
+    return finite(*(np.where(np.abs(each) < LARGEST, each, np.nan) for each in (curve.steps, curve.losses)))
+
+
+def span(count: int, share: float = 0.02) -> int:
+    """Return how many values :func:`smooth` takes the mean of, away from the ends.
+
+    Example:
+        >>> span(1000), span(10)
+        (21, 1)
+    """
+    return 2 * int(count * share / 2 + 0.5) + 1
+
+
+def pixels(x: Array, y: Array, most: int = PIXELS) -> tuple[Array, Array, Array, Array]:
+    """Return middle, lowest, highest and mean value of equal stretches of x, as many as a picture has pixels across.
+
+    Example:
+        >>> pixels(np.arange(4.0), np.array([1.0, 3.0, 5.0, 5.0]), most=2)
+        (array([0.5, 2.5]), array([1., 5.]), array([3., 5.]), array([2., 5.]))
+    """
+    if len(x) <= most:
+        return x, y, y, y
+    width = (x[-1] - x[0]) / most or 1.0
+    begins = np.flatnonzero(np.diff(np.minimum((x - x[0]) // width, most - 1), prepend=-1.0))
+    counts = np.diff(begins, append=len(x))
+    sums = (np.add.reduceat(each, begins) / counts for each in (x, y))
+    middle, mean = sums
+    return middle, np.minimum.reduceat(y, begins), np.maximum.reduceat(y, begins), mean
+
+
 def smooth(y: Array, share: float = 0.02) -> Array:
     """Return the centred moving mean over ``share`` of the length; the window is cut at the ends, not padded.
 
@@ -96,7 +132,7 @@ def smooth(y: Array, share: float = 0.02) -> Array:
         >>> smooth(np.array([1.0, 1.0, 4.0, 1.0, 1.0]), share=0.5)
         array([1., 2., 2., 2., 1.])
     """
-    half = int(len(y) * share / 2 + 0.5)
+    half = span(len(y), share) // 2
     total = np.concatenate([[0.0], np.cumsum(y)])
     at = np.arange(len(y))
     low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(y))

@@ -11,6 +11,7 @@ import jinja2
 
 from thetadot.report.embed import embed, script
 from thetadot.report.names import clean
+from thetadot.report.numerals import numerals
 from thetadot.report.palette import DARK, LIGHT, RAMP, SCALE
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def asset(name: str) -> str:
 
 def _environment() -> jinja2.Environment:
     settings: Any = {"finalize": lambda value: clean(value) if type(value) is str else value}
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(asset),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -78,6 +79,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         **settings,
     )
+    environment.filters["numerals"] = numerals
+    return environment
 
 
 def policy(scripts: Sequence[str], *, live: bool) -> str:

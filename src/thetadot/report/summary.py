@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
 from thetadot.records import Choice, Rollback, Setting
 from thetadot.report import words
-from thetadot.report.judgement import judged
+from thetadot.report.judgement import judged, reason
 from thetadot.report.names import clean
+from thetadot.report.repeat import command
 from thetadot.report.tiles import SOURCES, Tile, facts, tiles
 
 if TYPE_CHECKING:
-    from thetadot.records import Record
     from thetadot.report.runs import Run
     from thetadot.verdicts import Verdict
 
 MOST_DAMAGE = 20
 MOST_ROWS = 200
 MOST_GROUPS = 20
-OPTIONS = (
-    "epochs", "minutes", "seed", "optimizer", "lr", "momentum", "batch_size", "annealing", "device", "threads",
-    "workers",
-)  # fmt: skip
-"""Of ``thetadot run``, in the order in which a page says them."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +28,10 @@ class Summary:
 
     run: Run
     sentence: str
-    state: str
     tiles: list[Tile]
     facts: list[tuple[str, str]]
     verdicts: list[tuple[str, str, str, Verdict]]
+    unknown: list[tuple[str, str]]
     choices: list[tuple[str, str, str, str, str]]
     rollbacks: list[tuple[str, str, str, str]]
     groups: list[tuple[str, str, str, str]]
@@ -57,10 +51,10 @@ def summarize(run: Run) -> Summary:
     return Summary(
         run=run,
         sentence=words.verdict(record),
-        state=_state(record),
         tiles=tiles(record),
         facts=facts(header),
-        verdicts=judged(run),
+        verdicts=[each for each in judged(run) if each[-1].state != "unknown"],
+        unknown=[(question, reason(verdict)) for *_, question, verdict in judged(run) if verdict.state == "unknown"],
         choices=[
             (choice.setting, _value(choice), choice.because, choice.source, SOURCES[choice.source])
             for choice in record.of(Choice)[:MOST_ROWS]
@@ -70,33 +64,11 @@ def summarize(run: Run) -> Summary:
         lacks=[] if watched is None else list(watched.lacks.items())[:MOST_ROWS],
         damage=record.damage[:MOST_DAMAGE],
         more_damage=max(len(record.damage) - MOST_DAMAGE, 0),
-        command="" if watched is not None else _command(record),
+        command=command(record),
         given=list(dict.fromkeys(c.setting for c in record.of(Choice) if c.source == "given"))[:MOST_ROWS],
         software=list(header.software.items())[:MOST_ROWS],
         quantities=list(header.quantities.items())[:MOST_ROWS],
     )
-
-
-def _state(record: Record) -> str:
-    if record.result is not None:
-        return "diverged" if record.result.diverged else "finished"
-    return words.ending(record) if record.header.watched is not None else "unfinished"
-
-
-def _command(record: Record) -> str:
-    header = record.header
-    seed = header.seed if abs(header.seed) < 10**20 else "…"
-    said = {"seed": str(seed)}
-    if header.epochs is not None:
-        said["epochs"] = str(header.epochs)
-    if header.device != "cpu":
-        said["device"] = header.device
-    for choice in record.of(Choice):
-        if choice.source == "given":
-            said[choice.setting] = choice.value if isinstance(choice.value, str) else f"{choice.value!r}"
-    said |= header.asked
-    options = (f"--{name.replace('_', '-')} {shlex.quote(clean(said[name], 80))}" for name in OPTIONS if name in said)
-    return " ".join([f"thetadot run {shlex.quote(clean(header.task))}", *options])
 
 
 def _value(choice: Choice) -> str:

@@ -16,6 +16,30 @@
   };
   const isDark = () => (page.dataset.mode ?? (system.matches ? "dark" : "light")) === "dark";
 
+  // BokehJS labels a logarithmic axis of less than two decades as a linear one, at its upper end alone
+  const ticks = (low, high) => {
+    const decades = Math.log10(high / low);
+    if (!(low > 0) || !Number.isFinite(decades)) return [];
+    if (decades < 0.5) {
+      const unit = 10 ** Math.floor(Math.log10(high - low));
+      const step = [0.2, 0.5, 1, 2].map((part) => part * unit).find((size) => (high - low) / size <= 6) ?? 5 * unit;
+      const first = Math.ceil(low / step - 1e-9);
+      const count = Math.max(Math.floor(high / step + 1e-9) - first + 1, 0);
+      return Array.from({ length: count }, (_, at) => Number(((first + at) * step).toPrecision(12)));
+    }
+    const parts = decades < 1 ? [1, 1.5, 2, 3, 4, 5, 7] : decades < 2.2 ? [1, 2, 5] : decades < 3.2 ? [1, 3] : [1];
+    const [first, last] = [Math.floor(Math.log10(low)), Math.floor(Math.log10(high))];
+    const every = Math.ceil(decades / 7);
+    const found = [];
+    for (let power = Math.floor(first / every) * every; power <= last; power += every) {
+      for (const part of parts) {
+        const tick = Number(`${part}e${power}`);
+        if (tick >= low * (1 - 1e-9) && tick <= high * (1 + 1e-9)) found.push(tick);
+      }
+    }
+    return found;
+  };
+
   let views = [];
   let ranges = new Map();
   let generation = 0;
@@ -93,6 +117,10 @@
   const adopt = (made) => {
     views = made;
     every = [...new Set(views.map((each) => each.model.document))].flatMap((doc) => [...doc.all_models]);
+    for (const model of every) {
+      if (model.type === "LogTicker") model.get_ticks = (low, high) => ({ major: ticks(low, high), minor: [] });
+    }
+    for (const each of views) each.request_paint?.();
     ranges = new Map(all(".plot").map((plot) => [plot.dataset.key, limits(view(plot).model)]));
     // with a finger, dragging over a picture scrolls the page
     if (coarse.matches) {
@@ -104,6 +132,7 @@
   const habits = () => ({
     off: all("input[data-run]").filter((box) => !box.checked).map((box) => box.dataset.name),
     shown: all("button[data-show][aria-pressed=true]").map((button) => button.dataset.show),
+    sorted: all("th[aria-sort=ascending], th[aria-sort=descending]").map((head) => [head.querySelector("button").id, head.getAttribute("aria-sort")]),
     open: all("details[open]").map((part) => part.dataset.key),
     focus: document.activeElement?.id ?? "",
     zoomed: all(".plot").flatMap((plot) => {
@@ -122,6 +151,10 @@
       for (const button of all("button[data-show]")) button.setAttribute("aria-pressed", String(kept.shown.includes(button.dataset.show)));
     }
     for (const part of all("details")) part.open = kept.open.includes(part.dataset.key);
+    for (const [id, direction] of kept.sorted) {
+      const head = document.getElementById(id)?.closest("th");
+      if (head) sorted(head, direction);
+    }
     for (const [key, moved] of kept.zoomed) {
       const plot = all(".plot").find((each) => each.dataset.key === key);
       if (!plot) continue;
@@ -167,6 +200,34 @@
     show();
   };
 
+  // rows by a column's values: as numbers where they are, missing ones last
+  const sorted = (head, direction) => {
+    const column = [...head.parentElement.children].indexOf(head);
+    const rows = all("tbody tr", head.closest("table"));
+    const value = (row) => row.children[column].dataset.value;
+    const order = (one, other) => {
+      const [a, b] = [value(one), value(other)];
+      if (a === "" || b === "") return (a === "") - (b === "");
+      const apart = Number.isNaN(Number(a)) || Number.isNaN(Number(b)) ? a.localeCompare(b, "en", { numeric: true }) : Number(a) - Number(b);
+      return direction === "descending" ? -apart : apart;
+    };
+    rows[0]?.parentElement.append(...rows.sort(order));
+    for (const other of head.parentElement.children) other.setAttribute("aria-sort", other === head ? direction : "none");
+  };
+  const copy = async (button) => {
+    const code = button.parentElement.querySelector("code");
+    const said = button.textContent;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch { // no permission, or an old browser: by the selection
+      getSelection().selectAllChildren(code);
+      if (!document.execCommand("copy")) return;
+      getSelection().removeAllRanges();
+    }
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = said; }, 1500);
+  };
+
   addEventListener("click", (event) => {
     const button = event.target.closest?.("button");
     if (!button) return;
@@ -174,6 +235,11 @@
       const mode = isDark() ? "light" : "dark";
       remember(mode);
       apply(mode);
+    } else if ("sort" in button.dataset) {
+      const head = button.closest("th");
+      sorted(head, head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending");
+    } else if ("copy" in button.dataset) {
+      void copy(button);
     } else if (button.dataset.show) {
       for (const other of all("button[data-show]", button.closest("figure"))) other.setAttribute("aria-pressed", String(other === button));
       sieve();
@@ -193,7 +259,7 @@
   system.addEventListener("change", show);
 
   let screen = null;
-  addEventListener("beforeprint", () => { screen = page.dataset.mode ?? ""; apply("light"); copied(); });
+  addEventListener("beforeprint", () => { for (const part of all("details.verdicts")) part.open = true; screen = page.dataset.mode ?? ""; apply("light"); copied(); });
   addEventListener("afterprint", () => { for (const copy of all(".copy")) copy.remove(); if (screen !== null) { apply(screen || null); screen = null; } });
 
   const start = async () => {

@@ -47,7 +47,7 @@ def _watched(record: Record) -> list[Tile]:
     """Return a watched loop's tiles: its state, its settings, and the cost of watching."""
     motions = record.of(Motion)
     last = motions[-1] if motions else None
-    lost = words.smoothed_losses(motions)
+    lost = words.smoothed_losses(record)
     found: list[Tile] = []
     if len(lost):
         found.append((plain(float(lost[-1])), "training loss", "running mean, at the end"))

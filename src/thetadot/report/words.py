@@ -10,7 +10,7 @@ import numpy as np
 from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise
 from thetadot.report.names import clean
-from thetadot.report.series import column, smooth
+from thetadot.report.series import column, losses_of, smooth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,17 +77,16 @@ def ending(record: Record) -> str:
     return "finished" if ends[-1].because == "closed" else "interrupted"
 
 
-def smoothed_losses(motions: Sequence[Motion]) -> Array:
+def smoothed_losses(record: Record) -> Array:
     """The running mean that the loss picture shows."""
-    losses = column(motions, "loss")
-    return smooth(losses[np.isfinite(losses)])
+    return smooth(losses_of(record)[1])
 
 
 def _watched(record: Record) -> str:
     watched = record.header.watched
     name = clean(watched.optimizer, 60) if watched is not None else ""
     steps = count(last_step(record), "step")
-    way = smoothed_losses(record.of(Motion))
+    way = smoothed_losses(record)
     text = f"{name or 'A loop'} was watched over {steps}"
     if len(way) > 1:
         text += f": the training loss went from {plain(float(way[0]))} to {plain(float(way[-1]))}"
@@ -144,7 +143,7 @@ def _times(number: int) -> str:
 
 
 def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
-    """Say how far the loss came, and whether the loss rose again."""
+    """Say how far the loss came, and where it was lowest."""
     if not epochs:
         return f"The loss of the last recorded step was {plain(motions[-1].loss)}." if motions else ""
     at = int(np.argmin(column(epochs, "valid_loss")))
@@ -152,11 +151,22 @@ def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
     begun = f"from {plain(first.valid_loss)} after epoch {plain(first.epoch)}"
     text = f"The validation loss went {begun} to {plain(last.valid_loss)}"
     if at == len(epochs) - 1:
-        return f"{text}, its lowest value: longer training might still have helped."
-    text += f"; it was lowest ({plain(best.valid_loss)}) at epoch {plain(best.epoch)}."
-    if best.valid_loss > 0 and last.valid_loss > 1.2 * best.valid_loss:
-        text += " Later epochs made it worse: the network began to learn its training samples by heart."
-    return text
+        return f"{text}, its lowest value."
+    return f"{text}; it was lowest ({plain(best.valid_loss)}) at epoch {plain(best.epoch)}."
+
+
+def metrics(name: str | None, epochs: Sequence[Epoch]) -> str:
+    """Say what the metric came to, and its highest value."""
+    known = [epoch for epoch in epochs if epoch.metric is not None]
+    if not known:
+        return ""
+    best, last = max(known, key=lambda epoch: epoch.metric or 0.0), known[-1]
+    text = f"At the end it was {metric(name, last.metric)}"
+    return (
+        f"{text}, its highest value."
+        if best.metric == last.metric
+        else (f"{text}; it was highest ({metric(name, best.metric)}) at epoch {plain(best.epoch)}.")
+    )
 
 
 def change(noun: str, values: Array) -> str:
@@ -192,12 +202,11 @@ def cooling(temperature: Array) -> str:
 
 
 def portrait(steps: Array, speed: Array) -> str:
-    """Whether the motion came to rest."""
+    """How fast the motion was, and how fast at the end."""
     pace = np.abs(speed)
     if len(pace) < 2 or not pace.max() > 0:
         return ""
     top = int(pace.argmax())
     tail = float(pace[-max(len(pace) // 50, 1) :].mean() / pace[top])
-    end = "it came to rest" if tail < 0.1 else "it was still moving when the record ends"
     fastest = plain(int(steps[top]))
-    return f"The motion was fastest at step {fastest}; at the end it had {share(tail)} of that speed: {end}."
+    return f"The motion was fastest at step {fastest}; at the end it had {share(tail)} of that speed."

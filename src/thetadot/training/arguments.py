@@ -46,10 +46,7 @@ class Arguments:
         """
         plain = {"device": "cpu", "workers": 0, "cure": True, "fork_memory": FORK_MEMORY}
         found = {name: value for name, value in asdict(self).items() if name != "task" and value is not None}
-        said = {name: str(value) for name, value in found.items() if plain.get(name) != value}
-        return {
-            ("no_cure" if name == "cure" else name): "" if name == "cure" else value for name, value in said.items()
-        }
+        return {name: str(value) for name, value in found.items() if plain.get(name) != value}
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")

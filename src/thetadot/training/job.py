@@ -42,7 +42,7 @@ from thetadot.training.result import Result
 from thetadot.training.scales import remarks
 from thetadot.training.setting import device_of, reference_size, seed_all
 from thetadot.training.snapshot import Snapshot
-from thetadot.training.spec import checked, users_code
+from thetadot.training.spec import address, checked, users_code
 from thetadot.training.start import Given, Start, typical_size
 from thetadot.training.steering import Steering
 from thetadot.version import __version__
@@ -177,6 +177,7 @@ class _Run:
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
         self.asked, self.show, self.out = asked, show, out
+        self.address = address(task, asked.task)
         threads = self.saved["threads"] if self.saved else asked.threads
         if threads is not None:
             torch.set_num_threads(threads)
@@ -393,6 +394,7 @@ class _Run:
             metric=self.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             asked=self.asked.options(),
+            address=self.address,
         )
 
     def _closing(self, loop: Loop) -> Closing:

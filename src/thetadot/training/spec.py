@@ -42,6 +42,27 @@ def is_file(spec: str) -> bool:
     return bool(separator) and path_text.endswith(".py")
 
 
+def address(task: object, name: str) -> str | None:
+    """What ``thetadot run`` takes for a task from any folder; None where that is nothing.
+
+    Args:
+        task: as it was given: a function, or a Task.
+        name: what it is called.
+    """
+    for built_in, function in BUILT_IN.items():
+        if task is function:
+            return built_in
+    if is_file(name):
+        path, _, function_name = name.rpartition(":")
+        return f"{Path(path).resolve()}:{function_name}" if Path(path).is_file() else None
+    own = getattr(task, "__name__", "")
+    module = sys.modules.get(getattr(task, "__module__", None) or "")
+    file = Path(getattr(module, "__file__", None) or "")
+    if getattr(module, own, None) is not task or file.suffix != ".py" or not file.is_file():
+        return None
+    return f"{file.resolve()}:{own}"
+
+
 def from_file(spec: str, *, what: str) -> Callable[..., object]:
     """The function that ``file.py:function`` names; the file is not executed before it is called.
 

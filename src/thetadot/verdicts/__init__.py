@@ -1,7 +1,8 @@
 """Verdicts in words: pure functions of a record, which need neither torch nor a model."""
 
 from thetadot.verdicts.base import State, Verdict
+from thetadot.verdicts.headline import headline
 from thetadot.verdicts.judge import judge
 from thetadot.verdicts.scaling import RULES, Row, Rule, Settings, table
 
-__all__ = ["RULES", "Row", "Rule", "Settings", "State", "Verdict", "judge", "table"]
+__all__ = ["RULES", "Row", "Rule", "Settings", "State", "Verdict", "headline", "judge", "table"]

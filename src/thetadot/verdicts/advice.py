@@ -62,7 +62,8 @@ def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     return Verdict("advice", change.finding, "bad", said, change.evidence, sure, change.says)
 
 
-def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
+def basis(finding: str, verdicts: Mapping[str, Verdict]) -> Verdict | None:
+    """The verdict that an advice rests on."""
     lower = "edge" if verdicts["edge"].state == "bad" else "pace"
     source = {
         "lower lr": lower,
@@ -71,8 +72,12 @@ def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
         "raise lr": "pace",
         "cool": "stationarity",
     }
-    basis = verdicts.get(source.get(first.finding, "batch"))
-    return confidence("moderate", "a rule of thumb") if basis is None or not basis.confidence else basis.confidence
+    return verdicts.get(source.get(finding, "batch"))
+
+
+def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
+    found = basis(first.finding, verdicts)
+    return confidence("moderate", "a rule of thumb") if found is None or not found.confidence else found.confidence
 
 
 def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:

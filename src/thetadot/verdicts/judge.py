@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path  # noqa: TC003 - asked at run time
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
-from thetadot.records import Record  # noqa: TC001 - asked at run time
+from thetadot.records import Record, opened
 from thetadot.signatures import checked
 from thetadot.verdicts.advice import advise, save
 from thetadot.verdicts.base import Verdict
@@ -27,18 +28,18 @@ CAUSES = {"ringing", "overdriven", "too long", "batch small"}
 
 
 @checked
-def judge(record: Record) -> tuple[Verdict, ...]:
+def judge(record: Record | str | Path) -> tuple[Verdict, ...]:
     """Edge, noise, batch, damping, pace, stationarity; advice comes first.
 
     Of a run whose loss is lost, noise, batch, damping and pace are those before; none of them is then good.
 
     Args:
-        record: what :func:`thetadot.records.read` gave, also of a run that is in progress, was cut off or is damaged.
+        record: of a run, or its folder or file; the run may be in progress, cut off or damaged.
 
     Returns:
         One verdict a question, in this order; "unknown", with the reason, where the record does not tell.
     """
-    facts = Facts(record)
+    facts = Facts(opened(record))
     loss = lost(facts)
     if loss is None:
         questions = (closeness, *SETTINGS, rest)

@@ -23,7 +23,18 @@ from bokeh.models import (
 from bokeh.models.annotations import Span
 from bokeh.plotting import figure
 
-from thetadot.records import Barrier, Curvature, Epoch, Equilibrium, Layers, Motion, Noise, Regularization, Rollback
+from thetadot.records import (
+    Barrier,
+    Curvature,
+    Epoch,
+    Equilibrium,
+    Layers,
+    Losses,
+    Motion,
+    Noise,
+    Regularization,
+    Rollback,
+)
 from thetadot.report.figures.picture import Key
 from thetadot.report.palette import paint
 from thetadot.report.series import LARGEST, MOST_MARKS, Array, column
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
 
 Limits = tuple[float, float]
 FACTORS = "Equal distances upward are equal factors, not equal amounts."
-KINDS = (Motion, Epoch, Curvature, Noise, Rollback, Layers, Equilibrium, Regularization, Barrier)
+KINDS = (Motion, Losses, Epoch, Curvature, Noise, Rollback, Layers, Equilibrium, Regularization, Barrier)
 AXIS_FONT = "12px"
 PLAIN = (1e-4, 1e6)
 """Between these, an axis is labelled with plain numbers; beyond, with powers of ten."""

@@ -7,14 +7,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.records import Epoch, Motion, standing
+from thetadot.formatting import count
+from thetadot.records import Epoch, Losses, Motion, loss_curve, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, Timeline, dots, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import MOST_MARKS, by_step, column, extremes, finite, smooth, thin
+from thetadot.report.series import (
+    LARGEST,
+    MOST_MARKS,
+    PIXELS,
+    by_step,
+    column,
+    extremes,
+    finite,
+    losses_of,
+    pixels,
+    smooth,
+    span,
+    thin,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,63 +39,111 @@ if TYPE_CHECKING:
 
 LOG_FROM = 20.0
 """Losses that span more than this factor are drawn on a logarithmic axis."""
+HEIGHT = 300
+LOWER = 230
+"""Of several runs, whose table stands below."""
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """Training loss, validation loss, and the metric below; None where neither steps nor epochs are recorded."""
-    if not any(run.record.of(Motion) or run.record.of(Epoch) for run in runs):
+    """Training loss and validation loss; None where neither steps nor epochs are recorded."""
+    if not any(run.record.of(kind) for run in runs for kind in (Motion, Epoch, Losses)):
         return None
-    plot, log = _axes(runs, timeline, 330)
+    plot, log, top = _axes(runs, timeline, LOWER if len(runs) > 1 else HEIGHT)
     keys: list[Key] = []
     for run in runs:
-        keys += _run(plot, run)
-    metric = _metric(runs, timeline)
-    panels = [Panel("Loss (lower is better)", "L", plot), *([metric] if metric is not None else [])]
-    judged = "The dots are measured on samples the network never trained on."
+        keys += _run(plot, run, log=log, top=top)
     fixed = "The open dots are the loss of the fixed reference batch."
     return Picture(
         name="loss",
-        heading="How wrong the network was, step by step",
+        heading="Loss, step by step",
         reading=" ".join([
-            "Each step's loss is measured on a few samples and jumps about (faint); the line is its running mean.",
-            *([judged] if any(run.record.of(Epoch) for run in runs) else []),
+            _smoothing(runs),
+            *(["The dots are measured on samples that nothing was trained on."] if _any(runs, Epoch) else []),
             *([fixed] if any(len(_reference(run)[0]) for run in runs) else []),
             *([FACTORS] if log else []),
         ]),
-        says=tuple(words.losses(standing(run.record, Motion)[0], standing(run.record, Epoch)[0]) for run in runs),
-        panels=tuple(panels),
+        says=tuple(_says(run) for run in runs),
+        panels=(Panel("Loss (lower is better)", "L", plot),),
         keys=(*merged(keys), *timeline.keys),
     )  # fmt: skip
 
 
+def metric(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+    """Draw the metric on the validation set; None where none was taken."""
+    measured = [(run, *_epochs(run, "metric")) for run in runs]
+    measured = [(run, at, values) for run, at, values in measured if len(at)]
+    if not measured:
+        return None
+    plot = timeline.axes(170, spread(*(values for _, _, values in measured), narrowest=1e-3), label=_label(runs))
+    for run, at, values in measured:
+        trace(plot, run, (at, values), "orange", width=1.2, alpha=0.6)
+        _marks(plot, run, at, values, "metric")
+    names = dict.fromkeys(clean(run.record.header.metric or "metric", 80) for run, _, _ in measured)
+    name = " / ".join(names)
+    return Picture(
+        name="metric",
+        heading=f"{name[:1].upper()}{name[1:]} on the validation set",
+        reading="Measured at the end of each epoch, on samples that nothing was trained on. Higher is better.",
+        says=tuple(words.metrics(run.record.header.metric, standing(run.record, Epoch)[0]) for run in runs),
+        panels=(Panel(f"{name[:1].upper()}{name[1:]}", "", plot),),
+        keys=timeline.keys,
+    )
+
+
 def beneath(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
     """The smoothed loss on the same steps, to stand below another picture."""
-    if not any(len(_steps(run)[0]) for run in runs):
+    if not any(len(losses_of(run.record)[0]) for run in runs):
         return None
-    plot, _ = _axes(runs, timeline, 150)
+    plot, _, _ = _axes(runs, timeline, 150)
     for run in runs:
-        x, y = _steps(run)
+        x, y = losses_of(run.record)
         if len(x):
             line = trace(plot, run, thin(x, smooth(y)), "ink", width=1.5)
             hover(plot, run, line, [("step", "@x{0,0}"), ("training loss, smoothed", "@y{%.4g}")], along=True)
     return Panel("Training loss on the same steps", "L, running mean", plot)
 
 
-def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure, bool]:
-    raw = [_steps(run)[1] for run in runs]
+def _any(runs: Sequence[Run], kind: type[Epoch]) -> bool:
+    return any(run.record.of(kind) for run in runs)
+
+
+def _says(run: Run) -> str:
+    """How far the loss came; whether that is overfitting, a finding says."""
+    said = words.losses(standing(run.record, Motion)[0], standing(run.record, Epoch)[0])
+    judged = run.findings.get("overfitting")
+    return f"{said} {judged.says}".strip() if judged is not None and judged.state in ("attention", "bad") else said
+
+
+def _smoothing(runs: Sequence[Run]) -> str:
+    """What the faint band and the line are, with the numbers where there is one run."""
+    if len(runs) > 1:
+        return "Each line is the running mean of a run's training loss over 2% of what was recorded of it."
+    curve = loss_curve(runs[0].record)
+    x, _ = losses_of(runs[0].record)
+    if not len(x):
+        return ""
+    each = "step" if curve.every else "recorded step"
+    faint = f"Faint is the training loss of each {each}, on the samples of its batch."
+    if len(x) > PIXELS:
+        faint = f"Faint are the lowest, the highest and the mean training loss of all {each}s at each place."
+    wide = span(len(x))
+    line = f" The line is the running mean of {wide} {each}s, 2% of them." if wide > 1 else ""
+    missing = "" if curve.every else f" Of {count(words.last_step(runs[0].record), 'step')} {len(x):,} were recorded."
+    return f"{faint}{line}{missing}"
+
+
+def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure, bool, float]:
+    raw = [losses_of(run.record)[1] for run in runs]
     every = np.concatenate([
         *(smooth(y) for y in raw),
         *(_epochs(run, "valid_loss")[1] for run in runs),
         *(_reference(run)[1] for run in runs),
     ])  # fmt: skip
     log = bool(len(every)) and float(every.min()) > 0 and float(every.max() / every.min()) > LOG_FROM
-    inner = [np.percentile(y, [0.5, 99.8]) if len(y) else y for y in raw]  # one wild step must not flatten the rest
-    return timeline.axes(height, spread(every, *inner, log=log), log=log, label=_label(runs)), log
-
-
-def _steps(run: Run) -> tuple[Array, Array]:
-    motions, _ = standing(run.record, Motion)
-    return finite(by_step(motions), column(motions, "loss"))
+    alone = raw if len(runs) == 1 else []  # single steps are drawn; one wild one must not flatten the rest
+    inner = [np.percentile(y, [0.5, 99.8]) for y in alone if len(y)]
+    shown = spread(every, *inner, log=log)
+    return timeline.axes(height, shown, log=log, label=_label(runs)), log, shown[1]
 
 
 def _reference(run: Run) -> tuple[Array, Array]:
@@ -96,22 +158,16 @@ def _epochs(run: Run, name: str) -> tuple[Array, Array]:
     return x[kept], y[kept]
 
 
-def _run(plot: figure, run: Run) -> list[Key]:
+def _run(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
     keys = []
-    x, y = _steps(run)
+    x, y = losses_of(run.record)
     if len(x):
         if not run.several:
-            trace(plot, run, thin(x, y), "blue", width=1, alpha=0.3)
-            keys.append(Key("thin", "blue", "training loss of single steps"))
+            keys += _single(plot, run, x, y, log=log)
         line = trace(plot, run, thin(x, smooth(y)), "blue")
         hover(plot, run, line, [("step", "@x{0,0}"), ("training loss, smoothed", "@y{%.4g}")], along=True)
-        keys.append(run.key("line", "blue", "training loss, running mean over 2% of the run"))
-    undone = standing(run.record, Motion)[1]
-    if len(undone):
-        lost = plot.line(*thin(by_step(undone), column(undone, "loss")), line_width=1, line_dash="dotted")
-        paint(lost.glyph, line_color="red")
-        run.own(lost)
-        keys.append(Key("dots", "red", "steps that a rollback undid"))
+        keys.append(run.key("line", "blue", "running mean over 2% of the run"))
+    keys += _lost(plot, run, top)
     at, fixed = thin(*_reference(run), 400)
     if len(at):
         marks = dots(plot, run, ColumnDataSource({"x": at, "y": fixed}), "orange", size=5, filled=False)
@@ -121,7 +177,45 @@ def _run(plot: figure, run: Run) -> list[Key]:
     if len(at):
         trace(plot, run, (at, valid), "orange", width=1.2, alpha=0.6)
         _marks(plot, run, at, valid, "validation loss")
-        keys.append(run.key("dot", "orange", "validation loss, at the end of each epoch"))
+        keys.append(run.key("dot", "orange", "validation loss of each epoch"))
+    return keys
+
+
+def _single(plot: figure, run: Run, x: Array, y: Array, *, log: bool) -> list[Key]:
+    """The loss of single steps: where there are more than pixels, from the lowest to the highest, and the mean."""
+    middle, low, high, mean = pixels(x, y)
+    if log:
+        floor = float(y[y > 0].min()) if (y > 0).any() else 1.0
+        low, high, mean = (np.maximum(each, floor) for each in (low, high, mean))
+    every = "single steps" if loss_curve(run.record).every else "single recorded steps"
+    if len(middle) == len(x):
+        trace(plot, run, (middle, mean), "blue", width=1, alpha=0.35)
+        return [Key("thin", "blue", f"training loss of {every}")]
+    band(plot, run, middle, low, high, "blue", alpha=0.3)
+    trace(plot, run, (middle, mean), "blue", width=1, alpha=0.35)
+    return [Key("band", "blue", f"training loss of {every}, lowest to highest")]
+
+
+def _lost(plot: figure, run: Run, top: float) -> list[Key]:
+    """Steps that a rollback undid, and steps whose loss was no number."""
+    curve, keys = loss_curve(run.record), []
+    apart: list[Array] = []
+    for steps, losses in curve.undone:
+        good = (np.abs(losses) < LARGEST) & (np.abs(steps) < LARGEST)
+        nothing = np.full(1, np.nan)  # so that stretches are not joined
+        apart += [np.stack([np.append(x, nothing) for x in thin(steps[good], losses[good], 400)])] if good.any() else []
+    if apart:
+        lost = plot.line(*np.concatenate(apart[:20], axis=1), line_width=1, line_dash="dotted")
+        paint(lost.glyph, line_color="red")
+        run.own(lost)
+        keys.append(Key("dots", "red", "steps that a rollback undid"))
+    wild = curve.steps[np.isinf(curve.losses) & (np.abs(curve.steps) < LARGEST)]
+    if len(wild):
+        at = wild[np.unique(np.linspace(0, len(wild) - 1, MOST_MARKS).astype(np.int64))]
+        marks = plot.scatter(at, np.full(len(at), top), marker="x", size=9, line_width=2)
+        paint(marks.glyph, line_color="red")
+        run.own(marks)
+        keys.append(Key("cross", "red", "the loss was no number, or infinite: drawn at the top"))
     return keys
 
 
@@ -132,20 +226,6 @@ def _marks(plot: figure, run: Run, at: Array, values: Array, what: str) -> None:
     source = ColumnDataSource({"x": at, "y": values, "epoch": [number[step] for step in at]})
     marks = dots(plot, run, source, "orange", size=6)
     hover(plot, run, marks, [("epoch", "@epoch"), ("step", "@x{0,0}"), (what, "@y{%.4g}")])
-
-
-def _metric(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
-    measured = [(run, *_epochs(run, "metric")) for run in runs]
-    measured = [(run, at, values) for run, at, values in measured if len(at)]
-    if not measured:
-        return None
-    plot = timeline.axes(170, spread(*(values for _, _, values in measured), narrowest=1e-3), label=_label(runs))
-    for run, at, values in measured:
-        trace(plot, run, (at, values), "orange", width=1.2, alpha=0.6)
-        _marks(plot, run, at, values, "metric")
-    names = dict.fromkeys(clean(run.record.header.metric or "metric", 80) for run, _, _ in measured)
-    name = " / ".join(names)
-    return Panel(f"{name[:1].upper()}{name[1:]} on the validation set (higher is better)", "", plot)
 
 
 def _label(runs: Sequence[Run]) -> str:
