@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 import thetadot
@@ -179,7 +180,9 @@ def test_a_batch_of_any_structure_is_the_same_reference():
                 MSE(model(X[:16]), Y[:16]).backward()
                 optimizer.step()
         watched = probe.record.header.watched
-        return (watched.reference_samples, watched.lacks), probe.record.of(Noise), probe.record.of(Curvature)
+        found = [*probe.record.of(Noise), *probe.record.of(Curvature)]
+        # what has to be found out beforehand costs more where the loss does not say that it is a mean
+        return (watched.reference_samples, watched.lacks), [replace(entry, cost=0.0) for entry in found]
 
     nested = Batch({"a": [X], "b": (Y, "text")}, lambda model, data: MSE(model(data["a"][0]), data["b"][0]))
     assert entries(nested) == entries((X, Y))

@@ -89,8 +89,8 @@ def test_adaptive_optimizers_are_read_in_their_own_metric():
     weight = 1 / ((state["exp_avg_sq"] / (1 - 0.999**3)).sqrt() + 1e-3).sqrt().squeeze(0)
     dense = weight[:, None] * (2 * X.T @ X / 64) * weight[None]
     with torch.no_grad():
-        probe.measurements.vectors.clear()
-        (entry,) = probe.measurements.measure("curvature", 4, probe.settings.reading(), 8, 0.0)
+        probe.monitor.measurements.vectors.clear()
+        (entry,) = probe.monitor.measurements.measure("curvature", 4, probe.monitor.settings.reading(), 8, 0.0)
     assert entry.preconditioned
     assert entry.sharpness == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-6)
     assert entry.limit == pytest.approx(38 / 0.01 * (1 - 0.01 * 0.01 / 2))  # decay .01 beside the gradient
@@ -219,10 +219,10 @@ def test_a_record_in_a_folder_reads_as_it_was_written(tmp_path):
     record = read(tmp_path / "a")
     assert record.damage == ()
     assert record.entries == probe.record.entries
-    assert record.header.watched.layers == ("model",)
+    assert record.layers == ("model",)
     (end,) = record.of(End)
     assert (end.step, end.because, end.work) == (40, "closed", 320.0)
-    assert end.extra == pytest.approx(probe.measurements.spent)
+    assert end.extra == pytest.approx(probe.monitor.measurements.spent)
 
 
 def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path):
@@ -274,7 +274,7 @@ def test_no_number_of_a_record_is_nan(tmp_path):
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y), out=tmp_path, level="full"):
         train(model, optimizer, 6)
     lines = (tmp_path / "record.jsonl").read_text().splitlines()
-    assert '"kind":"motion"' in lines[-2] + lines[-3] + lines[1]
+    assert '"kind":"motion"' in lines[-2] + lines[-3] + lines[-4] + lines[1]
     for line in lines:
         json.loads(line, parse_constant=pytest.fail)
 
@@ -346,7 +346,7 @@ def test_no_step_waits_for_the_device_unless_something_is_due():
         train(model, optimizer, 1)
         waits = {}
         for _ in range(100):
-            quiet = not probe.armed and not any(e.due(probe.step + 1) for e in probe.every.values())
+            quiet = not probe.monitor.measuring and not any(e.due(probe.step + 1) for e in probe.every.values())
             with Waiting() as counted:
                 train(model, optimizer, 1)
             waits.setdefault(quiet, set()).add(counted.count)
@@ -358,9 +358,9 @@ def test_the_cadence_keeps_its_share_of_counted_work():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X[:8], Y[:8])) as probe:
         train(model, optimizer, 1000)
-        early = probe.measurements.spent
+        early = probe.monitor.measurements.spent
         train(model, optimizer, 2000)
-    share = (probe.measurements.spent - early) / (2000 * 8)
+    share = (probe.monitor.measurements.spent - early) / (2000 * 8)
     plan = probe.plan
     assert share <= plan.noise + plan.curvature + plan.weighted + plan.barrier
 

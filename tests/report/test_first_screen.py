@@ -151,7 +151,7 @@ def test_repeated_seeds_give_differences_with_their_paired_interval():
     assert not other.resolved
     found = compared(line_up(records))
     assert "by too little to tell it from chance" in found.headline.says
-    assert [each.resolved for each in found.differences] == ["", "no"]
+    assert [each.resolved for each in found.differences] == ["–", "no"]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

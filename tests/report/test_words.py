@@ -62,7 +62,7 @@ def test_how_the_loss_came_is_told_and_not_judged(whole):
         for i, v in enumerate((1.0, 0.5, 0.9))
     ]
     said = "The validation loss went from 1 after epoch 1 to 0.9; it was lowest (0.5) at epoch 2."
-    assert words.losses([], rising) == said
+    assert words.losses(rising) == said
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.99999, "99.9%"), (1.0, "100%"), (0.0, "0%"), (0.5, "50%")])

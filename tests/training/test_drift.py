@@ -37,7 +37,7 @@ def test_it_judges_at_the_mean_and_twice_as_far_and_leaves_the_run_where_it_was(
 
     class Line:
         plan = type("Plan", (), {"lr": 0.1})
-        cost = type("Cost", (), {"samples": 0.0})
+        spent = 0.0
 
         def __init__(self):
             self.parameters = [torch.zeros(1)]

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from thetadot.cli.terminal import console
 from thetadot.records import Choice, Constant, Curvature, Epoch, Fork, Header, Motion, Noise, Remark, Rollback
+from thetadot.verdicts import headline, judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +90,7 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     table = Table(title=f"{escape(header.task)}, seed {header.seed}", title_justify="left", show_header=False)
     table.add_column(style="cyan")
     table.add_column()
+    table.add_row("in short", escape(headline(record, judge(record)).says))
     if result.metric is not None:
         table.add_row(f"validation {escape(header.metric or 'metric')}", f"{result.metric:.4f}")
     table.add_row(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_whole, require_word
-from thetadot.monitor.cadence import PLANS
+from thetadot.kinds import require_count, require_whole, require_word
+from thetadot.monitor.cadence import MEASUREMENTS, PLANS, STEPS
+
+MOST_STEPS = 2**53
 
 
 def require_kinds_of(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: Any) -> None:
@@ -23,6 +26,16 @@ def require_kinds_of(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: 
         raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
     if not hasattr(optimizer, "param_groups"):
         raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
+
+
+def require_periods(every: Any) -> None:
+    """Refuse steps between measurements that are no numbers of steps, and names that nothing has."""
+    names = (STEPS, *MEASUREMENTS)
+    periods = every if isinstance(every, Mapping) else {STEPS: every}
+    for name, period in periods.items():
+        known = name in names
+        require(known, f"every={{{name!r}: ...}}", "is no measurement", f"Pass some of {', '.join(names)}.")
+        require_count(1, MOST_STEPS, every=period)
 
 
 def require_numbers_of(dataset_size: Any, batch_dim: Any, samples: Any) -> None:

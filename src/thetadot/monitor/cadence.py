@@ -14,11 +14,18 @@ read a vector of d numbers takes the time of 3 of these from memory, of .6 from 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from thetadot.monitor.restoring import restore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Level = Literal["light", "default", "full"]
 
+STEPS = "steps"
+MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 CALL = 0.6
 PRODUCT = 1.25
 """A Hessian-vector product in gradients, its graph kept; a forward pass is a third of a gradient."""
@@ -52,6 +59,20 @@ class Plan:
     early: bool  # whether readings come more often at first
     settled: int = 100  # steps before P⁻¹H is measured ahead of its turn
     cap: float = math.inf  # most of the work so far that all of them may have taken, from GRACE steps on
+    every: Mapping[str, int] = field(default_factory=dict)  # steps between two of a kind, whatever it costs
+
+    def at(self, every: int | Mapping[str, int] | None) -> Plan:
+        """The same, with steps between two measurements that the user chose: of steps, or by name.
+
+        Example:
+            >>> chosen = PLANS["default"].at({"steps": 10, "curvature": 500})
+            >>> chosen.motion, dict(chosen.every)
+            (10, {'curvature': 500})
+        """
+        if every is None:
+            return self
+        periods = {STEPS: every} if isinstance(every, int) else dict(every)
+        return replace(self, motion=periods.pop(STEPS, self.motion), every=periods)
 
 
 PLANS: dict[Level, Plan] = {
@@ -64,7 +85,7 @@ PLANS: dict[Level, Plan] = {
         away=False,
         pairs=False,
         early=False,
-        cap=0.03,
+        cap=0.01,
     ),
     "default": Plan(
         motion=50,
@@ -75,6 +96,7 @@ PLANS: dict[Level, Plan] = {
         away=True,
         pairs=True,
         early=True,
+        cap=0.03,
     ),
     "full": Plan(
         motion=1,
@@ -124,17 +146,24 @@ def orthogonalisation(parameters: int, count: int, sharing: float) -> float:
 class Every:
     """Steps ``first`` (if not 0), p, 2p, 3p ... with p the period that keeps the share; with ``early`` also p/16, p/4.
 
+    In a run of known length p is that of as many readings as the share pays for, at least one: p/4, p, 2p ...
+
     Example:
         >>> every = Every(cost=640.0, share=0.01, batch=64.0)
         >>> [step for step in range(1, 3000) if every.due(step)]
         [1, 62, 250, 1000, 2000]
     """
 
-    def __init__(self, cost: float, share: float, batch: float, *, early: bool = True, first: int = 1) -> None:
+    def __init__(
+        self, cost: float, share: float, batch: float, *, early: bool = True, first: int = 1, steps: int = 0
+    ) -> None:
         self.cost = cost
         self.first = first
         self.period = max(1, math.ceil(cost / (share * batch))) if share > 0 else 0
         wanted = {first, self.period // 16, self.period // 4} if early else {first}
+        if steps and self.period:
+            self.period = math.ceil(steps / max(1, steps // self.period))
+            wanted = {max(first, self.period // 4)}
         self.early = frozenset(step for step in wanted if step >= first > 0)
         self.done = False  # whether it has come at all
         self._later: int | None = None
@@ -155,6 +184,25 @@ class Every:
         """Take the place of one with another period."""
         self.done, self._later = before.done, before._later
         self.early = self.early if before.early else before.early
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the period and what is still to come."""
+        return {**vars(self), "early": sorted(self.early)}
+
+    @classmethod
+    def fixed(cls, cost: float, period: int) -> Every:
+        """Whole periods that the user chose."""
+        made = cls(cost, 0.0, 1.0, early=False, first=0)
+        made.period = period
+        return made
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Every:
+        """The one whose :meth:`state_dict` this is."""
+        made = cls(float(state["cost"]), 0.0, 1.0)
+        restore(made, {name: value for name, value in state.items() if name != "early"})
+        made.early = frozenset(int(step) for step in state["early"])
+        return made
 
     def following(self, step: int) -> float:
         """Return the next due step after the given one.

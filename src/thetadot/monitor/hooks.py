@@ -8,6 +8,7 @@ seen, and nothing is added to it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,12 @@ from thetadot.monitor.calls import Call
 from thetadot.monitor.reference import bound, carried
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch.utils.hooks import RemovableHandle
 
     from thetadot.monitor.axes import Path
+    from thetadot.monitor.reference import Reference
 
 Places = list[tuple["Path", tuple[int, ...]]]
 
@@ -75,6 +77,7 @@ class ForwardHooks:
         dropped: called when passes are forgotten.
         batch_dim: the axis of the first argument along which samples lie.
         samples: how many a pass averages, or a function of the call's arguments that says it.
+        reference: tells where samples lie, once it is prepared.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class ForwardHooks:
         dropped: Callable[[], None],
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
+        reference: Reference | None = None,
     ) -> None:
         self.model = model
+        self.reference = reference
         self.loss_fn = loss_fn
         self.parameters = parameters
         self.dropped = dropped
@@ -96,12 +101,23 @@ class ForwardHooks:
         self.carries = loss_fn is None
         self.batch_dim = batch_dim
         self.samples = samples
-        self.called: dict[Path, int] = {}  # where samples lie among the arguments, as the reference told it
-        self.made: dict[Path, int] = {}  # and in the output
         self.parted = False  # passes are known to be parts of one loss, not micro-batches
+        self.told_losses = False  # by the user, who goes before what is seen
         self.evaluating = 0  # passes with gradients in eval()
         self.handles: list[RemovableHandle] = []
+        self.always: list[RemovableHandle] = []
+        self.lately: list[Tensor] = []  # losses since the last step, whether it is measured or not
         self._forget()
+
+    @property
+    def called(self) -> dict[Path, int]:
+        """Where samples lie among the model's arguments, as the reference tells it."""
+        return {} if self.reference is None else self.reference.called
+
+    @property
+    def made(self) -> dict[Path, int]:
+        """Where samples lie in the model's output, as the reference tells it."""
+        return {} if self.reference is None else self.reference.made
 
     @property
     def listening(self) -> bool:
@@ -120,6 +136,15 @@ class ForwardHooks:
         counts = [self._count(one, self.targets)[0] for one in passes]
         return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
 
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """While a measurement calls the model, its passes are not the loop's."""
+        self.quiet = True
+        try:
+            yield
+        finally:
+            self.quiet = False
+
     def listen(self) -> None:
         """Listen to the model until :meth:`rest`."""
         self._forget()
@@ -132,6 +157,25 @@ class ForwardHooks:
         self.handles.append(self.model.register_forward_hook(self._left))
         if isinstance(self.loss_fn, nn.Module):
             self.handles.append(self.loss_fn.register_forward_hook(self._lost))
+
+    def follow(self) -> None:
+        """Note the loss of every step, until :meth:`leave`."""
+        if isinstance(self.loss_fn, nn.Module):
+            self.always = [self.loss_fn.register_forward_hook(self._followed)]
+        elif self.carries:
+            self.always = [self.model.register_forward_hook(self._carried)]
+
+    def leave(self) -> None:
+        """Take every hook away."""
+        self.rest()
+        for handle in self.always:
+            handle.remove()
+        self.always = []
+
+    def latest(self) -> Tensor | None:
+        """The mean loss since the last call, where it was seen."""
+        losses, self.lately = self.lately, []
+        return None if not losses else losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def rest(self) -> None:
         """Take the hooks away."""
@@ -181,8 +225,11 @@ class ForwardHooks:
 
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
+        told = value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value))
+        self.told_losses = True
+        self.lately.append(told)
         if self.listening:
-            self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
+            self.said.append(told)
 
     def passed(self, samples: int) -> None:
         """Told by the user, before the backward pass."""
@@ -229,6 +276,16 @@ class ForwardHooks:
             self.losses.append(output.detach().reshape(()))
         if len(args) > 1:
             self.targets.append(list(walk(args[1])))
+
+    def _followed(self, _module: nn.Module, _args: object, output: Any) -> None:
+        if not self.told_losses and self._seen() and isinstance(output, Tensor) and output.numel() == 1:
+            self.lately.append(output.detach().reshape(()))
+
+    def _carried(self, _module: nn.Module, _args: object, output: Any) -> None:
+        if not self.told_losses and self._seen():
+            loss = carried(output)
+            if loss is not None:
+                self.lately.append(loss.detach().reshape(()))
 
     def _swept(self, parameter: Tensor) -> None:
         self.swept = True

@@ -38,25 +38,49 @@ def _bare(name: str) -> str:
     return name
 
 
+def _owner(name: str) -> str:
+    """The module that a parameter belongs to."""
+    return _bare(name).rpartition(".")[0] or "model"
+
+
+def trained(model: nn.Module, loss: object = None) -> dict[str, nn.Parameter]:
+    """Parameters of a model that want gradients, and behind "loss." those of a loss that has its own."""
+    named = dict(model.named_parameters())
+    if isinstance(loss, nn.Module):
+        known = {id(p) for p in named.values()}
+        named |= {f"loss.{name}": p for name, p in loss.named_parameters() if id(p) not in known}
+    return {name: p for name, p in named.items() if p.requires_grad}
+
+
+def layers_of(model: nn.Module, loss: object = None) -> tuple[str, ...]:
+    """Modules with parameters of their own, in the model's order.
+
+    Example:
+        >>> layers_of(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)))
+        ('0', '2')
+    """
+    return tuple(dict.fromkeys(map(_owner, trained(model, loss))))
+
+
 class Layout:
     """The optimizer's parameters in the model's order, by layer.
 
-    A layer is a module with parameters of its own, named as the model names it.
+    A layer is a module with parameters of its own, named as the model names it; of a loss, behind "loss.".
 
     Raises:
         InadmissibleValue: no parameter of the model is in the optimizer.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: object = None) -> None:
         moved = {id(p): g for g, group in enumerate(optimizer.param_groups) for p in group["params"]}
-        named = [(name, p) for name, p in model.named_parameters() if id(p) in moved and p.requires_grad]
+        named = [(name, p) for name, p in trained(model, loss).items() if id(p) in moved]
         if not named:
             raise InadmissibleValue(
                 "optimizer holds no parameter of model. Pass the model whose parameters it was built from."
             )
         self.parameters: list[Tensor] = [p for _, p in named]
         self.groups: list[int] = [moved[id(p)] for p in self.parameters]
-        owners = [_bare(name).rpartition(".")[0] or "model" for name, _ in named]
+        owners = [_owner(name) for name, _ in named]
         self.layers: tuple[str, ...] = tuple(dict.fromkeys(owners))
         place = {name: i for i, name in enumerate(self.layers)}
         self.layer_of: list[int] = [place[owner] for owner in owners]

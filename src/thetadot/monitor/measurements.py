@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from msgspec import convert, to_builtins
 from msgspec.structs import replace
 
 from thetadot import records
@@ -14,6 +15,7 @@ from thetadot.monitor.along import ladder, line_curvature, regularization, rungs
 from thetadot.monitor.cadence import Every, Plan, forwards, gradients, orthogonalisation, products
 from thetadot.monitor.entries import noise_entry
 from thetadot.monitor.reference import PARTS
+from thetadot.monitor.restoring import restore
 from thetadot.probes import (
     barrier,
     critical_sharpness,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from thetadot.probes.heat import Sampling
     from thetadot.reading import Reading
 
-MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 COLD, WARM, LEAST = 12, 6, 4
 """Most products of a first measurement, and of one that begins with the last one's vector. Of small networks' λmax 12
 leave an interval of 6% at most and 6 one of 7%, 23% in a tenth of cases; after 3 it was of a factor of 2. With 85,000
@@ -48,6 +49,8 @@ SIGNS = 4
 INTERIOR = 5
 GUESSES = 10
 START_KEY = 7
+ESTIMATES = ("sharpest", "variance")
+PLAIN = ("spent", "left_at", "forward_only", "batch", "samples")
 
 
 class ReferenceMeasurements:
@@ -73,26 +76,48 @@ class ReferenceMeasurements:
         self.forward_only = False
         self.most: int | None = None  # products that the run's work pays for; None for the usual ones
 
-    def plan(self, plan: Plan, step: int, batch: float, *, preconditioned: bool) -> dict[str, Every]:
-        """When each is due."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what later measurements begin with."""
+        told = {name: value and tuple(value) for name, value in ((n, getattr(self, n)) for n in ESTIMATES)}
+        return {name: getattr(self, name) for name in PLAIN} | told | {
+            "vectors": self.vectors, "left": self.left,
+            "draws": None if self.draws is None else to_builtins(self.draws),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        device = self.layout.parameters[0].device
+        restore(self, {name: state[name] for name in PLAIN})
+        for name in ESTIMATES:
+            setattr(self, name, convert(state[name], Estimate | None))
+        self.draws = convert(state["draws"], Draws | None)
+        self.vectors = {bool(kind): vector.to(device) for kind, vector in state["vectors"].items()}
+        self.left = None if state["left"] is None else state["left"].to(device)
+
+    def plan(
+        self, plan: Plan, step: int, batch: float, *, preconditioned: bool, planned: float = 0.0
+    ) -> dict[str, Every]:
+        """When each is due, in a run of so much planned work, or of unknown length."""
         if self.reference is None:
             return {}
         size = self.samples or batch
         self.batch = batch
+        steps = int(planned / batch)
         if self.left is None:
             self.left_at = step
         first = plan.settled if preconditioned else 1
         usual = {"noise": (plan.noise, 1), "curvature": (plan.curvature, first)}
         rare = {"curvature-weighted noise": plan.weighted, "barrier": plan.barrier}
         every = {
-            name: Every(self.cost(name, size), share, batch, early=plan.early, first=step)
+            name: Every(self.cost(name, size), share, batch, early=plan.early, first=step, steps=steps)
             for name, (share, step) in usual.items()
         }
         for name, share in rare.items():
             every[name] = Every(self.cost(name, size), share, batch, early=False, first=0)
+        every |= {name: Every.fixed(self.cost(name, size), period) for name, period in plan.every.items()}
         if not self.reference.parts()[0]:
             del every["noise"], every["curvature-weighted noise"]
-        if plan.barrier and self.left is None:
+        if every["barrier"].period and self.left is None:
             self.left = self.reference.whole().position()
         return every
 

@@ -24,7 +24,7 @@ class Row:
 
     step: int
     numbers: Tensor
-    loss: Tensor | None
+    loss: Tensor | float | None
     reading: Reading
     lr: float
     batch: int | None

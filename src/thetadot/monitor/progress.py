@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from thetadot.monitor.restoring import restore
+
 
 class Progress:
     """Counts steps and work; steps that are not measured are taken to have the usual batch.
@@ -25,6 +29,11 @@ class Progress:
         """Whether this is the first step that is seen."""
         return self.step == self.begun + 1
 
+    def add(self, batch: int) -> None:
+        """Count the step that was just made, of so many samples."""
+        self.work += batch
+        self._counted = self.step
+
     def count(self, unread: int = 0) -> None:
         """The work of the steps since the last count but the last ``unread``."""
         steps = self.step - unread - self._counted
@@ -39,5 +48,16 @@ class Progress:
             self.usual = max(self.batch or 0, batch or 0)
         self.batch = batch
         self.count(unread=1)
-        self.work += batch or 0
-        self._counted = self.step
+        self.add(batch or 0)
+
+    def rewind(self, step: int) -> None:
+        """Go on from an earlier step; the work stays done."""
+        self.step = self._counted = step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what was counted."""
+        restore(self, state)

@@ -151,12 +151,12 @@ def describe(
         threads=torch.get_num_threads(),
         software={"thetadot": __version__, "torch": str(torch.__version__)},
         quantities=UNITS,
+        layers=layout.layers,
         watched=Watched(
             optimizer=type(optimizer).__name__,
             level=level,
             reference="" if reference is None else fingerprint(reference),
             reference_samples=0 if reference is None else reference.samples,
-            layers=layout.layers,
             lacks=lacks,
             ranks=ranks,
         ),

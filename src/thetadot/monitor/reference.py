@@ -123,6 +123,11 @@ class Reference:
             return True
         return len({way.count for way in self.ways}) == 1 and not any(self.ways[0].of.values())
 
+    @property
+    def known(self) -> bool:
+        """Whether nothing has to be tried: sizes say where the samples lie, and the loss says that it is a mean."""
+        return self.plain and getattr(self.loss_fn, "reduction", None) == "mean"
+
     @contextlib.contextmanager
     def portion(self, count: int) -> Iterator[None]:
         """Inside it has so many of its samples only, evenly spread; all where it has no more, or is not to be cut."""
@@ -148,7 +153,7 @@ class Reference:
         if self.layout.sharded:
             return 0.0
         cost = gradients(2.0 * size, 2, batch) + forwards(size, 1, batch)
-        if self.own or not self.ways:
+        if self.own or not self.ways or self.known:
             return cost
         return cost + gradients(2.0 * size, 3, batch) + gradients(1.5 * size, 2, batch) / 3.0
 
@@ -161,7 +166,10 @@ class Reference:
         def run(parts: dict[str, Any]) -> Tensor:
             return self._loss(self.held, parts["model"], parts["loss"])
 
-        found = changes_of(run, {"model": self.model, "loss": roots["loss"]})
+        return self.told(changes_of(run, {"model": self.model, "loss": roots["loss"]}))
+
+    def told(self, found: list[Change]) -> list[Change]:
+        """List what cannot be restored of all that a pass changes; from now on the rest is restored."""
         if any(change.kind != "buffer" or not change.place.startswith("model.") for change in found):
             self.written = [change.place for change in found if change.kind == "parameter"]
         return [change for change in found if not change.kept]
@@ -172,7 +180,7 @@ class Reference:
         Raises:
             InadmissibleValue: the loss is a sum over its samples.
         """
-        if self.layout.sharded or self.own or not self.ways:
+        if self.layout.sharded or self.own or not self.ways or self.known:
             return ""
         found = placement(self._slope, self.ways, insist=self.batch_dim is not None)
         self.axes = found.axes
@@ -258,6 +266,18 @@ class Reference:
             return Passing(self.model)
         roots = self._roots()
         return whole_state(roots.pop("model"), self.written, **roots)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        way = next((i for i, way in enumerate(self.ways) if self.axes is not None and way.of == self.axes.of), None)
+        return {"way": way} | {name: getattr(self, name) for name in ("written", "narrow", "sharing")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.axes = None if state["way"] is None else self.ways[int(state["way"])]
+        self.samples = self._samples()
+        self.written = None if state["written"] is None else [str(name) for name in state["written"]]
+        self.narrow, self.sharing = bool(state["narrow"]), float(state["sharing"])
 
     def whole(self) -> Objective:
         """On all of it."""

@@ -7,33 +7,33 @@ any size is first read after as many steps. An entry says how many samples it is
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from msgspec.structs import replace
 from torch import distributed
 
 from thetadot.errors import InadmissibleValue
-from thetadot.monitor.cadence import GRACE, YOUNG
-from thetadot.monitor.measurements import COLD, LEAST, MEASUREMENTS, WARM
+from thetadot.monitor.cadence import GRACE, MEASUREMENTS, YOUNG, Every
+from thetadot.monitor.measurements import COLD, LEAST, WARM
 from thetadot.monitor.reference import PARTS
+from thetadot.monitor.restoring import restore
 from thetadot.probes.heat import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from thetadot.monitor.cadence import Every, Plan
-    from thetadot.monitor.hooks import ForwardHooks
+    from thetadot.monitor.cadence import Plan
     from thetadot.monitor.layers import Layout
     from thetadot.monitor.measurements import ReferenceMeasurements
     from thetadot.monitor.progress import Progress
-    from thetadot.monitor.recorder import RunRecorder
     from thetadot.monitor.reference import Reference
     from thetadot.monitor.remarks import Remarks
     from thetadot.monitor.settings import Settings
+    from thetadot.records import Entry
 
-UNSEEN = 32
-"""Samples that a reference is prepared on before the first batch was seen."""
+PLAIN = ("told", "unfit", "summed", "prepared", "_batch", "_ended")
 
 
 class ReferenceReadings:
@@ -45,12 +45,15 @@ class ReferenceReadings:
         settings: of the optimizer.
         reference: None measures nothing.
         measurements: the measurements.
-        hooks: quiet while they call the model, and told where samples lie.
-        recorder: the record.
+        quiet: entered while they call the model.
+        write: receives the entries.
         progress: steps and work.
         remarks: what is left out.
         fetch: writes what was kept of steps before.
         level: its name.
+        planned: work of the whole run, over which readings are spread and out of which they are paid from the start; 0
+            where it is not known.
+        cost: gradient evaluations so far, in samples.
     """
 
     def __init__(
@@ -61,19 +64,22 @@ class ReferenceReadings:
         settings: Settings,
         reference: Reference | None,
         measurements: ReferenceMeasurements,
-        hooks: ForwardHooks,
-        recorder: RunRecorder,
+        quiet: Callable[[], AbstractContextManager[Any]],
+        write: Callable[[Entry], None],
         progress: Progress,
         remarks: Remarks,
         fetch: Callable[[], None],
         level: str,
+        planned: float,
+        cost: Callable[[], float],
     ) -> None:
         self.plan, self.layout, self.settings = plan, layout, settings
-        self.reference, self.measurements, self.hooks = reference, measurements, hooks
-        self.recorder, self.progress, self.remarks = recorder, progress, remarks
-        self.fetch = fetch
+        self.reference, self.measurements, self.quiet = reference, measurements, quiet
+        self.write, self.progress, self.remarks = write, progress, remarks
+        self.fetch, self.cost, self.planned = fetch, cost, planned
         self.level = level
         self.every: dict[str, Every] = {}
+        self.told = False  # whether the passes themselves tell the noise
         self.unfit = self.summed = False  # the reference is not measured; the loss is a sum
         self.prepared = reference is None
         self._batch = 0.0  # of a step on this rank
@@ -116,22 +122,19 @@ class ReferenceReadings:
             self.every = {}
             return
         preconditioned = self.settings.reading().preconditioner is not None
-        self.every = self.measurements.plan(self.plan, self.progress.step, self._batch, preconditioned=preconditioned)
+        self.every = self.measurements.plan(
+            self.plan, self.progress.step, self._batch, preconditioned=preconditioned, planned=self.planned
+        )
 
     def _settle(self, reference: Reference) -> None:
         """What a pass would leave behind, and where the samples of the reference lie."""
         self.prepared = True
         if self.unfit:
             return
-        size = self._size()
-        self.hooks.quiet = True
-        try:
-            with torch.enable_grad(), reference.portion(size):
-                self._prepare(reference)
-        finally:
-            self.hooks.quiet = False
+        size = self._size(preparing=True)
+        with self.quiet(), torch.enable_grad(), reference.portion(size):
+            self._prepare(reference)
         self.measurements.spent += reference.preparing(size, self._batch or float(size))
-        self.hooks.called, self.hooks.made = reference.called, reference.made
         self.measurements.samples = reference.samples
 
     def _prepare(self, reference: Reference) -> None:
@@ -167,9 +170,9 @@ class ReferenceReadings:
         if found is not None:
             size = measurements.dataset_size or found.dataset_size
             measurements.dataset_size = size
-            measurements.draws = replace(found, step=self.progress.step, dataset_size=size)
+            measurements.draws = replace(found, step=self.progress.begun + 1, dataset_size=size)
             if self.remarks.rank == 0:
-                self.recorder.write(measurements.draws)
+                self.write(measurements.draws)
         elif self.remarks.rank == 0 and self.reference is not None:
             self.remarks.note(
                 "sampling",
@@ -177,13 +180,13 @@ class ReferenceReadings:
                 "epochs flat directions are colder; pass sampling='epochs' and dataset_size=N then",
             )
 
-    def _size(self) -> int:
-        """Samples that it is prepared on, and first measured on: where work is capped, a batch of it at most."""
+    def _size(self, *, preparing: bool = False) -> int:
+        """Samples that it is first measured on, where work is capped a batch of it at most, or prepared on, fewer."""
         assert self.reference is not None  # noqa: S101 - asked only with one
         whole = self.reference.samples or math.ceil(self._batch) or 1
-        if math.isinf(self.plan.cap) or self.layout.sharded:
+        if math.isinf(self.plan.cap) or self.layout.sharded or self.planned:
             return whole
-        return min(whole, max(2 * PARTS, math.ceil(self._batch) or UNSEEN))
+        return min(whole, 2 * PARTS if preparing else max(2 * PARTS, math.ceil(self._batch)))
 
     # When.
 
@@ -202,20 +205,21 @@ class ReferenceReadings:
             done = progress.work / progress.ranks
         batch = self._batch or float(progress.usual or 1) / progress.ranks
         needed = (self.measurements.spent + cost) / self.plan.cap
-        return 0 if needed <= max(done, GRACE * batch) else max(1, math.ceil((needed - done) / batch))
+        return 0 if needed <= (self.planned or max(done, GRACE * batch)) else max(1, math.ceil((needed - done) / batch))
 
-    def sound(self, *, told: bool) -> None:
-        """What is due after this step; noise is left out where passes have told it."""
+    def measure_due(self) -> None:
+        """Measure what is due after this step; noise is left out where passes have told it."""
         steps = self.progress.step - self.progress.begun
         for name in list(self.every):
             every = self.every.get(name)
-            if every is None or name in self.remarks.silent or not every.due(steps) or (name == "noise" and told):
+            if every is None or name in self.remarks.silent or not every.due(steps) or (name == "noise" and self.told):
                 continue
             wait = self._affords(name, every)
             if wait:
                 every.put_off(steps + wait)
                 continue
-            every.put_off(None)
+            if name not in self.plan.every:
+                every.put_off(None)
             self._ready()
             every = self.every.get(name)
             if every is None:
@@ -225,8 +229,10 @@ class ReferenceReadings:
     def _affords(self, name: str, every: Every) -> int:
         """Steps to wait; of a first curvature, as many products as there is work for."""
         assert self.reference is not None  # noqa: S101 - planned only with one
+        if name in self.plan.every:
+            return 0
         size = self.reference.samples or self._batch if every.done else self._size()
-        before = 0.0 if self.prepared else self.reference.preparing(size, self._batch)
+        before = 0.0 if self.prepared else self.reference.preparing(self._size(preparing=True), self._batch)
         if name != "curvature":
             return self.wait(before + self.measurements.cost(name, size))
         most, least = (WARM, WARM) if self.measurements.vectors else (COLD, LEAST)
@@ -246,11 +252,8 @@ class ReferenceReadings:
             every.go_on(before.get(name, every))
 
     def _sound(self, name: str, every: Every) -> None:
-        self.hooks.quiet = True
-        try:
+        with self.quiet():
             self.remarks.guarded(name, lambda: self._measure(name, first=not every.done))
-        finally:
-            self.hooks.quiet = False
         every.done = True
 
     def _measure(self, name: str, *, first: bool) -> None:
@@ -260,13 +263,26 @@ class ReferenceReadings:
         with reference.kept(), reference.portion(self._size() if first and not self._ended else reference.samples):
             measurements.samples = reference.samples
             found = measurements.measure(
-                name, progress.step, self.settings.reading(), progress.usual or None, progress.work + measurements.spent
+                name, progress.step, self.settings.reading(), progress.usual or None, self.cost()
             )
         measurements.samples = reference.samples
         for entry in found:
-            self.recorder.write(entry)
+            self.write(entry)
 
-    def end(self, *, told: bool) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is due when, and what is known of the reference."""
+        every = {name: every.state_dict() for name, every in self.every.items()}
+        known = None if self.reference is None else self.reference.state_dict()
+        return {name: getattr(self, name) for name in PLAIN} | {"every": every, "reference": known}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        restore(self, {name: state[name] for name in PLAIN})
+        if self.reference is not None:
+            self.reference.load_state_dict(state["reference"])
+        self.every = {str(name): Every.of(told) for name, told in state["every"].items()}
+
+    def end(self) -> None:
         """A run that ends within its first steps is measured where it ended; a longer one is told what it lacks."""
         steps = self.progress.step - self.progress.begun
         if steps < 1 or self.layout.sharded:
@@ -275,7 +291,7 @@ class ReferenceReadings:
         with torch.no_grad():
             for name in MEASUREMENTS[:2]:
                 every = self.every.get(name)
-                if every is None or every.done or name in self.remarks.silent or (name == "noise" and told):
+                if every is None or every.done or name in self.remarks.silent or (name == "noise" and self.told):
                     continue
                 if steps > GRACE:
                     self.remarks.lack(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thetadot.records import Remark
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from thetadot.monitor.progress import Progress
-    from thetadot.monitor.recorder import RunRecorder
+    from thetadot.records import Entry
 
 
 class Remarks:
     """Remarks of one watch.
 
     Args:
-        recorder: the record.
+        write: receives them.
         progress: tells the step.
         rank: of this process; the first alone warns.
     """
 
-    def __init__(self, recorder: RunRecorder, progress: Progress, rank: int) -> None:
-        self.recorder = recorder
+    def __init__(self, write: Callable[[Entry], None], progress: Progress, rank: int) -> None:
+        self.write = write
         self.progress = progress
         self.rank = rank
         self.silent: set[str] = set()  # what is no longer measured
@@ -37,7 +37,7 @@ class Remarks:
 
     def note(self, about: str, why: str) -> None:
         """In the record alone."""
-        self.recorder.write(Remark(self.progress.step, about, why))
+        self.write(Remark(self.progress.step, about, why))
 
     def say(self, about: str, why: str) -> None:
         """In the record, and once to the user."""
@@ -54,6 +54,14 @@ class Remarks:
             self.lack(name, why)
             if self.rank == 0:
                 warnings.warn(f"thetadot.watch does not see the {name}: {why}.", stacklevel=2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is no longer measured."""
+        return {"silent": sorted(self.silent)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.silent = {str(name) for name in state["silent"]}
 
     def guarded(self, name: str, act: Callable[[], None]) -> None:
         """An error of a measurement is said once and ends that measurement, not the run."""

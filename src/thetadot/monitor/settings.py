@@ -54,6 +54,14 @@ class Settings:
                 found.append(Setting(step, i, self.layout.sizes[i], values))
         return found
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings that were last written."""
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        self.seen = {int(group): dict(values) for group, values in state["seen"].items()}
+
 
 def clock_step(reading: Reading) -> float:
     """γ of the heavy-ball form; the optimizer's own step where it has none."""

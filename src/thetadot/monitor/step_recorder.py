@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thetadot.monitor.pending import PendingRows, Row
+from thetadot.monitor.restoring import restore
 from thetadot.monitor.settings import clock_step, friction
 from thetadot.monitor.window import FEWEST, EstimationWindow, equilibrium
 from thetadot.records import Remark
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from thetadot.monitor.layers import Layout
     from thetadot.monitor.measurements import ReferenceMeasurements
     from thetadot.monitor.progress import Progress
-    from thetadot.monitor.recorder import RunRecorder
     from thetadot.monitor.remarks import Remarks
     from thetadot.monitor.settings import Settings
     from thetadot.monitor.step_statistics import StepStatistics
     from thetadot.reading import Reading
+    from thetadot.records import Entry
 
 ON_DEVICE = 16
 """Readings kept on an accelerator before they are fetched together."""
+PLAIN = ("clock", "_clocked", "_alarmed", "_estimated")
 BETWEEN = 10
 """Readings between two estimates of equilibrium."""
 
@@ -37,7 +41,8 @@ class StepRecorder:
         settings: of the optimizer.
         statistics: what measures a step.
         measurements: what knows the temperature and what was spent.
-        recorder: the record.
+        write: receives the entries.
+        cost: gradient evaluations so far, in samples.
         progress: steps and work.
         remarks: what is left out.
         dataset_size: N, for epochs.
@@ -51,14 +56,15 @@ class StepRecorder:
         settings: Settings,
         statistics: StepStatistics,
         measurements: ReferenceMeasurements,
-        recorder: RunRecorder,
+        write: Callable[[Entry], None],
         progress: Progress,
         remarks: Remarks,
         dataset_size: int | None,
         estimates: bool,
+        cost: Callable[[], float],
     ) -> None:
         self.layout, self.settings, self.statistics, self.measurements = layout, settings, statistics, measurements
-        self.recorder, self.progress, self.remarks = recorder, progress, remarks
+        self.write, self.progress, self.remarks, self.cost = write, progress, remarks, cost
         self.dataset_size = dataset_size
         self.estimates = estimates
         self.pending = PendingRows(layout)
@@ -68,7 +74,7 @@ class StepRecorder:
         self._alarmed = False
         self._estimated = 0
 
-    def row(self, loss: Tensor | None) -> None:
+    def row(self, loss: Tensor | float | None) -> None:
         """The step that was just made."""
         reading = self.settings.reading()
         numbers = self.statistics.after(reading)
@@ -90,7 +96,7 @@ class StepRecorder:
             temperature=self.measurements.temperature(reading, progress.usual or None),
             time_step=step,
             clock=self.clock,
-            cost=progress.work + self.measurements.spent,
+            cost=self.cost(),
         )
         self.pending.rows.append(row)
         if len(self.pending.rows) >= (1 if numbers.device.type == "cpu" else ON_DEVICE):
@@ -99,13 +105,13 @@ class StepRecorder:
     def fetch(self) -> None:
         """Write the rows that were kept, and what they complete."""
         for sample, motion, layers in self.pending.fetch():
-            self.recorder.write(motion)
-            self.recorder.write(layers)
+            self.write(motion)
+            self.write(layers)
             self.window.append(sample)
             lost = motion.gradient_norm is None or math.isinf(sample.loss)
             if lost and not self._alarmed:
                 self._alarmed = True
-                self.recorder.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
+                self.write(Remark(motion.step, "loss", "the loss or its gradient is not finite", alarm=True))
             if self.estimates:
                 self.remarks.guarded("equilibrium", self._window)
 
@@ -115,9 +121,18 @@ class StepRecorder:
         if self.estimates:
             self.remarks.guarded("equilibrium", self._estimate)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the clock and the window."""
+        return {name: getattr(self, name) for name in PLAIN} | {"window": self.window.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        restore(self, {name: state[name] for name in PLAIN})
+        self.window.load_state_dict(state["window"])
+
     def _note(self, reading: Reading) -> None:
         for entry in self.settings.changed(self.progress.step):
-            self.recorder.write(entry)
+            self.write(entry)
         for what, why in reading.lacks.items():
             self.remarks.lack(what, why)
 
@@ -134,4 +149,4 @@ class StepRecorder:
         found = equilibrium(self.window.samples, self.layout.count)
         if found is not None and found.step > self._estimated:
             self._estimated = found.step
-            self.recorder.write(found)
+            self.write(found)

@@ -78,6 +78,22 @@ class StepStatistics:
             distributed.all_reduce(measured)
         return measured
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the run and the window began, and the gradient before."""
+        anchored = self.anchor is not self.origin
+        return {"origin": self.origin, "anchor": self.anchor if anchored else None, "previous": self._previous}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        self.origin, self._previous = self._placed(state["origin"]), self._placed(state["previous"])
+        self.anchor = self.origin if state["anchor"] is None else self._placed(state["anchor"])
+
+    def _placed(self, tensors: list[Tensor] | None) -> list[Tensor] | None:
+        """Tensors of a checkpoint where the parameters are, each of its parameter's shape."""
+        if tensors is None:
+            return None
+        return [t.to(p.device).reshape(local(p).shape) for t, p in zip(tensors, self.layout.parameters, strict=True)]
+
     def _energy(self, moved: Sequence[Tensor], preconditioner: dict[Tensor, Tensor]) -> Tensor:
         weighed = [
             m * _wide(local(preconditioner[p])).reshape(m.shape) if p in preconditioner else m

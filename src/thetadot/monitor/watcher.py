@@ -22,32 +22,25 @@ from torch import nn
 
 from thetadot.errors import InadmissibleValue
 from thetadot.kinds import require_count
-from thetadot.monitor.arguments import require_kinds_of, require_numbers_of
-from thetadot.monitor.cadence import PLANS, Every, Level
+from thetadot.monitor.arguments import require_kinds_of, require_numbers_of, require_periods
+from thetadot.monitor.cadence import MEASUREMENTS, PLANS, Every, Level
 from thetadot.monitor.hooks import ForwardHooks, unseen
 from thetadot.monitor.layers import Layout
-from thetadot.monitor.measurements import MEASUREMENTS, ReferenceMeasurements
+from thetadot.monitor.monitor import Monitor
 from thetadot.monitor.passes import Passes
 from thetadot.monitor.process_group import WatchingRanks
-from thetadot.monitor.progress import Progress
 from thetadot.monitor.recorder import RunRecorder, describe
 from thetadot.monitor.reference import Reference
-from thetadot.monitor.reference_readings import ReferenceReadings
-from thetadot.monitor.remarks import Remarks
-from thetadot.monitor.settings import Settings
-from thetadot.monitor.step_recorder import StepRecorder
-from thetadot.monitor.step_statistics import StepStatistics
 from thetadot.records import End
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
 
-    from thetadot.monitor.hooks import Step
-    from thetadot.records import Record
+    from thetadot.records import Noise, Record
     from thetadot.verdicts import Verdict
 
 MOST_SAMPLES = 2**53
@@ -57,9 +50,10 @@ MOST_SAMPLES = 2**53
 class Watch:
     r"""Watch a training loop; a context manager.
 
-    Every few steps: loss, lengths and angles by layer, both vocabularies of the settings, kinetic energy. More rarely,
-    on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets the share of the
-    training's gradient work that this may take: "light" about 1%, "default" 3%, "full" as much as the training.
+    Of every step: the loss. Every few steps: lengths and angles by layer, both vocabularies of the settings, kinetic
+    energy. More rarely, on the reference batch: gradient noise, curvature and its limit, barriers. ``level`` sets how
+    much of the training's gradient work so far this may have taken, from the hundredth step on: "light" 1%, "default"
+    3%, "full" as much as the training.
 
     Args:
         model: what is trained, as the loop calls it (compiled or wrapped).
@@ -71,6 +65,8 @@ class Watch:
             neither is measured.
         out: folder of the record; None keeps it in memory (:attr:`Watch.record`).
         level: "light", "default" or "full".
+        every: steps between two measured ones; or by name: "steps", "noise", "curvature", "curvature-weighted noise",
+            "barrier". What is named comes whatever it costs; the rest as ``level`` says.
         name: of the run; the folder's where it is None.
         dataset_size: N, for the count of epochs, and for the temperature where batches are those of shuffled epochs.
         sampling: how batches are drawn: "epochs", each of a shuffled epoch, or independently, "replacement". None: as
@@ -109,6 +105,7 @@ class Watch:
         reference: Any = None,
         out: str | Path | None = None,
         level: Level = "default",
+        every: int | Mapping[str, int] | None = None,
         name: str | None = None,
         dataset_size: int | None = None,
         sampling: Literal["replacement", "epochs"] | None = None,
@@ -118,44 +115,41 @@ class Watch:
     ) -> None:
         require_kinds_of(model, optimizer, loss_fn, out, level)
         require_numbers_of(dataset_size, batch_dim, samples)
-        self.model, self.level, self.plan = model, level, PLANS[level]
+        if every is not None:
+            require_periods(every)
+        self.model, self.level, self.plan = model, level, PLANS[level].at(every)
         self.optimizer: Any = getattr(optimizer, "optimizer", optimizer)
-        self.layout = Layout(model, self.optimizer)
-        self.settings = Settings(self.optimizer, self.layout)
+        self.layout = Layout(model, self.optimizer, loss_fn)
         self.name = name or (Path(out).name if out is not None else type(model).__name__)
         self.group = WatchingRanks(model, self.name, sharded=self.layout.sharded)
         self.ranks, self.rank = self.group.ranks, self.group.rank
         self.dataset_size = dataset_size
         self.reference = None if reference is None else Reference(model, loss_fn, reference, self.layout, batch_dim)
-        self.statistics = StepStatistics(self.layout, away=self.plan.away, pairs=self.plan.pairs)
+        self.hooks = ForwardHooks(
+            model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples, self.reference
+        )
         self.together = Passes(model, self.layout, self.ranks, self.plan.noise)
-        self.measurements = ReferenceMeasurements(self.layout, self.reference, dataset_size, sampling)
         self.recorder = RunRecorder(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
-        self.progress = Progress(self.recorder.last_step, self.ranks)
-        self.remarks = Remarks(self.recorder, self.progress, self.rank)
-        self.hooks = ForwardHooks(model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples)
-        self._join_parts()
-        self.following: float = self.step
+        self.monitor = Monitor(
+            self.layout,
+            self.optimizer,
+            self.recorder.write,
+            plan=self.plan,
+            level=level,
+            reference=self.reference,
+            dataset_size=dataset_size,
+            sampling=sampling,
+            step=self.recorder.last_step,
+            ranks=self.ranks,
+            rank=self.rank,
+            quiet=self.hooks.silenced,
+        )
+        self.remarks, self.progress = self.monitor.remarks, self.monitor.progress
         self.passes = 2  # of the last measured step; at first, whatever it may be
-        self.armed = self.closed = self.opened = False
+        self.closed = self.opened = False
         self.ahead: RemovableHandle | None = None
         self.started = time.monotonic()
         self.handles: list[RemovableHandle] = []
-
-    def _join_parts(self) -> None:
-        names = ("layout", "settings", "measurements", "recorder", "progress", "remarks")
-        parts: dict[str, Any] = {name: getattr(self, name) for name in names}
-        self.steps = StepRecorder(
-            **parts, statistics=self.statistics, dataset_size=self.dataset_size, estimates=self.plan.away
-        )
-        self.readings = ReferenceReadings(
-            **parts,
-            plan=self.plan,
-            reference=self.reference,
-            hooks=self.hooks,
-            fetch=self.steps.fetch,
-            level=self.level,
-        )
 
     # What the user may call.
 
@@ -166,6 +160,7 @@ class Watch:
         if not self.opened:
             self.opened = True
             self.group.join()
+            self.hooks.follow()
             self._arm()
             self.handles = [self.optimizer.register_step_post_hook(self._after)]
         return self
@@ -201,7 +196,7 @@ class Watch:
     def record(self) -> Record:
         """The record so far."""
         self._begin()
-        self.steps.fetch()
+        self.monitor.steps.fetch()
         return self.recorder.record()
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -221,13 +216,10 @@ class Watch:
                           "or call probe.start() before the loop.", stacklevel=2)  # fmt: skip
         for handle in self.handles:
             handle.remove()
-        self.progress.count()
         self._stand_back()
-        self.hooks.rest()
+        self.hooks.leave()
         self.together.micro.disarm()
-        self.steps.end()
-        if because == "closed" and self.rank_reads:
-            self.readings.end(told=self.together.resolved)
+        self.monitor.end(whole=because == "closed")
         self.recorder.write(End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started))
         self.recorder.close()
 
@@ -254,83 +246,57 @@ class Watch:
     @property
     def extra(self) -> float:
         """Gradient evaluations of one sample that measuring took."""
-        return self.measurements.spent
+        return self.monitor.measurements.spent
 
     @property
     def every(self) -> dict[str, Every]:
         """When measurements on the reference are due."""
-        return self.readings.every
-
-    @property
-    def rank_reads(self) -> bool:
-        """Whether this rank measures: one does for replicas, all do for shards."""
-        return self.rank == 0 or self.layout.sharded
+        return self.monitor.readings.every
 
     # What the hooks call.
 
     def _before(self, *_: object) -> None:
-        with torch.no_grad():
-            self.remarks.guarded("motion", self.statistics.before)
-            if self.hooks.keeping:
+        self.monitor.begin_step()
+        if self.hooks.keeping:
+            with torch.no_grad():
                 self.remarks.guarded("micro-batches", self._resample)
 
     def _resample(self) -> None:
         """The noise of a step whose passes are of several kinds, while parameters are what they were in them."""
-        self.hooks.quiet = True
-        try:
-            self.measurements.spent += self.together.resample(self.hooks, self.step + 1)
-        finally:
-            self.hooks.quiet = False
+        with self.hooks.silenced():
+            self.monitor.measurements.spent += self.together.resample(self.hooks, self.step + 1)
 
     def _after(self, *_: object) -> None:
-        self.progress.step += 1
         if self.ranks > 1 and "micro-batches" not in self.remarks.silent and self.together.joined:
             self._under_join()
-        if self.step < self.following:
-            return
-        with torch.no_grad():
-            if self.armed:
-                self._read()
-            else:
-                self.progress.count()
-            if self.rank_reads:
-                self.readings.sound(told=self.together.resolved)
+        lately, armed = self.hooks.latest(), self.monitor.measuring
+        if armed:
+            self._read()
+        else:
+            self.monitor.end_step(lately)
+        if armed or self.monitor.measuring:
             self._arm()
-        self.following = self._next()
-
-    def _next(self) -> float:
-        """The next step after which there is something to do."""
-        if self.armed:
-            return self.step + 1
-        arm = (self.step + 1) // self.plan.motion * self.plan.motion + self.plan.motion - 1
-        return min(arm, self.readings.following())
 
     def _read(self) -> None:
         """What was kept of a measured step."""
         self._stand_back()
-        if self.progress.first:
+        first = self.step == self.progress.begun
+        if first:
             self._meet()
-            if self.rank_reads:
-                self.readings.begin()
+            self.monitor.open()
+            if getattr(self.hooks.loss_fn, "reduction", None) == "sum":
+                self.monitor.readings.sum(
+                    "loss_fn has reduction='sum': the step and all that is measured depend on the batch size"
+                )
         seen = self.hooks.taken()
         self.passes = max(seen.passes, 1)
-        self.progress.read(seen.sizes, self.measurements.dataset_size)
-        if self.progress.first:
-            self._first(seen)
         if seen.doubt and self.progress.told is None:
             self.remarks.say("samples", f"{seen.doubt}. Pass batch_dim= or samples= to thetadot.watch")
-        self.remarks.guarded("micro-batches", lambda: self._passes(seen.sizes, seen.unlike))
-        if self.rank_reads:
-            self.remarks.guarded("motion", lambda: self.steps.row(seen.loss))
-
-    def _first(self, seen: Step) -> None:
-        """What has to be known from the first step on."""
-        if self.rank_reads:
-            self.readings.schedule(self.progress.batch)
-        self._begin()
-        if getattr(self.hooks.loss_fn, "reduction", None) == "sum":
-            self.readings.sum("loss_fn has reduction='sum': the step and all that is measured depend on the batch size")
-        self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating))
+        self.monitor.end_step(seen.loss, seen.sizes, lambda: self._passes(seen.sizes, seen.unlike))
+        self.together.micro.disarm()
+        if first:
+            self._begin()
+            self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating))
 
     def _stand_back(self) -> None:
         """Look no longer at what comes before a step."""
@@ -373,37 +339,33 @@ class Watch:
             )
 
     def _arm(self) -> None:
-        following = self.step + 1
-        self.armed = following % self.plan.motion == 0 or following <= self.progress.begun + 1
-        if not self.armed:
+        if not self.monitor.measuring:
             self.hooks.rest()
             return
         self.hooks.listen()  # through measured steps without a pause: new hooks are a new trace to torch 2.9
-        if self.rank_reads:
+        if self.monitor.reads:
             self.ahead = self.optimizer.register_step_pre_hook(self._before)
-        if self.step and self.rank_reads:
-            self.remarks.guarded("motion", self.statistics.prelude)
         together = self.passes * self.ranks > 1 and "micro-batches" not in self.remarks.silent
         if together:
             self.remarks.guarded("micro-batches", self.together.micro.arm)
         cost = self.together.cost(float(self.progress.batch or 1), self.passes)
-        self.hooks.keeping = together and self.together.wants(following) and not self.readings.wait(cost)
+        wanted = together and self.together.wants(self.step + 1)
+        self.hooks.keeping = wanted and not self.monitor.readings.wait(cost)
 
-    def _passes(self, sizes: list[int], unlike: str) -> None:
+    def _passes(self, sizes: list[int], unlike: str) -> Noise | None:
+        """The noise of a step's passes, once they are known to be draws of one law."""
         if self.group.left():
             self._under_join()
-            return
+            return None
         unlike = unlike if self.ranks == 1 else ""
-        noise = self.together.step(sizes, unlike, self.step, self.work + self.extra)
+        noise = self.together.step(sizes, unlike, self.step, self.monitor.cost())
         self.together.micro.disarm()
         self.hooks.parted = bool(self.together.unlike)
+        self.monitor.readings.told = self.together.resolved
         if self.together.untold:
             self.remarks.lack("micro-batches", self.together.untold)
-            return
-        if noise is not None:  # on every rank: their sums are the same, and so what is due next
-            self.measurements.adopt(noise)
-            if self.rank == 0:
-                self.recorder.write(noise)
+            return None
+        return noise
 
 
 watch = Watch

@@ -9,12 +9,14 @@ count, and memory does not grow.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetadot.monitor.pending import Sample
 from thetadot.probes import alignment, stationarity
+from thetadot.reading import Reading
 from thetadot.records import Equilibrium
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from thetadot.monitor.pending import Sample
     from thetadot.probes import Interval
 
 FEWEST, LONGEST = 20, 400
@@ -63,6 +64,15 @@ class EstimationWindow:
             return True
         low, high = sorted(rates)
         return high > SAME * low
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its readings."""
+        return {"before": self.before, "samples": [asdict(sample) for sample in self.samples]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        self.before = int(state["before"])
+        self.samples = [Sample(**{**told, "reading": Reading(**told["reading"])}) for told in state["samples"]]
 
     def clear(self) -> None:
         """Begin the next one."""

@@ -45,8 +45,6 @@ def export(record: Record, log: Callable[[dict[str, float], int], object]) -> in
     Returns:
         How many steps were logged.
     """
-    watched = record.header.watched
-    layers = watched.layers if watched is not None else ()
     by_step: dict[int, dict[str, float]] = {}
     for entry in record.entries:
         if isinstance(entry, Losses):
@@ -54,7 +52,7 @@ def export(record: Record, log: Callable[[dict[str, float], int], object]) -> in
                 if math.isfinite(loss):
                     by_step.setdefault(step, {})["losses/loss"] = loss
         elif not isinstance(entry, _UNNUMBERED):
-            by_step.setdefault(getattr(entry, "step", 0), {}).update(series(entry, layers))
+            by_step.setdefault(getattr(entry, "step", 0), {}).update(series(entry, record.layers))
     for step, values in sorted(by_step.items()):
         log(values, step)
     return len(by_step)

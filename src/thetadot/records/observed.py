@@ -17,7 +17,7 @@ class Watched(msgspec.Struct, frozen=True, omit_defaults=True):
     level: Literal["light", "default", "full"]
     reference: str  # what the fixed reference batch is, in words; "" without one
     reference_samples: int = 0
-    layers: tuple[str, ...] = ()  # in the order of the lists of Layers, Noise.layers and Curvature.layers
+    layers: tuple[str, ...] = ()  # of records whose header has none
     lacks: dict[str, str] = {}  # reading -> why it is not there and what would give it
     ranks: int = 1
 
@@ -32,7 +32,7 @@ class Setting(msgspec.Struct, tag_field="kind", tag="setting", frozen=True):
 
 
 class Layers(msgspec.Struct, tag_field="kind", tag="layers", frozen=True, gc=False):
-    """Norms by layer, in the order of ``Watched.layers``; 0 where a layer had no gradient."""
+    """Norms by layer, in the order of ``Header.layers``; 0 where a layer had no gradient."""
 
     step: int
     gradient: tuple[float, ...]

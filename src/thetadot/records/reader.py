@@ -78,6 +78,12 @@ class Record:
         return frame(self, kind)
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers' names, in the order of every list by layer."""
+        watched = self.header.watched
+        return self.header.layers or (watched.layers if watched is not None else ())
+
+    @property
     def result(self) -> Result | None:
         """The closing line; None while the run is in progress or after it was cut off."""
         results = self.of(Result)

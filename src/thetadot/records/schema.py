@@ -92,6 +92,7 @@ class Header(msgspec.Struct, tag_field="kind", tag="header", frozen=True):
     watched: Watched | None = None
     started: str = ""
     asked: dict[str, str] = {}  # the options of the command that were given, by name
+    layers: tuple[str, ...] = ()  # in the order of the lists of Layers, Noise.layers and Curvature.layers
     address: str | None = ""  # of the task for the command, from any folder; None: it has none. "" in older records
 
 

@@ -68,8 +68,8 @@ class Losses(msgspec.Struct, tag_field="kind", tag="losses", frozen=True):
 class StepLosses:
     """Collects the loss of every step, and makes a line of each :data:`BLOCK` of them.
 
-    A loss that lies on an accelerator is kept there as it is until its line is made, so that no step waits for it; all
-    of a line are fetched together. Whoever writes the record writes each line that :meth:`add` and :meth:`end` return.
+    A loss that is a tensor is kept on its device until its line is made, so that no step waits for it; all of a line
+    are fetched together. Whoever writes the record writes each line that :meth:`add` and :meth:`end` return.
 
     Args:
         fetch: brings losses from an accelerator, in one transfer: given a list of tensors of one number, their floats.
@@ -134,12 +134,12 @@ class StepLosses:
 
 
 def _kept(loss: Any) -> Any:
-    """A float, where it costs no transfer; else a copy on its device, which no later operation in place changes."""
+    """A float; of a tensor a copy on its device, which no later operation in place changes."""
     if loss is None:
         return float("nan")
-    if not hasattr(loss, "is_cpu"):  # no tensor
+    if not hasattr(loss, "detach"):  # no tensor
         return _seen(float(loss))
-    return _seen(float(loss.detach())) if loss.is_cpu else loss.detach().reshape(()).clone()
+    return loss.detach().clone()
 
 
 def _seen(loss: float) -> float:

@@ -131,7 +131,7 @@ def _seed(run: Run) -> str:
 def _difference(group: Group) -> Difference:
     half = "" if group.half is None else f" ± {plain(group.half, 2)}"
     if group.difference is None:
-        above, resolved = "the lowest", ""
+        above, resolved = "the lowest", "–"
     else:
         above = f"+{plain(group.difference)}{between(group.low, group.high)}"
         resolved = "no interval of one seed" if group.low is None else "yes" if group.resolved else "no"

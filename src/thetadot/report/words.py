@@ -142,10 +142,16 @@ def _times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{plain(number)} times")
 
 
-def losses(motions: Sequence[Motion], epochs: Sequence[Epoch]) -> str:
-    """Say how far the loss came, and where it was lowest."""
-    if not epochs:
-        return f"The loss of the last recorded step was {plain(motions[-1].loss)}." if motions else ""
+def trained(record: Record) -> str:
+    """Say how far the training loss came, by the running mean that the picture shows."""
+    way = smoothed_losses(record)
+    if len(way) < 2:
+        return ""
+    return f"The running mean of the training loss went from {plain(float(way[0]))} to {plain(float(way[-1]))}."
+
+
+def losses(epochs: Sequence[Epoch]) -> str:
+    """Say how far the validation loss came, and where it was lowest."""
     at = int(np.argmin(column(epochs, "valid_loss")))
     first, best, last = epochs[0], epochs[at], epochs[-1]
     begun = f"from {plain(first.valid_loss)} after epoch {plain(first.epoch)}"

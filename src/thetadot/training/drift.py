@@ -96,7 +96,7 @@ class Drift(Steering):
                 other_level=further if math.isfinite(further) else None,
                 raised=raised,
                 because=reasons.drift(level, further, *lrs, raised=raised),
-                cost=loop.cost.samples,
+                cost=loop.spent,
                 method="drift",
             )
         )

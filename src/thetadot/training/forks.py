@@ -48,6 +48,7 @@ class Open:
     Attributes:
         step: where the branches part.
         steps: of each.
+        samples: that the run had seen where they part.
         factors: on the plan's rate, of the run and of the branch.
         lrs: of both, before annealing.
         lost: the level above which a branch counts as lost.
@@ -61,6 +62,7 @@ class Open:
 
     step: int
     steps: int
+    samples: int
     factors: tuple[float, float]
     lrs: tuple[float, float]
     lost: float
@@ -111,6 +113,7 @@ class Forks(Steering):
         self.open = Open(
             step=progress.step,
             steps=self.length,
+            samples=progress.samples,
             factors=(progress.factor, factor),
             lrs=(lr * progress.factor, lr * factor),
             lost=bound(loop.guard.start, loop.guard.scale),
@@ -158,6 +161,7 @@ class Forks(Steering):
         if not raised:
             loop.take_branch(fork.origin if fork.end is None else fork.end)
         if raised or fork.end is not None:
+            loop.monitor.passed(fork.losses[int(raised)], loop.progress.samples - fork.samples)
             for epoch in fork.epochs[int(raised)]:
                 loop.write(epoch)
         each = max(1, math.ceil(fork.steps / MOST_POINTS))
@@ -172,7 +176,7 @@ class Forks(Steering):
                 other_level=told[1],
                 raised=raised,
                 because=reasons.fork(told[0], told[1], *fork.lrs, raised=raised),
-                cost=loop.cost.samples,
+                cost=loop.spent,
                 losses=_means(fork.losses[0], each),
                 other_losses=_means(fork.losses[1], each),
                 each=each,
@@ -204,6 +208,7 @@ class _Numbers(msgspec.Struct):
 
     step: int
     steps: int
+    samples: int
     factors: tuple[float, float]
     lrs: tuple[float, float]
     lost: float

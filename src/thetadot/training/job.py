@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,9 +19,9 @@ from torch import nn
 from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
+from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Constant, Entry, Header, Remark, Writer, read
 from thetadot.records import Result as Closing
-from thetadot.schedules import Coupled
 from thetadot.state import changes_of, generators_kept, kept
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
@@ -37,6 +38,7 @@ from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
+from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
 from thetadot.training.scales import remarks
@@ -243,8 +245,8 @@ class _Run:
             self._require_mean()
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
             require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
-            changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
-            self.lost = [change for change in changes if not change.kept]
+            self.changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
+            self.lost = [change for change in self.changes if not change.kept]
             return derived_metric(self.task, batch)
 
     def _parts(self) -> dict[str, Any]:
@@ -270,6 +272,7 @@ class _Run:
         saved = self.saved
         reference = self.source.order(-1)[: reference_size(self.samples, self.source.size)]
         instruments = Instruments(self.task, self.source, reference, self.cost)
+        measured = [] if self.lost else reference_of(self.source, 0, self.samples)
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
@@ -286,7 +289,15 @@ class _Run:
                 valid=self.valid,
                 metric=self.metric,
                 epochs=self.asked.epochs,
-                instruments=instruments,
+                monitor=partial(
+                    monitor_of,
+                    self.task,
+                    self.source,
+                    measured,
+                    samples=self.samples,
+                    batch=plan.batch_size,
+                    changes=self.changes,
+                ),
                 cost=self.cost,
                 write=self._write,
                 checkpoint=lambda durable: self._save(
@@ -296,7 +307,6 @@ class _Run:
                 start_loss=begun.loss,
                 constant=begun.constant,
                 offset=begun.offset,
-                tracking=TRACKING,
                 minutes=self.asked.minutes,
                 began=self.began,
             )
@@ -391,6 +401,7 @@ class _Run:
             threads=torch.get_num_threads(),
             software={"thetadot": __version__, "torch": str(torch.__version__)},
             quantities=UNITS,
+            layers=layers_of(self.task.model, self.task.loss),
             metric=self.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             asked=self.asked.options(),
@@ -401,8 +412,7 @@ class _Run:
         plan, progress = loop.plan, loop.progress
         last = loop.last_epoch
         assert last is not None  # noqa: S101 - epoch 0 is always judged
-        parameters = sum(p.numel() for p in loop.parameters)
-        kept_up = loop.temperature(Coupled(plan.lr, plan.momentum), plan.batch_size, parameters)
+        kept_up = loop.temperature()
         test: tuple[float | None, float | None] = (None, None)
         if self.task.test is not None:
             source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
@@ -425,7 +435,7 @@ class _Run:
             temperature_low=kept_up and kept_up.low,
             temperature_high=kept_up and kept_up.high,
             diverged=loop.diverged,
-            cost=self.cost.samples,
+            cost=loop.spent,
             seconds=loop.seconds,
             test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,
             test_metric=test[1],

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from thetadot.errors import TaskError
+from thetadot.monitor.layers import trained
 from thetadot.state.walk import Walk
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ _SHOWN = 3
 
 def learned(task: Task) -> list[nn.Parameter]:
     """The trainable parameters of the task's model, then of its loss, each once."""
-    found = {id(p): p for p in task.model.parameters() if p.requires_grad}
-    if isinstance(task.loss, nn.Module):
-        found |= {id(p): p for p in task.loss.parameters() if p.requires_grad}
-    return list(found.values())
+    return list(trained(task.model, task.loss).values())
 
 
 def require_all_learned(task: Task, loss: Tensor) -> None:

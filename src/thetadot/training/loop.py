@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import torch
 
 from thetadot.errors import Diverged
-from thetadot.probes.heat import Estimate, heat
-from thetadot.records import Constant, Draws, Epoch, Motion, Noise, Rollback
+from thetadot.records import Constant, Curvature, Epoch, Noise, Rollback
+from thetadot.state import kept
 from thetadot.training.forks import packed
 from thetadot.training.forward import judge, loss_of
-from thetadot.training.instruments import MICRO_BATCHES
 from thetadot.training.learned import learned
 from thetadot.training.levels import CHANCE, MOST_ROLLBACKS, Guard, bound, piece_of
 from thetadot.training.plan import put
 from thetadot.training.progress import Progress, Rewound
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.start import SHARE_OF_SIZE, typical_size
-from thetadot.translation import step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from thetadot.monitor.monitor import Monitor
+    from thetadot.optim import Flow
+    from thetadot.probes.heat import Estimate
     from thetadot.records import Entry
-    from thetadot.schedules import Coupled
     from thetadot.tasks.task import Metric, Task
     from thetadot.training.data import Batch, Source
-    from thetadot.training.instruments import Cost, Instruments
+    from thetadot.training.instruments import Cost
     from thetadot.training.plan import Plan
     from thetadot.training.steering import Steering
 
-MOTIONS = 600, 60, 3
-"""Motion entries that a run writes at most, about; entries that a short one writes at least; steps between two, where
-there are more: an entry takes a twentieth of a step of a small network."""
-READINGS = 8  # measurements during training
-TRACKING_ITERATIONS = 6
-PASS = 16  # samples that a pass takes the time of, if it has fewer
 LOST = 0.02, 100
 """Most that a kill loses: a share of the run's steps, or so many steps, whichever is more. Counts, so that a run is
 saved at the same steps wherever it runs."""
@@ -62,7 +56,7 @@ class Loop:
         valid: validation batches.
         metric: judged beside the loss; may be None.
         epochs: passes over the data.
-        instruments: measure during training.
+        monitor: makes what measures the run, of its optimizer, where entries go and what the run has cost otherwise.
         cost: counts evaluations.
         write: receives record entries.
         checkpoint: called where the run may be cut off and resumed, with whether a power cut must not lose it.
@@ -70,7 +64,6 @@ class Loop:
         start_loss: loss before the first step, and its standard error.
         constant: what the best constant output comes to; None where there is none.
         offset: a parameter that carries the outputs' mean, and says nothing of how large a step may be.
-        tracking: share of the run that measuring during training may cost.
         minutes: no epoch begins later than this.
         began: when the run began, on the monotonic clock; measuring and forks count.
     """
@@ -84,7 +77,7 @@ class Loop:
         valid: Source,
         metric: Metric | None,
         epochs: int,
-        instruments: Instruments,
+        monitor: Callable[[Flow, Callable[[Entry], None], Callable[[], float]], Monitor],
         cost: Cost,
         write: Callable[[Entry], None],
         checkpoint: Callable[[bool], None],
@@ -92,21 +85,15 @@ class Loop:
         start_loss: tuple[float, float],
         constant: Constant | None,
         offset: Tensor | None,
-        tracking: float,
         minutes: float | None = None,
         began: float | None = None,
     ) -> None:
         self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
-        self.epochs, self.instruments, self.cost, self.write, self.checkpoint = (
-            epochs,
-            instruments,
-            cost,
-            write,
-            checkpoint,
-        )
+        self.epochs, self.cost, self.write, self.checkpoint = epochs, cost, write, checkpoint
         self.total = epochs * source.size
         self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
+        self.monitor = monitor(self.optimizer, self.note, lambda: self.cost.samples)
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
         self.start_loss = start_loss[0]
@@ -118,17 +105,12 @@ class Loop:
         )
         if constant is not None and 0.0 < constant.train_loss < start_loss[0]:
             self.guard.scale = constant.train_loss
-        self.origin = self._position()
         self.noise: Noise | None = None
         self.sharpness: float | None = None
         self.best: Snapshot | None = None
-        most, least, apart = MOTIONS
-        self.motion_every = max(1, min(apart, steps // least), steps // most)
         self.save_every = max(int(LOST[0] * steps), LOST[1])
         self.unsaved = 0  # steps that a kill would lose now
         self.epoch_steps = 0  # of the last epoch
-        self.reading_every = self._reading_cadence(tracking)
-        self.first_reading = 1 + int(plan.warmup * steps)
         self.last_epoch: Epoch | None = None
         self.valid_scale = math.inf
         self.diverged = False
@@ -151,6 +133,7 @@ class Loop:
             # the end of the next epoch were too late, and after the last one all is written anyway
             if self.unsaved + self.epoch_steps > self.save_every and self.progress.epoch < self.epochs:
                 self._checkpoint(durable=True)
+        self.monitor.end()
         self.diverged = self.last_epoch is not None and self.guard.worse(self.last_epoch.train_loss)
         self.optimizer.zero_grad(set_to_none=False)  # the last step's are nobody's any more
 
@@ -175,7 +158,6 @@ class Loop:
     def _step(self, batch: Batch, indices: list[int]) -> None:
         progress = self.progress
         self.steering.begin(self)
-        size = self.plan.batch_at(progress.samples / self.total)
         settings = self.plan.at((progress.samples + 0.5 * batch.size) / self.total, progress.factor)
         put(self.optimizer, settings)
         self.optimizer.zero_grad(set_to_none=True)
@@ -185,23 +167,18 @@ class Loop:
             self.steering.failed(self)
             self._meet_no_number(batch, indices)
         loss.backward()  # type: ignore[no-untyped-call]
-        last = progress.samples + batch.size >= self.total
-        recorded = not self.steering.hidden and (last or progress.step % self.motion_every == 0)
-        before = self._position() if recorded else None
+        if not self.steering.hidden:
+            self.monitor.begin_step()
         self.optimizer.step()
         self.cost.gradient(batch.size)
         progress.step += 1
         self.unsaved += 1
         progress.place += 1
         progress.samples += batch.size
-        progress.clock += self._time_step(settings)
         progress.loss_sum += value * batch.size
         progress.loss_count += batch.size
-        if before is not None:
-            self._record_motion(value, settings, size, before)
         if not self.steering.hidden:
-            if self.reading_every and (progress.step % self.reading_every == 0 or progress.step == self.first_reading):
-                self._measure()
+            self.monitor.end_step(value, (batch.size,))
             self._guarded(value)
         self.steering.took(self, value)
         if self.unsaved >= self.save_every:
@@ -229,7 +206,7 @@ class Loop:
             self.valid_scale = valid
             if self.constant is not None and 0.0 < self.constant.valid_loss < valid:
                 self.valid_scale = self.constant.valid_loss
-        self.last_epoch = Epoch(epoch, progress.step, train_loss, valid, score, self.cost.samples, self.seconds)
+        self.last_epoch = Epoch(epoch, progress.step, train_loss, valid, score, self.spent, self.seconds)
         self.steering.write_epoch(self, self.last_epoch)
         if valid < progress.best_valid:
             progress.best_valid, progress.best_epoch, progress.best_metric = valid, epoch, score
@@ -285,6 +262,7 @@ class Loop:
         """Put the state back, at rest and at a smaller rate; the clock and the generators go on."""
         state.put(self.task.model, loss=self.task.loss)
         self.optimizer = self.plan.build(self.parameters)
+        self.monitor.rewind(self.progress.step, self.optimizer)
         self.progress.factor *= factor
         self.write(Rollback(self.progress.step, step, because, self.progress.factor))
 
@@ -331,7 +309,10 @@ class Loop:
 
     def loss_on(self, indices: list[int]) -> float:
         """Mean loss on training samples at the present parameters; nothing of the run is changed."""
-        return self.instruments.loss(indices)
+        (batch,) = self.source.load(self.source.whole(len(indices), indices))
+        self.cost.forward(len(indices))
+        with kept(model=self.task.model, loss=self.task.loss), torch.no_grad():
+            return float(loss_of(self.task.model, self.task.loss, batch))
 
     def highest(self) -> float:
         """The highest factor on the plan's rate: of Adam's, which moves each parameter by lr a step."""
@@ -339,93 +320,27 @@ class Loop:
             return math.inf
         return SHARE_OF_SIZE * typical_size(self.parameters, self.offset) / self.plan.lr
 
-    # The record.
+    # What is measured.
 
-    def _position(self) -> Tensor:
-        """θ, flat, a copy, in float32 at least."""
-        wide = (p.detach() if p.dtype.itemsize >= 4 else p.detach().float() for p in self.parameters)
-        return torch.cat([p.reshape(-1) for p in wide])
+    @property
+    def spent(self) -> float:
+        """Gradient evaluations so far, measuring included, in samples."""
+        return self.cost.samples + self.monitor.measurements.spent
 
-    def _time_step(self, settings: Coupled) -> float:
-        if self.plan.optimizer == "adam":
-            return settings.lr
-        return float(step_of(settings.lr, settings.momentum))
+    def note(self, entry: Entry) -> None:
+        """Keep the latest reading of its kind, and write it."""
+        if isinstance(entry, Curvature):
+            self.sharpness = entry.sharpness
+        elif isinstance(entry, Noise):
+            self.noise = entry
+        self.write(entry)
 
-    def _record_motion(self, loss: float, settings: Coupled, batch_size: int, before: Tensor) -> None:
-        step = self._time_step(settings)
-        here = self._position()
-        away = here - self.origin
-        change = here.sub_(before)
-        count = len(change)
-        square, radial, moved = torch.stack([change.dot(change), change.dot(away), away.dot(away)]).tolist()
-        distance = math.sqrt(moved)
-        heavy = self.plan.optimizer == "heavy-ball"
-        kept_up = self.temperature(settings, batch_size, count)
-        entry = Motion(
-            step=self.progress.step,
-            epoch=self.progress.samples / self.source.size,
-            loss=loss,
-            lr=settings.lr,
-            momentum=settings.momentum,
-            batch_size=batch_size,
-            time_step=step,
-            friction=(
-                2.0 * (1.0 - settings.momentum) / (1.0 + settings.momentum) / step
-                if heavy
-                else (1.0 - settings.momentum) / step
-            )
-            if step
-            else 0.0,
-            temperature=None if kept_up is None else kept_up.value,
-            temperature_low=None if kept_up is None else kept_up.low,
-            temperature_high=None if kept_up is None else kept_up.high,
-            clock=self.progress.clock,
-            kinetic=square / (step * step) / count if step else 0.0,
-            displacement=distance,
-            speed=radial / (step * distance) if step and distance else 0.0,
-            cost=self.cost.samples,
-        )
-        # an overflowing norm says nothing worth a line; the guard acts on the loss itself
-        if all(value is None or math.isfinite(value) for value in map(entry.__getattribute__, entry.__struct_fields__)):
-            self.write(entry)
-
-    def temperature(self, settings: Coupled, batch_size: int, parameters: int) -> Estimate | None:
-        """Return the temperature at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
-        heavy = self.plan.optimizer == "heavy-ball"
-        kind = "plain" if heavy else "preconditioned"
-        heating = self.instruments.heating.get(kind)
-        if heating is None:
-            return None
-        return heat(
-            settings.lr if heavy else settings.lr * (1.0 - settings.momentum),
-            settings.momentum,
-            heating,
-            batch_size,
-            parameters=parameters,
-            draws=Draws(0, "epochs", self.source.size),
-            curvature=self.instruments.sharpest.get(kind),
-        )
-
-    def _reading_cadence(self, tracking: float) -> int:
-        """Steps between two readings; 0 where none is affordable."""
-        steps = max(1, self.total // self.plan.batch_size)
-        curved = max(len(self.instruments.reference), PASS) * (1 + 2 * TRACKING_ITERATIONS)
-        affordable = int(tracking * self.total / (curved + MICRO_BATCHES * max(8, PASS)))
-        readings = min(READINGS, affordable)  # the first of them after the warm-up
-        if readings <= 0 or len(self.instruments.reference) < 8:
-            return 0
-        return steps // readings + 1
-
-    def _measure(self) -> None:
-        reading = self.optimizer.reading(self.optimizer.param_groups[0])  # type: ignore[attr-defined]
-        curvature = self.instruments.curvature("training", self.progress.step, TRACKING_ITERATIONS, reading)
-        if curvature is not None:
-            self.sharpness = curvature.sharpness
-            self.write(curvature)
-        noise = self.instruments.noise("training", self.progress.step, 8 * MICRO_BATCHES, reading)
-        if noise is not None:
-            self.noise = noise
-            self.write(noise)
+    def temperature(self) -> Estimate | None:
+        """The temperature of the first settings, at the sharpest curvature; Adam is heavy ball at lr(1-β₁) behind P."""
+        plan = self.plan
+        rate = plan.lr if plan.optimizer == "heavy-ball" else plan.lr * (1.0 - plan.momentum)
+        reading = replace(self.monitor.settings.reading(), rate=rate, memory=plan.momentum)
+        return self.monitor.measurements.temperature(reading, plan.batch_size)
 
     # Checkpoints.
 
@@ -435,8 +350,7 @@ class Loop:
             **self.branch(),
             "guard": self.guard.state_dict(),
             "steering": self.steering.state_dict(),
-            "instruments": self.instruments.state_dict(),
-            "origin": self.origin,
+            "monitor": self.monitor.state_dict(),
             "noise": packed(self.noise),
             "sharpness": self.sharpness,
             "constant": packed(self.constant),
@@ -450,8 +364,7 @@ class Loop:
         """Continue from :meth:`state_dict`, bit for bit."""
         self.guard.load_state_dict(state["guard"])
         self.steering.load_state_dict(state["steering"])
-        self.instruments.load_state_dict(state["instruments"])
-        self.origin = state["origin"].to(self.origin).reshape(self.origin.shape)
+        self.monitor.load_state_dict(state["monitor"])
         self.noise = msgspec.convert(state["noise"], Noise | None)
         self.sharpness = msgspec.convert(state["sharpness"], float | None)
         self.constant = msgspec.convert(state["constant"], Constant | None)

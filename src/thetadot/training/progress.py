@@ -13,7 +13,6 @@ class Progress:
     Attributes:
         place: batches done in the present epoch.
         samples: samples seen.
-        clock: time passed on the motion's clock.
         loss_sum, loss_count: of the present epoch, for its mean.
         factor: what forks and rollbacks have made of the plan's rate.
         forks: places of forks that are passed.
@@ -24,7 +23,6 @@ class Progress:
     place: int = 0
     step: int = 0
     samples: int = 0
-    clock: float = 0.0
     loss_sum: float = 0.0
     loss_count: int = 0
     best_valid: float = math.inf

@@ -68,14 +68,14 @@ def _what(facts: Facts, advice: Verdict, others: Mapping[str, Verdict]) -> str:
 
 
 def to_do(advice: Verdict) -> str:
-    """What an advice says to do, in a few words; "nothing to change" where that is nothing.
+    """What an advice says to do, in a few words; "no change" where that is nothing.
 
     Example:
         >>> to_do(Verdict("advice", "lower lr", "bad", "..."))
         'lower lr'
     """
     if advice.finding in ("leave", "unknown"):
-        return {"leave": "nothing to change", "unknown": "not known"}[advice.finding]
+        return {"leave": "no change", "unknown": "not known"}[advice.finding]
     settings = getattr(advice, "settings", ())
     if not settings:
         return advice.finding

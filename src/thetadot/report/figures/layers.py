@@ -75,8 +75,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
 
 
 def _sheets(run: Run) -> tuple[list[str], dict[str, Sheet]]:
-    watched = run.record.header.watched
-    names = list(watched.layers) if watched is not None else []
+    names = list(run.record.layers)
     rows, noises = standing(run.record, Layers)[0], standing(run.record, Noise)[0]
     for name in ("gradient", "weight", "update"):
         rows = rows.where(rows.counts(name) == len(names))

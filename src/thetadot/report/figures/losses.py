@@ -109,7 +109,8 @@ def _any(runs: Sequence[Run], kind: type[Epoch]) -> bool:
 
 def _says(run: Run) -> str:
     """How far the loss came; whether that is overfitting, a finding says."""
-    said = words.losses(standing(run.record, Motion)[0], standing(run.record, Epoch)[0])
+    epochs, _ = standing(run.record, Epoch)
+    said = words.losses(epochs) if epochs else words.trained(run.record)
     judged = run.findings.get("overfitting")
     return f"{said} {judged.says}".strip() if judged is not None and judged.state in ("attention", "bad") else said
 
@@ -205,7 +206,7 @@ def _lost(plot: figure, run: Run, top: float) -> list[Key]:
         nothing = np.full(1, np.nan)  # so that stretches are not joined
         apart += [np.stack([np.append(x, nothing) for x in thin(steps[good], losses[good], 400)])] if good.any() else []
     if apart:
-        lost = plot.line(*np.concatenate(apart[:20], axis=1), line_width=1, line_dash="dotted")
+        lost = plot.line(*np.concatenate(apart[:20], axis=1), line_width=1, line_alpha=0.5, line_dash="dotted")
         paint(lost.glyph, line_color="red")
         run.own(lost)
         keys.append(Key("dots", "red", "steps that a rollback undid"))
