@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 TRACKING = 0.03
 FEW = 100  # validation samples below which their best loss flatters itself
-_MOVED = 64  # samples whose gradient tells whether anything moves
+_MOVED = 16  # samples whose gradient tells whether anything moves
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
@@ -324,7 +324,7 @@ class _Run:
             if bar is not None:
                 self._write(bar)
         self.task.model.train()
-        start_loss = instruments.start_loss(min(512, max(16, self.samples // 100)))
+        start_loss = instruments.start_loss(min(512, max(16, self.samples // 300)))
         if not math.isfinite(start_loss[0]):
             raise TaskError(self._explain_not_finite(start_loss[0]))
         gradient = instruments.gradient(_MOVED)
