@@ -14,6 +14,7 @@ from thetadot.version import __version__ as __version__
 # Loaded when first used, so that reading a record or drawing a report never imports torch.
 _MODULES = (
     "analysis",
+    "comparing",
     "density",
     "errors",
     "integrators",
@@ -39,12 +40,17 @@ _NAMES = {
     "load": "thetadot.training",
     "simulate": "thetadot.simulation",
     "watch": "thetadot.monitor",
+    "Comparison": "thetadot.comparing",
+    "compare": "thetadot.comparing",
 }
 
 __all__ = [
+    "Comparison",
     "Result",
     "Task",
     "analysis",
+    "compare",
+    "comparing",
     "density",
     "errors",
     "integrators",
@@ -70,6 +76,7 @@ __all__ = [
 if TYPE_CHECKING:
     from thetadot import (
         analysis,
+        comparing,
         density,
         errors,
         integrators,
@@ -87,6 +94,7 @@ if TYPE_CHECKING:
         translation,
         verdicts,
     )
+    from thetadot.comparing import Comparison, compare
     from thetadot.monitor import watch
     from thetadot.simulation import simulate
     from thetadot.tasks import Task

@@ -33,9 +33,10 @@ _SEAL = b"\nthetadot sha256 "
 _SEALED = len(_SEAL) + 64 + 1  # bytes of a seal
 _PIECE = 1 << 20
 _LEFT = re.compile(
-    r"\.(checkpoint\.pt|report\.html|simulation\.json|trajectory\.npz)\.[a-z0-9_]{8}\.part|\.checkpoint\.part"
+    r"\.(checkpoint\.pt|report\.html|simulation\.json|trajectory\.npz|comparison\.json|result\.json|[\w.-]+-seed\d+\.json)"
+    r"\.[a-z0-9_]{8}\.part|\.checkpoint\.part"
 )
-"""What :func:`placed` names its files until they are whole, in the folders of runs and simulations."""
+"""What :func:`placed` names its files until they are whole, in the folders of runs, simulations and comparisons."""
 
 
 @contextmanager

@@ -12,12 +12,8 @@ rounding where an operation of torch rounds by the number of its rows.
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import socket
 import warnings
 from collections import deque
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -25,6 +21,7 @@ import torch
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.fusion.program import CannotCompile, Interacting
+from thetadot.integrations.cluster import Cluster, host, last_line
 from thetadot.simulation.asked import asked
 from thetadot.simulation.choice import MOST_OPERATIONS, called, choose, operations
 from thetadot.simulation.engines import MARCH, traced_step
@@ -46,9 +43,8 @@ if TYPE_CHECKING:
 _LIVES = 4  # workers that may die of one shard
 _SHARDS = 4  # a worker and march: the last to finish then keeps the others waiting a quarter as long
 _LONGER = 8  # marches of one process, for each worker: a march moves the state there and back
-_REACH = 5.0  # seconds for an address to answer
 _JOBS = 4  # kept built in a worker
-_SURROUNDINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_NEEDED = "RayEnsemble needs"
 
 
 class RayEnsemble:
@@ -73,7 +69,7 @@ class RayEnsemble:
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         require(workers is None or workers >= 1, f"workers={workers}", "is below 1", "Pass workers >= 1, or leave it.")
         self.address, self.workers = address, workers
-        self._ours = False
+        self._cluster = Cluster(address, workers, _NEEDED)
 
     def __enter__(self) -> Self:
         return self
@@ -83,9 +79,7 @@ class RayEnsemble:
 
     def close(self) -> None:
         """End what was started or connected here; a cluster that this process was connected to before stays."""
-        if self._ours:
-            _host().shutdown()
-            self._ours = False
+        self._cluster.close()
 
     def build(
         self,
@@ -112,22 +106,7 @@ class RayEnsemble:
         return Spread(ray, job, whole, self.workers), remark
 
     def _connected(self) -> Any:
-        ray = _host()
-        if ray.is_initialized():
-            return ray
-        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-        options: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
-        if address == "local":
-            options |= {"num_cpus": self.workers or _cores(), "include_dashboard": False}
-        else:
-            _require_reachable(address)
-        try:
-            with _quietly(ray, local=address == "local"):
-                ray.init(**options)
-        except (Exception, SystemExit) as error:  # Ray ends the process where a cluster does not answer
-            raise _unreachable(address, str(error)) from error
-        self._ours = True
-        return ray
+        return self._cluster.connected()
 
 
 class Spread:
@@ -191,7 +170,7 @@ class Spread:
         except errors.RayTaskError as error:
             if isinstance(error.cause, Exception):
                 raise error.cause from error
-            raise ThetadotError(f"a worker failed: {_last_line(error)}. Leave engine= out to see where.") from error
+            raise ThetadotError(f"a worker failed: {last_line(error)}. Leave engine= out to see where.") from error
         except errors.RayError as error:
             raise ThetadotError(
                 f"paths {start} to {stop - 1} were lost with their worker {_LIVES} times ({type(error).__name__}). "
@@ -231,7 +210,7 @@ def _march_shard(
 def _built(job: bytes) -> Any:
     """The engine that the whole job was given."""
     try:
-        name, motion, randomness, like = _host().cloudpickle.loads(job)
+        name, motion, randomness, like = host(_NEEDED).cloudpickle.loads(job)
     except Exception as error:
         raise ThetadotError(
             f"a worker cannot load what moves ({type(error).__name__}: {error}). Define its functions in the script, "
@@ -302,60 +281,3 @@ def _tensor(array: Any, kind: torch.dtype) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).view(kind)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _host() -> Any:
-    try:
-        import ray  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ThetadotError("RayEnsemble needs Ray. Run: pip install 'thetadot[ray]'.") from error
-    return ray
-
-
-@contextmanager
-def _quietly(ray: Any, *, local: bool) -> Iterator[None]:
-    """Start without talk; a local cluster talks on the loopback interface alone, as Ray's do on macOS and Windows."""
-    surroundings = _SURROUNDINGS | ({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if local else {})
-    before = {name: os.environ.get(name) for name in surroundings}
-    log, constants = logging.getLogger("ray"), ray._private.ray_constants  # noqa: SLF001
-    level, wide = log.level, constants.ENABLE_RAY_CLUSTER
-    os.environ.update(surroundings)
-    constants.ENABLE_RAY_CLUSTER = wide and not local
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        constants.ENABLE_RAY_CLUSTER = wide
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _require_reachable(address: str) -> None:
-    """Knock, because Ray itself waits for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
-    except (OSError, OverflowError) as error:
-        raise _unreachable(address, str(error)) from error
-
-
-def _unreachable(address: str, why: str) -> ThetadotError:
-    said = why.strip().splitlines()[0].rstrip(".") if why.strip() else "no answer"
-    return ThetadotError(
-        f"the Ray cluster at {address!r} cannot be reached ({said[:160]}). Start it (ray start --head) and pass its "
-        "host:port, or leave address out for one on this machine."
-    )
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")

@@ -8,7 +8,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from thetadot.errors import TaskError, ThetadotError
 from thetadot.tasks import BUILT_IN, Task
@@ -73,6 +73,32 @@ def from_file(spec: str, *, what: str) -> Callable[..., object]:
     Raises:
         TaskError: no such file.
     """
+    find = named_in(spec, what=what)
+
+    def make(**given: object) -> object:
+        function = find()
+        try:
+            inspect.signature(function).bind(**given)
+        except (TypeError, ValueError) as error:
+            arguments = ", ".join(given) or "arguments"
+            how = "with" if given else "without"
+            remedy = "Let it take them, or leave them out." if given else "Give them defaults."
+            path, _, name = spec.rpartition(":")
+            raise TaskError(
+                f"{Path(path).resolve()}: {name}() cannot be called {how} {arguments} ({error}). {remedy}"
+            ) from error
+        with users_code():
+            return function(**given)
+
+    return make
+
+
+def named_in(spec: str, *, what: str) -> Callable[[], Callable[..., object]]:
+    """What executes the file of ``file.py:name`` and returns the function or class of that name.
+
+    Raises:
+        TaskError: no such file; later, nothing of that name in it that can be called.
+    """
     path_text, _, name = spec.rpartition(":")
     try:
         path = Path(path_text).resolve()
@@ -83,7 +109,7 @@ def from_file(spec: str, *, what: str) -> Callable[..., object]:
     if not there:
         raise TaskError(f"{what} {spec!r}: there is no file {path}. Pass an existing file.py:function.")
 
-    def make(**given: object) -> object:
+    def find() -> Callable[..., object]:
         module_name = f"thetadot_{what}_{path.stem}"
         found = importlib.util.spec_from_file_location(module_name, path)
         assert found is not None  # noqa: S101 - a .py file always has a spec
@@ -96,17 +122,9 @@ def from_file(spec: str, *, what: str) -> Callable[..., object]:
         function = getattr(module, name, None)
         if not callable(function):
             raise TaskError(f"{path} has no function {name!r}. Define it, or name another one after the colon.")
-        try:
-            inspect.signature(function).bind(**given)
-        except (TypeError, ValueError) as error:
-            arguments = ", ".join(given) or "arguments"
-            how = "with" if given else "without"
-            remedy = "Let it take them, or leave them out." if given else "Give them defaults."
-            raise TaskError(f"{path}: {name}() cannot be called {how} {arguments} ({error}). {remedy}") from error
-        with users_code():
-            return function(**given)
+        return cast("Callable[..., object]", function)
 
-    return make
+    return find
 
 
 def checked(task: object) -> Task:

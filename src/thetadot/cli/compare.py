@@ -1,0 +1,90 @@
+"""``thetadot compare``: several optimizers on one task at equal budgets, and which differences are more than chance."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from thetadot.comparing import Comparison
+
+NAME = "compare"
+HELP = "Train a task by several optimizers at equal budgets, and tell which differences are more than chance."
+EPILOG = """a SPEC is
+  untuned                               thetadot run with nothing given; run:lr=0.1 gives it something
+  sgd:lr=0.1,momentum=0.9               an optimizer of torch.optim with settings
+  adamw:lr=1e-3,schedule=cosine         schedule (constant, cosine, linear) and batch_size are settings of all
+  sgd:lr=0.01|0.1|1                     a grid, chosen on seeds of its own
+  prodigyopt:Prodigy(lr=1.0)            a peer's optimizer by its import path, or file.py:Name(...)
+
+example:
+  thetadot compare digits --runs untuned 'sgd:lr=0.01|0.03|0.1,momentum=0.9,schedule=cosine' adamw:lr=1e-3
+
+The folder holds a file for each run that has ended, result.json and report.html; the same command continues it."""
+
+_GIVEN = ("seeds", "choosing", "epochs", "batch_size", "by", "out", "jobs", "ray", "device", "threads")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("task", metavar="TASK", help="a built-in task or file.py:function")
+    parser.add_argument(
+        "--runs", nargs="+", required=True, metavar="SPEC", help="what is compared, the first with each"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds that score (default: 5)")
+    parser.add_argument("--choosing", type=int, metavar="N", help="other seeds, that choose from grids (default: 2)")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the data that are the budget (default: 60)"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="B", help="where a SPEC has none (default: 32)")
+    parser.add_argument(
+        "--by", metavar="LOSS", help="best: lowest validation loss (default); final: the last one; test: on test data"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder (default: runs/compare-TASK); one begun alike is continued"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: all cores)")
+    parser.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster; local: one of this machine")
+    parser.add_argument("--device", metavar="NAME", help="where to train (default: cpu)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch, in each run (default: 1)")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object, the last line of standard output"
+    )
+
+
+def act(options: argparse.Namespace) -> int:
+    """Compare, write, and print."""
+    from thetadot.comparing import compare
+    from thetadot.integrations.cluster import cores
+
+    given: dict[str, Any] = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
+    given.setdefault("jobs", cores())
+    try:
+        found = compare(options.task, options.runs, progress=True, **given)
+    except KeyboardInterrupt:
+        print("\nthetadot: the runs that have ended are kept; the same command continues", file=sys.stderr)
+        raise
+    _show(found, sys.stderr if options.json else sys.stdout)
+    if options.json:
+        print(json.dumps(found.to_dict()))
+    return 0
+
+
+def _show(found: Comparison, stream: Any) -> None:
+    """Print the table, the sentence, and where the page is."""
+    from thetadot.cli.terminal import console
+    from thetadot.comparing.store import PAGE
+
+    out = console(stream)
+
+    def say(text: str) -> None:
+        out.print(text, markup=False, soft_wrap=True)
+
+    say(repr(found))
+    for row in found.rows:
+        for remark in row.remarks:
+            say(f"{row.name}: {remark}")
+    say(f"look at {found.out / PAGE}")

@@ -1,0 +1,65 @@
+"""Choose from a grid by seeds of its own, and say where the choice lies at its edge."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from thetadot.comparing.job import Measure, Outcome
+    from thetadot.comparing.spec import Point, Spec
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A point of a grid and what it came to on the seeds that choose.
+
+    Attributes:
+        point: of the grid.
+        mean: of its losses; None where it diverged on a seed.
+    """
+
+    point: Point
+    mean: float | None
+
+
+def tried(spec: Spec, outcomes: Mapping[Point, Sequence[Outcome]], by: Measure) -> list[Tried]:
+    """Return the points of a grid from the best to the worst, of equal ones as they were given.
+
+    Args:
+        spec: the grid.
+        outcomes: of each point, on the seeds that choose.
+        by: what is compared; nothing is ever chosen by test data, but by the lowest validation loss.
+    """
+    measure: Measure = "best" if by == "test" else by
+    found = []
+    for point in spec.points:
+        scores = [outcome.score(measure) for outcome in outcomes[point]]
+        good = [score for score in scores if score is not None]
+        found.append(Tried(point, statistics.fmean(good) if good and len(good) == len(scores) else None))
+    return sorted(found, key=lambda each: math.inf if each.mean is None else each.mean)
+
+
+def edges(spec: Spec, chosen: Point) -> list[str]:
+    """Sentences on settings whose chosen value is the least or largest of three or more that were tried.
+
+    Example:
+        >>> from thetadot.comparing.spec import parse
+        >>> spec = parse("sgd:lr=0.01|0.1|1")
+        >>> edges(spec, spec.points[2])
+        ['lr=1 is the largest that was tried: a better one may lie beyond.']
+    """
+    found = []
+    here = dict(chosen.settings)
+    for name, own in here.items():
+        values = {dict(point.settings)[name] for point in spec.points}
+        if len(values) < 3 or not all(type(value) in (int, float) for value in values):
+            continue
+        for extreme, said in ((min(values), "least"), (max(values), "largest")):
+            if own == extreme:
+                found.append(f"{name}={own:g} is the {said} that was tried: a better one may lie beyond.")
+    return found
