@@ -75,7 +75,7 @@ def _outcome(job: Job, record: Record, result: Result | None, why: str) -> Outco
         budget=job.budget,
         spent=round(spent),
         steps=closing.steps if closing is not None else (last.step if last is not None else 0),
-        best=None if why or best is None else best.valid_loss,
+        best=None if why or best is None else best.valid_loss if closing is None else closing.valid_loss,
         final=None if why or last is None else last.valid_loss,
         test=None if why or result is None else _tested(job, result),
         best_metric=None if best is None else best.metric,

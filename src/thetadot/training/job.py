@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,51 +20,36 @@ from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
-from thetadot.records import SCHEMA, UNITS, VERSION, Constant, Entry, Header, Remark, Writer, read
+from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
 from thetadot.records import Result as Closing
-from thetadot.state import changes_of, generators_kept, kept
+from thetadot.state import changes_of, kept
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
-from thetadot.training.constant import constant
-from thetadot.training.cure import cured, squared_error
+from thetadot.training.beginning import Beginning, Begun
+from thetadot.training.cost import Cost
 from thetadot.training.data import Source
-from thetadot.training.drift import Drift, judges_of
 from thetadot.training.fingerprint import fingerprint, require_same_data
-from thetadot.training.fit import require_fit, require_motion
+from thetadot.training.fit import require_fit
 from thetadot.training.folder import RECORD, claim, draw, fresh
-from thetadot.training.forks import Forks
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
-from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
-from thetadot.training.scales import remarks
-from thetadot.training.setting import device_of, reference_size, seed_all
+from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
-from thetadot.training.start import Given, Start, typical_size
-from thetadot.training.steering import Steering
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from thetadot.tasks.task import Metric
     from thetadot.training.plan import Annealing, Family
 
-TRACKING = 0.03
-FEW = 100  # validation samples below which their best loss flatters itself
-_MOVED = 16  # samples whose gradient tells whether anything moves
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
-)
-_FLATTERS = (
-    "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
-    "more back, or pass Task(test=...), which nothing is chosen by"
 )
 Show = Callable[[Entry], None]
 
@@ -141,20 +126,6 @@ def run(
             return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
     finally:
         torch.set_num_threads(before)
-
-
-class Begun(NamedTuple):
-    """What was seen before the first step.
-
-    Attributes:
-        loss: and its standard error.
-        constant: what the best constant output comes to.
-        offset: the last bias, where it was moved.
-    """
-
-    loss: tuple[float, float]
-    constant: Constant | None
-    offset: Tensor | None
 
 
 class _Run:
@@ -270,18 +241,19 @@ class _Run:
     def _loop(self) -> Loop:
         """The loop at its start, or where the checkpoint left it."""
         saved = self.saved
-        reference = self.source.order(-1)[: reference_size(self.samples, self.source.size)]
-        instruments = Instruments(self.task, self.source, reference, self.cost)
+        beginning = Beginning(
+            self.task, self.source, self.valid, self.asked, least=self.least, cost=self.cost, write=self._write
+        )
         measured = [] if self.lost else reference_of(self.source, 0, self.samples)
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
-                begun = Begun((0.0, 0.0), None, None)
+                begun = Begun()
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
-                plan, begun = self._start(instruments)
+                plan, begun = beginning.settle()
             loop = Loop(
                 task=self.task,
                 plan=plan,
@@ -303,10 +275,8 @@ class _Run:
                 checkpoint=lambda durable: self._save(
                     "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
                 ),
-                steering=self._steering(plan),
-                start_loss=begun.loss,
-                constant=begun.constant,
-                offset=begun.offset,
+                steering=beginning.steering(plan),
+                begun=begun,
                 minutes=self.asked.minutes,
                 began=self.began,
             )
@@ -314,68 +284,6 @@ class _Run:
             with checkpoint.same_model(self.out):
                 loop.load_state_dict(saved["loop"])
         return loop
-
-    def _start(self, instruments: Instruments) -> tuple[Plan, Begun]:
-        """Look at the data, mend what can be mended exactly, and settle the first settings."""
-        with generators_kept():
-            offset = self._look()
-            with kept(**self._parts()):
-                bar = constant(self.task, self.source, self.valid)
-            if bar is not None:
-                self._write(bar)
-        self.task.model.train()
-        start_loss = instruments.start_loss(min(512, max(16, self.samples // 300)))
-        if not math.isfinite(start_loss[0]):
-            raise TaskError(self._explain_not_finite(start_loss[0]))
-        gradient = instruments.gradient(_MOVED)
-        if not bool(gradient.isfinite().all()):
-            raise TaskError(self._explain_not_finite(start_loss[0]))
-        require_motion(gradient, start_loss[0])
-        given = Given(
-            self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
-        )
-        start = Start(
-            self.task,
-            self.source,
-            instruments,
-            self.samples,
-            given,
-            self._write,
-            size=typical_size(learned(self.task), offset),
-            slope=typical_size([gradient]),
-            least=self.least,
-        )
-        with generators_kept():
-            return start.plan(), Begun(start_loss, bar, offset)
-
-    def _look(self) -> Tensor | None:
-        """Say what is badly scaled; cure the last bias, and return it where it was moved."""
-        squared = squared_error(self.task, self.source)
-        for remark in remarks(self.source, squared=squared):
-            self._write(remark)
-        if self.valid.size < FEW:
-            self._write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
-        return (
-            cured(self.task, self.source, self.samples, self.cost, self._write) if squared and self.asked.cure else None
-        )
-
-    def _steering(self, plan: Plan) -> Steering:
-        """What decides the rate on the way: nothing where it was given."""
-        steps = max(1, self.samples // plan.batch_size)
-        if self.asked.lr is not None:
-            return Steering()
-        if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
-            return Forks(steps)
-        return Drift(steps, judges_of(self.source.order(-1), self.samples))
-
-    def _explain_not_finite(self, loss: float) -> str:
-        """Whether it is the data, and which sample."""
-        slope = " and its gradient is not finite," if math.isfinite(loss) else ""
-        return "before the first step: " + (
-            self.source.fault(loss)
-            or f"the loss is {loss}{slope} although all training data are finite. Look at the loss and the first "
-            "parameters."
-        )
 
     def _train(self, loop: Loop) -> None:
         try:
