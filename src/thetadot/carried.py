@@ -11,6 +11,7 @@ def carried(output: Any) -> Tensor | None:
     """The loss that a model's output carries: ``.loss``, its key "loss", or the only number in a tuple.
 
     Example:
+        >>> import torch
         >>> carried((torch.zeros(4, 2), torch.tensor(0.5)))
         tensor(0.5000)
     """

@@ -1,4 +1,4 @@
-"""A DataLoader as a task's data: its samples and how they are collated; batches and their order are the run's."""
+"""A DataLoader as the data of a task: its samples and how they are collated, without its batches and their order."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def loaded(name: str, loader: DataLoader[Any]) -> Dataset[Any]:
         return dataset  # refused with all others
     sampler = getattr(loader.batch_sampler, "sampler", None)
     if not _draws_each_once(sampler):
+        kind = type(sampler or loader.batch_sampler).__name__
         raise TaskError(
-            f"{name} is a DataLoader that draws by a {type(sampler or loader.batch_sampler).__name__}, which a run "
-            "does not follow: it takes each sample once an epoch. Pass the dataset, with samples repeated where they are "
-            "to weigh more."
+            f"{name} is a DataLoader that draws by a {kind}, which a run does not follow: it takes each sample once an "
+            "epoch. Pass the dataset, with samples repeated where they are to weigh more."
         )
     return dataset if loader.collate_fn is default_collate else Collated(dataset, loader.collate_fn)
 
