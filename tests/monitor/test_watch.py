@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import thetadot
 from thetadot.errors import InadmissibleValue, RunFolderError
-from thetadot.monitor.measurements import Moment
+from thetadot.monitor.measurements import MEASUREMENTS, Moment
 from thetadot.records import Curvature, End, Layers, Motion, Noise, Remark, Setting, read
 
 X = torch.randn(64, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -365,7 +365,7 @@ def test_the_cadence_keeps_its_share_of_counted_work():
         train(model, optimizer, 2000)
     share = (probe.monitor.state.spent - early) / (2000 * 8)
     plan = probe.plan
-    assert share <= plan.noise + plan.curvature + plan.weighted + plan.barrier
+    assert share <= sum(plan.share(name, kind.shares) for name, kind in MEASUREMENTS.items())
 
 
 def test_two_watches_of_one_folder_end_in_one_sentence(tmp_path):

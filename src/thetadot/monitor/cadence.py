@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from thetadot.monitor.restoring import restore
 
@@ -40,13 +40,6 @@ YOUNG = 10
 """Steps before P⁻¹H is measured at all: the P of a single gradient is mostly its zeros and their rounding."""
 
 
-class Measured(Protocol):
-    """Whatever has a name and shares of the work by level."""
-
-    name: ClassVar[str]
-    shares: ClassVar[Mapping[Level, float]]
-
-
 @dataclass(frozen=True)
 class Plan:
     """Shares of the training's work, and the steps between readings of norms.
@@ -65,9 +58,9 @@ class Plan:
     every: Mapping[str, int] = field(default_factory=dict)  # steps between two of a kind, whatever it costs
     shares: Mapping[str, float] = field(default_factory=dict)  # of the work, where they are not the measurement's own
 
-    def share(self, measurement: Measured) -> float:
-        """The share of the work that a measurement may take."""
-        return self.shares.get(measurement.name, measurement.shares[self.level])
+    def share(self, name: str, usual: Mapping[Level, float]) -> float:
+        """The share of the work that a measurement may take, by its usual ones."""
+        return self.shares.get(name, usual[self.level])
 
     def at(self, every: int | Mapping[str, int] | None) -> Plan:
         """The same, with steps between two measurements that the user chose: of steps, or by name.

@@ -301,8 +301,12 @@ class ReferenceReadings:
                 if steps > GRACE:
                     self.remarks.lack(
                         name,
-                        f"a run of {steps} steps does not pay for it at level {self.level!r}. Pass level='full', or a "
-                        "smaller reference",
+                        f"a run of {steps} steps does not pay for it"
+                        + (
+                            ""
+                            if self.planned
+                            else f" at level {self.level!r}. Pass level='full', or a smaller reference"
+                        ),
                     )
                 elif steps >= min(every.first, YOUNG):
                     self._ready()

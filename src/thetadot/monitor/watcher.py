@@ -130,7 +130,9 @@ class Watch:
         self.hooks = ForwardHooks(
             model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples, self.reference
         )
-        self.together = Passes(model, self.layout, self.ranks, self.plan.share(NoiseMeasurement))
+        self.together = Passes(
+            model, self.layout, self.ranks, self.plan.share(NoiseMeasurement.name, NoiseMeasurement.shares)
+        )
         self.recorder = RunRecorder(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.monitor = Monitor(
             self.layout,

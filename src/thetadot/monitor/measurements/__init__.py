@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thetadot.monitor.measurements.base import Measurement, Moment
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["MEASUREMENTS", "Measurement", "Moment"]
 
 
-def _kinds(of: type[Measurement]) -> Iterator[type[Measurement]]:
+def _kinds(of: Any) -> Iterator[type[Measurement]]:
     for kind in of.__subclasses__():
         yield kind
         yield from _kinds(kind)

@@ -81,7 +81,7 @@ class Measurement(ABC):
         """When it is due, in a run of so many steps, or of unknown length (0)."""
         if self.name in plan.every:
             return Every.fixed(self.cost(size), plan.every[self.name])
-        share = plan.share(self)
+        share = plan.share(self.name, self.shares)
         if not self.from_start:
             return Every(self.cost(size), share, self.state.batch, early=False, first=0)
         first = plan.settled if preconditioned and self.in_its_metric else 1
