@@ -22,6 +22,7 @@ from thetadot.report.repeat import command
 from thetadot.report.runs import line_up
 from thetadot.report.series import PIXELS, pixels
 from thetadot.report.several import compared
+from thetadot.report.summary import summarize
 from thetadot.verdicts import Verdict, headline, judge
 from thetadot.verdicts.comparison import groups, scored
 from thetadot.verdicts.facts import Facts
@@ -77,6 +78,17 @@ def test_a_run_that_was_lost_is_wrong_and_one_under_way_is_fine_so_far(make, who
     verdicts = (Verdict("advice", "leave", "good", "No measurement suggests changing lr."),)
     assert headline(make(whole), verdicts).says.startswith("Fine: the training loss fell from ")
     assert headline(make(whole[:-1]), verdicts).says.startswith("Fine so far: ")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_where_the_loss_ended_is_one_number_in_all_sentences(seed):
+    run_ = line_up([synthetic(seed)])[0]
+    found = summarize(run_)
+    ends = re.findall(
+        r"training loss (?:fell|went) from (\S+) to (\S+?)[.,]?(?:\s|$)", f"{run_.headline.says} {found.sentence}"
+    )
+    assert len(set(ends)) <= 1
+    assert all(ends[0][1] == value for value, label, _ in found.tiles if label == "training loss" and ends)
 
 
 # The curve.

@@ -10,7 +10,9 @@ import numpy as np
 from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
 from thetadot.report.names import clean
-from thetadot.report.series import column, losses_of, smooth
+from thetadot.report.series import column
+from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.headline import loss_ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,19 +74,14 @@ def ending(record: Record) -> str:
     return "finished" if ends[-1].because == "closed" else "interrupted"
 
 
-def smoothed_losses(record: Record) -> Array:
-    """The running mean that the loss picture shows."""
-    return smooth(losses_of(record)[1])
-
-
 def _watched(record: Record) -> str:
     watched = record.header.watched
     name = clean(watched.optimizer, 60) if watched is not None else ""
     steps = count(last_step(record), "step")
-    way = smoothed_losses(record)
+    way = loss_ends(Facts(record))
     text = f"{name or 'A loop'} was watched over {steps}"
-    if len(way) > 1:
-        text += f": the training loss went from {plain(float(way[0]))} to {plain(float(way[-1]))}"
+    if way is not None:
+        text += f": the training loss went from {plain(way[0])} to {plain(way[1])}"
     return (
         text
         + {
@@ -153,11 +150,9 @@ def trials(tried: Sequence[Trial], result: Result | None, way: str = "") -> str:
 
 
 def trained(record: Record) -> str:
-    """Say how far the training loss came, by the running mean that the picture shows."""
-    way = smoothed_losses(record)
-    if len(way) < 2:
-        return ""
-    return f"The running mean of the training loss went from {plain(float(way[0]))} to {plain(float(way[-1]))}."
+    """Say how far the training loss came."""
+    way = loss_ends(Facts(record))
+    return "" if way is None else f"The training loss went from {plain(way[0])} to {plain(way[1])}."
 
 
 def losses(epochs: Sequence[Epoch]) -> str:

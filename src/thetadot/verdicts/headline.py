@@ -95,13 +95,16 @@ def _cause(advice: Verdict, others: Mapping[str, Verdict]) -> str:
 
 
 def _way(facts: Facts) -> str:
-    """How far the loss came, as the verdicts see it; "" where they saw too few losses or no fall."""
-    if facts.course is None:
+    """How far the loss fell; "" where there were too few losses, or it did not."""
+    ends = loss_ends(facts)
+    if ends is None or not ends[1] < ends[0]:
         return ""
-    first = middle(facts.losses[1][:3])
-    if not facts.course[1] < first:
-        return ""
-    return f"the training loss fell from {plain(first)} to {plain(facts.course[1])}"
+    return f"the training loss fell from {plain(ends[0])} to {plain(ends[1])}"
+
+
+def loss_ends(facts: Facts) -> tuple[float, float] | None:
+    """Medians of the first three training losses and of the last tenth of them; None where there are too few."""
+    return None if facts.course is None else (middle(facts.losses[1][:3]), facts.course[1])
 
 
 def first_sentence(text: str) -> str:
