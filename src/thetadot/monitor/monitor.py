@@ -200,6 +200,21 @@ class Monitor:
 
     # For a loop that goes back, or on.
 
+    def passed(self, losses: Sequence[float], samples: int) -> None:
+        """Follow steps that were made unseen, and which certainly stand.
+
+        Args:
+            losses: of each of them.
+            samples: of all of them together.
+        """
+        self.steps.fetch()
+        for loss in losses:
+            self.progress.step += 1
+            self._keep(self.losses.add(self.progress.step, loss))
+        self.progress.add(samples)
+        self.following = self.progress.step
+        self.prepare()
+
     def rewind(self, step: int, optimizer: Any) -> None:
         """Follow a loop that has gone back to an earlier step, and may have another optimizer."""
         self.steps.fetch()
