@@ -325,7 +325,7 @@ class Loop:
     @property
     def spent(self) -> float:
         """Gradient evaluations so far, measuring included, in samples."""
-        return self.cost.samples + self.monitor.measurements.spent
+        return self.cost.samples + self.monitor.state.spent
 
     def note(self, entry: Entry) -> None:
         """Keep the latest reading of its kind, and write it."""
@@ -340,7 +340,7 @@ class Loop:
         plan = self.plan
         rate = plan.lr if plan.optimizer == "heavy-ball" else plan.lr * (1.0 - plan.momentum)
         reading = replace(self.monitor.settings.reading(), rate=rate, memory=plan.momentum)
-        return self.monitor.measurements.temperature(reading, plan.batch_size)
+        return self.monitor.state.temperature(reading, plan.batch_size)
 
     # Checkpoints.
 
