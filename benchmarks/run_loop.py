@@ -62,7 +62,7 @@ def by_hand(make, epochs, family, lr, batch):
     """A plain loop."""
     torch.manual_seed(0)
     task = make()
-    plan = Plan(family, lr, 0.9, batch, batch, coupled=family == "heavy-ball")
+    plan = Plan(family, lr, 0.9, batch, batch, "coupled" if family == "heavy-ball" else "linear")
     optimizer = plan.build(task.model.parameters())
     loader = DataLoader(task.train, batch_size=batch, shuffle=True)
     held = DataLoader(task.valid, batch_size=512)

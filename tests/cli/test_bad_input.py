@@ -69,7 +69,7 @@ def test_users_exception_names_their_file_and_line(capsys, tmp_path, function):
         (["--batch-size", "0"], "batch_size=0 is below 1"),
         (["--batch-size", "65"], "larger than the training data (64 samples)"),
         (["--optimizer", "adagrad"], "unknown"),
-        (["--annealing", "linear"], "unknown"),
+        (["--annealing", "steps"], "unknown"),
         (["--minutes", "0"], "minutes=0"),
         (["--seed", "-1"], "seed=-1"),
         (["--workers", "-1"], "workers=-1"),

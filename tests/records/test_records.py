@@ -20,11 +20,13 @@ from thetadot.records import (
     VERSION,
     Barrier,
     Choice,
+    Constant,
     Curvature,
     Draws,
     End,
     Epoch,
     Equilibrium,
+    Fork,
     Header,
     Layers,
     Losses,
@@ -67,6 +69,9 @@ KINDS = [
     Choice("lr", 0.1, 'a reason with "quotes", a \n line end and γ', "tried"),
     Choice("optimizer", "adam", "b"),
     Choice("batch_size", 32, "c", "given"),
+    Fork(45, 3, 0.1, 0.2, 0.7, None, raised=False, because="d", cost=10.0, losses=(1.0, 0.7), other_losses=(1.0,)),
+    Fork(45, 3, 0.1, 0.2, 0.7, 0.6, raised=True, because="e", cost=10.0, method="drift"),
+    Constant(2.0, 2.1, "the targets' mean", 90),
     Motion(1, 0.5, 2.0, 0.1, 0.9, 32, 0.3, 0.4, 1e-8, 0.3, 0.1, 0.2, -0.1, 32.0),
     Epoch(1, 10, 0.5, 0.6, None, 100.0, 1.25),
     Epoch(2, 20, 0.5, 0.6, 0.99, 100.0, 1.25),
@@ -165,7 +170,7 @@ def test_every_kind_comes_back_as_it_was_written(path):
     assert record.entries == tuple(KINDS)
     assert record.damage == ()
     assert record.result == KINDS[-1]
-    assert record.of(Epoch) == tuple(KINDS[9:11])
+    assert record.of(Epoch) == tuple(KINDS[12:14])
     assert {type(entry) for entry in (HEADER, *KINDS)} == set(records.Entry.__args__)
 
 
@@ -199,7 +204,7 @@ def test_a_number_that_is_not_finite_is_refused_and_the_record_stays_whole(path,
         writer.write(HEADER)
         for name in ("train_loss", "metric"):
             with pytest.raises(InadmissibleValue, match=f"{name}={value} in a Epoch entry is not finite"):
-                writer.write(msgspec.structs.replace(KINDS[9], **{name: value}))
+                writer.write(msgspec.structs.replace(KINDS[12], **{name: value}))
         with pytest.raises(InadmissibleValue, match=f"weight={value} in a Layers entry"):
             writer.write(Layers(1, (1.0,), (value,), (1.0,), (0.0,)))
         with pytest.raises(InadmissibleValue, match=f"values={value} in a Setting entry"):

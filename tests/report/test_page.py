@@ -18,13 +18,13 @@ from thetadot.records import (
     Choice,
     Curvature,
     Epoch,
+    Fork,
     Header,
     Motion,
     Noise,
     Record,
     Result,
     Rollback,
-    Trial,
     read,
 )
 from thetadot.report.embed import script
@@ -118,7 +118,19 @@ def test_a_long_run_does_not_blow_the_page_up(make):
 
 def hostile_record() -> list:
     return [
-        Trial(HOSTILE, 0.1, 0.9, 32, 10, 1, 0.5, 1.0),
+        Fork(
+            5,
+            3,
+            0.1,
+            0.2,
+            0.5,
+            0.4,
+            raised=True,
+            because=HOSTILE,
+            cost=1.0,
+            losses=(0.5, 0.4),
+            other_losses=(0.5, -0.1),
+        ),
         Choice(HOSTILE, HOSTILE, HOSTILE, "tried"),
         Choice("optimizer", HOSTILE, HOSTILE, "given"),
         *conftest.motions()[:20],
@@ -147,13 +159,13 @@ def test_no_script_of_ours_can_end_early():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [None, Curvature, Noise, Trial, Choice, Motion, Epoch, Rollback, Result])
+@pytest.mark.parametrize("kind", [None, Curvature, Noise, Fork, Choice, Motion, Epoch, Rollback, Result])
 def test_every_kind_but_the_header_is_optional(make, whole, kind):
     page = report.render(make([entry for entry in whole if kind is not None and not isinstance(entry, kind)]))
     assert "What was measured" in page
 
 
-@pytest.mark.parametrize("kind", [Curvature, Noise, Trial, Choice, Motion, Epoch, Rollback, Result])
+@pytest.mark.parametrize("kind", [Curvature, Noise, Fork, Choice, Motion, Epoch, Rollback, Result])
 def test_every_kind_may_stand_alone_or_once(make, whole, kind):
     alone = [entry for entry in whole if isinstance(entry, kind)]
     assert report.render(make(alone))
@@ -207,11 +219,7 @@ def test_huge_whole_numbers_render(make, whole):
         msgspec.structs.replace(entry, step=far) if isinstance(entry, Motion | Epoch | Curvature | Noise) else entry
         for entry in whole[:60]
     ]
-    steps = [
-        msgspec.structs.replace(entry, batch_size=far, steps=far)
-        for entry in whole
-        if isinstance(entry, Trial | Result)
-    ]
+    steps = [msgspec.structs.replace(entry, steps=far) for entry in whole if isinstance(entry, Fork | Result)]
     head = named(seed=far, parameters=far, epochs=far)
     assert report.render(Record(head, (*wild, *steps, Choice("lr", far, "", "given"), Rollback(far, -far, "", 0.5))))
 

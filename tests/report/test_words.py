@@ -9,7 +9,7 @@ import pytest
 from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice
 from thetadot.report import words
-from thetadot.report.figures import trials
+from thetadot.report.figures import forks as pictures
 from thetadot.report.runs import line_up
 
 from . import conftest
@@ -77,25 +77,22 @@ def test_numbers_without_measure_have_a_word(value):
     assert count(10**400, "step") == "beyond measure steps"
 
 
-def by(source, lr=0.08):
-    """The trials, and how the learning rate was chosen."""
-    return [*conftest.trials(), Choice("lr", lr, "why", source)]
+def test_forks_are_told_as_they_were_decided(make):
+    """Heading, sentence and key of one picture: raised on the way, never raised, told by the mean motion."""
+    forks = conftest.forks()
 
+    def drawn(entries):
+        (run,) = line_up([make(entries)])
+        return pictures.picture([run])
 
-def test_trials_that_could_not_tell_are_nowhere_said_to_have_told(make):
-    """Heading, sentence and key of one picture, for each way that the learning rate was chosen."""
-    said = {}
-    for source in ("tried", "rule", "given"):
-        (run,) = line_up([make(by(source))])
-        found = trials.picture([run])
-        said[source] = (found.heading, found.says[0], *(key.text for key in found.keys if key.mark == "ring"))
-    heading, sentence, key = said["tried"]
-    assert heading.startswith("Short trials showed which step size learns fastest")
-    assert "heavy ball at learning rate 0.08 scored best (0.21)" in sentence
-    assert key == "the one that was chosen"
-    heading, sentence, key = said["rule"]
-    assert heading == "Short trials were inconclusive about which step size learns best"
-    assert "scored lowest (0.21), by too little to go by: the run's setting is a rule's" in sentence
-    assert key == "the run's own setting, chosen otherwise"
-    assert said["given"][0] == "Short trials of several step sizes"
-    assert not any("chosen" in words and "otherwise" not in words for words in said["given"][2:])
+    raised = drawn(forks)
+    assert raised.heading == "The rate was raised on the way"
+    assert raised.says == (
+        "The run forked 4 times; twice the larger step was better, and the rate went from 0.02 to 0.08.",
+    )
+    stood = drawn(forks[2:])
+    assert stood.heading == "Larger rates were tried on the way and were no better"
+    assert stood.says == ("The run forked twice; the rate of 0.08 stood each time.",)
+    drift = [msgspec.structs.replace(fork, method="drift", losses=(), other_losses=()) for fork in forks[:1]]
+    assert drawn(drift).says[0].startswith("The mean motion was followed further once; once it led further down")
+    assert drawn([]) is None

@@ -11,8 +11,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 import thetadot
 from thetadot.errors import DamagedFile, RunFolderError, TaskError
-from thetadot.records import Choice, Curvature, Epoch, Motion, Noise, Rollback, Trial
-from thetadot.training.choose import SHARE
+from thetadot.records import Choice, Curvature, Epoch, Fork, Motion, Noise, Remark, Rollback
 
 
 def lines(folder):
@@ -85,7 +84,8 @@ def test_a_finished_run_resumes_to_its_result(whole):
 def test_load_brings_the_run_back(whole):
     folder, first = whole
     loaded = thetadot.load(folder, blobs)
-    assert same_states(first.final_state, loaded.model.state_dict())
+    assert same_states(first.best_state, loaded.model.state_dict())
+    assert same_states(first.final_state, loaded.final_state)
     assert same_states(first.best_state, loaded.best_state)
     assert loaded.record.entries == first.record.entries
 
@@ -103,11 +103,25 @@ def test_the_best_state_has_the_lowest_validation_loss(whole):
     assert epochs[result.best_epoch - 1].valid_loss == result.best_valid_loss
 
 
-def test_measuring_and_trials_stay_within_their_share(whole):
+def test_measuring_and_forks_stay_within_their_share(whole):
     _, run = whole
     header, result = run.record.header, run.record.result
-    assert run.record.of(Trial)
-    assert result.cost <= (1 + SHARE) * header.epochs * header.train_samples
+    assert run.record.of(Fork)
+    assert result.cost <= 1.08 * header.epochs * header.train_samples
+
+
+def test_the_returned_model_is_the_best_validated_state(whole):
+    _, run = whole
+    result, epochs = run.record.result, run.record.of(Epoch)
+    assert same_states(run.model.state_dict(), run.best_state)
+    x, y = blobs().valid.tensors
+    run.model.eval()
+    with torch.no_grad():
+        assert float(nn.functional.cross_entropy(run.model(x), y)) == pytest.approx(result.valid_loss, rel=1e-5)
+    assert result.valid_loss == min(e.valid_loss for e in epochs)
+    assert result.final_valid_loss == epochs[-1].valid_loss
+    assert result.metric == epochs[result.best_epoch].metric
+    assert result.learned
 
 
 def test_every_setting_comes_with_a_reason(whole):
@@ -137,11 +151,26 @@ def test_plain_cosine_leaves_the_momentum(tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_is_chosen_by_the_validation_set(tmp_path):
+def test_the_validation_set_chooses_the_state_that_is_returned_and_nothing_of_the_way(tmp_path):
     honest = thetadot.run(blobs, out=tmp_path / "a", epochs=8, seed=1)
-    shuffled = TensorDataset(torch.randn(50, 4), torch.randint(3, (50,)))
-    other = thetadot.run(lambda: blobs(valid=shuffled), out=tmp_path / "b", epochs=8, seed=1)
+    x, y = blobs().valid.tensors
+    few = TensorDataset(x[:50], y[:50])
+    other = thetadot.run(lambda: blobs(valid=few), out=tmp_path / "b", epochs=8, seed=1)
     assert same_states(honest.final_state, other.final_state)
+    assert not honest.record.of(Remark)
+    (remark,) = other.record.of(Remark)
+    assert "50 validation samples, below 100" in remark.says
+
+
+@pytest.mark.slow
+def test_a_validation_loss_that_is_lost_sends_the_run_back_to_its_best_state(tmp_path):
+    wrong = TensorDataset(*blobs().valid.tensors)
+    wrong.tensors = wrong.tensors[0], (wrong.tensors[1] + 1) % 3
+    run = thetadot.run(lambda: blobs(valid=wrong), out=tmp_path / "a", epochs=8, seed=1)
+    back = run.record.of(Rollback)
+    assert back
+    assert all(entry.because.startswith("the validation loss") and entry.back_to == 0 for entry in back)
+    assert (run.record.result.best_epoch, run.record.result.learned) == (0, False)
 
 
 @pytest.mark.slow
@@ -149,7 +178,7 @@ def test_given_settings_are_kept(tmp_path):
     run = thetadot.run(blobs, out=tmp_path / "run", epochs=4, optimizer="adam", lr=0.01, momentum=0.8, batch_size=10)
     result = run.record.result
     assert (result.optimizer, result.lr, result.momentum, result.batch_size) == ("adam", 0.01, 0.8, 10)
-    assert not run.record.of(Trial)
+    assert not run.record.of(Fork)
     assert {m.batch_size for m in run.record.of(Motion)} == {10}
 
 
@@ -216,7 +245,7 @@ def test_attention_embedding_recurrence_and_dict_inputs(tmp_path):
     task = lambda: thetadot.Task(Reader(), nn.functional.cross_entropy, Tokens(), Tokens())
     run = thetadot.run(task, out=tmp_path / "run", epochs=10)
     assert run.record.result.metric > 0.7
-    assert run.record.of(Trial)
+    assert run.record.of(Fork)
     assert run.record.of(Noise)
     assert run.record.of(Curvature)
 
@@ -298,10 +327,13 @@ def test_a_run_that_sinks_to_chance_goes_back(tmp_path):
 
 
 @pytest.mark.slow
-def test_trials_that_gain_nothing_choose_nothing(tmp_path):
-    x, y = torch.randn(2000, 4), torch.randint(2, (2000,))
-    data = TensorDataset(x, y)
-    run = thetadot.run(
-        blobs(model=nn.Sequential(nn.Linear(4, 2)), train=data, valid=data), out=tmp_path / "r", epochs=6
+def test_where_there_is_nothing_to_learn_nothing_is_said_to_be_learned(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    train, valid = (
+        TensorDataset(torch.randn(n, 4, generator=g), torch.randint(2, (n,), generator=g)) for n in (200, 2000)
     )
-    assert run.record.result.lr >= 1e-4
+    model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+    result = thetadot.run(blobs(model=model, train=train, valid=valid), out=tmp_path / "r", epochs=20).record.result
+    assert result.constant_loss == pytest.approx(math.log(2), abs=0.01)
+    assert not result.learned
+    assert not result.diverged

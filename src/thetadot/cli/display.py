@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from thetadot.cli.terminal import console
-from thetadot.records import Choice, Curvature, Epoch, Header, Motion, Noise, Rollback, Trial
+from thetadot.records import Choice, Constant, Curvature, Epoch, Fork, Header, Motion, Noise, Remark, Rollback
 from thetadot.verdicts import headline, judge
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from thetadot.records import Entry, Record
+    from thetadot.records import Entry, Record, Result
 
 
 __all__ = ["Display", "console", "summary"]
@@ -30,7 +30,6 @@ class Display:
         self.out = out
         self.folder = folder
         self.header: Header | None = None
-        self.trials = 0
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -60,21 +59,6 @@ class Display:
                     f"[bold]{escape(entry.task)}[/bold]: {size}, {entry.epochs} epochs, "
                     f"seed {entry.seed} -> {escape(str(self.folder))}"
                 )
-            case Curvature() if entry.when != "training":
-                most = "" if entry.high is None else f" to {entry.high:.3g}"
-                self.out.print(f"  {entry.when}: largest curvature {entry.sharpness:.3g}{most}")
-            case Noise() if entry.when != "training":
-                least = "" if entry.resolved else "at least "
-                self.out.print(
-                    f"  {entry.when}: gradient noise equals the gradient in batches of {least}{entry.noise_scale:.3g}"
-                )
-            case Trial():
-                self.trials += 1
-                score = "diverged" if entry.score is None else f"held-back loss {entry.score:.4g}"
-                self.bar.update(self.line, description="trials", said=f"{entry.optimizer} lr {entry.lr:.3g}: {score}")
-            case Choice():
-                value = f"{entry.value:.4g}" if isinstance(entry.value, float) else str(entry.value)
-                self.out.print(f"  [cyan]{escape(entry.setting)}[/cyan] {escape(value)}: {escape(entry.because)}")
             case Motion() if self.header is not None:
                 self.bar.update(
                     self.line,
@@ -85,13 +69,10 @@ class Display:
                 )
             case Epoch() if self.header is not None:
                 self._epoch(entry, self.header)
-            case Rollback():
-                self.out.print(
-                    f"  step {entry.step}: {escape(entry.because)}; "
-                    f"back to step {entry.back_to}, time step × {entry.lr_factor:g}"
-                )
             case _:
-                pass
+                said = _said(entry)
+                if said:
+                    self.out.print(f"  {said}")
 
     def _epoch(self, entry: Epoch, header: Header) -> None:
         score = "" if entry.metric is None else f", {header.metric} {entry.metric:.4f}"
@@ -114,8 +95,13 @@ def summary(out: Console, record: Record, folder: Path) -> None:
         table.add_row(f"validation {escape(header.metric or 'metric')}", f"{result.metric:.4f}")
     table.add_row(
         "validation loss",
-        f"{result.valid_loss:.4g}  (lowest {result.best_valid_loss:.4g} after epoch {result.best_epoch})",
+        f"{result.valid_loss:.4g} after epoch {result.best_epoch}, which is returned{_last(result)}",
     )
+    if not result.learned:
+        table.add_row(
+            "[red]nothing learned[/red]",
+            f"a constant output has {result.constant_loss:.4g}: the model is worse than one that reads no input",
+        )
     if result.test_loss is not None:
         score = "" if result.test_metric is None else f", {escape(header.metric or 'metric')} {result.test_metric:.4f}"
         table.add_row("test loss", f"{result.test_loss:.4g}{score}")
@@ -126,12 +112,48 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     )
     overhead = result.cost / max(1, result.epochs * (header.train_samples or 0)) - 1
     rollbacks = record.of(Rollback)
-    besides = "measuring and trials" + (" and rollbacks" if rollbacks else "")
+    besides = "forks and measuring"
     table.add_row(
         "steps, time",
         f"{result.steps:,} in {result.seconds:.1f} s; {besides} cost {overhead:.1%} of the gradients",
     )
     if rollbacks:
-        table.add_row("rollbacks", f"{len(rollbacks)}; the time step was multiplied by {rollbacks[-1].lr_factor:.3g}")
+        table.add_row(
+            "rollbacks", f"{len(rollbacks)}; rate × {rollbacks[-1].lr_factor:.3g} of the first after the last"
+        )
     table.add_row("look at", escape(str(folder / "report.html")))
     out.print(table)
+
+
+def _last(result: Result) -> str:
+    """The loss of the last state, where it is another."""
+    last = result.final_valid_loss
+    return "" if last is None or last == result.valid_loss else f"  (the last state: {last:.4g})"
+
+
+def _said(entry: Entry) -> str:
+    """The line of an entry that was measured or decided; "" for others."""
+    said = ""
+    match entry:
+        case Curvature() if entry.when != "training":
+            most = "" if entry.high is None else f" to {entry.high:.3g}"
+            said = f"{entry.when}: largest curvature {entry.sharpness:.3g}{most}"
+        case Noise() if entry.when != "training":
+            least = "" if entry.resolved else "at least "
+            said = f"{entry.when}: gradient noise equals the gradient in batches of {least}{entry.noise_scale:.3g}"
+        case Constant():
+            said = f"{escape(entry.says)} alone: validation loss {entry.valid_loss:.4g}"
+        case Remark():
+            said = f"[yellow]{escape(entry.about)}[/yellow]: {escape(entry.says)}"
+        case Fork():
+            what = "fork" if entry.method == "branch" else "drift"
+            said = f"step {entry.step}, {what}: {escape(entry.because)}"
+        case Choice():
+            value = f"{entry.value:.4g}" if isinstance(entry.value, float) else str(entry.value)
+            said = f"[cyan]{escape(entry.setting)}[/cyan] {escape(value)}: {escape(entry.because)}"
+        case Rollback():
+            back = f"back to the state of step {entry.back_to}, rate × {entry.lr_factor:.3g}"
+            said = f"step {entry.step}: {escape(entry.because)}; {back}"
+        case _:
+            pass
+    return said

@@ -1,4 +1,4 @@
-"""``thetadot run``: measure a task, choose its settings, train it, show it."""
+"""``thetadot run``: train a task without tuning, and show it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from thetadot.training import Result
 
 NAME = "run"
-HELP = "Measure a task, choose lr, momentum and batch size, train it, and show the run as motion."
+HELP = "Train a task without tuning: a safe start, the rate decided on the way; show the run as motion."
 EPILOG = """built-in tasks:
   digits    1,797 handwritten digits, a small convolutional network
 
@@ -39,6 +39,8 @@ _REMEMBERED = (
     "workers",
     "threads",
     "annealing",
+    "cure",
+    "fork_memory",
 )
 
 
@@ -49,12 +51,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training data (default: 60)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no epoch later than this")
     parser.add_argument("--seed", type=int, metavar="S", help="of parameters, order, dropout (default: 0)")
-    parser.add_argument("--optimizer", metavar="NAME", help="heavy-ball or adam, instead of choosing")
-    parser.add_argument("--lr", type=float, help="instead of choosing")
-    parser.add_argument("--momentum", type=float, help="instead of choosing (β₁ of adam)")
-    parser.add_argument("--batch-size", type=int, metavar="B", help="instead of choosing; stays fixed")
+    parser.add_argument("--optimizer", metavar="NAME", help="heavy-ball or adam (default: adam)")
+    parser.add_argument("--lr", type=float, help="instead of a rule and forks")
+    parser.add_argument("--momentum", type=float, help="of the velocity, β₁ of adam (default: 0.9)")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="instead of a rule; stays fixed")
     parser.add_argument(
-        "--annealing", metavar="NAME", help="coupled (momentum rises as lr falls, friction fixed) or cosine"
+        "--annealing",
+        metavar="NAME",
+        help="linear (constant, then to 0), cosine, or coupled (momentum rises as lr falls, friction fixed)",
+    )
+    parser.add_argument(
+        "--no-cure",
+        dest="cure",
+        action="store_false",
+        default=None,
+        help="leave the last layer's bias where it is, however far off the targets are",
+    )
+    parser.add_argument(
+        "--fork-memory",
+        type=int,
+        metavar="BYTES",
+        help="of parameters up to which the run forks; larger models follow their mean motion (default: 2^30)",
     )
     parser.add_argument("--device", metavar="NAME", help="where to train (default: cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch")
@@ -155,5 +172,6 @@ def _object(result: Result, out: Path) -> dict[str, Any]:
         "task": header.task,
         "seed": header.seed,
         **{name: getattr(closing, name) for name in closing.__struct_fields__},
+        "learned": closing.learned,
         "out": str(out),
     }

@@ -17,7 +17,7 @@ from thetadot.records.step_losses import Losses
 SCHEMA = "thetadot.record"
 VERSION = 3
 """1: runs of ``thetadot run``. 2: also what is watched in loops of others; there a reading may be missing (None).
-3: also the loss of every step."""
+3: also the loss of every step; forks in place of trials, and a result that is of the best validated state."""
 
 UNITS: dict[str, tuple[str, str]] = {
     "loss": ("loss", "mean training loss over the samples of a step"),
@@ -150,7 +150,7 @@ class Noise(msgspec.Struct, tag_field="kind", tag="noise", frozen=True, omit_def
 
 
 class Trial(msgspec.Struct, tag_field="kind", tag="trial", frozen=True):
-    """A short annealed run that judges one setting by the loss on held-back training samples."""
+    """A short annealed run that judged one setting by the loss on held-back training samples, in records before 3."""
 
     optimizer: str
     lr: float
@@ -169,6 +169,36 @@ class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True):
     value: float | int | str
     because: str
     source: Literal["measured", "tried", "rule", "given"] = "measured"
+
+
+class Fork(msgspec.Struct, tag_field="kind", tag="fork", frozen=True, omit_defaults=True):
+    """The run and a branch of it at a larger lr, on the same batches; it went on from the one that did better.
+
+    By ``drift`` there is no branch: the loss at the mean of the latest parameters, and further on along their drift.
+    """
+
+    step: int  # where they part
+    steps: int  # of each
+    lr: float  # of the run, before annealing
+    other_lr: float  # of the branch
+    level: float | None  # what is compared, of the run: the mean loss over its second half; None: not finite
+    other_level: float | None
+    raised: bool  # the run went on at the larger lr
+    because: str
+    cost: float
+    method: Literal["branch", "drift"] = "branch"
+    losses: tuple[float, ...] = ()  # of the run along the fork, each the mean over ``each`` steps
+    other_losses: tuple[float, ...] = ()
+    each: int = 1
+
+
+class Constant(msgspec.Struct, tag_field="kind", tag="constant", frozen=True):
+    """What the best constant output comes to, which a model that reads no input can reach."""
+
+    train_loss: float
+    valid_loss: float
+    says: str  # which constant
+    samples: int  # of the training data, that it was taken from
 
 
 class Motion(msgspec.Struct, tag_field="kind", tag="motion", frozen=True, omit_defaults=True):
@@ -219,7 +249,7 @@ class Rollback(msgspec.Struct, tag_field="kind", tag="rollback", frozen=True):
 
 
 class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
-    """The last line of a finished run."""
+    """The last line of a finished run; from version 3 on, losses and metric are of the best validated state."""
 
     optimizer: str
     lr: float
@@ -238,10 +268,17 @@ class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
     diverged: bool
     cost: float
     seconds: float = 0.0
-    test_loss: float | None = None  # of the final parameters; nothing was chosen by it
+    test_loss: float | None = None  # of the same parameters as valid_loss; nothing was chosen by it
     test_metric: float | None = None
     temperature_low: float | None = None
     temperature_high: float | None = None
+    final_valid_loss: float | None = None  # of the last parameters; before version 3 that was valid_loss
+    constant_loss: float | None = None  # of the best constant output on the validation data; None where there is none
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is better than the best constant output, where there is one: else nothing was learned."""
+        return self.constant_loss is None or self.valid_loss < self.constant_loss
 
 
 Entry = (
@@ -250,6 +287,8 @@ Entry = (
     | Noise
     | Trial
     | Choice
+    | Fork
+    | Constant
     | Motion
     | Losses
     | Epoch

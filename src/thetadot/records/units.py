@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 _EVERYWHERE = {
     "score": "loss",
     "best_valid_loss": "valid_loss",
+    "final_valid_loss": "valid_loss",
+    "constant_loss": "valid_loss",
+    "level": "loss",
+    "other_level": "loss",
+    "other_lr": "lr",
+    "losses": "loss",
+    "other_losses": "loss",
     "reference_loss": "loss",
     "start_loss": "loss",
     "end_loss": "loss",

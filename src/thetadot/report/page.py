@@ -13,6 +13,7 @@ from thetadot.report.figures import (
     critical,
     curvature,
     equilibrium,
+    forks,
     ladder,
     layers,
     losses,
@@ -21,7 +22,6 @@ from thetadot.report.figures import (
     portrait,
     regularization,
     settings,
-    trials,
 )
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.figures.picture import Key
@@ -101,7 +101,7 @@ def render(
 def _sections(runs: Sequence[Run], line: Timeline) -> list[Section]:
     ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
-        ("chosen", "What was chosen, and why", [trials.picture(runs)], "No trials are recorded."),
+        ("chosen", "What was chosen, and why", [forks.picture(runs)], "Nothing was decided on the way."),
         ("metric", "Metric", [losses.metric(runs, line)], ""),
         ("settings", "Settings and what they mean", [settings.picture(runs, line)], "No steps are recorded yet."),
         (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetadot.formatting import count, duration, plain, share
-from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise, Trial
+from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise
 from thetadot.report.names import clean
 from thetadot.report.series import column
 from thetadot.verdicts.facts import Facts
@@ -17,7 +17,7 @@ from thetadot.verdicts.headline import loss_ends
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.records import Record, Result
+    from thetadot.records import Fork, Record
     from thetadot.report.series import Array
 
 STILL = 0.05
@@ -43,6 +43,11 @@ def verdict(record: Record) -> str:
             f"Diverged: the loss ran away after {count(result.steps, 'step')} and the run was stopped. "
             f"The best validation loss before that was {plain(result.best_valid_loss)}, "
             f"at epoch {plain(result.best_epoch)}."
+        )
+    if not result.learned:
+        return (
+            f"Nothing was learned: the best validation loss, {plain(result.valid_loss)}, is no better than that of a "
+            f"constant output, {plain(result.constant_loss)}."
         )
     best = f"best loss {plain(result.best_valid_loss)} at epoch {plain(result.best_epoch)}"
     took = f" in {duration(result.seconds)}" if result.seconds > 0 else ""
@@ -115,38 +120,23 @@ def _hands(record: Record) -> str:
     return f"; set by hand: {', '.join(dict.fromkeys(given))}"
 
 
-def chosen_by(record: Record) -> str:
-    """Return how the learning rate was chosen: "tried", "rule", "given", "measured"; "" where the record is silent."""
-    return next((choice.source for choice in reversed(record.of(Choice)) if choice.setting == "lr"), "")
-
-
-def searched(ways: Sequence[str]) -> str:
-    """Describe the use of the trials, given how each run's learning rate was chosen."""
-    if ways and all(way == "rule" for way in ways):
-        return "Short trials were inconclusive about which step size learns best"
-    if any(way in ("rule", "given") for way in ways):
-        return "Short trials of several step sizes"
-    return "Short trials showed which step size learns fastest without running away"
-
-
-def trials(tried: Sequence[Trial], result: Result | None, way: str = "") -> str:
-    """Say how the search went, and whether the run used its result."""
-    if not tried:
+def forks(found: Sequence[Fork]) -> str:
+    """Say how often the run forked, what came of it, and what was paid."""
+    if not found:
         return ""
-    scored = [trial for trial in tried if trial.score is not None]
-    lost = len(tried) - len(scored)
-    text = f"{count(len(tried), 'short trial')} were run" if len(tried) > 1 else "One short trial was run"
-    if scored:
-        best = min(scored, key=lambda trial: trial.score or 0.0)
-        lead = "lowest" if way == "rule" else "best"
-        text += f"; {best.optimizer} at learning rate {plain(best.lr)} scored {lead} ({plain(best.score)})"
-        text += ", by too little to go by: the run's setting is a rule's" if way == "rule" else ""
-    if lost:
-        text += f"; {lost} diverged"
-    spent = max(trial.cost for trial in tried)
-    if result is not None and 0 < spent <= result.cost:
-        text += f". Everything up to the last trial took {share(spent / result.cost)} of the run's gradient work"
-    return f"{text}."
+    raised = [fork for fork in found if fork.raised]
+    if found[0].method == "drift":
+        tried, what = f"The mean motion was followed further {_times(len(found))}", "it led further down"
+    else:
+        tried, what = f"The run forked {_times(len(found))}", "the larger step was better"
+    if not raised:
+        return f"{tried}; the rate of {plain(found[-1].lr)} stood each time."
+    way = f"from {plain(found[0].lr)} to {plain(raised[-1].other_lr)}"
+    return f"{tried}; {_times(len(raised))} {what}, and the rate went {way}."
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{plain(number)} times")
 
 
 def trained(record: Record) -> str:

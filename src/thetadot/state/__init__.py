@@ -6,7 +6,7 @@
     optimizer       its state dict
     generators      Python's, numpy's, torch's
 
-One definition, used by measurements (nothing may change), rollbacks, trials and checkpoints. :class:`Kept` puts the
+One definition, used by measurements (nothing may change), rollbacks, forks and checkpoints. :class:`Kept` puts the
 state back within a process, :func:`pack` and :func:`unpack` carry it to another one, :func:`changes_of` finds out what
 a pass changes, and what of it could not be put back.
 """

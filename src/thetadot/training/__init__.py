@@ -1,4 +1,4 @@
-"""The main job: a task is measured, its settings are chosen, it is trained, and the run is shown as motion."""
+"""The main job: a task is trained without tuning, steered on the way, and the run is shown as motion."""
 
 from thetadot.training.job import run
 from thetadot.training.loading import load

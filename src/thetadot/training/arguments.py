@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue, RunFolderError, require
-from thetadot.training.plan import FAMILIES, Family
+from thetadot.training.plan import ANNEALINGS, FAMILIES, Annealing, Family
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 EPOCHS = 60
+FORK_MEMORY = 2**30
 _MOST = 1024  # threads or processes
 
 
@@ -32,7 +33,9 @@ class Arguments:
     device: str = "cpu"
     workers: int = 0
     threads: int | None = None
-    annealing: str | None = None
+    annealing: Annealing | None = None
+    cure: bool = True
+    fork_memory: int = FORK_MEMORY
 
     def options(self) -> dict[str, str]:
         """Return the arguments as command-line options, leaving out defaults.
@@ -41,7 +44,7 @@ class Arguments:
             >>> Arguments("digits", lr=0.1, minutes=2.5).options()
             {'epochs': '60', 'minutes': '2.5', 'seed': '0', 'lr': '0.1'}
         """
-        plain = {"device": "cpu", "workers": 0}
+        plain = {"device": "cpu", "workers": 0, "cure": True, "fork_memory": FORK_MEMORY}
         found = {name: value for name, value in asdict(self).items() if name != "task" and value is not None}
         return {name: str(value) for name, value in found.items() if plain.get(name) != value}
 
@@ -81,8 +84,14 @@ class Arguments:
                 "is below 1",
                 "Pass batch_size >= 1, or leave it out to have it chosen.",
             )
-        if self.annealing not in (None, "coupled", "cosine"):
-            raise InadmissibleValue(f"annealing={self.annealing!r} is unknown. Pass coupled or cosine.")
+        require(
+            self.fork_memory >= 0,
+            f"fork_memory={self.fork_memory}",
+            "is below 0",
+            "Pass bytes of parameters up to which the run forks; 0 never copies it.",
+        )
+        if self.annealing is not None and self.annealing not in ANNEALINGS:
+            raise InadmissibleValue(f"annealing={self.annealing!r} is unknown. Pass one of {', '.join(ANNEALINGS)}.")
         if self.optimizer is not None and self.optimizer not in FAMILIES:
             raise InadmissibleValue(f"optimizer={self.optimizer!r} is unknown. Pass one of {', '.join(FAMILIES)}.")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "thetadot.checkpoint"
-VERSION = 2
+VERSION = 3
 NAME = "checkpoint.pt"
 _ANEW = "Start the run again in a new folder."
 _LONGEST = 200  # characters of what torch says
@@ -47,7 +47,7 @@ class Head(msgspec.Struct):
     data: dict[str, Data]
 
 
-_NEEDED = {"measuring": {"start"}, "training": {"plan", "loop"}, "done": {"final", "best_state"}}
+_NEEDED = {"measuring": {"start"}, "training": {"plan", "loop"}, "done": {"final", "best"}}
 
 
 def save(folder: Path, content: dict[str, Any], *, durable: bool = True) -> None:

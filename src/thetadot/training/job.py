@@ -1,4 +1,4 @@
-"""The main job: measure, choose, train, show."""
+"""The main job: begin safely, train and steer, show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,17 +20,20 @@ from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
-from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Noise, Remark, Writer, read
+from thetadot.records import SCHEMA, UNITS, VERSION, Constant, Entry, Header, Remark, Writer, read
 from thetadot.records import Result as Closing
 from thetadot.state import changes_of, generators_kept, kept
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
-from thetadot.training.arguments import EPOCHS, Arguments, require_same
-from thetadot.training.choose import Chooser, Given
+from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
+from thetadot.training.constant import constant
+from thetadot.training.cure import cured, squared_error
 from thetadot.training.data import Source
+from thetadot.training.drift import Drift, judges_of
 from thetadot.training.fingerprint import fingerprint, require_same_data
 from thetadot.training.fit import require_fit, require_motion
 from thetadot.training.folder import RECORD, claim, draw, fresh
+from thetadot.training.forks import Forks
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
 from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
@@ -38,20 +41,30 @@ from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
+from thetadot.training.scales import remarks
 from thetadot.training.setting import device_of, reference_size, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
+from thetadot.training.start import Given, Start, typical_size
+from thetadot.training.steering import Steering
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from thetadot.tasks.task import Metric
-    from thetadot.training.plan import Family
+    from thetadot.training.plan import Annealing, Family
 
 TRACKING = 0.03
-_MOVED = 64  # samples whose gradient tells whether anything moves
+FEW = 100  # validation samples below which their best loss flatters itself
+_MOVED = 16  # samples whose gradient tells whether anything moves
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
+)
+_FLATTERS = (
+    "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
+    "more back, or pass Task(test=...), which nothing is chosen by"
 )
 Show = Callable[[Entry], None]
 
@@ -72,12 +85,17 @@ def run(
     device: str = "cpu",
     workers: int = 0,
     threads: int | None = None,
-    annealing: str | None = None,
+    annealing: Annealing | None = None,
+    cure: bool = True,
+    fork_memory: int = FORK_MEMORY,
     resume: bool = False,
     new_data: bool = False,
     show: Show = lambda _: None,
 ) -> Result:
-    """Measure a task, choose what is not given, train, and write record, checkpoint and report.
+    """Train a task without tuning, and write record, checkpoint and report.
+
+    What is not given starts from a safe rule; the rate is then decided on the way, by forks of the run itself. The best
+    validated state is returned.
 
     Args:
         task: a Task, or a function that makes one; the function is called after the seeds are set, so that the model's
@@ -86,22 +104,25 @@ def run(
         name: what the task is called; the function's name if None.
         epochs: passes over the training data.
         minutes: stop after the first epoch that ends later than this; an outer limit, it decides nothing else.
-        seed: of parameters, order, dropout, trials.
-        optimizer: "heavy-ball" or "adam" instead of choosing.
-        lr: α > 0 instead of choosing.
-        momentum: 0 <= β < 1 (β₁ of Adam) instead of choosing.
-        batch_size: B >= 1 instead of choosing; stays fixed.
+        seed: of parameters, order, dropout.
+        optimizer: "heavy-ball" or "adam" (which is taken where neither it nor ``lr`` is given).
+        lr: α > 0 instead of a rule; the run then does not fork.
+        momentum: 0 <= β < 1 (β₁ of Adam) instead of 0.9.
+        batch_size: B >= 1 instead of a rule; stays fixed.
         device: where to train.
         workers: loader processes.
         threads: of torch; None leaves them as they are. A resumed run takes as many as it began with.
-        annealing: "coupled" raises momentum as lr falls, at fixed friction; "cosine" leaves it; None: coupled, for
-            heavy ball.
+        annealing: "linear" is constant, then falls in a straight line to 0 in the last 40%; "cosine" falls all along;
+            "coupled" raises momentum as lr falls, at fixed friction. None: coupled for heavy ball, linear for Adam.
+        cure: move the last layer's bias to the targets' mean, where the loss is a squared error and that is far off.
+        fork_memory: bytes of parameters up to which the run forks, which copies its state twice; a larger model is
+            steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
         new_data: resume although the data are others than those that the run was begun with.
         show: receives every record entry as it is written.
 
     Returns:
-        The model, its best and final parameters, and the record.
+        The model in its best validated state, that state, the last one, and the record.
 
     Raises:
         InadmissibleValue, TaskError, RunFolderError, DamagedFile: bad input; nothing is lost.
@@ -111,14 +132,29 @@ def run(
     require(out is not None or not resume, "resume=True", "needs the run's folder", "Pass out.")
     folder = fresh(called) if out is None else Path(out)
     asked = Arguments(
-        called, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing
-    )
+        called, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing, cure,
+        fork_memory,
+    )  # fmt: skip
     before = torch.get_num_threads()
     try:
         with ExitStack() as held:
             return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
     finally:
         torch.set_num_threads(before)
+
+
+class Begun(NamedTuple):
+    """What was seen before the first step.
+
+    Attributes:
+        loss: and its standard error.
+        constant: what the best constant output comes to.
+        offset: the last bias, where it was moved.
+    """
+
+    loss: tuple[float, float]
+    constant: Constant | None
+    offset: Tensor | None
 
 
 class _Run:
@@ -189,16 +225,13 @@ class _Run:
                     self._write(Remark(0, "resume", f"{change} {_LOST}"))
             loop = self._loop()
             self._train(loop)
-            entry = self._closing(loop)
-            self._write(entry)
-            self._save("done", {"final": Snapshot.take(**self._parts()).pack(), "best_state": loop.best_state})
+            final = Snapshot.take(**self._parts())
+            best = loop.best or final
+            best.put(**self._parts())
+            self._write(self._closing(loop))
+            self._save("done", {"final": final.pack(), "best": best.pack()})
         return Result(
-            self.task.model,
-            loop.best_state or self.task.model.state_dict(),
-            self.task.model.state_dict(),
-            read(self.out),
-            self.task.loss,
-            unwritten=draw(self.out),
+            self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=draw(self.out)
         )
 
     # Steps.
@@ -237,20 +270,18 @@ class _Run:
     def _loop(self) -> Loop:
         """The loop at its start, or where the checkpoint left it."""
         saved = self.saved
-        order = self.source.order(-1)
-        judges = order[: min(512, self.source.size // 8, max(16, self.samples // 600))]
-        reference = order[len(judges) :][: reference_size(self.samples, self.source.size - len(judges))]
+        reference = self.source.order(-1)[: reference_size(self.samples, self.source.size)]
         instruments = Instruments(self.task, self.source, reference, self.cost)
-        measured = [] if self.lost else reference_of(self.source, len(judges), self.samples)
+        measured = [] if self.lost else reference_of(self.source, 0, self.samples)
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
-                noise, start_loss, expected = None, (0.0, 0.0), (math.inf, 0)
+                begun = Begun((0.0, 0.0), None, None)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
-                plan, noise, start_loss, expected = self._choose(instruments, judges)
+                plan, begun = self._start(instruments)
             loop = Loop(
                 task=self.task,
                 plan=plan,
@@ -272,9 +303,10 @@ class _Run:
                 checkpoint=lambda durable: self._save(
                     "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
                 ),
-                noise=noise,
-                start_loss=start_loss,
-                expected=expected,
+                steering=self._steering(plan),
+                start_loss=begun.loss,
+                constant=begun.constant,
+                offset=begun.offset,
                 minutes=self.asked.minutes,
                 began=self.began,
             )
@@ -283,11 +315,16 @@ class _Run:
                 loop.load_state_dict(saved["loop"])
         return loop
 
-    def _choose(
-        self, instruments: Instruments, judges: list[int]
-    ) -> tuple[Plan, Noise | None, tuple[float, float], tuple[float, int]]:
+    def _start(self, instruments: Instruments) -> tuple[Plan, Begun]:
+        """Look at the data, mend what can be mended exactly, and settle the first settings."""
+        with generators_kept():
+            offset = self._look()
+            with kept(**self._parts()):
+                bar = constant(self.task, self.source, self.valid)
+            if bar is not None:
+                self._write(bar)
         self.task.model.train()
-        start_loss = instruments.start_loss(min(512, max(16, self.samples // 100)))
+        start_loss = instruments.start_loss(min(512, max(16, self.samples // 300)))
         if not math.isfinite(start_loss[0]):
             raise TaskError(self._explain_not_finite(start_loss[0]))
         gradient = instruments.gradient(_MOVED)
@@ -297,20 +334,39 @@ class _Run:
         given = Given(
             self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
         )
-        chooser = Chooser(
+        start = Start(
             self.task,
             self.source,
             instruments,
-            judges,
-            self.cost,
             self.samples,
             given,
             self._write,
-            TRACKING,
-            self.least,
+            size=typical_size(learned(self.task), offset),
+            slope=typical_size([gradient]),
+            least=self.least,
         )
         with generators_kept():
-            return chooser.choose(), chooser.noise, start_loss, chooser.expected
+            return start.plan(), Begun(start_loss, bar, offset)
+
+    def _look(self) -> Tensor | None:
+        """Say what is badly scaled; cure the last bias, and return it where it was moved."""
+        squared = squared_error(self.task, self.source)
+        for remark in remarks(self.source, squared=squared):
+            self._write(remark)
+        if self.valid.size < FEW:
+            self._write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
+        return (
+            cured(self.task, self.source, self.samples, self.cost, self._write) if squared and self.asked.cure else None
+        )
+
+    def _steering(self, plan: Plan) -> Steering:
+        """What decides the rate on the way: nothing where it was given."""
+        steps = max(1, self.samples // plan.batch_size)
+        if self.asked.lr is not None:
+            return Steering()
+        if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
+            return Forks(steps)
+        return Drift(steps, judges_of(self.source.order(-1), self.samples))
 
     def _explain_not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""
@@ -369,10 +425,10 @@ class _Run:
             steps=progress.step,
             epochs=progress.epoch,
             train_loss=last.train_loss,
-            valid_loss=last.valid_loss,
+            valid_loss=progress.best_valid,
             best_valid_loss=progress.best_valid,
             best_epoch=progress.best_epoch,
-            metric=last.metric,
+            metric=progress.best_metric,
             sharpness=loop.sharpness,
             noise_scale=None if loop.noise is None else loop.noise.noise_scale,
             temperature=kept_up and kept_up.value,
@@ -383,6 +439,8 @@ class _Run:
             seconds=loop.seconds,
             test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,
             test_metric=test[1],
+            final_valid_loss=last.valid_loss,
+            constant_loss=None if loop.constant is None else loop.constant.valid_loss,
         )
 
     def _write(self, entry: Entry) -> None:
@@ -408,9 +466,10 @@ class _Run:
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
-            Snapshot.unpack(self.saved["final"]).put(**self._parts())
+            best = Snapshot.unpack(self.saved["best"])
+            best.put(**self._parts())
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
         final = self.saved["final"]["model"]
-        return Result(self.task.model, self.saved["best_state"] or final, final, record, self.task.loss, draw(self.out))
+        return Result(self.task.model, best.model, final, record, self.task.loss, draw(self.out))

@@ -1,7 +1,7 @@
 """The trained parameters: those of the model, and of the loss where it is a module.
 
 A loss may learn too (class centres, temperatures, weights of several tasks). One list of parameters goes to the
-optimizer, to measurements and to trials.
+optimizer and to measurements.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @signatures.checked
 def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None) -> Result:
-    """Load the trained model of a finished run, or the latest state of an unfinished one.
+    """Load the trained model of a run, finished or not, in the state that was best on the validation data.
 
     No code is run that only the folder names: a task of one's own is named by the caller.
 
@@ -48,6 +48,7 @@ def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None
     with checkpoint.same_model(folder):
         done = saved["phase"] == "done"
         final = Snapshot.unpack(saved["final"] if done else saved["loop"]["now"])
-        best = (saved if done else saved["loop"])["best_state"]
-        final.put(made.model, loss=made.loss)
-    return Result(made.model, best or final.model, final.model, read(folder), made.loss)
+        kept = (saved if done else saved["loop"])["best"]
+        best = final if kept is None else Snapshot.unpack(kept)
+        best.put(made.model, loss=made.loss)
+    return Result(made.model, best.model, final.model, read(folder), made.loss)

@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import torch
 
 from thetadot.errors import Diverged
-from thetadot.records import Curvature, Epoch, Noise, Rollback
+from thetadot.records import Constant, Curvature, Epoch, Noise, Rollback
+from thetadot.state import kept
+from thetadot.training.forks import packed
 from thetadot.training.forward import judge, loss_of
-from thetadot.training.guard import BEHIND, CHANCE, MOST_ROLLBACKS, Guard
 from thetadot.training.learned import learned
+from thetadot.training.levels import CHANCE, MOST_ROLLBACKS, Guard, bound, piece_of
 from thetadot.training.plan import put
-from thetadot.training.progress import Progress
-from thetadot.training.snapshot import Snapshot, clone
+from thetadot.training.progress import Progress, Rewound
+from thetadot.training.snapshot import Snapshot
+from thetadot.training.start import SHARE_OF_SIZE, typical_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor
 
     from thetadot.monitor.monitor import Monitor
     from thetadot.optim import Flow
@@ -30,15 +35,15 @@ if TYPE_CHECKING:
     from thetadot.training.data import Batch, Source
     from thetadot.training.instruments import Cost
     from thetadot.training.plan import Plan
+    from thetadot.training.steering import Steering
 
-GOOD_EVERY = 0.02, 20  # share of the run between two good states, and least number of steps
 LOST = 0.02, 100
 """Most that a kill loses: a share of the run's steps, or so many steps, whichever is more. Counts, so that a run is
 saved at the same steps wherever it runs."""
 
 
-class _Rewound(Exception):  # noqa: N818 - control flow, never seen outside
-    """The guard has put the run back."""
+NOT_FINITE = "the loss was not finite"
+LOST_VALID = "the validation loss had lost a quarter of what was gained"
 
 
 class Loop:
@@ -55,11 +60,12 @@ class Loop:
         cost: counts evaluations.
         write: receives record entries.
         checkpoint: called where the run may be cut off and resumed, with whether a power cut must not lose it.
-        noise: measured before training.
+        steering: forks, or what is done in their place.
         start_loss: loss before the first step, and its standard error.
-        expected: loss that the best trial came to, and its steps.
+        constant: what the best constant output comes to; None where there is none.
+        offset: a parameter that carries the outputs' mean, and says nothing of how large a step may be.
         minutes: no epoch begins later than this.
-        began: when the run began, on the monotonic clock; measuring and trials count.
+        began: when the run began, on the monotonic clock; measuring and forks count.
     """
 
     def __init__(
@@ -75,9 +81,10 @@ class Loop:
         cost: Cost,
         write: Callable[[Entry], None],
         checkpoint: Callable[[bool], None],
-        noise: Noise | None,
+        steering: Steering,
         start_loss: tuple[float, float],
-        expected: tuple[float, int],
+        constant: Constant | None,
+        offset: Tensor | None,
         minutes: float | None = None,
         began: float | None = None,
     ) -> None:
@@ -90,17 +97,22 @@ class Loop:
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
         self.start_loss = start_loss[0]
-        start = start_loss[0] + 4.0 * start_loss[1]  # so that a lucky sample does not make the run look bad
-        self.guard = Guard(memory=max(5, min(100, steps // 50)), start=start, expected=expected[0])
-        self.guard.chance = start_loss[0] - 0.01 * abs(start_loss[0])
-        self.guard.patience = max(2 * expected[1], steps // 10) + self.guard.memory + int(plan.warmup * steps)
-        self.noise = noise
+        self.steering, self.constant, self.offset = steering, constant, offset
+        self.guard = Guard(
+            piece=piece_of(steps, -(-source.size // plan.batch_size)),
+            start=start_loss[0] + 4.0 * start_loss[1],  # so that a lucky sample does not make the run look bad
+            scale=start_loss[0],
+        )
+        if constant is not None and 0.0 < constant.train_loss < start_loss[0]:
+            self.guard.scale = constant.train_loss
+        self.noise: Noise | None = None
         self.sharpness: float | None = None
-        self.best_state: dict[str, Any] | None = None
+        self.best: Snapshot | None = None
         self.save_every = max(int(LOST[0] * steps), LOST[1])
         self.unsaved = 0  # steps that a kill would lose now
         self.epoch_steps = 0  # of the last epoch
         self.last_epoch: Epoch | None = None
+        self.valid_scale = math.inf
         self.diverged = False
         self.minutes = minutes
         self.began = time.monotonic() if began is None else began
@@ -108,33 +120,22 @@ class Loop:
 
     def run(self) -> None:
         """Train to the end."""
-        if self.guard.good is None:
+        if not self.guard.good:
             self._keep_good()
         if self.last_epoch is None:
             self._validate(0, self.start_loss)
             self._checkpoint(durable=True)
-        while self.progress.epoch < self.epochs and not self._late():
+        while self.progress.epoch < self.epochs and (self.steering.hidden or not self._late()):
             try:
                 self._epoch()
-            except _Rewound:
+            except Rewound:
                 continue
             # the end of the next epoch were too late, and after the last one all is written anyway
             if self.unsaved + self.epoch_steps > self.save_every and self.progress.epoch < self.epochs:
                 self._checkpoint(durable=True)
         self.monitor.end()
-        self._end_no_worse_than_the_start()
+        self.diverged = self.last_epoch is not None and self.guard.worse(self.last_epoch.train_loss)
         self.optimizer.zero_grad(set_to_none=False)  # the last step's are nobody's any more
-
-    def _end_no_worse_than_the_start(self) -> None:
-        """A run that even the guard could not save gives back its last good state."""
-        last, good = self.last_epoch, self.guard.good
-        if last is None or good is None or self.diverged or not self.guard.lost(last.train_loss):
-            return
-        self.diverged = True
-        good.restore(self.task.model, loss=self.task.loss)
-        why = "the run ended above its start"
-        self.write(Rollback(self.progress.step, self.guard.good_progress["step"], why, self.guard.shrink))
-        self._validate(self.progress.epoch, self.start_loss)
 
     def _checkpoint(self, *, durable: bool) -> None:
         self.unsaved = 0
@@ -156,16 +157,18 @@ class Loop:
 
     def _step(self, batch: Batch, indices: list[int]) -> None:
         progress = self.progress
-        settings = self.plan.at((progress.samples + batch.size) / self.total, self.guard.shrink)
+        self.steering.begin(self)
+        settings = self.plan.at((progress.samples + 0.5 * batch.size) / self.total, progress.factor)
         put(self.optimizer, settings)
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(self.task.model, self.task.loss, batch)
         value = float(loss.detach())
-        because = self.guard.tripped(value)
-        if because is not None:
-            self._go_back(because, batch, indices)
+        if not math.isfinite(value):
+            self.steering.failed(self)
+            self._meet_no_number(batch, indices)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.monitor.begin_step()
+        if not self.steering.hidden:
+            self.monitor.begin_step()
         self.optimizer.step()
         self.cost.gradient(batch.size)
         progress.step += 1
@@ -174,9 +177,10 @@ class Loop:
         progress.samples += batch.size
         progress.loss_sum += value * batch.size
         progress.loss_count += batch.size
-        self.monitor.end_step(value, (batch.size,))
-        if progress.samples % self._good_every() < batch.size and self.guard.healthy() and self._finite():
-            self._keep_good()
+        if not self.steering.hidden:
+            self.monitor.end_step(value, (batch.size,))
+            self._guarded(value)
+        self.steering.took(self, value)
         if self.unsaved >= self.save_every:
             self._checkpoint(durable=False)
 
@@ -192,16 +196,24 @@ class Loop:
         progress = self.progress
         valid, score = judge(self.task, self.valid.load(self.valid.whole(512)), self.metric)
         if not math.isfinite(valid):
+            self.steering.failed(self)
             raise Diverged(
                 f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. "
                 f"{self.valid.not_finite() or 'Look at the loss'} in the validation data. "
                 "The last good state is in the checkpoint."
             )
-        if valid < progress.best_valid and epoch:
-            progress.best_valid, progress.best_epoch = valid, epoch
-            self.best_state = clone(self.task.model.state_dict())
+        if not epoch:
+            self.valid_scale = valid
+            if self.constant is not None and 0.0 < self.constant.valid_loss < valid:
+                self.valid_scale = self.constant.valid_loss
         self.last_epoch = Epoch(epoch, progress.step, train_loss, valid, score, self.spent, self.seconds)
-        self.write(self.last_epoch)
+        self.steering.write_epoch(self, self.last_epoch)
+        if valid < progress.best_valid:
+            progress.best_valid, progress.best_epoch, progress.best_metric = valid, epoch, score
+            progress.best_step = progress.step
+            self.best = Snapshot.take(self.task.model, loss=self.task.loss)
+        elif not self.steering.hidden and valid > bound(progress.best_valid, self.valid_scale):
+            self._back_to_the_best(LOST_VALID)
 
     def _late(self) -> bool:
         return self.minutes is not None and self.progress.epoch > 0 and self.seconds > 60.0 * self.minutes
@@ -213,27 +225,46 @@ class Loop:
 
     # The guard.
 
-    def _go_back(self, because: str, batch: Batch, indices: list[int]) -> None:
-        """Restore the last good state; raise Diverged where a smaller step cannot help."""
-        good = self.guard.good
-        assert good is not None  # noqa: S101 - kept before the first step
-        step = self.progress.step
-        good.restore(self.task.model, loss=self.task.loss)
+    def _guarded(self, loss: float) -> None:
+        """Count a step in; at the end of a piece, go back or keep the state."""
+        self.guard.take(loss)
+        if not self.guard.full:
+            return
+        because = self.guard.lost() or (None if self._finite() else NOT_FINITE)
+        if because is None:
+            self._keep_good()
+        elif because == CHANCE:
+            self._back_to_the_best(because)
+        elif self.guard.rollbacks < MOST_ROLLBACKS:
+            step, state, factor = self.guard.rewind()
+            if self.guard.stuck and self.best is not None:
+                step, state = self.progress.best_step, self.best
+            self._go_back(step, state, factor, because)
+
+    def _back_to_the_best(self, because: str) -> None:
+        """Go back to the best validated state, where the latest ones are none to go back to."""
+        if self.guard.rollbacks < MOST_ROLLBACKS and self.best is not None:
+            factor = self.guard.restart(self.progress.best_step, self.best)
+            self._go_back(self.progress.best_step, self.best, factor, because)
+
+    def _meet_no_number(self, batch: Batch, indices: list[int]) -> NoReturn:
+        """Go back and try the same batch again; raise Diverged where a smaller step cannot help."""
+        at = self.progress.step
+        step, state, factor = self.guard.rewind()
+        state.put(self.task.model, loss=self.task.loss)
         at_good = self._loss_at_good(batch)
-        if not math.isfinite(at_good) or self.guard.rollbacks >= MOST_ROLLBACKS:
-            raise Diverged(f"step {step}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
-        patience = self.guard.patience
-        self.guard.rewind(0.25 if because in (BEHIND, CHANCE) else 0.5)
-        if because == CHANCE:  # a run that does not move needs no more time to show it
-            self.guard.patience = patience
-        # best_state stays, so what it was stays with it
-        best = {name: getattr(self.progress, name) for name in ("best_valid", "best_epoch")}
-        self.progress = Progress(**(self.guard.good_progress | best))
-        self.optimizer = self.plan.build(self.parameters)  # at rest
-        good.restore(self.task.model, loss=self.task.loss)
+        if not math.isfinite(at_good) or self.guard.rollbacks > MOST_ROLLBACKS:
+            raise Diverged(f"step {at}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
+        self._go_back(step, state, factor, NOT_FINITE)
+        raise Rewound
+
+    def _go_back(self, step: int, state: Snapshot, factor: float, because: str) -> None:
+        """Put the state back, at rest and at a smaller rate; the clock and the generators go on."""
+        state.put(self.task.model, loss=self.task.loss)
+        self.optimizer = self.plan.build(self.parameters)
         self.monitor.rewind(self.progress.step, self.optimizer)
-        self.write(Rollback(step=step, back_to=self.progress.step, because=because, lr_factor=self.guard.shrink))
-        raise _Rewound
+        self.progress.factor *= factor
+        self.write(Rollback(self.progress.step, step, because, self.progress.factor))
 
     def _blame(self, at_good: float, indices: list[int]) -> str:
         if math.isfinite(at_good):
@@ -252,22 +283,49 @@ class Loop:
         self.cost.forward(batch.size)
         return value
 
-    def _good_every(self) -> int:
-        return max(GOOD_EVERY[1] * self.plan.batch_size, int(GOOD_EVERY[0] * self.total))
-
     def _finite(self) -> bool:
         return all(bool(torch.isfinite(p).all()) for p in self.parameters)
 
     def _keep_good(self) -> None:
-        self.guard.good = Snapshot.take(self.task.model, loss=self.task.loss)
-        self.guard.good_progress = asdict(self.progress)
+        self.guard.keep(self.progress.step, Snapshot.take(self.task.model, loss=self.task.loss))
+
+    # Branches.
+
+    def branch(self) -> dict[str, Any]:
+        """Return what tells one branch of the run from another, as plain containers of copies."""
+        return {
+            "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
+            "progress": asdict(self.progress),
+            "last_epoch": packed(self.last_epoch),
+            "best": self.best and self.best.pack(),
+        }
+
+    def take_branch(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`branch`, bit for bit."""
+        self.progress = msgspec.convert(state["progress"], Progress)
+        self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
+        self.best = state["best"] and Snapshot.unpack(state["best"])
+        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer, loss=self.task.loss)
+
+    def loss_on(self, indices: list[int]) -> float:
+        """Mean loss on training samples at the present parameters; nothing of the run is changed."""
+        (batch,) = self.source.load(self.source.whole(len(indices), indices))
+        self.cost.forward(len(indices))
+        with kept(model=self.task.model, loss=self.task.loss), torch.no_grad():
+            return float(loss_of(self.task.model, self.task.loss, batch))
+
+    def highest(self) -> float:
+        """The highest factor on the plan's rate: of Adam's, which moves each parameter by lr a step."""
+        if self.plan.optimizer != "adam":
+            return math.inf
+        return SHARE_OF_SIZE * typical_size(self.parameters, self.offset) / self.plan.lr
 
     # What is measured.
 
     @property
     def spent(self) -> float:
         """Gradient evaluations so far, measuring included, in samples."""
-        return self.cost.samples + self.monitor.measurements.spent
+        return self.cost.samples + self.monitor.state.spent
 
     def note(self, entry: Entry) -> None:
         """Keep the latest reading of its kind, and write it."""
@@ -282,48 +340,42 @@ class Loop:
         plan = self.plan
         rate = plan.lr if plan.optimizer == "heavy-ball" else plan.lr * (1.0 - plan.momentum)
         reading = replace(self.monitor.settings.reading(), rate=rate, memory=plan.momentum)
-        return self.monitor.measurements.temperature(reading, plan.batch_size)
+        return self.monitor.state.temperature(reading, plan.batch_size)
 
     # Checkpoints.
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
-            "now": Snapshot.take(self.task.model, self.optimizer, loss=self.task.loss).pack(),
-            "progress": asdict(self.progress),
+            **self.branch(),
             "guard": self.guard.state_dict(),
+            "steering": self.steering.state_dict(),
             "monitor": self.monitor.state_dict(),
-            "noise": _packed(self.noise),
-            "last_epoch": _packed(self.last_epoch),
+            "noise": packed(self.noise),
             "sharpness": self.sharpness,
+            "constant": packed(self.constant),
             "start_loss": self.start_loss,
-            "best_state": self.best_state,
+            "valid_scale": self.valid_scale,
             "cost": self.cost.samples,
             "seconds": self.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`, bit for bit."""
-        self.progress = msgspec.convert(state["progress"], Progress)
         self.guard.load_state_dict(state["guard"])
+        self.steering.load_state_dict(state["steering"])
         self.monitor.load_state_dict(state["monitor"])
         self.noise = msgspec.convert(state["noise"], Noise | None)
-        self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
         self.sharpness = msgspec.convert(state["sharpness"], float | None)
-        self.best_state = msgspec.convert(state["best_state"], dict[str, Any] | None)
-        self.start_loss, self.cost.samples, self.seconds_before = (
-            float(state[name]) for name in ("start_loss", "cost", "seconds")
+        self.constant = msgspec.convert(state["constant"], Constant | None)
+        self.start_loss, self.valid_scale, self.cost.samples, self.seconds_before = (
+            float(state[name]) for name in ("start_loss", "valid_scale", "cost", "seconds")
         )
-        Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer, loss=self.task.loss)
+        self.take_branch(state)
         self.unsaved = 0
 
 
 _SAMPLES_SHOWN = 8
-
-
-def _packed(entry: Noise | Epoch | None) -> dict[str, Any] | None:
-    """An entry as plain numbers, for a checkpoint."""
-    return None if entry is None else {name: getattr(entry, name) for name in entry.__struct_fields__}
 
 
 def _some(indices: list[int]) -> str:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from thetadot.tasks.task import Task
     from thetadot.training.data import Source
 
-SHARE = 0.03
+SHARE = 0.018
 """Most of the run's gradient evaluations that measuring may take."""
 FEWEST, MOST = 16, 256
 """Samples of the reference: two for each of the parts that noise is measured from, and what is enough for λmax."""
-NOISE, CURVATURE = 0.006, 0.02
+SHARES = {"noise": 0.004, "curvature": 0.012}
 """How it is divided: the rest is for the curvature-weighted noise and for barriers."""
 READINGS = 60
 """Gradients that a reference sample is passed through in a run: a first curvature of 12 products, two later ones of 6,
@@ -85,8 +85,7 @@ def monitor_of(
         plan=replace(
             usual,
             motion=max(1, min(usual.motion, samples // batch // ROWS)),
-            noise=NOISE,
-            curvature=CURVATURE,
+            shares=SHARES,
             cap=SHARE,
         ),
         level="default",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.optim import Adam, HeavyBall
-from thetadot.schedules import Coupled, at_fixed_friction, cosine, staircase, warmup
+from thetadot.schedules import Coupled, at_fixed_friction, cosine, linear, staircase, warmup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 Family = Literal["heavy-ball", "adam"]
 FAMILIES: tuple[Family, ...] = ("heavy-ball", "adam")
+Annealing = Literal["linear", "cosine", "coupled"]
+ANNEALINGS: tuple[Annealing, ...] = ("linear", "cosine", "coupled")
+
+FALL = 0.4
+"""Share of a run in which ``linear`` falls to 0, at its end. The geometric mean of fourteen tasks' losses was the same
+with .3, and 15% higher with a cosine: while the rate is constant, more of the run is at the rate that was found."""
 
 COLDEST = 0.01
 """The temperature at the end, as a share of the first: annealing that stops warmer leaves the noise in."""
@@ -24,7 +30,7 @@ COLDEST = 0.01
 
 @dataclass(frozen=True)
 class Plan:
-    """Small batch and large step first, then batch up and step down.
+    """The settings of a run before anything is learned on the way: forks and the guard multiply the rate.
 
     Attributes:
         optimizer: heavy ball, or the adaptive flow (Adam).
@@ -32,8 +38,10 @@ class Plan:
         momentum: β at the start (β₁ of Adam).
         batch_size: B at the start.
         last_batch: B at the end.
-        coupled: heavy ball only; the momentum rises as lr falls, friction fixed.
+        annealing: "linear": constant, then a straight line to 0 in the last :data:`FALL` of the run. "cosine": the
+            half wave. "coupled": the half wave of the time step at fixed friction, so that heavy ball's momentum rises.
         warmup: share of the run in which the time step rises from 0.
+        eps: Adam's ε.
     """
 
     optimizer: Family
@@ -41,31 +49,35 @@ class Plan:
     momentum: float
     batch_size: int
     last_batch: int
-    coupled: bool
+    annealing: Annealing = "linear"
     warmup: float = 0.02
+    eps: float = 1e-8
 
     @property
     def end(self) -> float:
-        """γ(1)/γ(0), such that γ/B ends at :data:`COLDEST` of its start."""
+        """γ(1)/γ(0): 0, or such that γ/B ends at :data:`COLDEST` of its start where a wave falls."""
+        if self.annealing == "linear":
+            return 0.0
         return min(1.0, COLDEST * self.batch_at(1.0) / self.batch_size)
 
     def batch_at(self, t: float) -> int:
         """Batch size at elapsed fraction ``t``."""
         return staircase(min(t, 1.0), self.batch_size, self.last_batch)
 
-    def at(self, t: float, shrink: float = 1.0) -> Coupled:
-        """Lr and momentum at elapsed fraction ``t`` in (0, 1]; ``shrink`` is the guard's factor on the time step."""
+    def at(self, t: float, factor: float = 1.0) -> Coupled:
+        """Lr and momentum at elapsed fraction ``t`` in [0, 1]; ``factor`` multiplies the rate."""
         t = min(t, 1.0)
-        fraction = cosine(t, self.end) * warmup(t, self.warmup) * shrink
-        if self.coupled and self.momentum > 0:
-            return at_fixed_friction(self.lr, self.momentum, fraction)
-        return Coupled(self.lr * fraction, self.momentum)
+        falling = linear(max(0.0, t - 1.0 + FALL) / FALL) if self.annealing == "linear" else cosine(t, self.end)
+        fraction = falling * warmup(t, self.warmup)
+        if self.annealing == "coupled" and self.momentum > 0:
+            return at_fixed_friction(self.lr * max(1.0, factor), self.momentum, fraction * min(1.0, factor))
+        return Coupled(self.lr * factor * fraction, self.momentum)
 
     def build(self, params: Iterable[Tensor]) -> Flow:
         """The optimizer of this plan."""
         if self.optimizer == "heavy-ball":
             return HeavyBall(params, self.lr, self.momentum)
-        return Adam(params, self.lr, (self.momentum, 0.999))
+        return Adam(params, self.lr, (self.momentum, 0.999), self.eps)
 
 
 def put(optimizer: Flow, settings: Coupled) -> None:

@@ -14,6 +14,9 @@ class Progress:
         place: batches done in the present epoch.
         samples: samples seen.
         loss_sum, loss_count: of the present epoch, for its mean.
+        factor: what forks and rollbacks have made of the plan's rate.
+        forks: places of forks that are passed.
+        best_valid, best_epoch, best_step, best_metric: of the state that is returned, the best on the validation data.
     """
 
     epoch: int = 0
@@ -24,3 +27,11 @@ class Progress:
     loss_count: int = 0
     best_valid: float = math.inf
     best_epoch: int = 0
+    best_step: int = 0
+    best_metric: float | None = None
+    factor: float = 1.0
+    forks: int = 0
+
+
+class Rewound(Exception):  # noqa: N818 - control flow, never seen outside
+    """Raised where the run goes on at another place than the next batch."""

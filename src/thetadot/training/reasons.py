@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.analysis import stability_limit
 from thetadot.records import Choice
 from thetadot.translation import to_physical
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from thetadot.records import Noise
+    from thetadot.training.plan import Family, Plan
 
-    from thetadot.records import Curvature, Noise
-    from thetadot.training.plan import Plan
-    from thetadot.training.trials import Candidate
+Source = Literal["measured", "rule", "given"]
+PRICE = (
+    "many small steps learn more from the same samples than few large ones, at 2 to 4 times the time of a batch of 64"
+)
 
-Source = Literal["measured", "tried", "rule", "given"]
 
-
-def batch_size(value: int, noise: Noise | None) -> Choice:
-    """Give the reason for a batch size that was not given."""
+def batch_size(value: int, noise: Noise | None, source: Source) -> Choice:
+    """Give the reason for a batch size."""
+    if source == "given":
+        return Choice("batch_size", value, "given", "given")
     if noise is None:
-        return Choice("batch_size", value, "the run is too short to measure the gradient's noise", "rule")
+        return Choice("batch_size", value, f"{PRICE}; --batch-size overrides it", "rule")
     scale = f"{noise.noise_scale:.3g} samples at the start"
     if value > noise.noise_scale:
         why = f"noise and signal are equal at {scale}, at more later; {value} keeps steps cheap and many"
@@ -32,73 +32,83 @@ def batch_size(value: int, noise: Noise | None) -> Choice:
     return Choice("batch_size", value, why, "measured")
 
 
-def optimizer(best: Candidate, tried: Sequence[Candidate], source: Source, *, given: bool) -> Choice:
+def optimizer(family: Family, *, given: bool, by_lr: bool) -> Choice:
     """Give the reason for the choice of optimizer."""
     if given:
-        return Choice("optimizer", best.optimizer, "given", "given")
-    if source == "given":
-        return Choice(
-            "optimizer", best.optimizer, "an lr was given without an optimizer: it is read as heavy ball's", "rule"
-        )
-    if source == "rule":
-        why = (
-            "the trials were inconclusive (too few samples, or nothing gained); "
-            "Adam's step does not depend on the loss's scale"
-        )
-        return Choice("optimizer", best.optimizer, why, "rule")
-    others = [c.score for c in tried if c.optimizer != best.optimizer and c.steps == best.steps]
-    rival = (
-        f"the other family's reached {min(others):.3g}"
-        if others and math.isfinite(min(others))
-        else "the other diverged"
-    )
-    return Choice(
-        "optimizer", best.optimizer, f"its trial reached a held-back loss of {best.score:.3g}; {rival}", "tried"
-    )
+        return Choice("optimizer", family, "given", "given")
+    if by_lr:
+        return Choice("optimizer", family, "an lr was given without an optimizer: it is read as heavy ball's", "rule")
+    why = "its step does not depend on the loss's scale, so that a start without knowledge is safe"
+    return Choice("optimizer", family, why, "rule")
 
 
-def lr(best: Candidate, curvature: Curvature | None, horizon: float, center: float, source: Source) -> Choice:
-    """Give the reason for the learning rate; ``horizon`` carries the best rate of trials over to the run."""
-    if source == "given":
-        return Choice("lr", best.lr, "given", "given")
-    if source == "rule":
-        return Choice("lr", best.lr, "the trials were inconclusive: too few samples, or nothing gained", "rule")
-    if best.optimizer == "adam":
-        around = f"{center:g}, Adam's usual scale"
-    elif curvature is None or curvature.sharpness <= 0:
-        around = f"{center * (1.0 - best.momentum):.3g}"
+def given_lr(lr: float) -> Choice:
+    """Give the reason for a learning rate that was given."""
+    return Choice("lr", lr, "given: it is not forked", "given")
+
+
+def adam_lr(lr: float, size: float) -> Choice:
+    """Give the reason for Adam's first learning rate."""
+    if lr < 0.5 * size or size == 0:
+        why = f"a safe start, below half the parameters' typical size of {size:.3g}"
     else:
-        share = best.lr * curvature.sharpness / stability_limit(best.momentum)
-        around = f"1/curvature (now {share:.2g} of the stability limit at curvature {curvature.sharpness:.3g})"
-    trials = (
-        f"{best.lr / horizon:.3g} was taken in trials of {best.steps} steps around {around}, "
-        "near-ties resolved in favour of the smaller step"
-    )
-    return Choice("lr", best.lr, f"{trials}; × {horizon:.2g} for the run's length", "tried")
+        why = f"half the parameters' typical size of {size:.3g}, or 0.001: Adam moves each of them by lr a step"
+    return Choice("lr", lr, f"{why}; forks on the way find out whether twice as much is better", "rule")
 
 
-def momentum(best: Candidate, *, given: bool) -> Choice:
+def heavy_lr(lr: float, sharpness: float | None) -> Choice:
+    """Give the reason for heavy ball's first learning rate."""
+    end = "forks on the way find out whether twice as much is better"
+    if sharpness is None:
+        return Choice("lr", lr, f"the curvature could not be measured; {end}", "rule")
+    why = f"lr/(1-momentum) is an eighth of 1/curvature, which is {sharpness:.3g} at the start"
+    return Choice("lr", lr, f"{why}; {end}", "measured")
+
+
+def momentum(family: Family, lr: float, value: float, *, given: bool) -> Choice:
     """Give the reason for the momentum."""
     if given:
-        return Choice("momentum", best.momentum, "given", "given")
-    memory = "one step" if best.momentum == 0 else f"{1.0 / (1.0 - best.momentum):.3g} steps"
-    if best.optimizer == "adam":
-        return Choice("momentum", best.momentum, f"the mean of the gradient remembers {memory}, as is usual", "rule")
-    physical = to_physical(best.lr, best.momentum)
+        return Choice("momentum", value, "given", "given")
+    memory = "one step" if value == 0 else f"{1.0 / (1.0 - value):.3g} steps"
+    if family == "adam":
+        return Choice("momentum", value, f"the mean of the gradient remembers {memory}, as is usual", "rule")
+    physical = to_physical(lr, value)
     friction = f"a friction of {physical.friction:.3g} at a time step of {physical.step:.3g}"
     why = f"velocity is forgotten in {memory}, {friction}; where noise limits the run only lr/(1-momentum) matters"
-    return Choice("momentum", best.momentum, why, "rule")
+    return Choice("momentum", value, why, "rule")
 
 
 def annealing(plan: Plan, *, given: bool) -> Choice:
     """Give the reason for the schedule."""
+    source: Source = "given" if given else "rule"
+    if plan.annealing == "linear":
+        why = "lr is constant, so that forks find the rate of the whole run, then falls in a straight line to 0"
+        return Choice("annealing", "linear", why, source)
     grows = f" while the batch grows to {plan.last_batch}" if plan.last_batch > plan.batch_size else ""
     falls = f"falls to {plan.end:.0%} of its start{grows}"
-    if plan.coupled:
+    if plan.annealing == "coupled":
         rise = f"momentum rises from {plan.momentum:g} to {plan.at(1.0).momentum:.4f} by the exact rule"
-        return Choice("annealing", "coupled", f"the time step {falls}; friction stays, so {rise}", "rule")
-    if given:
-        why = "momentum stays, as given"
-    else:
-        why = "Adam's memory stays" if plan.optimizer == "adam" else "there is no momentum to raise"
-    return Choice("annealing", "cosine", f"lr {falls}; {why}", "given" if given else "rule")
+        return Choice("annealing", "coupled", f"the time step {falls}; friction stays, so {rise}", source)
+    why = "Adam's memory stays" if plan.optimizer == "adam" else "momentum stays"
+    return Choice("annealing", "cosine", f"lr {falls}; {why}", source)
+
+
+def fork(level: float | None, other: float | None, lr: float, other_lr: float, *, raised: bool) -> str:
+    """Say what decided a fork."""
+    if level is None and other is None:
+        return f"both runs failed, at lr {lr:.3g} and at {other_lr:.3g}: the smaller is kept"
+    if other is None:
+        return f"at lr {other_lr:.3g} the loss ran away: {lr:.3g} is kept"
+    if level is None:
+        return f"at lr {lr:.3g} the loss ran away, at {other_lr:.3g} it did not, and is taken"
+    kept = f"at lr {other_lr:.3g} the training loss was {other:.4g}, at {lr:.3g} {level:.4g}, on the same batches"
+    return f"{kept}: the run goes on at {other_lr if raised else lr:.3g}"
+
+
+def drift(level: float, further: float, lr: float, other_lr: float, *, raised: bool) -> str:
+    """Say what decided where the mean motion was followed further."""
+    found = (
+        f"the loss is {level:.4g} at the mean of the latest parameters, {further:.4g} twice as far along their drift"
+    )
+    end = f"so lr rises to {other_lr:.3g}" if raised else f"so lr stays {lr:.3g}"
+    return f"{found}: {end}"

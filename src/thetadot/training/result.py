@@ -17,11 +17,11 @@ class Result:
     """A trained model with its states and its record.
 
     Attributes:
-        model: with its final parameters.
-        best_state: state dict at the lowest validation loss.
-        final_state: state dict at the end.
+        model: in the state of the lowest validation loss, ``record.result.valid_loss`` after ``best_epoch``.
+        best_state: state dict of that.
+        final_state: state dict at the end, of ``record.result.final_valid_loss``.
         record: what happened on the way.
-        loss: the task's loss, with its final parameters where it is a module that learns.
+        loss: the task's loss, in the state that belongs to the model's where it is a module.
         unwritten: why the page could not be written, None where it was: all else is kept.
     """
 
