@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from thetadot.carried import carried
 from thetadot.monitor.axes import disagreeing, named, walk
 from thetadot.monitor.calls import Call
-from thetadot.monitor.reference import bound, carried
+from thetadot.monitor.reference import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

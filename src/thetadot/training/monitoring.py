@@ -75,7 +75,8 @@ def monitor_of(
     if reference:
         found = next(iter(source.load(source.whole(len(reference), reference))))
         inputs = found.inputs if isinstance(found.inputs, tuple) else (found.inputs,)
-        data = Reference(task.model, task.loss, (*inputs, found.target), layout, batch_dim=0)
+        whole = found.inputs if found.inputs is found.target else (*inputs, found.target)  # samples that are dicts
+        data = Reference(task.model, task.loss, whole, layout, batch_dim=0)
         data.told(changes)
         data.notice_autocast()
     monitor = Monitor(
