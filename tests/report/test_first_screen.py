@@ -227,9 +227,10 @@ def test_the_command_on_the_page_repeats_the_run_from_another_folder(tmp_path, m
     monkeypatch.chdir(place)
     options = ["--epochs", "3", "--seed", "5", "--optimizer", "heavy-ball", "--lr", "0.012345678901234",
                "--momentum", "0.8", "--batch-size", "16", "--annealing", "cosine", "--threads", "1"]  # fmt: skip
-    assert main(["run", "my task.py:made", "--out", "first", *options]) == 0
+    assert main(["run", "my task.py:made", "--out", "first", "--no-cure", *options]) == 0
     words = shlex.split(shown(place / "first"))
     assert words[:2] == ["thetadot", "run"]
+    assert "--no-cure" in words
     for option, value in zip(options[::2], options[1::2], strict=True):
         assert words[words.index(option) + 1] == value
     monkeypatch.chdir(tmp_path)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.formatting import plain
+from thetadot.records import loss_curve
 from thetadot.verdicts.advice import basis
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, middle
+from thetadot.verdicts.facts import LARGEST, Facts, middle
+from thetadot.verdicts.thresholds import CURVE, END
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +67,7 @@ def _what(facts: Facts, advice: Verdict, others: Mapping[str, Verdict]) -> str:
     if advice.state == "unknown":
         return lowered(advice.says.removeprefix("No advice: "))
     if advice.finding == "leave" or advice.state == "good":
-        way = _way(facts)
+        way = _way(facts.record)
         return f"{way}, and {lowered(advice.says)}" if way else lowered(advice.says)
     why = _cause(advice, others)
     return f"{to_do(advice)}{f', because {why}' if why else ''}."
@@ -99,17 +103,23 @@ def _cause(advice: Verdict, others: Mapping[str, Verdict]) -> str:
     return lowered(said).rstrip(".")
 
 
-def _way(facts: Facts) -> str:
+def _way(record: Record) -> str:
     """How far the loss fell; "" where there were too few losses, or it did not."""
-    ends = loss_ends(facts)
+    ends = loss_ends(record)
     if ends is None or not ends[1] < ends[0]:
         return ""
     return f"the training loss fell from {plain(ends[0])} to {plain(ends[1])}"
 
 
-def loss_ends(facts: Facts) -> tuple[float, float] | None:
-    """Medians of the first three training losses and of the last tenth of them; None where there are too few."""
-    return None if facts.course is None else (middle(facts.losses[1][:3]), facts.course[1])
+def loss_ends(record: Record) -> tuple[float, float] | None:
+    """Median of the first three training losses, and mean over the last tenth of the steps; None of too few."""
+    curve = loss_curve(record)
+    known = (np.abs(curve.steps) < LARGEST) & (np.abs(curve.losses) < LARGEST)
+    steps, losses = curve.steps[known], curve.losses[known]
+    if len(losses) < CURVE:
+        return None
+    last = losses[steps - steps[0] >= (1 - END) * (steps[-1] - steps[0])]
+    return middle(losses[:3]), float(last.mean())
 
 
 def first_sentence(text: str) -> str:
