@@ -139,7 +139,7 @@ class ForwardHooks:
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """While a measurement calls the model, its passes are not the loop's."""
+        """Do not count passes of the model that a measurement makes."""
         self.quiet = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""Measure a training loop step by step: what `run` calls around its steps, and what hooks call around anybody's."""
+"""Measure a training loop step by step: what `run` calls around its steps, and hooks around those of anybody else."""
 
 from __future__ import annotations
 
