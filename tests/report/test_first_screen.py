@@ -15,7 +15,7 @@ from thetadot import report, run
 from thetadot.cli import main
 from thetadot.errors import InadmissibleValue
 from thetadot.records import Losses, Motion, Record, Rollback, StepLosses, read
-from thetadot.report.figures import losses
+from thetadot.report.figures import losses, settings
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.numerals import numerals
 from thetadot.report.repeat import command
@@ -140,6 +140,12 @@ def test_the_page_with_every_step_keeps_its_budget(make, whole):
     from .test_page import CORE
 
     assert len(page.encode()) - CORE < 560_000
+
+
+def test_the_last_batch_of_an_epoch_is_no_change_of_the_batch(make):
+    every = [msgspec.structs.replace(m, batch_size=13 if m.step % 90 == 0 else 16) for m in conftest.motions()[:900]]
+    runs = line_up([make(every)])
+    assert "batch stayed at 16" in settings.picture(runs, Timeline(runs)).says[0]
 
 
 # Several runs.
