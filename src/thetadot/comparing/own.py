@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,7 @@ def own(job: Job) -> tuple[Outcome, bytes]:
     given = dict(job.point.settings)
     if job.point.batch_size is not None:
         given["batch_size"] = job.point.batch_size
-    with tempfile.TemporaryDirectory(prefix="thetadot-") as place, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the run is whole")  # its page is not what is kept
+    with tempfile.TemporaryDirectory(prefix="thetadot-") as place:
         folder = Path(place) / "run"
         why, result = "", None
         try:
@@ -50,6 +48,8 @@ def own(job: Job) -> tuple[Outcome, bytes]:
                 seed=job.seed,
                 device=job.device,
                 threads=job.threads,
+                progress=False,
+                page=False,
                 **given,
             )
         except Diverged as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writ
 from thetadot.records import Result as Closing
 from thetadot.state import changes_of, kept
 from thetadot.tasks.task import Task
+from thetadot.terminal import console, watched
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
 from thetadot.training.beginning import Beginning, Begun
@@ -75,7 +77,9 @@ def run(
     fork_memory: int = FORK_MEMORY,
     resume: bool = False,
     new_data: bool = False,
-    show: Show = lambda _: None,
+    show: Show | None = None,
+    progress: bool | None = None,
+    page: bool = True,
 ) -> Result:
     """Train a task without tuning, and write record, checkpoint and report.
 
@@ -104,7 +108,9 @@ def run(
             steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
         new_data: resume although the data are others than those that the run was begun with.
-        show: receives every record entry as it is written.
+        show: receives every record entry as it is written, instead of a display of progress.
+        progress: on stderr; None: in a terminal or a notebook.
+        page: draw report.html at the end (``thetadot report DIR`` draws it at any time).
 
     Returns:
         The model in its best validated state, that state, the last one, and the record.
@@ -123,9 +129,19 @@ def run(
     before = torch.get_num_threads()
     try:
         with ExitStack() as held:
-            return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
+            say = show or _shown(folder, held, wanted=watched() if progress is None else progress)
+            return _Run(task, folder, asked, say, held, resume=resume, new_data=new_data, page=page).result()
     finally:
         torch.set_num_threads(before)
+
+
+def _shown(folder: Path, held: ExitStack, *, wanted: bool) -> Show:
+    """A display of progress on stderr, which ends with the run; nothing where it is not wanted."""
+    if not wanted:
+        return lambda _: None
+    from thetadot.training.display import Display  # noqa: PLC0415 - loads what few calls need
+
+    return held.enter_context(Display(console(sys.stderr), folder))
 
 
 class _Run:
@@ -141,6 +157,7 @@ class _Run:
         *,
         resume: bool,
         new_data: bool,
+        page: bool,
     ) -> None:
         self.began = time.monotonic()
         self.device = device_of(asked.device)
@@ -149,7 +166,7 @@ class _Run:
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
-        self.asked, self.show, self.out = asked, show, out
+        self.asked, self.show, self.out, self.page = asked, show, out, page
         self.address = address(task, asked.task)
         threads = self.saved["threads"] if self.saved else asked.threads
         if threads is not None:
@@ -201,9 +218,7 @@ class _Run:
             best.put(**self._parts())
             self._write(self._closing(loop))
             self._save("done", {"final": final.pack(), "best": best.pack()})
-        return Result(
-            self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=draw(self.out)
-        )
+        return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
     # Steps.
 
@@ -290,7 +305,7 @@ class _Run:
             with users_code():
                 loop.run()
         except Diverged:
-            draw(self.out)  # the way there is worth looking at
+            self._drawn()  # the way there is worth looking at
             raise
 
     # Entries.
@@ -351,6 +366,9 @@ class _Run:
             constant_loss=None if loop.constant is None else loop.constant.valid_loss,
         )
 
+    def _drawn(self) -> str | None:
+        return draw(self.out) if self.page else None
+
     def _write(self, entry: Entry) -> None:
         self.writer.write(entry)
         self.show(entry)
@@ -380,4 +398,4 @@ class _Run:
         if record.result is not None:
             self.show(record.result)
         final = self.saved["final"]["model"]
-        return Result(self.task.model, best.model, final, record, self.task.loss, draw(self.out))
+        return Result(self.task.model, best.model, final, record, self.task.loss, self._drawn())

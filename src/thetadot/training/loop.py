@@ -100,6 +100,8 @@ class Loop:
         )
         if self.constant is not None and 0.0 < self.constant.train_loss < self.start_loss:
             self.guard.scale = self.constant.train_loss
+        if self.constant is not None:  # known without the error that the start's sample has
+            self.guard.chance = max(self.constant.train_loss, self.start_loss)
         self.noise: Noise | None = None
         self.sharpness: float | None = None
         self.best: Snapshot | None = None
@@ -320,7 +322,7 @@ class Loop:
     @property
     def spent(self) -> float:
         """Gradient evaluations so far, measuring included, in samples."""
-        return self.cost.samples + self.monitor.measurements.spent
+        return self.cost.samples + self.monitor.state.spent
 
     def note(self, entry: Entry) -> None:
         """Keep the latest reading of its kind, and write it."""
@@ -335,7 +337,7 @@ class Loop:
         plan = self.plan
         rate = plan.lr if plan.optimizer == "heavy-ball" else plan.lr * (1.0 - plan.momentum)
         reading = replace(self.monitor.settings.reading(), rate=rate, memory=plan.momentum)
-        return self.monitor.measurements.temperature(reading, plan.batch_size)
+        return self.monitor.state.temperature(reading, plan.batch_size)
 
     # Checkpoints.
 
