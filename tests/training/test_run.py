@@ -244,7 +244,7 @@ class Tokens(Dataset):
 @pytest.mark.slow
 def test_attention_embedding_recurrence_and_dict_inputs(tmp_path):
     task = lambda: thetadot.Task(Reader(), nn.functional.cross_entropy, Tokens(), Tokens())
-    run = thetadot.run(task, out=tmp_path / "run", epochs=10)
+    run = thetadot.run(task, out=tmp_path / "run", epochs=20)
     assert run.record.result.metric > 0.7
     assert run.record.of(Fork)
     assert run.record.of(Noise)
