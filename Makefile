@@ -32,7 +32,7 @@ examples: $(VENV)/.developing
 	set -e; for script in examples/[0-9]*.py examples/wrong_on_purpose.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 benchmark: $(VENV)/.developing
-	$(BIN)/python benchmarks/untuned_vs_grid.py
+	$(BIN)/python benchmarks/pilot.py run
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV); this takes a minute or two"

@@ -21,7 +21,7 @@ from torch import nn
 
 import thetadot
 
-NOTHING = thetadot.monitor.cadence.Plan(10**9, 0, 0, 0, 0, away=False, pairs=False, early=False)
+NOTHING = thetadot.monitor.cadence.Plan("default", 10**9, away=False, pairs=False, early=False)
 BLOCK = 20
 
 

@@ -78,7 +78,7 @@ def test_when_a_measurement_fails(monkeypatch):
     def broken(*_, **__):
         raise ValueError("no such kernel")
 
-    monkeypatch.setattr("thetadot.monitor.measurements.sharpness", broken)
+    monkeypatch.setattr("thetadot.monitor.measurements.curvature.sharpness", broken)
     build = OPTIMIZERS["SGD"]
     with pytest.warns(UserWarning, match="no longer measures curvature .*no such kernel.*Training goes on"):
         end, probe = trained("batch norm and dropout", build, watching=True)

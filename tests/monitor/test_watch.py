@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import thetadot
 from thetadot.errors import InadmissibleValue, RunFolderError
+from thetadot.monitor.measurements import MEASUREMENTS, Moment
 from thetadot.records import Curvature, End, Layers, Motion, Noise, Remark, Setting, read
 
 X = torch.randn(64, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -89,8 +90,10 @@ def test_adaptive_optimizers_are_read_in_their_own_metric():
     weight = 1 / ((state["exp_avg_sq"] / (1 - 0.999**3)).sqrt() + 1e-3).sqrt().squeeze(0)
     dense = weight[:, None] * (2 * X.T @ X / 64) * weight[None]
     with torch.no_grad():
-        probe.monitor.measurements.vectors.clear()
-        (entry,) = probe.monitor.measurements.measure("curvature", 4, probe.monitor.settings.reading(), 8, 0.0)
+        probe.monitor.state.vectors.clear()
+        (entry,) = probe.monitor.readings.measurements["curvature"].measure(
+            Moment(4, probe.monitor.settings.reading(), 8, 0.0)
+        )
     assert entry.preconditioned
     assert entry.sharpness == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-6)
     assert entry.limit == pytest.approx(38 / 0.01 * (1 - 0.01 * 0.01 / 2))  # decay .01 beside the gradient
@@ -122,7 +125,7 @@ def test_without_any_second_derivative_losses_alone_tell_the_curvature(monkeypat
     def none(*_, **__):
         raise RuntimeError("derivative for this operation is not implemented")
 
-    monkeypatch.setattr("thetadot.monitor.measurements.sharpness", none)
+    monkeypatch.setattr("thetadot.monitor.measurements.curvature.sharpness", none)
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X[:8], Y[:8])) as probe:
@@ -222,7 +225,7 @@ def test_a_record_in_a_folder_reads_as_it_was_written(tmp_path):
     assert record.layers == ("model",)
     (end,) = record.of(End)
     assert (end.step, end.because, end.work) == (40, "closed", 320.0)
-    assert end.extra == pytest.approx(probe.monitor.measurements.spent)
+    assert end.extra == pytest.approx(probe.monitor.state.spent)
 
 
 def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path):
@@ -358,11 +361,11 @@ def test_the_cadence_keeps_its_share_of_counted_work():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X[:8], Y[:8])) as probe:
         train(model, optimizer, 1000)
-        early = probe.monitor.measurements.spent
+        early = probe.monitor.state.spent
         train(model, optimizer, 2000)
-    share = (probe.monitor.measurements.spent - early) / (2000 * 8)
+    share = (probe.monitor.state.spent - early) / (2000 * 8)
     plan = probe.plan
-    assert share <= plan.noise + plan.curvature + plan.weighted + plan.barrier
+    assert share <= sum(plan.share(name, kind.shares) for name, kind in MEASUREMENTS.items())
 
 
 def test_two_watches_of_one_folder_end_in_one_sentence(tmp_path):

@@ -15,7 +15,7 @@ from thetadot import report, run
 from thetadot.cli import main
 from thetadot.errors import InadmissibleValue
 from thetadot.records import Losses, Motion, Record, Rollback, StepLosses, read
-from thetadot.report.figures import losses
+from thetadot.report.figures import losses, settings
 from thetadot.report.figures.frame import Timeline
 from thetadot.report.numerals import numerals
 from thetadot.report.repeat import command
@@ -142,6 +142,12 @@ def test_the_page_with_every_step_keeps_its_budget(make, whole):
     assert len(page.encode()) - CORE < 560_000
 
 
+def test_the_last_batch_of_an_epoch_is_no_change_of_the_batch(make):
+    every = [msgspec.structs.replace(m, batch_size=13 if m.step % 90 == 0 else 16) for m in conftest.motions()[:900]]
+    runs = line_up([make(every)])
+    assert "batch stayed at 16" in settings.picture(runs, Timeline(runs)).says[0]
+
+
 # Several runs.
 
 
@@ -227,9 +233,10 @@ def test_the_command_on_the_page_repeats_the_run_from_another_folder(tmp_path, m
     monkeypatch.chdir(place)
     options = ["--epochs", "3", "--seed", "5", "--optimizer", "heavy-ball", "--lr", "0.012345678901234",
                "--momentum", "0.8", "--batch-size", "16", "--annealing", "cosine", "--threads", "1"]  # fmt: skip
-    assert main(["run", "my task.py:made", "--out", "first", *options]) == 0
+    assert main(["run", "my task.py:made", "--out", "first", "--no-cure", *options]) == 0
     words = shlex.split(shown(place / "first"))
     assert words[:2] == ["thetadot", "run"]
+    assert "--no-cure" in words
     for option, value in zip(options[::2], options[1::2], strict=True):
         assert words[words.index(option) + 1] == value
     monkeypatch.chdir(tmp_path)

@@ -8,9 +8,9 @@ from torch.utils.data import TensorDataset
 import thetadot
 from thetadot import Task
 from thetadot.records import Choice, Remark
+from thetadot.training.cost import Cost
 from thetadot.training.cure import cured, is_squared_error, last_bias, squared_error
 from thetadot.training.data import Source
-from thetadot.training.instruments import Cost
 from thetadot.training.scales import remarks
 
 G = torch.Generator().manual_seed(0)

@@ -199,7 +199,6 @@ def test_judging_takes_all_in_their_own_order():
         (TensorDataset(torch.ones(4)), "a list|a tuple of 1 parts"),
         (TensorDataset(*[torch.ones(4)] * 3), "of 3 parts"),
         ([torch.ones(2)] * 4, "a Tensor"),
-        ([{"x": torch.ones(2), "y": 1}] * 4, "a dict"),
     ],
 )
 def test_a_sample_that_is_no_pair_is_refused(data, said):

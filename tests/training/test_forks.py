@@ -103,7 +103,7 @@ class Doubling(Steering):
 def test_a_branch_that_won_is_the_run(forked, tmp_path, monkeypatch):
     won = forked[2].record.of(Fork)
     assert sum(fork.raised for fork in won) >= 2
-    monkeypatch.setattr("thetadot.training.job.Forks", lambda _: Doubling(won))
+    monkeypatch.setattr("thetadot.training.beginning.Forks", lambda _: Doubling(won))
     plain = thetadot.run(factorisation, out=tmp_path / "a", epochs=8, seed=1)
     assert same_states(forked[2].final_state, plain.final_state)
     assert same_states(forked[2].best_state, plain.best_state)
@@ -170,6 +170,22 @@ def test_so_is_one_whose_model_or_loss_has_a_state(kind, tmp_path):
     for number, step in enumerate(places_in_forks(whole)):
         again = killed_and_resumed(make, tmp_path / f"b{number}", step, **options)
         assert all(map(torch.equal, end(whole), end(again)))
+
+
+def raw():
+    """Targets far from 0, so that the last bias is moved: it must not count into how large a rate may be."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(240, 3, generator=g)
+    data = TensorDataset(x, 800.0 + x[:, :1])
+    return thetadot.Task(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), nn.functional.mse_loss, data, data)
+
+
+def test_so_is_one_whose_last_bias_was_moved(tmp_path):
+    whole = thetadot.run(raw, out=tmp_path / "a", name="it", epochs=10)
+    assert all(fork.other_lr < 1.0 for fork in whole.record.of(Fork))
+    again = killed_and_resumed(raw, tmp_path / "b", 3, epochs=10)
+    assert same_states(whole.final_state, again.final_state)
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")
 
 
 class Cliff(nn.Module):

@@ -107,7 +107,7 @@ def test_a_killed_and_resumed_run_is_the_same_run(kind, options, tmp_path):
     assert all(map(torch.equal, end(whole), end(resumed)))
     loaded = thetadot.load(tmp_path / "b", make)
     assert all(map(torch.equal, end(whole), end(loaded)))
-    assert not whole.record.of(Remark)
+    assert not [remark for remark in whole.record.of(Remark) if remark.about == "resume"]
 
 
 def test_what_a_loss_module_learns_is_trained(tmp_path):
@@ -138,5 +138,5 @@ class Iterating(nn.Module):
 
 def test_what_cannot_be_kept_is_said_once(tmp_path):
     run = thetadot.run(lambda: blobs(model=Iterating()), out=tmp_path / "a", epochs=1, optimizer="adam", lr=0.01)
-    (remark,) = run.record.of(Remark)
+    (remark,) = (remark for remark in run.record.of(Remark) if remark.about == "resume")
     assert remark.says.startswith("model.factors (attribute of Iterating) is written by a pass")

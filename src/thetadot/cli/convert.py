@@ -248,7 +248,7 @@ def _check(
 def _show(present: Row, rows: list[Row]) -> None:
     from rich.markup import escape
 
-    from thetadot.cli.terminal import console
+    from thetadot.terminal import console
 
     out = console(sys.stdout)
     out.print(f"[bold]now[/bold]   {_settings(present)}")

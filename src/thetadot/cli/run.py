@@ -87,9 +87,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Run, show, and print."""
-    from thetadot.cli.display import Display, console, summary
+    from thetadot.terminal import console
     from thetadot.training import run
     from thetadot.training.checkpoint import NAME as NAME_OF_CHECKPOINT
+    from thetadot.training.display import Display, summary
     from thetadot.training.folder import fresh
     from thetadot.training.spec import resolve
 

@@ -283,7 +283,7 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from rich.table import Table
 
     from thetadot.cli.sheet import verdict, words
-    from thetadot.cli.terminal import console
+    from thetadot.terminal import console
 
     out = console(sys.stdout)
     fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
@@ -310,7 +310,7 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
 def _list(*, as_json: bool) -> None:
     from thetadot.cli.scenes import SCENES
     from thetadot.cli.scenes.names import ADAPTIVE, PLAIN
-    from thetadot.cli.terminal import console
+    from thetadot.terminal import console
 
     if as_json:
         print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,7 @@ def own(job: Job) -> tuple[Outcome, bytes]:
     given = dict(job.point.settings)
     if job.point.batch_size is not None:
         given["batch_size"] = job.point.batch_size
-    with tempfile.TemporaryDirectory(prefix="thetadot-") as place, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the run is whole")  # its page is not what is kept
+    with tempfile.TemporaryDirectory(prefix="thetadot-") as place:
         folder = Path(place) / "run"
         why, result = "", None
         try:
@@ -50,6 +48,8 @@ def own(job: Job) -> tuple[Outcome, bytes]:
                 seed=job.seed,
                 device=job.device,
                 threads=job.threads,
+                progress=False,
+                page=False,
                 **given,
             )
         except Diverged as error:
@@ -75,7 +75,7 @@ def _outcome(job: Job, record: Record, result: Result | None, why: str) -> Outco
         budget=job.budget,
         spent=round(spent),
         steps=closing.steps if closing is not None else (last.step if last is not None else 0),
-        best=None if why or best is None else best.valid_loss,
+        best=None if why or best is None else best.valid_loss if closing is None else closing.valid_loss,
         final=None if why or last is None else last.valid_loss,
         test=None if why or result is None else _tested(job, result),
         best_metric=None if best is None else best.metric,

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from thetadot.formatting import plain
+from thetadot.terminal import console, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def shown(task: str, total: int, folder: Path, *, wanted: bool | None) -> Iterat
         folder: of the comparison.
         wanted: None: in a terminal or a notebook.
     """
-    out = Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+    out = console(sys.stderr)
     if not (watched() if wanted is None else wanted):
         yield lambda _: None
         return
@@ -74,11 +74,6 @@ def shown(task: str, total: int, folder: Path, *, wanted: bool | None) -> Iterat
         yield say
     if found:
         out.print(f"  {found:,} of {total:,} runs were there already")
-
-
-def watched() -> bool:
-    """Whether somebody is there to see: a terminal, or a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _came_to(outcome: Outcome) -> str:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.carried import carried
 from thetadot.errors import ThetadotError
 from thetadot.monitor import Batch, watch
-from thetadot.monitor.reference import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,8 @@ from torch import nn
 
 from thetadot.errors import InadmissibleValue, require
 from thetadot.kinds import require_count, require_whole, require_word
-from thetadot.monitor.cadence import MEASUREMENTS, PLANS, STEPS
+from thetadot.monitor.cadence import PLANS, STEPS
+from thetadot.monitor.measurements import MEASUREMENTS
 
 MOST_STEPS = 2**53
 

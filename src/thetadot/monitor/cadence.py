@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Level = Literal["light", "default", "full"]
 
 STEPS = "steps"
-MEASUREMENTS = ("noise", "curvature", "curvature-weighted noise", "barrier")
 CALL = 0.6
 PRODUCT = 1.25
 """A Hessian-vector product in gradients, its graph kept; a forward pass is a third of a gradient."""
@@ -49,17 +48,19 @@ class Plan:
     that pays for one early reading has it where it can be judged by.
     """
 
+    level: Level
     motion: int
-    noise: float
-    curvature: float
-    weighted: float
-    barrier: float
     away: bool  # whether the starting point is kept: virial, displacement
     pairs: bool  # whether consecutive gradients are compared
     early: bool  # whether readings come more often at first
     settled: int = 100  # steps before P⁻¹H is measured ahead of its turn
     cap: float = math.inf  # most of the work so far that all of them may have taken, from GRACE steps on
     every: Mapping[str, int] = field(default_factory=dict)  # steps between two of a kind, whatever it costs
+    shares: Mapping[str, float] = field(default_factory=dict)  # of the work, where they are not the measurement's own
+
+    def share(self, name: str, usual: Mapping[Level, float]) -> float:
+        """The share of the work that a measurement may take, by its usual ones."""
+        return self.shares.get(name, usual[self.level])
 
     def at(self, every: int | Mapping[str, int] | None) -> Plan:
         """The same, with steps between two measurements that the user chose: of steps, or by name.
@@ -77,33 +78,24 @@ class Plan:
 
 PLANS: dict[Level, Plan] = {
     "light": Plan(
+        level="light",
         motion=200,
-        noise=0.002,
-        curvature=0.003,
-        weighted=0.0,
-        barrier=0.0,
         away=False,
         pairs=False,
         early=False,
         cap=0.01,
     ),
     "default": Plan(
+        level="default",
         motion=50,
-        noise=0.004,
-        curvature=0.007,
-        weighted=0.002,
-        barrier=0.001,
         away=True,
         pairs=True,
         early=True,
         cap=0.03,
     ),
     "full": Plan(
+        level="full",
         motion=1,
-        noise=0.25,
-        curvature=0.35,
-        weighted=0.1,
-        barrier=0.05,
         away=True,
         pairs=True,
         early=True,

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from thetadot.carried import carried
 from thetadot.monitor.axes import disagreeing, named, walk
 from thetadot.monitor.calls import Call
-from thetadot.monitor.reference import bound, carried
+from thetadot.monitor.reference import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ class ForwardHooks:
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """While a measurement calls the model, its passes are not the loop's."""
+        """Do not count passes of the model that a measurement makes."""
         self.quiet = True
         try:
             yield

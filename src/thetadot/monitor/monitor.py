@@ -1,4 +1,4 @@
-"""Measure a training loop step by step: what `run` calls around its steps, and what hooks call around anybody's."""
+"""Measure a training loop step by step: what `run` calls around its steps, and hooks around those of anybody else."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.monitor.measurements import ReferenceMeasurements
 from thetadot.monitor.progress import Progress
 from thetadot.monitor.reference_readings import ReferenceReadings
+from thetadot.monitor.reference_state import ReferenceState
 from thetadot.monitor.remarks import Remarks
 from thetadot.monitor.settings import Settings
 from thetadot.monitor.step_recorder import StepRecorder
@@ -77,10 +77,10 @@ class Monitor:
         self.progress = Progress(step, ranks)
         self.remarks = Remarks(write, self.progress, rank)
         self.statistics = StepStatistics(layout, away=plan.away, pairs=plan.pairs)
-        self.measurements = ReferenceMeasurements(layout, reference, dataset_size, sampling)
+        self.state = ReferenceState(layout, reference, dataset_size, sampling)
         self.others = others or (lambda: self.progress.work)
         parts: dict[str, Any] = {
-            name: getattr(self, name) for name in ("layout", "settings", "measurements", "write", "progress", "remarks")
+            name: getattr(self, name) for name in ("layout", "settings", "state", "write", "progress", "remarks")
         }
         self.losses = StepLosses(fetched)
         self.steps = StepRecorder(
@@ -106,7 +106,7 @@ class Monitor:
 
     def cost(self) -> float:
         """Gradient evaluations so far, measuring included, in samples."""
-        return self.others() + self.measurements.spent
+        return self.others() + self.state.spent
 
     # The steps.
 
@@ -176,7 +176,7 @@ class Monitor:
 
     def _read(self, loss: Tensor | float | None, batch: list[int], passes: Callable[[], Noise | None] | None) -> None:
         self.open()
-        self.progress.read(batch, self.measurements.dataset_size)
+        self.progress.read(batch, self.state.dataset_size)
         if self.progress.first and self.reads:
             self.readings.schedule(self.progress.batch)
         if passes is not None:
@@ -186,7 +186,7 @@ class Monitor:
 
     def _adopt(self, noise: Noise | None) -> None:
         if noise is not None:  # on every rank: their sums are the same, and so what is due next
-            self.measurements.adopt(noise)
+            self.state.adopt(noise)
             if self.remarks.rank == 0:
                 self.write(noise)
 
@@ -227,7 +227,7 @@ class Monitor:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that later measurements depend on."""
         self.steps.fetch()
-        names = ("settings", "progress", "remarks", "statistics", "measurements", "steps", "readings")
+        names = ("settings", "progress", "remarks", "statistics", "state", "steps", "readings")
         return {name: getattr(self, name).state_dict() for name in names} | {
             "losses": self.losses.state,
             "measuring": self.measuring,
@@ -237,7 +237,7 @@ class Monitor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`, bit for bit."""
-        for name in ("settings", "progress", "remarks", "statistics", "measurements", "steps", "readings"):
+        for name in ("settings", "progress", "remarks", "statistics", "state", "steps", "readings"):
             getattr(self, name).load_state_dict(state[name])
         self.losses.state = state["losses"]
         self.measuring, self.opened = bool(state["measuring"]), bool(state["opened"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from thetadot.carried import carried
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.axes import Axes, Path, count_of, named, take, walk, ways
 from thetadot.monitor.cadence import forwards, gradients
@@ -391,20 +392,6 @@ def bound(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str
     except (TypeError, ValueError):
         return {str(i): value for i, value in enumerate(args)} | kwargs
     return dict(found)
-
-
-def carried(output: Any) -> Tensor | None:
-    """The loss that a model's output carries: ``.loss``, its key "loss", or the only number in a tuple.
-
-    Example:
-        >>> carried((torch.zeros(4, 2), torch.tensor(0.5)))
-        tensor(0.5000)
-    """
-    if isinstance(output, tuple | list) and not hasattr(output, "loss"):
-        numbers = [part for part in output if isinstance(part, Tensor) and part.dim() == 0 and part.is_floating_point()]
-        return numbers[0] if len(numbers) == 1 else None
-    value: Any = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    return value if isinstance(value, Tensor) and value.numel() == 1 else None
 
 
 def samples_in(data: Any) -> int:

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from torch import distributed
 
 from thetadot.errors import InadmissibleValue
-from thetadot.monitor.cadence import GRACE, MEASUREMENTS, YOUNG, Every
-from thetadot.monitor.measurements import COLD, LEAST, WARM
+from thetadot.monitor.cadence import GRACE, YOUNG, Every
+from thetadot.monitor.measurements import MEASUREMENTS, Moment
 from thetadot.monitor.reference import PARTS
 from thetadot.monitor.restoring import restore
 from thetadot.probes.heat import drawn
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from thetadot.monitor.cadence import Plan
     from thetadot.monitor.layers import Layout
-    from thetadot.monitor.measurements import ReferenceMeasurements
     from thetadot.monitor.progress import Progress
     from thetadot.monitor.reference import Reference
+    from thetadot.monitor.reference_state import ReferenceState
     from thetadot.monitor.remarks import Remarks
     from thetadot.monitor.settings import Settings
     from thetadot.records import Entry
@@ -44,7 +44,7 @@ class ReferenceReadings:
         layout: the watched parameters.
         settings: of the optimizer.
         reference: None measures nothing.
-        measurements: the measurements.
+        state: what measurements leave to one another.
         quiet: entered while they call the model.
         write: receives the entries.
         progress: steps and work.
@@ -63,7 +63,7 @@ class ReferenceReadings:
         layout: Layout,
         settings: Settings,
         reference: Reference | None,
-        measurements: ReferenceMeasurements,
+        state: ReferenceState,
         quiet: Callable[[], AbstractContextManager[Any]],
         write: Callable[[Entry], None],
         progress: Progress,
@@ -74,7 +74,8 @@ class ReferenceReadings:
         cost: Callable[[], float],
     ) -> None:
         self.plan, self.layout, self.settings = plan, layout, settings
-        self.reference, self.measurements, self.quiet = reference, measurements, quiet
+        self.reference, self.state, self.quiet = reference, state, quiet
+        self.measurements = {name: kind(state) for name, kind in MEASUREMENTS.items()}
         self.write, self.progress, self.remarks = write, progress, remarks
         self.fetch, self.cost, self.planned = fetch, cost, planned
         self.level = level
@@ -101,7 +102,7 @@ class ReferenceReadings:
             return
         if self.layout.sharded and "motion" in self.remarks.silent:
             return  # whatever is read of shards is read together
-        batch_here = float((batch or 0) / self.progress.ranks or self.measurements.samples or 1)
+        batch_here = float((batch or 0) / self.progress.ranks or self.state.samples or 1)
         if self.layout.sharded:
             agreed = [batch_here]
             distributed.broadcast_object_list(agreed, src=0)
@@ -118,13 +119,22 @@ class ReferenceReadings:
             self.remarks.silent.add("micro-batches")
 
     def _schedule(self) -> None:
-        if self.unfit:
-            self.every = {}
+        self.every = {}
+        if self.unfit or self.reference is None:
             return
+        state = self.state
+        state.batch = self._batch
+        if state.left is None:
+            state.left_at = self.progress.step
+        size = state.samples or self._batch
+        steps = int(self.planned / self._batch)
         preconditioned = self.settings.reading().preconditioner is not None
-        self.every = self.measurements.plan(
-            self.plan, self.progress.step, self._batch, preconditioned=preconditioned, planned=self.planned
-        )
+        cut = bool(self.reference.parts()[0])
+        self.every = {
+            name: measurement.every(self.plan, size, preconditioned=preconditioned, steps=steps)
+            for name, measurement in self.measurements.items()
+            if cut or not measurement.in_parts
+        }
 
     def _settle(self, reference: Reference) -> None:
         """What a pass would leave behind, and where the samples of the reference lie."""
@@ -134,8 +144,8 @@ class ReferenceReadings:
         size = self._size(preparing=True)
         with self.quiet(), torch.enable_grad(), reference.portion(size):
             self._prepare(reference)
-        self.measurements.spent += reference.preparing(size, self._batch or float(size))
-        self.measurements.samples = reference.samples
+        self.state.spent += reference.preparing(size, self._batch or float(size))
+        self.state.samples = reference.samples
 
     def _prepare(self, reference: Reference) -> None:
         try:
@@ -165,14 +175,14 @@ class ReferenceReadings:
 
     def _draws(self) -> None:
         """How batches are drawn, where it was not told."""
-        measurements = self.measurements
-        found = measurements.draws or drawn()
+        state = self.state
+        found = state.draws or drawn()
         if found is not None:
-            size = measurements.dataset_size or found.dataset_size
-            measurements.dataset_size = size
-            measurements.draws = replace(found, step=self.progress.begun + 1, dataset_size=size)
+            size = state.dataset_size or found.dataset_size
+            state.dataset_size = size
+            state.draws = replace(found, step=self.progress.begun + 1, dataset_size=size)
             if self.remarks.rank == 0:
-                self.write(measurements.draws)
+                self.write(state.draws)
         elif self.remarks.rank == 0 and self.reference is not None:
             self.remarks.note(
                 "sampling",
@@ -204,7 +214,7 @@ class ReferenceReadings:
         if not self.layout.sharded:
             done = progress.work / progress.ranks
         batch = self._batch or float(progress.usual or 1) / progress.ranks
-        needed = (self.measurements.spent + cost) / self.plan.cap
+        needed = (self.state.spent + cost) / self.plan.cap
         return 0 if needed <= (self.planned or max(done, GRACE * batch)) else max(1, math.ceil((needed - done) / batch))
 
     def measure_due(self) -> None:
@@ -212,7 +222,7 @@ class ReferenceReadings:
         steps = self.progress.step - self.progress.begun
         for name in list(self.every):
             every = self.every.get(name)
-            if every is None or name in self.remarks.silent or not every.due(steps) or (name == "noise" and self.told):
+            if every is None or name in self.remarks.silent or not every.due(steps) or self._told(name):
                 continue
             wait = self._affords(name, every)
             if wait:
@@ -226,21 +236,17 @@ class ReferenceReadings:
                 continue
             self._sound(name, every)
 
+    def _told(self, name: str) -> bool:
+        return self.told and self.measurements[name].told_by_passes
+
     def _affords(self, name: str, every: Every) -> int:
-        """Steps to wait; of a first curvature, as many products as there is work for."""
+        """Steps to wait until the run's work pays for a measurement."""
         assert self.reference is not None  # noqa: S101 - planned only with one
         if name in self.plan.every:
             return 0
         size = self.reference.samples or self._batch if every.done else self._size()
         before = 0.0 if self.prepared else self.reference.preparing(self._size(preparing=True), self._batch)
-        if name != "curvature":
-            return self.wait(before + self.measurements.cost(name, size))
-        most, least = (WARM, WARM) if self.measurements.vectors else (COLD, LEAST)
-        for count in range(most, least - 1, -1):
-            if not self.wait(before + self.measurements.lanczos(size, count)):
-                self.measurements.most = count
-                return 0
-        return self.wait(before + self.measurements.lanczos(size, least))
+        return self.measurements[name].wait(size, lambda cost: self.wait(before + cost))
 
     def _ready(self) -> None:
         if self.prepared or self.reference is None:
@@ -259,13 +265,12 @@ class ReferenceReadings:
     def _measure(self, name: str, *, first: bool) -> None:
         self.fetch()
         assert self.reference is not None  # noqa: S101 - planned only with one
-        progress, reference, measurements = self.progress, self.reference, self.measurements
+        progress, reference, state = self.progress, self.reference, self.state
         with reference.kept(), reference.portion(self._size() if first and not self._ended else reference.samples):
-            measurements.samples = reference.samples
-            found = measurements.measure(
-                name, progress.step, self.settings.reading(), progress.usual or None, self.cost()
-            )
-        measurements.samples = reference.samples
+            state.samples = reference.samples
+            moment = Moment(progress.step, self.settings.reading(), progress.usual or None, self.cost())
+            found = self.measurements[name].measure(moment)
+        state.samples = reference.samples
         for entry in found:
             self.write(entry)
 
@@ -289,19 +294,23 @@ class ReferenceReadings:
             return
         self._ended = True
         with torch.no_grad():
-            for name in MEASUREMENTS[:2]:
-                every = self.every.get(name)
-                if every is None or every.done or name in self.remarks.silent or (name == "noise" and self.told):
+            for name, measurement in self.measurements.items():
+                every = self.every.get(name) if measurement.from_start else None
+                if every is None or every.done or name in self.remarks.silent or self._told(name):
                     continue
                 if steps > GRACE:
                     self.remarks.lack(
                         name,
-                        f"a run of {steps} steps does not pay for it at level {self.level!r}. Pass level='full', or a "
-                        "smaller reference",
+                        f"a run of {steps} steps does not pay for it"
+                        + (
+                            ""
+                            if self.planned
+                            else f" at level {self.level!r}. Pass level='full', or a smaller reference"
+                        ),
                     )
                 elif steps >= min(every.first, YOUNG):
                     self._ready()
                     every = self.every.get(name)
                     if every is not None:
-                        self.measurements.most = None
+                        self.state.most = None
                         self._sound(name, every)

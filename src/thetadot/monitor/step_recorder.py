@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.monitor.layers import Layout
-    from thetadot.monitor.measurements import ReferenceMeasurements
     from thetadot.monitor.progress import Progress
+    from thetadot.monitor.reference_state import ReferenceState
     from thetadot.monitor.remarks import Remarks
     from thetadot.monitor.settings import Settings
     from thetadot.monitor.step_statistics import StepStatistics
@@ -40,7 +40,7 @@ class StepRecorder:
         layout: the watched parameters.
         settings: of the optimizer.
         statistics: what measures a step.
-        measurements: what knows the temperature and what was spent.
+        state: what knows the temperature.
         write: receives the entries.
         cost: gradient evaluations so far, in samples.
         progress: steps and work.
@@ -55,7 +55,7 @@ class StepRecorder:
         layout: Layout,
         settings: Settings,
         statistics: StepStatistics,
-        measurements: ReferenceMeasurements,
+        state: ReferenceState,
         write: Callable[[Entry], None],
         progress: Progress,
         remarks: Remarks,
@@ -63,7 +63,7 @@ class StepRecorder:
         estimates: bool,
         cost: Callable[[], float],
     ) -> None:
-        self.layout, self.settings, self.statistics, self.measurements = layout, settings, statistics, measurements
+        self.layout, self.settings, self.statistics, self.state = layout, settings, statistics, state
         self.write, self.progress, self.remarks, self.cost = write, progress, remarks, cost
         self.dataset_size = dataset_size
         self.estimates = estimates
@@ -93,7 +93,7 @@ class StepRecorder:
             lr=self.settings.lr,
             batch=progress.batch,
             epoch=progress.work / self.dataset_size if self.dataset_size else None,
-            temperature=self.measurements.temperature(reading, progress.usual or None),
+            temperature=self.state.temperature(reading, progress.usual or None),
             time_step=step,
             clock=self.clock,
             cost=self.cost(),

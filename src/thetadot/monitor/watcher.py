@@ -23,10 +23,12 @@ from torch import nn
 from thetadot.errors import InadmissibleValue
 from thetadot.kinds import require_count
 from thetadot.monitor.arguments import require_kinds_of, require_numbers_of, require_periods
-from thetadot.monitor.cadence import MEASUREMENTS, PLANS, Every, Level
+from thetadot.monitor.cadence import PLANS, Every, Level
 from thetadot.monitor.hooks import ForwardHooks, unseen
 from thetadot.monitor.inputs import ill
 from thetadot.monitor.layers import Layout
+from thetadot.monitor.measurements import MEASUREMENTS
+from thetadot.monitor.measurements.noise import NoiseMeasurement
 from thetadot.monitor.monitor import Monitor
 from thetadot.monitor.passes import Passes
 from thetadot.monitor.process_group import WatchingRanks
@@ -129,7 +131,9 @@ class Watch:
         self.hooks = ForwardHooks(
             model, loss_fn, self.layout.parameters, self._dropped, batch_dim, samples, self.reference
         )
-        self.together = Passes(model, self.layout, self.ranks, self.plan.noise)
+        self.together = Passes(
+            model, self.layout, self.ranks, self.plan.share(NoiseMeasurement.name, NoiseMeasurement.shares)
+        )
         self.recorder = RunRecorder(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
         self.monitor = Monitor(
             self.layout,
@@ -247,7 +251,7 @@ class Watch:
     @property
     def extra(self) -> float:
         """Gradient evaluations of one sample that measuring took."""
-        return self.monitor.measurements.spent
+        return self.monitor.state.spent
 
     @property
     def every(self) -> dict[str, Every]:
@@ -265,7 +269,7 @@ class Watch:
     def _resample(self) -> None:
         """The noise of a step whose passes are of several kinds, while parameters are what they were in them."""
         with self.hooks.silenced():
-            self.monitor.measurements.spent += self.together.resample(self.hooks, self.step + 1)
+            self.monitor.state.spent += self.together.resample(self.hooks, self.step + 1)
 
     def _after(self, *_: object) -> None:
         if self.ranks > 1 and "micro-batches" not in self.remarks.silent and self.together.joined:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from thetadot.report.names import clean
+from thetadot.verdicts.headline import lowered
 
 if TYPE_CHECKING:
     from thetadot.report.runs import Run
@@ -32,7 +33,7 @@ def reason(verdict: Verdict) -> str:
         >>> reason(Verdict("damping", "unknown", "unknown", "Not known whether it swings: damping was not recorded."))
         'damping was not recorded'
     """
-    return _LEAD.sub("", verdict.says).rstrip(".")
+    return lowered(_LEAD.sub("", verdict.says)).rstrip(".")
 
 
 def judged(run: Run) -> list[tuple[str, str, str, Verdict]]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from thetadot.formatting import duration, plain, share
 from thetadot.records import Choice, End, Epoch, Motion
 from thetadot.report import words
-from thetadot.verdicts.facts import Facts
 from thetadot.verdicts.headline import loss_ends
 
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ def _watched(record: Record) -> list[Tile]:
     """Return a watched loop's tiles: its state, its settings, and the cost of watching."""
     motions = record.of(Motion)
     last = motions[-1] if motions else None
-    way = loss_ends(Facts(record))
+    way = loss_ends(record)
     found: list[Tile] = []
     if way is not None:
-        found.append((plain(way[1]), "training loss", "median of its last tenth"))
+        found.append((plain(way[1]), "training loss", "mean over the last tenth"))
     found.append((plain(words.last_step(record)), "steps", "watched"))
     if last is not None:
         now = "at the last step" if (motions.column("lr") != last.lr).any() else "all along"

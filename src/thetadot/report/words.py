@@ -11,7 +11,6 @@ from thetadot.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise
 from thetadot.report.names import clean
 from thetadot.report.series import column
-from thetadot.verdicts.facts import Facts
 from thetadot.verdicts.headline import loss_ends
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _watched(record: Record) -> str:
     watched = record.header.watched
     name = clean(watched.optimizer, 60) if watched is not None else ""
     steps = count(last_step(record), "step")
-    way = loss_ends(Facts(record))
+    way = loss_ends(record)
     text = f"{name or 'A loop'} was watched over {steps}"
     if way is not None:
         text += f": the training loss went from {plain(way[0])} to {plain(way[1])}"
@@ -141,7 +140,7 @@ def _times(number: int) -> str:
 
 def trained(record: Record) -> str:
     """Say how far the training loss came."""
-    way = loss_ends(Facts(record))
+    way = loss_ends(record)
     return "" if way is None else f"The training loss went from {plain(way[0])} to {plain(way[1])}."
 
 

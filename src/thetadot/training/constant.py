@@ -43,9 +43,12 @@ def targets_of(source: Source, most: int = MOST) -> Tensor | None:
         return tensors[1] if len(tensors) == 2 else None
     step = max(1, -(-source.size // most))
     found: list[Any] = [batch.target for batch in source.load(source.whole(_PART, list(range(0, source.size, step))))]
-    if not all(isinstance(part, torch.Tensor) for part in found):
-        return None
-    return torch.cat(found)
+    return torch.cat(found) if stackable(found) else None
+
+
+def stackable(parts: list[Any]) -> bool:
+    """Whether parts of a data set are tensors of one shape; a collating function may pad each batch in its own way."""
+    return all(isinstance(part, torch.Tensor) for part in parts) and len({part.shape[1:] for part in parts}) == 1
 
 
 def constant(task: Task, train: Source, valid: Source) -> Constant | None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from thetadot.records import Entry
     from thetadot.tasks.task import Task
+    from thetadot.training.cost import Cost
     from thetadot.training.data import Source
-    from thetadot.training.instruments import Cost
 
 WORTH = 0.1
 """Least shift, in the targets' standard deviations, that is made."""

@@ -7,6 +7,7 @@ global ones alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 from thetadot.errors import TaskError, ThetadotError
 from thetadot.random import derive
 from thetadot.state import keyed
+from thetadot.tasks.loaded import Collated, loaded
 from thetadot.training.spec import users_code
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Request(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Inputs, targets and their number."""
+    """Inputs, targets and their number; of samples that are dicts both are the whole dict."""
 
     inputs: Any
     target: Any
@@ -44,10 +46,11 @@ class _Failed(NamedTuple):
 
 def keyed_batch(dataset: Dataset[Any], request: Request) -> Any:
     """Samples drawn and collated, with the transforms' randomness from the request's key."""
+    collate = dataset.collate if isinstance(dataset, Collated) else default_collate
     with keyed(request.key), users_code():  # here, before a generator makes another error of StopIteration
         if hasattr(dataset, "__getitems__"):
-            return default_collate(dataset.__getitems__(request.indices))
-        return default_collate([dataset[i] for i in request.indices])
+            return collate(dataset.__getitems__(request.indices))
+        return collate([dataset[i] for i in request.indices])
 
 
 class _Keyed(Dataset[Any]):
@@ -75,25 +78,32 @@ class Source:
     """Batches of one dataset on one device.
 
     Args:
-        dataset: map-style.
+        dataset: map-style; of a task, where no loader is any more.
         seed: key of order and transforms.
         device: where batches go.
         workers: processes that load them; 0 loads in this one.
     """
 
-    def __init__(self, dataset: Dataset[Any], seed: int, device: torch.device, workers: int = 0) -> None:
-        self.dataset = dataset
+    def __init__(
+        self, dataset: Dataset[Any] | DataLoader[Any], seed: int, device: torch.device, workers: int = 0
+    ) -> None:
+        self.dataset = loaded("data", dataset) if isinstance(dataset, DataLoader) else dataset
         self.seed = seed
         self.device = device
         self.workers = workers
-        self.size = len(dataset)  # type: ignore[arg-type]
+        self.size = len(self.dataset)  # type: ignore[arg-type]
         # a TensorDataset has no transforms: it is indexed at once
-        self._tensors = dataset.tensors if type(dataset) is TensorDataset else None
+        self._tensors = self.dataset.tensors if type(self.dataset) is TensorDataset else None
 
     @property
     def holds_tensors(self) -> bool:
         """Whether its samples are rows of tensors, all alike."""
         return self._tensors is not None
+
+    @property
+    def collates(self) -> bool:
+        """Whether batches are made in a way of their own, which may take samples of different shapes."""
+        return isinstance(self.dataset, Collated)
 
     def order(self, epoch: int, among: Sequence[int] | None = None) -> list[int]:
         """A permutation of all samples, or of ``among``, keyed by (seed, epoch)."""
@@ -157,9 +167,12 @@ class Source:
     def _batch(self, items: Any, size: int) -> Batch:
         if isinstance(items, _Failed):
             raise TaskError(items.message)
+        if isinstance(items, Mapping):
+            whole = to_device(items, self.device)
+            return Batch(whole, whole, size)
         if not isinstance(items, list | tuple) or len(items) != 2:
             raise TaskError(
-                f"a sample is {_described(items)}. Make dataset[i] return (input, target); "
+                f"a sample is {_described(items)}. Make dataset[i] return (input, target), or a dict; "
                 "inputs may be a tensor, a tuple or a dict."
             )
         return Batch(to_device(items[0], self.device), to_device(items[1], self.device), size)
@@ -169,7 +182,7 @@ def to_device(value: Any, device: torch.device) -> Any:
     """Tensors in nested tuples, lists and dicts, moved."""
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: to_device(part, device) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return tuple(to_device(part, device) for part in value)

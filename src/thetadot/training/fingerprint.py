@@ -8,6 +8,7 @@ part.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from thetadot.state.walk import Walk
 from thetadot.training.data import Request, keyed_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from thetadot.tasks.task import Task
@@ -79,7 +80,9 @@ def _of(data: Dataset[Any], seed: int) -> dict[str, Any]:
 def _read(data: Dataset[Any], request: Request) -> dict[str, str]:
     with _generators_kept(data):
         sample = keyed_batch(data, request)
-    named = {"input": sample[0], "target": sample[1]} if isinstance(sample, list | tuple) and len(sample) == 2 else {}
+    named = {"input": sample} if isinstance(sample, Mapping) else {}
+    if isinstance(sample, list | tuple) and len(sample) == 2:
+        named = {"input": sample[0], "target": sample[1]}
     found: dict[str, str] = {}
     for name, value in named.items():
         _digests(name, value, found)
@@ -87,7 +90,7 @@ def _read(data: Dataset[Any], request: Request) -> dict[str, str]:
 
 
 def _digests(path: str, value: Any, found: dict[str, str]) -> None:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for name, part in value.items():
             _digests(f"{path}.{name}", part, found)
     elif isinstance(value, list | tuple):

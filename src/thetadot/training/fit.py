@@ -53,7 +53,7 @@ def _shown(source: Source) -> list[int]:
 
 def _require_alike(source: Source, name: str) -> None:
     """Require the first sample's shapes and dtypes of every sample."""
-    if source.holds_tensors:
+    if source.holds_tensors or source.collates:
         return
     first = None
     for index in _shown(source):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,51 +21,37 @@ from thetadot import signatures
 from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
 from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
-from thetadot.records import SCHEMA, UNITS, VERSION, Constant, Entry, Header, Remark, Writer, read
+from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
 from thetadot.records import Result as Closing
-from thetadot.state import changes_of, generators_kept, kept
+from thetadot.state import changes_of, kept
 from thetadot.tasks.task import Task
+from thetadot.terminal import console, watched
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
-from thetadot.training.constant import constant
-from thetadot.training.cure import cured, squared_error
+from thetadot.training.beginning import Beginning, Begun
+from thetadot.training.cost import Cost
 from thetadot.training.data import Source
-from thetadot.training.drift import Drift, judges_of
 from thetadot.training.fingerprint import fingerprint, require_same_data
-from thetadot.training.fit import require_fit, require_motion
+from thetadot.training.fit import require_fit
 from thetadot.training.folder import RECORD, claim, draw, fresh
-from thetadot.training.forks import Forks
 from thetadot.training.forward import derived_metric, judge, judging, loss_of
-from thetadot.training.instruments import Cost, Instruments
 from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
 from thetadot.training.result import Result
-from thetadot.training.scales import remarks
-from thetadot.training.setting import device_of, reference_size, seed_all
+from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
-from thetadot.training.start import Given, Start, typical_size
-from thetadot.training.steering import Steering
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from thetadot.tasks.task import Metric
     from thetadot.training.plan import Annealing, Family
 
-TRACKING = 0.03
-FEW = 100  # validation samples below which their best loss flatters itself
-_MOVED = 16  # samples whose gradient tells whether anything moves
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
     "Keep it in a buffer, tensor, number or random generator of the module."
-)
-_FLATTERS = (
-    "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
-    "more back, or pass Task(test=...), which nothing is chosen by"
 )
 Show = Callable[[Entry], None]
 
@@ -90,7 +77,9 @@ def run(
     fork_memory: int = FORK_MEMORY,
     resume: bool = False,
     new_data: bool = False,
-    show: Show = lambda _: None,
+    show: Show | None = None,
+    progress: bool | None = None,
+    page: bool = True,
 ) -> Result:
     """Train a task without tuning, and write record, checkpoint and report.
 
@@ -119,7 +108,9 @@ def run(
             steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
         new_data: resume although the data are others than those that the run was begun with.
-        show: receives every record entry as it is written.
+        show: receives every record entry as it is written, instead of a display of progress.
+        progress: on stderr; None: in a terminal or a notebook.
+        page: draw report.html at the end (``thetadot report DIR`` draws it at any time).
 
     Returns:
         The model in its best validated state, that state, the last one, and the record.
@@ -138,23 +129,19 @@ def run(
     before = torch.get_num_threads()
     try:
         with ExitStack() as held:
-            return _Run(task, folder, asked, show, held, resume=resume, new_data=new_data).result()
+            say = show or _shown(folder, held, wanted=watched() if progress is None else progress)
+            return _Run(task, folder, asked, say, held, resume=resume, new_data=new_data, page=page).result()
     finally:
         torch.set_num_threads(before)
 
 
-class Begun(NamedTuple):
-    """What was seen before the first step.
+def _shown(folder: Path, held: ExitStack, *, wanted: bool) -> Show:
+    """A display of progress on stderr, which ends with the run; nothing where it is not wanted."""
+    if not wanted:
+        return lambda _: None
+    from thetadot.training.display import Display  # noqa: PLC0415 - loads what few calls need
 
-    Attributes:
-        loss: and its standard error.
-        constant: what the best constant output comes to.
-        offset: the last bias, where it was moved.
-    """
-
-    loss: tuple[float, float]
-    constant: Constant | None
-    offset: Tensor | None
+    return held.enter_context(Display(console(sys.stderr), folder))
 
 
 class _Run:
@@ -170,6 +157,7 @@ class _Run:
         *,
         resume: bool,
         new_data: bool,
+        page: bool,
     ) -> None:
         self.began = time.monotonic()
         self.device = device_of(asked.device)
@@ -178,7 +166,7 @@ class _Run:
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
-        self.asked, self.show, self.out = asked, show, out
+        self.asked, self.show, self.out, self.page = asked, show, out, page
         self.address = address(task, asked.task)
         threads = self.saved["threads"] if self.saved else asked.threads
         if threads is not None:
@@ -230,9 +218,7 @@ class _Run:
             best.put(**self._parts())
             self._write(self._closing(loop))
             self._save("done", {"final": final.pack(), "best": best.pack()})
-        return Result(
-            self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=draw(self.out)
-        )
+        return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
     # Steps.
 
@@ -270,18 +256,19 @@ class _Run:
     def _loop(self) -> Loop:
         """The loop at its start, or where the checkpoint left it."""
         saved = self.saved
-        reference = self.source.order(-1)[: reference_size(self.samples, self.source.size)]
-        instruments = Instruments(self.task, self.source, reference, self.cost)
+        beginning = Beginning(
+            self.task, self.source, self.valid, self.asked, least=self.least, cost=self.cost, write=self._write
+        )
         measured = [] if self.lost else reference_of(self.source, 0, self.samples)
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
-                begun = Begun((0.0, 0.0), None, None)
+                begun = Begun()
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
-                plan, begun = self._start(instruments)
+                plan, begun = beginning.settle()
             loop = Loop(
                 task=self.task,
                 plan=plan,
@@ -303,10 +290,8 @@ class _Run:
                 checkpoint=lambda durable: self._save(
                     "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
                 ),
-                steering=self._steering(plan),
-                start_loss=begun.loss,
-                constant=begun.constant,
-                offset=begun.offset,
+                steering=beginning.steering(plan),
+                begun=begun,
                 minutes=self.asked.minutes,
                 began=self.began,
             )
@@ -315,74 +300,12 @@ class _Run:
                 loop.load_state_dict(saved["loop"])
         return loop
 
-    def _start(self, instruments: Instruments) -> tuple[Plan, Begun]:
-        """Look at the data, mend what can be mended exactly, and settle the first settings."""
-        with generators_kept():
-            offset = self._look()
-            with kept(**self._parts()):
-                bar = constant(self.task, self.source, self.valid)
-            if bar is not None:
-                self._write(bar)
-        self.task.model.train()
-        start_loss = instruments.start_loss(min(512, max(16, self.samples // 300)))
-        if not math.isfinite(start_loss[0]):
-            raise TaskError(self._explain_not_finite(start_loss[0]))
-        gradient = instruments.gradient(_MOVED)
-        if not bool(gradient.isfinite().all()):
-            raise TaskError(self._explain_not_finite(start_loss[0]))
-        require_motion(gradient, start_loss[0])
-        given = Given(
-            self.asked.optimizer, self.asked.lr, self.asked.momentum, self.asked.batch_size, self.asked.annealing
-        )
-        start = Start(
-            self.task,
-            self.source,
-            instruments,
-            self.samples,
-            given,
-            self._write,
-            size=typical_size(learned(self.task), offset),
-            slope=typical_size([gradient]),
-            least=self.least,
-        )
-        with generators_kept():
-            return start.plan(), Begun(start_loss, bar, offset)
-
-    def _look(self) -> Tensor | None:
-        """Say what is badly scaled; cure the last bias, and return it where it was moved."""
-        squared = squared_error(self.task, self.source)
-        for remark in remarks(self.source, squared=squared):
-            self._write(remark)
-        if self.valid.size < FEW:
-            self._write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
-        return (
-            cured(self.task, self.source, self.samples, self.cost, self._write) if squared and self.asked.cure else None
-        )
-
-    def _steering(self, plan: Plan) -> Steering:
-        """What decides the rate on the way: nothing where it was given."""
-        steps = max(1, self.samples // plan.batch_size)
-        if self.asked.lr is not None:
-            return Steering()
-        if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
-            return Forks(steps)
-        return Drift(steps, judges_of(self.source.order(-1), self.samples))
-
-    def _explain_not_finite(self, loss: float) -> str:
-        """Whether it is the data, and which sample."""
-        slope = " and its gradient is not finite," if math.isfinite(loss) else ""
-        return "before the first step: " + (
-            self.source.fault(loss)
-            or f"the loss is {loss}{slope} although all training data are finite. Look at the loss and the first "
-            "parameters."
-        )
-
     def _train(self, loop: Loop) -> None:
         try:
             with users_code():
                 loop.run()
         except Diverged:
-            draw(self.out)  # the way there is worth looking at
+            self._drawn()  # the way there is worth looking at
             raise
 
     # Entries.
@@ -443,6 +366,9 @@ class _Run:
             constant_loss=None if loop.constant is None else loop.constant.valid_loss,
         )
 
+    def _drawn(self) -> str | None:
+        return draw(self.out) if self.page else None
+
     def _write(self, entry: Entry) -> None:
         self.writer.write(entry)
         self.show(entry)
@@ -472,4 +398,4 @@ class _Run:
         if record.result is not None:
             self.show(record.result)
         final = self.saved["final"]["model"]
-        return Result(self.task.model, best.model, final, record, self.task.loss, draw(self.out))
+        return Result(self.task.model, best.model, final, record, self.task.loss, self._drawn())

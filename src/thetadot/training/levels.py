@@ -65,6 +65,7 @@ class Guard:
         piece: steps of a piece.
         start: loss before the first step, its error added.
         scale: loss that gains are counted from: a constant output's, or the start's.
+        chance: loss above which nothing was gained: the larger of both where both are known, else the start's.
         count, total, square: of the losses of the present piece, from the start's on.
         scatter: variance of a step's loss in the last piece, or a quarter of what was taken for it there.
         lowest: of the levels so far, their errors added.
@@ -77,6 +78,7 @@ class Guard:
     piece: int
     start: float
     scale: float
+    chance: float | None = None
     count: int = 0
     total: float = 0.0
     square: float = 0.0
@@ -131,7 +133,8 @@ class Guard:
     def _above_the_start(self) -> bool:
         count, total, square = (float(sum(part)) for part in zip(*self.recent, strict=True))
         mean = total / count
-        return mean > _SIGMAS * math.sqrt(max(0.0, square / count - mean * mean) / count)
+        above = 0.0 if self.chance is None else self.chance - self.start
+        return mean > above + _SIGMAS * math.sqrt(max(0.0, square / count - mean * mean) / count)
 
     def _empty(self) -> None:
         self.count, self.total, self.square = 0, 0.0, 0.0
@@ -174,7 +177,8 @@ class Guard:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state that :meth:`state_dict` returned."""
         for part in fields(self):
-            if part.name not in ("good", "recent"):
+            if part.name not in ("good", "recent", "chance"):
                 setattr(self, part.name, (int if part.type == "int" else float)(state[part.name]))
+        self.chance = msgspec.convert(state["chance"], float | None)
         self.recent = msgspec.convert(state["recent"], list[tuple[int, float, float]])
         self.good = [(int(step), Snapshot.unpack(kept)) for step, kept in state["good"]]

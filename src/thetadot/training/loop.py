@@ -25,15 +25,14 @@ from thetadot.training.start import SHARE_OF_SIZE, typical_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
-
     from thetadot.monitor.monitor import Monitor
     from thetadot.optim import Flow
     from thetadot.probes.heat import Estimate
     from thetadot.records import Entry
     from thetadot.tasks.task import Metric, Task
+    from thetadot.training.beginning import Begun
+    from thetadot.training.cost import Cost
     from thetadot.training.data import Batch, Source
-    from thetadot.training.instruments import Cost
     from thetadot.training.plan import Plan
     from thetadot.training.steering import Steering
 
@@ -61,9 +60,7 @@ class Loop:
         write: receives record entries.
         checkpoint: called where the run may be cut off and resumed, with whether a power cut must not lose it.
         steering: forks, or what is done in their place.
-        start_loss: loss before the first step, and its standard error.
-        constant: what the best constant output comes to; None where there is none.
-        offset: a parameter that carries the outputs' mean, and says nothing of how large a step may be.
+        begun: what is known before the first step.
         minutes: no epoch begins later than this.
         began: when the run began, on the monotonic clock; measuring and forks count.
     """
@@ -82,9 +79,7 @@ class Loop:
         write: Callable[[Entry], None],
         checkpoint: Callable[[bool], None],
         steering: Steering,
-        start_loss: tuple[float, float],
-        constant: Constant | None,
-        offset: Tensor | None,
+        begun: Begun,
         minutes: float | None = None,
         began: float | None = None,
     ) -> None:
@@ -96,15 +91,17 @@ class Loop:
         self.monitor = monitor(self.optimizer, self.note, lambda: self.cost.samples)
         self.progress = Progress()
         steps = max(1, self.total // plan.batch_size)
-        self.start_loss = start_loss[0]
-        self.steering, self.constant, self.offset = steering, constant, offset
+        self.start_loss, error = begun.loss
+        self.steering, self.constant, self.offset = steering, begun.constant, begun.offset
         self.guard = Guard(
             piece=piece_of(steps, -(-source.size // plan.batch_size)),
-            start=start_loss[0] + 4.0 * start_loss[1],  # so that a lucky sample does not make the run look bad
-            scale=start_loss[0],
+            start=self.start_loss + 4.0 * error,  # so that a lucky sample does not make the run look bad
+            scale=self.start_loss,
         )
-        if constant is not None and 0.0 < constant.train_loss < start_loss[0]:
-            self.guard.scale = constant.train_loss
+        if self.constant is not None and 0.0 < self.constant.train_loss < self.start_loss:
+            self.guard.scale = self.constant.train_loss
+        if self.constant is not None:  # known without the error that the start's sample has
+            self.guard.chance = max(self.constant.train_loss, self.start_loss)
         self.noise: Noise | None = None
         self.sharpness: float | None = None
         self.best: Snapshot | None = None
@@ -325,7 +322,7 @@ class Loop:
     @property
     def spent(self) -> float:
         """Gradient evaluations so far, measuring included, in samples."""
-        return self.cost.samples + self.monitor.measurements.spent
+        return self.cost.samples + self.monitor.state.spent
 
     def note(self, entry: Entry) -> None:
         """Keep the latest reading of its kind, and write it."""
@@ -340,7 +337,7 @@ class Loop:
         plan = self.plan
         rate = plan.lr if plan.optimizer == "heavy-ball" else plan.lr * (1.0 - plan.momentum)
         reading = replace(self.monitor.settings.reading(), rate=rate, memory=plan.momentum)
-        return self.monitor.measurements.temperature(reading, plan.batch_size)
+        return self.monitor.state.temperature(reading, plan.batch_size)
 
     # Checkpoints.
 
@@ -354,6 +351,7 @@ class Loop:
             "noise": packed(self.noise),
             "sharpness": self.sharpness,
             "constant": packed(self.constant),
+            "offset": next((i for i, p in enumerate(self.parameters) if p is self.offset), -1),
             "start_loss": self.start_loss,
             "valid_scale": self.valid_scale,
             "cost": self.cost.samples,
@@ -368,6 +366,7 @@ class Loop:
         self.noise = msgspec.convert(state["noise"], Noise | None)
         self.sharpness = msgspec.convert(state["sharpness"], float | None)
         self.constant = msgspec.convert(state["constant"], Constant | None)
+        self.offset = self.parameters[state["offset"]] if 0 <= state["offset"] < len(self.parameters) else None
         self.start_loss, self.valid_scale, self.cost.samples, self.seconds_before = (
             float(state[name]) for name in ("start_loss", "valid_scale", "cost", "seconds")
         )

@@ -23,7 +23,7 @@ SHARE = 0.018
 """Most of the run's gradient evaluations that measuring may take."""
 FEWEST, MOST = 16, 256
 """Samples of the reference: two for each of the parts that noise is measured from, and what is enough for λmax."""
-NOISE, CURVATURE = 0.004, 0.012
+SHARES = {"noise": 0.004, "curvature": 0.012}
 """How it is divided: the rest is for the curvature-weighted noise and for barriers."""
 READINGS = 60
 """Gradients that a reference sample is passed through in a run: a first curvature of 12 products, two later ones of 6,
@@ -75,7 +75,8 @@ def monitor_of(
     if reference:
         found = next(iter(source.load(source.whole(len(reference), reference))))
         inputs = found.inputs if isinstance(found.inputs, tuple) else (found.inputs,)
-        data = Reference(task.model, task.loss, (*inputs, found.target), layout, batch_dim=0)
+        whole = found.inputs if found.inputs is found.target else (*inputs, found.target)  # samples that are dicts
+        data = Reference(task.model, task.loss, whole, layout, batch_dim=0)
         data.told(changes)
         data.notice_autocast()
     monitor = Monitor(
@@ -85,8 +86,7 @@ def monitor_of(
         plan=replace(
             usual,
             motion=max(1, min(usual.motion, samples // batch // ROWS)),
-            noise=NOISE,
-            curvature=CURVATURE,
+            shares=SHARES,
             cap=SHARE,
         ),
         level="default",

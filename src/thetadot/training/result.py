@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from thetadot.formatting import duration, plain
+from thetadot.verdicts import headline, judge
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
     from thetadot.tasks.task import Loss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A trained model with its states and its record.
 
@@ -31,3 +35,33 @@ class Result:
     record: Record
     loss: Loss
     unwritten: str | None = None
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:<16} {value}" for name, value in self._lines())
+
+    def _repr_html_(self) -> str:
+        left = "style='text-align:left'"
+        rows = "".join(
+            f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td></tr>"
+            for name, value in self._lines()
+        )
+        return f"<table>{rows}</table>"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """What came of the run, in names and values."""
+        header, closing, place = self.record.header, self.record.result, self.record.path
+        found = [("task", f"{header.task}, seed {header.seed}")]
+        if closing is None:
+            return [*found, ("state", "not finished")]
+        found.append(("in short", headline(self.record, judge(self.record)).says))
+        last = closing.final_valid_loss
+        other = "" if last is None or last == closing.valid_loss else f"; {plain(last, 4)} after the last one"
+        found.append(("validation loss", f"{plain(closing.valid_loss, 4)} after epoch {closing.best_epoch}{other}"))
+        if closing.metric is not None:
+            found.append((header.metric or "metric", plain(closing.metric, 4)))
+        if closing.test_loss is not None:
+            found.append(("test loss", plain(closing.test_loss, 4)))
+        settings = f"lr {plain(closing.lr)}, momentum {plain(closing.momentum)}, batch size {plain(closing.batch_size)}"
+        found.append(("optimizer", f"{closing.optimizer}, {settings}"))
+        found.append(("steps", f"{plain(closing.steps)} in {duration(closing.seconds)}"))
+        return found if place is None else [*found, ("folder", str(place.parent))]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.records import Remark
-from thetadot.training.constant import MOST, targets_of
+from thetadot.training.constant import MOST, stackable, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def _inputs(source: Source) -> Tensor | None:
     else:
         step = max(1, -(-source.size // MOST))
         parts = [batch.inputs for batch in source.load(source.whole(512, list(range(0, source.size, step))))]
-        if not all(isinstance(part, torch.Tensor) for part in parts):
+        if not stackable(parts):
             return None
         found = torch.cat(parts)
     return found if found.is_floating_point() and found.dim() == 2 and len(found) > 1 else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.training import reasons
 from thetadot.training.plan import Annealing, Family, Plan
+from thetadot.training.setting import reference_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.records import Curvature, Entry, Noise
-    from thetadot.tasks.task import Task
+    from thetadot.training.before import Before
     from thetadot.training.data import Source
-    from thetadot.training.instruments import Instruments
 
 ADAM_LR, LEAST_LR = 0.016, 1e-3
 SHARE_OF_SIZE = 0.5
@@ -36,7 +36,6 @@ GENTLE = 8.0
 BATCH, SMALL = 16, 100_000
 """The first batch, and up to how many samples of training (epochs × data) it is taken unasked. Of fourteen tasks the
 geometric mean of the loss, over that of the best of a grid, was .70 with it and .75 with the tasks' own 16 to 64."""
-ITERATIONS = 8
 EPS = 1e-8, 1e-4
 """Adam's ε, and the most that it may be of the gradient's root mean square at the start: a loss in a small unit, whose
 gradients are all below 1e-8, is trained like any other."""
@@ -58,9 +57,8 @@ class Start:
     """What the rules need of a run.
 
     Attributes:
-        task: what is trained.
-        source: its training data.
-        instruments: measure, where a rule needs a measurement.
+        source: training data.
+        before: measures, where a rule needs it.
         samples: the run's length, epochs × training samples.
         given: what the user has fixed.
         write: receives measurements and choices.
@@ -69,9 +67,8 @@ class Start:
         least: samples that a step takes at least: 2 where a model has statistics of a batch.
     """
 
-    task: Task
     source: Source
-    instruments: Instruments
+    before: Before
     samples: int
     given: Given
     write: Callable[[Entry], None]
@@ -113,7 +110,7 @@ class Start:
         return value
 
     def _noise(self) -> Noise | None:
-        noise = self.instruments.noise("start", 0, min(64, int(self.samples * 0.004)))
+        noise = self.before.noise(min(64, int(self.samples * 0.004)))
         if noise is not None:
             self.write(noise)
         return noise
@@ -146,9 +143,8 @@ class Start:
         return lr
 
     def _curvature(self) -> Curvature | None:
-        if not self.instruments.reference:
-            return None
-        curvature = self.instruments.curvature("start", 0, ITERATIONS)
+        size = reference_size(self.samples, self.source.size)
+        curvature = self.before.curvature(size) if size else None
         if curvature is not None:
             self.write(curvature)
         return curvature

@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.formatting import plain
+from thetadot.records import loss_curve
 from thetadot.verdicts.advice import basis
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, middle
+from thetadot.verdicts.facts import LARGEST, Facts, middle
+from thetadot.verdicts.thresholds import CURVE, END
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +31,8 @@ FINDINGS: dict[State, tuple[str, str]] = {
     "unknown": ("unknown", "Not known"),
 }
 """Finding of a headline, and the words that it begins with."""
+_LABEL = re.compile(r"^[A-Z][a-z]+: ")
+"""A finding's word before what it says: "Dead: the gradient of ..."."""
 UNITS = {"batch": " samples", "batch_size": " samples"}
 
 
@@ -53,16 +59,16 @@ def headline(record: Record, verdicts: Sequence[Verdict]) -> Verdict:
     facts = Facts(record)
     ended = record.result is not None or facts.end is not None
     so_far = " so far" if advice.state == "good" and not ended else ""
-    says = f"{begin}{so_far}: {_what(facts, advice, by_name)}"
+    says = f"{begin}{so_far}: {_what(facts, advice, by_name)}".replace("Not known: not known ", "Not known ", 1)
     return Verdict("headline", finding, advice.state, says, confidence=advice.confidence)
 
 
 def _what(facts: Facts, advice: Verdict, others: Mapping[str, Verdict]) -> str:
     if advice.state == "unknown":
-        return _lower(advice.says.removeprefix("No advice: "))
+        return lowered(advice.says.removeprefix("No advice: "))
     if advice.finding == "leave" or advice.state == "good":
-        way = _way(facts)
-        return f"{way}, and {_lower(advice.says)}" if way else _lower(advice.says)
+        way = _way(facts.record)
+        return f"{way}, and {lowered(advice.says)}" if way else lowered(advice.says)
     why = _cause(advice, others)
     return f"{to_do(advice)}{f', because {why}' if why else ''}."
 
@@ -91,20 +97,29 @@ def _cause(advice: Verdict, others: Mapping[str, Verdict]) -> str:
     found = basis(advice.finding, others)
     if worst and (found is None or found.state not in ("bad", "attention") or worst[0].finding == "diverged"):
         found = worst[0]
-    return _lower(first_sentence(found.says)).rstrip(".") if found is not None else ""
+    if found is None:
+        return ""
+    said = _LABEL.sub("", first_sentence(found.says))
+    return lowered(said).rstrip(".")
 
 
-def _way(facts: Facts) -> str:
+def _way(record: Record) -> str:
     """How far the loss fell; "" where there were too few losses, or it did not."""
-    ends = loss_ends(facts)
+    ends = loss_ends(record)
     if ends is None or not ends[1] < ends[0]:
         return ""
     return f"the training loss fell from {plain(ends[0])} to {plain(ends[1])}"
 
 
-def loss_ends(facts: Facts) -> tuple[float, float] | None:
-    """Medians of the first three training losses and of the last tenth of them; None where there are too few."""
-    return None if facts.course is None else (middle(facts.losses[1][:3]), facts.course[1])
+def loss_ends(record: Record) -> tuple[float, float] | None:
+    """Median of the first three training losses, and mean over the last tenth of the steps; None of too few."""
+    curve = loss_curve(record)
+    known = (np.abs(curve.steps) < LARGEST) & (np.abs(curve.losses) < LARGEST)
+    steps, losses = curve.steps[known], curve.losses[known]
+    if len(losses) < CURVE:
+        return None
+    last = losses[steps - steps[0] >= (1 - END) * (steps[-1] - steps[0])]
+    return middle(losses[:3]), float(last.mean())
 
 
 def first_sentence(text: str) -> str:
@@ -114,10 +129,10 @@ def first_sentence(text: str) -> str:
         >>> first_sentence("Lower lr to 0.1, e.g. by half. Momentum as it is.")
         'Lower lr to 0.1, e.g. by half.'
     """
-    return re.split(r"(?<=[.!?]) (?=[A-Z])", text, maxsplit=1)[0]
+    return re.split(r"(?<=[.!?])(?<!e\.g\.) (?=\w)", text, maxsplit=1)[0]
 
 
-def _lower(text: str) -> str:
+def lowered(text: str) -> str:
     """The text with a small first letter, but for names and symbols."""
     word = text.split(" ", 1)[0]
     return text[:1].lower() + text[1:] if word[1:].islower() or len(word) == 1 else text

@@ -111,7 +111,7 @@ def _says(run: Run) -> str:
     """How far the loss came; whether that is overfitting, a finding says."""
     epochs, _ = standing(run.record, Epoch)
     said = words.losses(epochs) if epochs else words.trained(run.record)
-    judged = run.findings.get("overfitting")
+    judged = run.findings.get("generalization")
     return f"{said} {judged.says}".strip() if judged is not None and judged.state in ("attention", "bad") else said
 
 

@@ -58,8 +58,10 @@ def _says(run: Run) -> str:
     said = words.pair(
         words.change("momentum", column(motions, "momentum")), words.change("friction", column(motions, "friction"))
     )
+    sizes = column(motions, "batch_size")
+    sizes = np.maximum(sizes[1:], sizes[:-1]) if len(sizes) > 1 else sizes  # an epoch's last batch is no change
     cooled = words.pair(
-        words.change("the batch", column(motions, "batch_size")),
+        words.change("the batch", sizes),
         words.change("the temperature", column(motions, "temperature")),
     )
     return " ".join(text for text in (said, cooled) if text)

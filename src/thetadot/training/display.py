@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from thetadot.cli.terminal import console
 from thetadot.records import Choice, Constant, Curvature, Epoch, Fork, Header, Motion, Noise, Remark, Rollback
 from thetadot.verdicts import headline, judge
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from thetadot.records import Entry, Record, Result
-
-
-__all__ = ["Display", "console", "summary"]
 
 
 class Display:

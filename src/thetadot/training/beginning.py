@@ -1,0 +1,147 @@
+"""The beginning of a run: look at the data, mend what can be mended exactly, settle the first settings."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from thetadot.errors import TaskError
+from thetadot.records import Remark
+from thetadot.state import generators_kept, kept
+from thetadot.training.before import Before
+from thetadot.training.constant import constant
+from thetadot.training.cure import cured, squared_error
+from thetadot.training.drift import Drift, judges_of
+from thetadot.training.fit import require_motion
+from thetadot.training.forks import Forks
+from thetadot.training.learned import learned
+from thetadot.training.scales import remarks
+from thetadot.training.start import Given, Start, typical_size
+from thetadot.training.steering import Steering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from thetadot.records import Constant, Entry
+    from thetadot.tasks.task import Task
+    from thetadot.training.arguments import Arguments
+    from thetadot.training.cost import Cost
+    from thetadot.training.data import Source
+    from thetadot.training.plan import Plan
+
+FEW = 100
+"""Validation samples below which the best of their losses is said to flatter itself."""
+_MOVED = 16  # samples whose gradient tells whether anything moves
+_FLATTERS = (
+    "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
+    "more back, or pass Task(test=...), which nothing is chosen by"
+)
+
+
+class Begun(NamedTuple):
+    """What is known of a run before its first step.
+
+    Attributes:
+        loss: at the first parameters, and its standard error.
+        constant: what the best constant output comes to; None where there is none.
+        offset: the last bias, where it was moved: it says nothing of how large a step may be.
+    """
+
+    loss: tuple[float, float] = 0.0, 0.0
+    constant: Constant | None = None
+    offset: Tensor | None = None
+
+
+class Beginning:
+    """Everything that is done before the first step.
+
+    Args:
+        task: what is trained; its last bias may move.
+        source: training data.
+        valid: validation data.
+        asked: arguments of the run.
+        least: samples that a step takes at least.
+        cost: counts evaluations.
+        write: receives what was seen and settled.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        valid: Source,
+        asked: Arguments,
+        *,
+        least: int,
+        cost: Cost,
+        write: Callable[[Entry], None],
+    ) -> None:
+        self.task, self.source, self.valid, self.asked = task, source, valid, asked
+        self.least, self.cost, self.write = least, cost, write
+        self.samples = asked.epochs * source.size
+
+    def settle(self) -> tuple[Plan, Begun]:
+        """Return the first settings, and what is known before the first step.
+
+        Raises:
+            TaskError: the loss or its gradient is not finite there, or nothing would move.
+        """
+        with generators_kept():
+            offset = self._look()
+            with kept(model=self.task.model, loss=self.task.loss):
+                bar = constant(self.task, self.source, self.valid)
+            if bar is not None:
+                self.write(bar)
+        self.task.model.train()
+        before = Before(self.task, self.source, self.cost)
+        loss = before.loss(min(512, max(16, self.samples // 300)))
+        if not math.isfinite(loss[0]):
+            raise TaskError(self._not_finite(loss[0]))
+        gradient = before.gradient(_MOVED)
+        if not bool(gradient.isfinite().all()):
+            raise TaskError(self._not_finite(loss[0]))
+        require_motion(gradient, loss[0])
+        asked = self.asked
+        start = Start(
+            self.source,
+            before,
+            self.samples,
+            Given(asked.optimizer, asked.lr, asked.momentum, asked.batch_size, asked.annealing),
+            self.write,
+            size=typical_size(learned(self.task), offset),
+            slope=typical_size([gradient]),
+            least=self.least,
+        )
+        with generators_kept():
+            return start.plan(), Begun(loss, bar, offset)
+
+    def _look(self) -> Tensor | None:
+        """Say what is badly scaled; cure the last bias, and return it where it was moved."""
+        squared = squared_error(self.task, self.source)
+        for remark in remarks(self.source, squared=squared):
+            self.write(remark)
+        if self.valid.size < FEW:
+            self.write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
+        if not (squared and self.asked.cure):
+            return None
+        return cured(self.task, self.source, self.samples, self.cost, self.write)
+
+    def steering(self, plan: Plan) -> Steering:
+        """What decides the rate on the way: nothing where it was given."""
+        steps = max(1, self.samples // plan.batch_size)
+        if self.asked.lr is not None:
+            return Steering()
+        if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
+            return Forks(steps)
+        return Drift(steps, judges_of(self.source.order(-1), self.samples))
+
+    def _not_finite(self, loss: float) -> str:
+        """Whether it is the data, and which sample."""
+        slope = " and its gradient is not finite," if math.isfinite(loss) else ""
+        return "before the first step: " + (
+            self.source.fault(loss)
+            or f"the loss is {loss}{slope} although all training data are finite. Look at the loss and the first "
+            "parameters."
+        )
