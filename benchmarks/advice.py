@@ -11,7 +11,7 @@ Losses are those of all training samples in eval(), after the run.
     named:     the advice begins with a change that undoes what was done
     misnamed:  with another change;  silent: with none
     accused:   a right setting is told to change anything (annealing at the end of a run is no accusation), or any
-               verdict on it is "attention" or "bad"
+               verdict on it is "attention" or "bad"; a seed on which the right setting itself diverged is no good run
     followed:  the one change that the advice names first, trained again: better or worse where the loss
                changed by more than 2% of the right run's fall, else the same
     to chance: worse, and no longer below a constant predictor where it was
@@ -255,7 +255,9 @@ def outcome(job: tuple[Path, str, str, int, str]) -> Outcome:
     fall = max(right["first"] - right["last"], 1e-9)
     done, told = what.split(": ", maxsplit=1)[1], advice.finding
     harmful = done != "right" and run["last"] > right["last"] + HARM * fall
-    if done == "right":
+    if done == "right" and run["last"] > run["first"]:
+        naming = ""
+    elif done == "right":
         blamed = any(verdict.state in {"attention", "bad"} for verdict in others)
         naming = "accused" if blamed or told not in INNOCENT else "left alone"
     elif told in NAMES[done]:
@@ -286,7 +288,8 @@ def wilson(hits: int, count: int) -> str:
 
 def summary(title: str, found: list[Outcome]) -> str:
     """The counts of one half."""
-    harmful, right = [o for o in found if o.harmful], [o for o in found if o.what.endswith(": right")]
+    harmful = [o for o in found if o.harmful]
+    right = [o for o in found if o.what.endswith(": right") and o.naming]
     effects = Counter(o.effect for o in found if o.effect)
     naming = Counter(o.naming for o in harmful)
     count = sum(effects.values())

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import count, plain
 from thetadot.records import Layers, standing
+from thetadot.verdicts.course import unlowered
 from thetadot.verdicts.facts import number
-from thetadot.verdicts.loss import stuck
 from thetadot.verdicts.thresholds import ALIVE, REST, VANISHED
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def dead(facts: Facts) -> Dead | None:
         said = f"the gradient of {count(len(lost), 'layer')} of {len(pairs)} ({names}) vanished by step "
         return Dead(float(begun.step), f"{said}{plain(float(begun.step))}, that of others did not")
     never = [i for i, (a, b) in enumerate(pairs) if a == b == 0]
-    if len(never) >= REST * len(pairs) and stuck(facts) and all(_empty(rows, i) for i in never):
+    if len(never) >= REST * len(pairs) and unlowered(facts) and all(_empty(rows, i) for i in never):
         return Dead(0.0, f"{count(len(never), 'layer')} of {len(pairs)} began with weights and gradients of zero")
     return None
 

@@ -12,6 +12,7 @@ from thetadot.formatting import plain
 from thetadot.records import (
     Barrier,
     Choice,
+    Constant,
     Curvature,
     Draws,
     End,
@@ -342,7 +343,8 @@ class Facts:
     @property
     def constant(self) -> float | None:
         """Training loss of the best constant output; None where the record has none."""
-        return None
+        found = self.record.of(Constant)
+        return number(found[-1].train_loss) if found else None
 
     def remarked(self, about: str) -> Remark | None:
         """The first remark about something."""

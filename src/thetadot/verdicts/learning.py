@@ -13,6 +13,7 @@ from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.dead import dead
 from thetadot.verdicts.facts import confidence
+from thetadot.verdicts.loss import stuck
 from thetadot.verdicts.thresholds import GAINED
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def learning(facts: Facts, loss: Loss | None = None) -> Verdict:
         why = facts.lacking("training loss", otherwise="too few losses were seen")
         return Verdict("learning", "unknown", "unknown", f"Not known whether it learns: {why}.")
     evidence = (f"loss: {plain(found.start)} at first, {plain(found.end)} at last",)
+    if unlowered(facts) and not stuck(facts) and found.fall > 0:
+        said = f"Not resolved whether it learns: the loss scatters by more than it fell, from {plain(found.start)} to "
+        return Verdict("learning", "unresolved", "unknown", f"{said}{plain(found.end)}.", evidence)
     if unlowered(facts):
         said = f"Not learning yet: the loss is at {plain(found.end)}, and began at {plain(found.start)}."
         return Verdict("learning", "plateau", "attention", said, evidence, confidence("moderate", "the losses say so"))

@@ -19,7 +19,7 @@ from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import number, positive
 from thetadot.verdicts.noise import nearest_noise
-from thetadot.verdicts.stride import first_stride, layer_stride, thrown
+from thetadot.verdicts.stride import layer_stride, thrown
 from thetadot.verdicts.thresholds import (
     FLUNG,
     GAINED,
@@ -30,6 +30,7 @@ from thetadot.verdicts.thresholds import (
     ROSE,
     SCATTERED,
     SHORT,
+    SHORT_REACH,
     TENFOLD,
     THREEFOLD,
     THROWN,
@@ -133,13 +134,13 @@ def _by_length(facts: Facts, *, flung: bool, far: float | None) -> _Reach | None
     """Without curvature: what a gradient comes to in the end, over the weights; it can show room alone."""
     if flung and far is not None:
         return _Reach(_flung(far), 0.0, f"the weights were thrown {times(far)} their length", accuses=True)
-    stride, motion = first_stride(facts), facts.peak
+    stride, motion = layer_stride(facts), facts.peak
     beta = number(motion.momentum) if motion is not None else None
     if stride is None or facts.family != "sgd" or beta is None or not 0 <= beta < 1:
         return None
     reach = stride / (1.0 - beta) * _to_peak(facts, number(facts.motions[0].step))
-    said = f"a gradient moves the weights by {share(reach)} of their length"
-    return _Reach(reach / LONG, SHORT / LONG / 2.0, said, accuses=False)
+    said = f"a gradient moves a layer by {share(reach)} of its length"
+    return _Reach(reach / LONG, SHORT_REACH / LONG, said, accuses=False)
 
 
 def _harm(facts: Facts, found: Course) -> str:
