@@ -130,8 +130,8 @@ SHORT = 0.035
 """An adaptive method's first step over the length of the weights, median over layers, before its lr is called small: of
 right runs .05 to .29, of a tenth of their lr .005 to .029."""
 SHORT_REACH = 0.03
-"""The same of descent where no curvature was measured, over 1-β: of right runs .11 to .52, of a tenth of their lr .011 to
-.052; on tasks not set on three of eight right runs were below .06, and one, of .003, below this."""
+"""The same of descent where no curvature was measured, over 1-β: of right runs .11 to .52, of a tenth of their lr .011
+to .052; on tasks not set on three of eight right runs were below .06, and one, of .003, below this."""
 LONG = 0.4
 """The same, above which it is called large where the loss shows harm: ten times the right lr had .52 to 2.9."""
 USUAL_STRIDE = 0.1
