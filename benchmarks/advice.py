@@ -2,7 +2,9 @@
 
     python benchmarks/advice.py --out DIR [--seeds 3] [--half chooses] [--task digits] [--quick] [--workers 1] [--say]
 
-Protocol, fixed before any threshold was set on it. Sixteen tasks of eight kinds (advice_tasks.py), one of each kind to
+Which half sets thresholds was fixed before any was set; what changed in the protocol since, and what was chosen after
+the other half had been seen, docs/verdicts.md says: today's figures of that half are no longer those of unseen tasks.
+Sixteen tasks of eight kinds (advice_tasks.py), one of each kind to
 set thresholds on, the other only reported. A right setting of SGD (momentum .9) and of AdamW, from a sweep of lr on
 other seeds, and wrong ones made of it. Every run sees as many samples, and is watched at the level "default" (--level).
 Losses are those of all training samples in eval(), after the run.

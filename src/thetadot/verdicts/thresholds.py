@@ -113,7 +113,7 @@ COOLING = 8.0
 SAME_HEAT = 0.1
 """A temperature that changes by no more than this share counts as kept: it is seldom measured to more."""
 
-# What a run does, of sixteen small tasks (benchmarks/advice.py); only the half that chooses was looked at.
+# What a run does, of sixteen small tasks (benchmarks/advice.py); by the half that chooses, but for SHORT_REACH.
 
 GAINED = 0.03
 """Share of the fall of the loss that came in the last two thirds of the steps: below it three times the steps, or the
@@ -130,8 +130,9 @@ SHORT = 0.035
 """An adaptive method's first step over the length of the weights, median over layers, before its lr is called small: of
 right runs .05 to .29, of a tenth of their lr .005 to .029."""
 SHORT_REACH = 0.03
-"""The same of descent where no curvature was measured, over 1-β: of right runs .11 to .52, of a tenth of their lr .011
-to .052; on tasks not set on three of eight right runs were below .06, and one, of .003, below this."""
+"""The same of descent where no curvature was measured, over 1-β. Of right runs .11 to .52, of a tenth of their lr .011
+to .052, on the half that sets thresholds, which would allow .06; it was lowered after the other half was seen, where
+three of eight right settings were below .06, and one, of .003, still is."""
 LONG = 0.4
 """The same, above which it is called large where the loss shows harm: ten times the right lr had .52 to 2.9."""
 USUAL_STRIDE = 0.1
