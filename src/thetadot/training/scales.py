@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from thetadot.training.data import Source
 
 SPREAD = 30.0
-"""Largest deviation over the usual column's that is passed over: curvatures then differ by its square, a thousand. Small
-columns, as an image's edges that are seldom other than 0, do no harm."""
+"""Largest deviation over the usual column's that is passed over: curvatures then differ by its square, a thousand.
+Small columns, as an image's edges that are seldom other than 0, do no harm."""
 OFFSET = 10.0
 """Largest mean of a column, in its deviations, that is passed over."""
 SIZE = 30.0
