@@ -49,8 +49,8 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
         said = "No advice: the loss did not come lower, and nothing that was measured shows why."
         return Verdict("advice", "unknown", "unknown", said)
     if verdicts["pace"].state == "unknown":
-        says = verdicts["pace"].says
-        return Verdict("advice", "unknown", "unknown", f"No advice: {says[:1].lower()}{says[1:]}")
+        why = verdicts["pace"].says.split(": ", 1)[-1]
+        return Verdict("advice", "unknown", "unknown", f"No advice: {why}")
     known = [v for name in ("noise", "edge", "pace", "learning") if (v := verdicts.get(name)) and v.state != "unknown"]
     said = "Nothing that was measured suggests changing lr, momentum or batch size."
     return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 4 readings are known"))
