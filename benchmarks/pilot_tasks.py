@@ -337,5 +337,5 @@ def make(name: str) -> thetadot.Task:  # noqa: PLR0911, PLR0912, C901 - a list
         g = gen(22)
         x = torch.randn(1000, 6, generator=g)
         y = torch.poisson((0.5 * x[:, :1] + (x[:, 1:2] * x[:, 2:3]).tanh() + 1.0).exp(), generator=g)
-        return task(mlp(6, 24, 1), functional.poisson_nll_loss, **parts(x, y))
+        return task(mlp(6, 24, 1), lambda o, y: functional.poisson_nll_loss(o, y, full=True), **parts(x, y))
     raise KeyError(name)
