@@ -38,6 +38,7 @@ def test_every_command_ends_with_128_and_the_signal(monkeypatch, capsys, command
     monkeypatch.setattr(command, "act", signalled(number))
     needed = {
         "convert": ["--lr", "1", "--momentum", "0", "--batch-size", "1", "--to-lr", "2"],
+        "compare": ["x", "--runs", "adam"],
         "export": ["x", "--csv", "-"],
     }
     before = handlers()
