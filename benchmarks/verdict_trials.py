@@ -5,7 +5,7 @@
 A run is wrong where one setting was changed and the loss on all of the data, after as many samples, is above the right
 run's by 2% of what that one fell; else the change did no harm. A fault is named where the advice begins with it; of a
 batch that does not go with its lr either may be named. A right run is accused where the advice is to change a setting.
-The table is that of docs/verdicts.md.
+What following advice does is counted by advice.py.
 """
 
 from __future__ import annotations

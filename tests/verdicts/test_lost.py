@@ -69,50 +69,40 @@ def test_of_a_lost_run_nothing_is_good_and_what_came_after_does_not_count():
     assert not found["damping"].advice
 
 
-def test_too_long_a_step_is_lowered_to_the_bound():
-    # 1/(5·1·(1+64/64)) = .1
-    found = verdicts(blown(), noises(64.0), curvatures(5.0, 5.0))["advice"]
+@pytest.mark.parametrize(
+    ("sharpness", "scale", "lr"),
+    [(5.0, 64.0, 0.01), (1.0, 64.0, 0.1 / 3), (5.0, 6400.0, 0.01), (2.5, 64.0, 0.02)],  # 5·1·2 = 10; 2; 505; 5
+)
+def test_too_long_a_step_is_lowered_by_the_bound_three_to_tenfold(sharpness, scale, lr):
+    found = verdicts(blown(), noises(scale), curvatures(sharpness, sharpness))["advice"]
     assert (found.finding, found.state) == ("lower lr", "bad")
-    assert "Lower lr from 0.1 to 0.01, what noise and curvature asked for at the start: it was 10 times" in found.says
+    assert dict(found.settings) == {"lr": pytest.approx(lr)}
+    assert "what noise and curvature asked for at the start" in found.says
 
 
 def test_too_hot_for_its_batch():
     # B_n/B = 15: 1/(.25·1·16) = .25; at B_n .25·16/2 = 2 > 1
     found = verdicts(blown(batch=4), noises(60.0), curvatures(0.25, 0.25))["advice"]
-    assert found.finding == "raise batch"
-    assert "Raise the batch to 60, the noise scale, at lr 0.1; or lower lr from 0.1 to 0.025" in found.says
-    # 1/(2·1·16) = 1/32; at B_n 1/4
-    sharp = verdicts(blown(batch=4), noises(60.0), curvatures(2.0, 2.0))["advice"]
-    assert "Raise the batch to 60, the noise scale, with lr 0.025; or lower lr from 0.1 to 0.00312" in sharp.says
+    assert (found.finding, found.settings) == ("raise batch", (("batch", 32.0),))
+    assert "the noise scale was 15 times the batch of 4" in found.says
+    large = verdicts(blown(batch=16), noises(240.0), curvatures(0.25, 0.25))["advice"]
+    assert large.finding == "lower lr"  # a larger batch would cost samples, and save no time that is known
 
 
-def test_momentum_that_never_forgets_comes_down_to_the_bound():
-    # r = 100, r* = 1/(1·2) = .5: 1-β = .1/.5
-    found = verdicts(blown(momentum=0.999), noises(64.0), curvatures(1.0, 1.0))["advice"]
-    assert found.finding == "lower momentum"
-    assert "Lower momentum from 0.999 to 0.8, where lr/(1-momentum) is what noise and curvature asked for" in found.says
-    usual = verdicts(blown(momentum=0.999), noises(64.0), curvatures(0.1, 0.1))["advice"]
-    assert "Lower momentum from 0.999 to 0.9, the usual one" in usual.says
+@pytest.mark.parametrize("sharpness", [0.1, 1.0])
+def test_momentum_that_never_forgets_comes_down_to_the_usual_one(sharpness):
+    found = verdicts(blown(momentum=0.999), noises(64.0), curvatures(sharpness, sharpness))["advice"]
+    assert (found.finding, found.settings) == ("lower momentum", (("momentum", 0.9),))
+    assert "Lower momentum from 0.999 to 0.9, the usual one" in found.says
 
 
 def test_an_adaptive_method_is_lowered_by_the_length_of_its_first_step():
     far = [msgspec.structs.replace(m, update_norm=20.0, weight_norm=10.0) for m in blown()]
     found = verdicts(far, head=header("AdamW"))["advice"]
-    # .02·.1/2
-    assert "Lower lr from 0.1 to 0.001, where a first step moves the weights by 2% of their length" in found.says
+    assert "Lower lr from 0.1 to 0.01, tenfold at first, since a first step moved the weights by 2 times" in found.says
     assert "Lower lr from 0.1 to 0.01, and tenfold again" in verdicts(blown(), head=header("AdamW"))["advice"].says
-
-
-# Driven hard.
-
-
-def test_ringing_at_an_ordinary_momentum_is_the_lrs():
-    # ζ = (1-β)√(2/(α(1+β)))/(2√h) = .0363 at h = 20
-    found = verdicts(motions(), noises(6400.0), curvatures(20.0, 20.0))
-    assert (found["damping"].finding, found["damping"].state) == ("overdriven", "attention")
-    assert "Lower lr from 0.1 to 0.0132" in found["damping"].advice  # .1·(.0363/.1)²
-    quiet = verdicts(motions(batch=6400), noises(64.0), curvatures(20.0, 20.0))["damping"]
-    assert (quiet.finding, quiet.state) == ("overdriven", "good")
+    near = [msgspec.structs.replace(m, update_norm=1.0, weight_norm=10.0) for m in blown()]
+    assert verdicts(near, head=header("AdamW"))["advice"].settings == (("lr", pytest.approx(0.02)),)  # .02/.1
 
 
 # The path.
@@ -133,21 +123,6 @@ def test_a_resumed_watch_measures_from_where_it_resumed():
     parts = moved(lambda t: STEPS * t if t < 0.5 else STEPS * (t - 10 / 19))
     parts[10] = msgspec.structs.replace(parts[10], displacement=None)
     assert straightness(Facts(record(parts))) == pytest.approx(1.0, rel=1e-2)
-
-
-def test_a_straight_path_tells_a_small_step_where_the_bound_does_not():
-    # 1/(1·.5·2) = 1
-    parts = noises(64.0), curvatures(1.0, 1.0, 1.0)
-    straight = verdicts(moved(lambda t: 0.8 * STEPS * t, lr=0.05), *parts)
-    assert (straight["pace"].finding, straight["advice"].finding) == ("too slow", "raise lr")
-    assert "80% of its path led away from the start" in straight["pace"].says
-    assert "Raise lr from 0.05 to 0.15" in straight["advice"].says
-    winding = verdicts(moved(lambda t: 0.4 * STEPS * t, lr=0.05), *parts)
-    assert (winding["pace"].finding, winding["advice"].finding) == ("pace fits", "leave")
-    bounded = verdicts(moved(lambda t: 0.8 * STEPS * t, lr=0.05), noises(64.0), curvatures(4.0, 4.0, 4.0))
-    assert bounded["pace"].finding == "pace fits"  # 1/4: the step is no smaller than good ones
-    rests = verdicts(moved(lambda t: 0.8 * STEPS * t, weight=1e4, lr=0.05, loss=lambda t: 0.3), *parts)
-    assert (rests["pace"].finding, rests["pace"].state) == ("slow at rest", "good")
 
 
 def test_an_adaptive_methods_first_measurement_is_no_pace():

@@ -341,7 +341,7 @@ def _unlike(passes: list[Pass], fresh: list[Pass], losses: int) -> str:
     return ""
 
 
-def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0) -> dict[str, str]:
+def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0, loss_fn: object = None) -> dict[str, str]:
     """Say what a measured step did not show, and how to supply it."""
     if batch is None and evaluating:
         return {
@@ -354,9 +354,19 @@ def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0) -> dict[
             "samples": "no pass through model was seen. Pass the model that the loop calls (the compiled one, or "
             "torch.compile(model) in place of model.compile()), or call probe.passed(samples, loss) in the loop"
         }
-    if loss is None:
-        return {
-            "training loss": "the loss was not seen: hooks do not see a function. Call probe.loss(loss) in the loop, "
-            "or call a module, such as torch.nn.NLLLoss(), there and pass it as loss_fn"
-        }
-    return {}
+    return {"training loss": _lossless(loss_fn)} if loss is None else {}
+
+
+LINE = "Add one line to the loop, after the loss is computed: probe.loss(loss)"
+
+
+def _lossless(loss_fn: object) -> str:
+    """Why no loss was seen, and the line that shows it."""
+    if loss_fn is None:
+        return f"the model's output carries none, and no loss_fn was given. {LINE}"
+    if isinstance(loss_fn, nn.Module):
+        name = type(loss_fn).__name__
+        said = f"this {name} was not called in the step, so the loop uses another {name} or a "
+        return f"{said}function. Pass the very module that the loop calls as loss_fn. Or: {LINE[0].lower()}{LINE[1:]}"
+    name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
+    return f"{name} is no module, and only calls of modules are seen. {LINE}"

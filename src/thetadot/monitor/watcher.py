@@ -25,6 +25,7 @@ from thetadot.kinds import require_count
 from thetadot.monitor.arguments import require_kinds_of, require_numbers_of, require_periods
 from thetadot.monitor.cadence import PLANS, Every, Level
 from thetadot.monitor.hooks import ForwardHooks, unseen
+from thetadot.monitor.inputs import ill
 from thetadot.monitor.layers import Layout
 from thetadot.monitor.measurements import MEASUREMENTS
 from thetadot.monitor.measurements.noise import NoiseMeasurement
@@ -300,7 +301,14 @@ class Watch:
         self.together.micro.disarm()
         if first:
             self._begin()
-            self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating))
+            self.remarks.guarded("inputs", self._inputs)
+            self.remarks.unseen(unseen(self.progress.batch, seen.loss, self.hooks.evaluating, self.hooks.loss_fn))
+
+    def _inputs(self) -> None:
+        """Say what is wrong with the size of the reference's inputs."""
+        said = None if self.reference is None or callable(self.reference.held) else ill(self.model, self.reference.held)
+        if said is not None:
+            self.remarks.note("inputs", said)
 
     def _stand_back(self) -> None:
         """Look no longer at what comes before a step."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from thetadot.training.data import Source
 
 SPREAD = 30.0
-"""Largest ratio of two columns' deviations that is passed over: curvatures then differ by its square, a thousand."""
+"""Largest deviation over the usual column's that is passed over: curvatures then differ by its square, a thousand.
+Small columns, as an image's edges that are seldom other than 0, do no harm."""
 OFFSET = 10.0
 """Largest mean of a column, in its deviations, that is passed over."""
 SIZE = 30.0
@@ -70,12 +71,12 @@ def _ill(values: Tensor, noun: str) -> str | None:
     if not len(varied):
         return None
     spread = deviation[varied]
-    low, high = varied[spread.argmin()], varied[spread.argmax()]
-    ratio = float(spread.max() / spread.min())
+    usual, high = varied[spread.argsort()[(len(spread) - 1) // 2]], varied[spread.argmax()]
+    ratio = float(spread.max() / deviation[usual])
     if ratio > SPREAD:
         return (
-            f"columns of the {noun}s differ {ratio:,.0f}-fold in scale (deviation {float(deviation[low]):.3g} of "
-            f"column {int(low)}, {float(deviation[high]):.3g} of column {int(high)})"
+            f"columns of the {noun}s differ {ratio:,.0f}-fold in scale (deviation {float(deviation[usual]):.3g} of "
+            f"column {int(usual)}, {float(deviation[high]):.3g} of column {int(high)})"
         )
     far = mean[varied].abs() / spread
     if float(far.max()) > OFFSET:

@@ -1,7 +1,8 @@
-"""Advice on what to change, with the matching values of the other settings and the rule behind them.
+"""Advice on what to change: one change, of at most tenfold, with what it keeps and what it costs.
 
-Advice rests on the other verdicts: what loses the loss comes first, then what slows it, then what wastes. Where the
-batch size changes, every rule's numbers stand side by side; those above the measured stability limit are vetoed.
+Advice rests on the other verdicts: what loses the loss comes first, then what keeps it from falling, then what slows
+it. An lr is raised only where it is shown to be small; an amount is never a bound's alone. Where the batch size
+changes, every rule's numbers stand side by side; those above the measured stability limit are vetoed.
 """
 
 from __future__ import annotations
@@ -10,102 +11,141 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain
-from thetadot.verdicts.base import Change, State, Verdict
-from thetadot.verdicts.edge import Point, began_above, latest, points, stability
-from thetadot.verdicts.facts import Facts, confidence, positive
-from thetadot.verdicts.noise import fit
-from thetadot.verdicts.pace import pace
+from thetadot.formatting import plain, share
+from thetadot.verdicts.base import Change, Verdict
+from thetadot.verdicts.course import course, unlowered
+from thetadot.verdicts.damping import forgetting, remembers
+from thetadot.verdicts.edge import points, stability
+from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.learning import learned
+from thetadot.verdicts.noise import fit, nearest_noise, short
 from thetadot.verdicts.rescue import rescue
-from thetadot.verdicts.scaling import LI, LINEAR, MALLADI, MCCANDLISH, ROOT, SMITH, Row, Settings, table
-from thetadot.verdicts.thresholds import COOLING, MEMORY, OVER, SAFE, THREEFOLD
+from thetadot.verdicts.scaling import LINEAR, ROOT, Row, Settings, table
+from thetadot.verdicts.step_range import largest_lr, step_range
+from thetadot.verdicts.thresholds import COOLING, EIGHTFOLD, EVEN, LARGELY, SMALLEST_BATCH, TENFOLD
 from thetadot.verdicts.warmth import broken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from thetadot.verdicts.base import State
+
 
 def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict, given the others by name."""
-    makers = [_lower_lr, _momentum, _raise_lr, _batch, _cool]
-    if verdicts["damping"].state == "bad":  # it is what throws the motion about
-        makers[:2] = [_momentum, _lower_lr]
-    changes = [change for make in makers if (change := make(facts, verdicts)) is not None]
-    if changes:
-        states = [verdict.state for verdict in verdicts.values()]
-        state: State = "bad" if "bad" in states else "attention"
-        first, *rest = changes
-        later = "".join(f" Then: {change.says}" for change in rest)
+    makers = (_inputs, _dead, _momentum, _tiny_batch, _lower_lr, _batch, _raise_lr, _cool, _overfits)
+    change = next((found for make in makers if (found := make(facts, verdicts)) is not None), None)
+    if change is not None:
+        bad = "bad" in {verdict.state for verdict in verdicts.values()}
+        state: State = "bad" if bad else "attention"
+        sure = _sureness(verdicts, change)
         return Verdict(
-            "advice",
-            first.finding,
-            state,
-            first.says,
-            tuple(line for change in changes for line in change.evidence),
-            _sureness(verdicts, first),
-            f"{first.says}{later}",
+            "advice", change.finding, state, change.says, change.evidence, sure, change.says, change.settings
         )
-    known = [v for name in ("noise", "edge", "stationarity") if (v := verdicts.get(name)) and v.state != "unknown"]
-    if not known:
-        said = "No advice: neither noise nor curvature nor balance is known."
+    if not len(facts.losses[1]):
+        why = facts.lacking("training loss", otherwise="no loss is recorded")
+        return Verdict("advice", "unknown", "unknown", f"No advice: {why}.")
+    if not learned(facts):
+        said = "No advice: the loss did not come lower, and nothing that was measured shows why."
         return Verdict("advice", "unknown", "unknown", said)
-    said = "No measurement suggests changing lr, momentum or batch size."
-    return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 3 readings are known"))
+    if verdicts["pace"].state == "unknown":
+        why = verdicts["pace"].says.split(": ", 1)[-1]
+        return Verdict("advice", "unknown", "unknown", f"No advice: {why}")
+    known = [v for name in ("noise", "edge", "pace", "learning") if (v := verdicts.get(name)) and v.state != "unknown"]
+    said = "Nothing that was measured suggests changing lr, momentum or batch size."
+    return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 4 readings are known"))
 
 
 def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict on a run whose loss is lost, given what was known before."""
-    change = rescue(before, verdicts)
+    change = _inputs(before, verdicts) or rescue(before)
     said = f"The loss is lost. {change.says}"
     known = "measured before the loss was lost" if change.evidence else "nothing measured says how much"
     sure = confidence("moderate" if change.evidence else "low", known)
-    return Verdict("advice", change.finding, "bad", said, change.evidence, sure, change.says)
+    return Verdict("advice", change.finding, "bad", said, change.evidence, sure, change.says, change.settings)
+
+
+_SOURCE = {
+    "scale inputs": "inputs",
+    "new start": "learning",
+    "raise momentum": "damping",
+    "lower momentum": "damping",
+    "lower lr": "pace",
+    "raise lr": "pace",
+    "cool": "stationarity",
+    "stop earlier": "generalization",
+}
 
 
 def basis(finding: str, verdicts: Mapping[str, Verdict]) -> Verdict | None:
     """The verdict that an advice rests on."""
-    lower = "edge" if verdicts["edge"].state == "bad" else "pace"
-    source = {
-        "lower lr": lower,
-        "raise momentum": "damping",
-        "lower momentum": "damping",
-        "raise lr": "pace",
-        "cool": "stationarity",
-    }
-    return verdicts.get(source.get(finding, "batch"))
+    if finding == "lower lr" and verdicts["learning"].finding == "dead":
+        return verdicts["learning"]
+    if finding == "lower lr" and verdicts["edge"].state == "bad":
+        return verdicts["edge"]
+    return verdicts.get(_SOURCE.get(finding, "batch"))
 
 
-def _sureness(verdicts: Mapping[str, Verdict], first: Change) -> str:
-    found = basis(first.finding, verdicts)
+def _sureness(verdicts: Mapping[str, Verdict], change: Change) -> str:
+    found = basis(change.finding, verdicts)
     return confidence("moderate", "a rule of thumb") if found is None or not found.confidence else found.confidence
 
 
+def _inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    inputs = verdicts["inputs"]
+    return Change("scale inputs", inputs.advice, inputs.evidence) if inputs.finding == "badly scaled" else None
+
+
+def _dead(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    if verdicts["learning"].finding != "dead":
+        return None
+    lr, evidence = largest_lr(facts), verdicts["learning"].evidence
+    if "began with" in evidence[0] or lr is None:
+        said = "Start anew from random weights: weights of zero never part."
+        return Change("new start", said, evidence)
+    said = f"Start anew with lr {plain(lr / TENFOLD)} instead of {plain(lr)}: what is dead does not come back."
+    return Change("lower lr", said, evidence, (("lr", lr / TENFOLD),))
+
+
+def _momentum(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    damping, motion = verdicts["damping"], facts.peak
+    beta = number(motion.momentum) if motion is not None else None
+    if beta is not None and 0 <= beta < 1 and remembers(facts, beta):
+        new = forgetting(facts.steps)
+        said = f"Lower momentum from {beta:.6g} to {new:.3g}, lr as it is: the velocity remembers "
+        said += f"{plain(1 / (1 - beta))} steps, and the run has {plain(facts.steps)}."
+        return Change("lower momentum", said, (f"momentum {beta:.6g}",), (("momentum", new),))
+    if damping.finding == "over-damped" and damping.advice:
+        return Change("raise momentum", damping.advice)
+    return None
+
+
 def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    if verdicts["edge"].state != "bad" and verdicts["pace"].finding != "too long":
+    where, lr = step_range(facts), largest_lr(facts)
+    if lr is None or (where.side != "large" and verdicts["edge"].state != "bad"):
         return None
-    point = _worst(facts) if verdicts["edge"].state == "bad" else None
-    motion = facts.at(point.step) if point is not None else facts.peak
-    lr = positive(motion.lr) if motion is not None else None
-    found = pace(facts)
-    if lr is not None and point is not None and point.high > SAFE:
-        new, why = lr * SAFE / point.high, "half the limit at the measured sharpness"
-        over = f"{plain(point.high)}, upper end of sharpness over limit at step {plain(point.step)}"
-        line = f"lr {plain(new)} = {SAFE} · {plain(lr)} / {over}"
-    elif lr is not None and found is not None and found.start < 1:
-        new, why = lr * found.start, "what noise and curvature asked for at the start"
-        line = f"lr {plain(new)} = {plain(lr)} · {plain(found.start)}, the bound over the step at the first measurement"
-    else:
-        tried = "" if lr is None else f" below {plain(lr)}"
-        return Change("lower lr", f"Lower the lr{tried}, or warm it up; measure curvature at the start to see how far.")
-    said = f"Lower lr from {plain(lr)} to {plain(new)}, {why}; momentum as it is.{_same_temperature(facts, new / lr)}"
-    return Change("lower lr", said, (line,))
+    factor = where.factor if where.side == "large" else _over(facts)
+    new = lr / factor
+    why = where.why if where.side == "large" else verdicts["edge"].says.rstrip(".")
+    said = f"Lower lr from {plain(lr)} to {plain(new)}: {why[:1].lower()}{why[1:]}. Momentum as it is."
+    said += _same_temperature(facts, 1.0 / factor)
+    return Change("lower lr", said, where.evidence, (("lr", new),))
 
 
-def _worst(facts: Facts) -> Point | None:
-    found = points(facts)
-    if not found:
+def _over(facts: Facts) -> float:
+    """By how much the limit was passed, twofold at least and tenfold at most, to half of it."""
+    worst = max((p.high for p in points(facts)), default=1.0)
+    return min(max(2.0 * worst, 2.0), TENFOLD)
+
+
+def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    where, lr = step_range(facts), largest_lr(facts)
+    if where.side != "small" or lr is None or verdicts["edge"].state == "bad":
         return None
-    return found[0] if began_above(facts, found) else max(latest(facts, found), key=lambda p: p.high)
+    factor = where.factor
+    said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}: {where.why}. Momentum as it is."
+    said += _warmer(facts, factor)
+    return Change("raise lr", said, where.evidence, (("lr", lr * factor),))
 
 
 def _same_temperature(facts: Facts, ratio: float) -> str:
@@ -131,33 +171,6 @@ def _kept_by(facts: Facts, present: float, ratio: float) -> tuple[float, str, st
     return batch, rule.name, broken(before, after, facts.epoch_size, facts.family)
 
 
-def _momentum(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    damping = verdicts["damping"]
-    if not damping.advice:
-        return None
-    finding = {"ringing": "lower momentum", "overdriven": "lower lr"}.get(damping.finding, "raise momentum")
-    return Change(finding, damping.advice)
-
-
-def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    if verdicts["pace"].finding != "too slow" or verdicts["edge"].state == "bad" or facts.peak is None:
-        return None
-    lr = positive(facts.peak.lr)
-    if lr is None:
-        return None
-    found = pace(facts)
-    factor = max(found.factor, THREEFOLD) if found is not None else 1.0
-    highest = max((p.high for p in points(facts)), default=0.0)
-    if highest > 0:
-        factor = min(factor, SAFE / highest)
-    if factor <= 1:
-        return None
-    said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}; momentum as it is.{_warmer(facts, factor)}"
-    line = f"lr {plain(lr * factor)}: the bound by noise and curvature, {plain(THREEFOLD)} times the lr at least, "
-    line += f"and at most {SAFE} of the stability limit"
-    return Change("raise lr", said, (line,))
-
-
 def _warmer(facts: Facts, factor: float) -> str:
     if facts.batch is None or facts.family is None:
         return ""
@@ -169,54 +182,67 @@ def _warmer(facts: Facts, factor: float) -> str:
 
 
 def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    point, family, found = facts.point, facts.family, fit(facts)
-    present = point.settings if point is not None else None
-    if verdicts["batch"].finding not in {"batch wasted", "batch small"}:
+    """A smaller batch, where steps are what the run lacks: never below 16, and eightfold at a time."""
+    found, present, noise = course(facts), facts.batch, fit(facts)
+    if present is None or not short(facts) or step_range(facts).side == "large":
         return None
-    if present is None or family is None or found is None or found.bound:
-        return None  # a bound of the noise scale names no batch: it moves with the luck of the reading
-    target = _power_of_two(found.scale, facts)
-    if target == present.batch:
+    wasted = verdicts["batch"].finding == "batch wasted"
+    if not wasted and (found is None or (not unlowered(facts) and found.gaining < LARGELY / 2)):
         return None
-    sharpness, limit = stability(facts, present)
-    rows = table(
-        present, target, found.scale, family=family, sharpness=sharpness, limit=limit, dataset_size=facts.epoch_size
+    least = SMALLEST_BATCH if noise is None or noise.bound else max(SMALLEST_BATCH, noise.scale / EIGHTFOLD)
+    target = _power_of_two(max(present / EIGHTFOLD, least), facts)
+    if target > present / 2:
+        return None
+    said = f"Lower the batch from {plain(present)} to {plain(target)} samples, lr and momentum as they are: "
+    late = "" if found is None or found.gain is None else f"{share(found.gain)} of the fall came late, and "
+    said += f"{late}the run has only {plain(facts.steps)} steps."
+    said += _price(facts, present / target)
+    evidence = verdicts["batch"].evidence + _rules(facts, target)
+    return Change("lower batch", said, evidence, (("batch", target),))
+
+
+def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
+    """A larger batch, where it is so small that it costs no time, and noise kept the loss from falling."""
+    found, present = course(facts), facts.batch
+    noise = nearest_noise(facts, 0.0)
+    if found is None or present is None or noise is None or present >= SMALLEST_BATCH or noise < 2 * present:
+        return None
+    if learned(facts) and found.rose <= EVEN:
+        return None
+    if step_range(facts).side == "small":
+        return None
+    target = _power_of_two(present * EIGHTFOLD, facts)
+    if target <= present:
+        return None
+    said = f"Raise the batch from {plain(present)} to {plain(target)} samples, lr and momentum as they are: the noise "
+    said += (
+        f"scale was {plain(noise)} samples, and the loss did not come to rest below where it began. It saves time too."
     )
-    verb = "Lower" if target < present.batch else "Raise"
-    said = f"{verb} the batch from {plain(present.batch)} to {plain(target)} samples, near the noise scale"
-    said += f"{_by_rule(facts, present, rows)}{_hot(facts)}"
-    vetoed = [row.rule.name for row in rows if row.standing == "vetoed"]
-    if vetoed:
-        said += f" Vetoed as unstable: {', '.join(vetoed)}."
-    return Change(f"{verb.lower()} batch", said, tuple(_line(present, row) for row in rows))
+    evidence = (f"noise scale at the start: {plain(noise)} samples", f"loss rose by {share(found.rose)} of its fall")
+    return Change("raise batch", said, evidence, (("batch", target),))
 
 
-def _by_rule(facts: Facts, present: Settings, rows: tuple[Row, ...]) -> str:
-    """The rule to go by, and how far others are from it."""
-    usable = {row.rule.name: row.settings for row in rows if row.standing == "usable" and row.settings is not None}
-    order = (MCCANDLISH, LINEAR, SMITH, ROOT) if facts.family == "sgd" else (LI, MALLADI, ROOT)
-    fitting = [rule.name for rule in order if rule.name in usable and not _swinging(facts, usable[rule.name])]
-    said = ", by smaller changes: no rule gives settings for all of it that are stable and forget."
-    if fitting:
-        said = f". By {fitting[0]}: {_numbers(present, usable[fitting[0]])}."
-    lrs = [new.lr for new in usable.values()]
-    if lrs and max(lrs) > 1.5 * min(lrs):
-        said += f" Rules disagree: lr {plain(min(lrs))} to {plain(max(lrs))}."
-    return said
+def _price(facts: Facts, times: float) -> str:
+    """What a smaller batch costs in time: a step is not shorter than it is long by its calls."""
+    said = f" At equal samples that is {plain(times)} times the steps"
+    end = facts.end
+    seconds = positive(end.seconds) if end is not None else None
+    if seconds is None:
+        return f"{said}, and up to as many times the seconds."
+    return f"{said}, and {plain(seconds)} to {plain(seconds * times)} s for the {plain(seconds)} s of now."
 
 
-def _hot(facts: Facts) -> str:
-    now = pace(facts)
-    if now is None or now.start >= OVER or facts.family != "sgd":
-        return ""
-    over = f"{plain(1 / now.start)} times what a bound asks for at this batch size"
-    return f" Rules take the present lr for the best, but it is {over}: keep it at first."
-
-
-def _swinging(facts: Facts, new: Settings) -> bool:
-    """Whether the velocity would remember too much of a run of as many samples."""
-    steps = facts.steps * (facts.batch or new.batch) / new.batch
-    return new.momentum is not None and steps > 0 and (1 - new.momentum) * MEMORY * steps < 1
+def _rules(facts: Facts, target: float) -> tuple[str, ...]:
+    """What rules would make of the lr at another batch, where the noise scale is known."""
+    point, family, found = facts.point, facts.family, fit(facts)
+    if point is None or family is None or found is None or found.bound:
+        return ()
+    sharpness, limit = stability(facts, point.settings)
+    rows = table(
+        point.settings, target, found.scale, family=family, sharpness=sharpness, limit=limit,
+        dataset_size=facts.epoch_size,
+    )  # fmt: skip
+    return tuple(_line(point.settings, row) for row in rows)
 
 
 def _power_of_two(size: float, facts: Facts) -> float:
@@ -245,7 +271,7 @@ def _line(present: Settings, row: Row) -> str:
 
 
 def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
-    if verdicts["stationarity"].finding not in {"stationary", "too hot"}:
+    if verdicts["stationarity"].finding not in {"stationary", "too hot"} or not learned(facts):
         return None
     lr = positive(facts.motions[-1].lr) if facts.motions else None
     if lr is None:
@@ -260,7 +286,12 @@ def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     line = f"temperature ∝ lr/((1-β)B): {plain(COOLING)} times lower"
     if epochs is not None:
         line += f"; under shuffled epochs along steep directions, along flat ones {plain(COOLING**2)} times"
-    return Change("cool", f"{said}.", (line,))
+    return Change("cool", f"{said}.", (line,), (("lr", lr / COOLING),))
+
+
+def _overfits(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+    found = verdicts["generalization"]
+    return Change("stop earlier", found.advice, found.evidence) if found.finding == "overfitting" else None
 
 
 def _smith_loses(facts: Facts, lr: float, batch: float) -> str:

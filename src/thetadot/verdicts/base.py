@@ -20,6 +20,7 @@ class Verdict:
         evidence: the measurements it rests on, each with unit and interval.
         confidence: "high", "moderate" or "low", and why, in words.
         advice: what to change and what the other settings should then be; "" where nothing.
+        settings: of an advice, the settings to change first, by name, and their new values: lr, momentum, batch.
     """
 
     name: str
@@ -29,12 +30,14 @@ class Verdict:
     evidence: tuple[str, ...] = field(default=())
     confidence: str = ""
     advice: str = ""
+    settings: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Change:
-    """A single change of a setting."""
+    """A single change of a setting, or of several that go together."""
 
     finding: str
     says: str
     evidence: tuple[str, ...] = ()
+    settings: tuple[tuple[str, float], ...] = ()

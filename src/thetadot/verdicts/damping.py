@@ -16,7 +16,7 @@ from thetadot.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, at_most, confidence, number, positive
 from thetadot.verdicts.noise import limited
-from thetadot.verdicts.thresholds import LIGHT, MEMORY, TENFOLD, USUAL
+from thetadot.verdicts.thresholds import FORGETS, LIGHT, MEMORY, USUAL
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature
@@ -35,17 +35,20 @@ class Ladder:
 
 
 def ladder(facts: Facts) -> Ladder | None:
-    """Read damping by curvature from the last measurement at the largest lr; None if it is not known."""
-    peak = facts.peak
-    most = (number(peak.lr) or 0.0) if peak is not None else 0.0
-    for entry in reversed(facts.curvatures):
-        motion = facts.at(number(entry.step) or 0.0)
-        if motion is not None and (number(motion.lr) or 0.0) < most / 2:
-            continue  # annealing, where every direction is overdamped at fixed momentum
+    """Read damping by curvature from the last measurement near the largest lr; None if it is not known."""
+    for entry in sorted(facts.curvatures, key=lambda e: (_annealed(facts, e), -(number(e.step) or 0.0))):
         found = _rungs(facts, entry)
         if found is not None:
             return found
     return None
+
+
+def _annealed(facts: Facts, entry: Curvature) -> float:
+    """How far below the largest lr a reading is, in halvings: annealed, every direction is overdamped."""
+    motion, peak = facts.at(number(entry.step) or 0.0), facts.peak
+    lr = positive(motion.lr) if motion is not None else None
+    most = positive(peak.lr) if peak is not None else None
+    return math.floor(max(math.log2(most / lr), 0.0)) if lr is not None and most is not None else 0.0
 
 
 def _rungs(facts: Facts, entry: Curvature) -> Ladder | None:
@@ -107,7 +110,7 @@ def damped(facts: Facts) -> Verdict:
     ratio = f"ζ = {plain(top)}" if len(rungs.ratios) == 1 else f"ζ = {plain(top)} to {plain(last)}"
     moderate = rungs.momentum is not None and rungs.momentum <= USUAL and not _unforgetting(facts, rungs)
     if top < LIGHT and moderate:
-        return _overdriven(facts, rungs, f"{ratio} {where}", evidence, sure)
+        return _overdriven(f"{ratio} {where}", evidence, sure)
     if top < LIGHT:
         return _ringing(facts, rungs, f"{ratio} {where}", evidence, sure)
     if top < 1:
@@ -125,15 +128,15 @@ def damped(facts: Facts) -> Verdict:
 
 def _ringing(facts: Facts, rungs: Ladder, ratio: str, evidence: tuple[str, ...], sure: str) -> Verdict:
     said = f"Hardly damped: {ratio}. The motion overshoots and swings for {_memory(rungs)}."
-    state = "attention"
-    if _unforgetting(facts, rungs):
-        state = "bad"
-        said += f" The run has only {plain(facts.steps)}: it never forgets where it came from."
+    if not _unforgetting(facts, rungs):
+        said += " The run is many swings long, and that costs little."
+        return Verdict("damping", "ringing", "good", said, evidence, sure)
+    said += f" The run has only {plain(facts.steps)}: it never forgets where it came from."
     best = _critical(rungs)
-    advice = f"Lower the momentum: {best}. Keep the lr: then lr/(1-momentum) and temperature fall too."
-    if not best:
-        advice = f"Lower the momentum to {forgetting(facts.steps):.3g} or below: the run is then many swings long."
-    return Verdict("damping", "ringing", "bad" if state == "bad" else "attention", said, evidence, sure, advice)
+    advice = f"Lower the momentum to {forgetting(facts.steps):.3g} or below: the run is then many swings long."
+    if best:
+        advice += f" For comparison, {best}."
+    return Verdict("damping", "ringing", "bad", said, evidence, sure, advice)
 
 
 def forgetting(steps: float) -> float:
@@ -148,22 +151,18 @@ def forgetting(steps: float) -> float:
 
 def _unforgetting(facts: Facts, rungs: Ladder) -> bool:
     """Whether the velocity remembers too much of the run."""
-    return rungs.momentum is not None and facts.steps > 0 and 1 / (1 - rungs.momentum) > MEMORY * facts.steps
+    return rungs.momentum is not None and remembers(facts, rungs.momentum)
 
 
-def _overdriven(facts: Facts, rungs: Ladder, ratio: str, evidence: tuple[str, ...], sure: str) -> Verdict:
-    """ζ is small for the size of lr·curvature, not for the momentum."""
+def remembers(facts: Facts, momentum: float) -> bool:
+    """Whether a momentum above the usual one remembers half of the run or more: that is arithmetic, whatever curves."""
+    return facts.steps > 0 and momentum > USUAL and 1 / (1 - momentum) > FORGETS * facts.steps
+
+
+def _overdriven(ratio: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    """ζ is small for the size of lr·curvature, not for the momentum; whether that harms, the loss says."""
     said = f"Driven hard: {ratio}, at an ordinary momentum. The step is long for the curvature, and swings."
-    motion = facts.at(rungs.step)
-    lr = positive(motion.lr) if motion is not None else None
-    if limited(facts).finding == "curvature-limited" or lr is None:
-        said += " Descent with little noise comes to that by itself."
-        return Verdict("damping", "overdriven", "good", said, evidence, sure)
-    new, why = lr * (rungs.ratios[0] / (2 * LIGHT)) ** 2, f"where ζ, which goes as 1/√lr, is {plain(2 * LIGHT)}"
-    if new < lr / TENFOLD:
-        new, why = lr / TENFOLD, "and see: such a curvature may be of where the run was thrown to"
-    advice = f"Lower lr from {plain(lr)} to {plain(new)}, {why}."
-    return Verdict("damping", "overdriven", "attention", said, evidence, sure, advice)
+    return Verdict("damping", "overdriven", "good", said, evidence, sure)
 
 
 def _memory(rungs: Ladder) -> str:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from thetadot.formatting import count, plain
 from thetadot.limits import limit_at
 from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.course import course
 from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
-from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FEW, NEAR, RECENT, START, WARM
+from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FAIR, FEW, NEAR, RECENT, ROSE, SCATTERED, START, WARM
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature
@@ -76,13 +77,24 @@ def stability(facts: Facts, present: Settings) -> tuple[float | None, float | No
     return found[-1].high * found[-1].limit, limit
 
 
+def accusing(facts: Facts, entry: Curvature) -> bool:
+    """Whether a measurement may show harm: it is of 64 samples or more, and of no fewer than the batch.
+
+    On fewer, λmax is above that of the data: such a reading can show that a limit is far, never that it is passed.
+    """
+    samples, everything = positive(entry.samples), positive(facts.record.header.train_samples)
+    if samples is None or (everything is not None and samples >= everything):
+        return True
+    return samples >= FAIR and (facts.batch is None or samples >= min(facts.batch, everything or facts.batch))
+
+
 def began_above(facts: Facts, found: list[Point]) -> bool:
     """Whether the run began above its limit, by the lower end.
 
     An adaptive method's first measurements are left out: its preconditioner has not yet seen gradients.
     """
     start = [p for p in found if p.step <= START * facts.steps]
-    return bool(start) and not start[0].entry.preconditioned and start[0].low > 1
+    return bool(start) and not start[0].entry.preconditioned and start[0].low > 1 and accusing(facts, start[0].entry)
 
 
 def closeness(facts: Facts) -> Verdict:
@@ -96,7 +108,12 @@ def closeness(facts: Facts) -> Verdict:
     now = _now(facts, found)
     if began_above(facts, found):
         return _above_at_start(facts, found, now)
-    return _by_ratio(facts, found, now)
+    verdict = _by_ratio(facts, found, now)
+    if verdict.state in {"attention", "bad"} and not accusing(facts, latest(facts, found)[-1].entry):
+        said = f"Not resolved how close the step is to instability: sharpness was at most {plain(now.high)} of the "
+        said += "limit, on too few samples to tell."
+        return Verdict("edge", "unresolved", "unknown", said, verdict.evidence, verdict.confidence)
+    return verdict
 
 
 @dataclass(frozen=True)
@@ -133,8 +150,7 @@ def _without_limit(facts: Facts) -> Verdict:
 def _by_ratio(facts: Facts, found: list[Point], now: Now) -> Verdict:
     evidence, sure, verb = _evidence(facts, found), _sureness(facts, found), _verb(facts, found)
     if now.low > ABOVE:
-        said = f"Sharpness {verb} {now.told} times the limit: steps along the sharpest direction grow."
-        return Verdict("edge", "above the edge", "bad", said, evidence, sure)
+        return _above(facts, now, verb, evidence, sure)
     if _side(now.high) - _side(now.low) > 1:
         said = f"Not resolved how close the step is to instability: sharpness {verb} {now.told} of the limit."
         return Verdict("edge", "unresolved", "unknown", said, evidence, sure)
@@ -145,6 +161,19 @@ def _by_ratio(facts: Facts, found: list[Point], now: Now) -> Verdict:
         said += f": stable, but an lr {plain(1 / now.high)} times as large might not be."
         return Verdict("edge", "near the edge", "good", said, evidence, sure)
     return Verdict("edge", "far from the edge", "good", f"{said}: far from instability.", evidence, sure)
+
+
+def _above(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure: str) -> Verdict:
+    """Above the limit by curvature, which is harm where the loss shows some too."""
+    said = f"Sharpness {verb} {now.told} times the limit: steps along the sharpest direction grow"
+    found = course(facts)
+    calm = found is not None and found.fall > 0 and found.rose <= ROSE and (found.scatter or 0.0) <= SCATTERED
+    if calm and not stuck(facts):
+        said += ", though the loss fell and shows no harm: the reference may be sharper than what is trained on."
+        return Verdict(
+            "edge", "above the edge", "unknown", said, evidence, confidence("low", "the loss does not agree")
+        )
+    return Verdict("edge", "above the edge", "bad", f"{said}.", evidence, sure)
 
 
 def _verb(facts: Facts, found: list[Point]) -> str:
@@ -171,7 +200,9 @@ def _above_at_start(facts: Facts, found: list[Point], now: Now) -> Verdict:
     if now.high <= AT and not stuck(facts):
         said += f"; it was thrown to where curvature is lower, and is at {now.told} of the limit now."
         sure = confidence("moderate", "the loss fell all the same")
-        return Verdict("edge", "began above the edge", "attention", said, evidence, sure)
+        course_ = course(facts)
+        harmed = course_ is None or course_.rose > ROSE
+        return Verdict("edge", "began above the edge", "attention" if harmed else "good", said, evidence, sure)
     said += f" and is {now.told} times it now. The lr is too large for this model."
     return Verdict("edge", "above the edge", "bad", said, evidence, _sureness(facts, found))
 
@@ -184,7 +215,9 @@ def _at_edge(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure:
         said += " That is where descent with little noise settles by itself; the loss still falls, in waves."
         return Verdict("edge", "at the edge", "good", said, evidence, sure)
     said += " With noisy batches, whose own curvature is larger, some steps are unstable here."
-    return Verdict("edge", "at the edge", "attention", said, evidence, sure)
+    found = course(facts)
+    harmed = stuck(facts) or found is None or found.rose > ROSE or (found.scatter or 0.0) > SCATTERED
+    return Verdict("edge", "at the edge", "attention" if harmed else "good", said, evidence, sure)
 
 
 def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from thetadot.formatting import plain
 from thetadot.records import (
     Barrier,
     Choice,
+    Constant,
     Curvature,
     Draws,
     End,
@@ -20,14 +21,16 @@ from thetadot.records import (
     Motion,
     Noise,
     Regularization,
+    Remark,
     Setting,
+    loss_curve,
     standing,
 )
 from thetadot.records.columns import bounded
 from thetadot.verdicts.families import family_of
 from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.scaling import Settings
-from thetadot.verdicts.thresholds import AVERAGED, CURVE, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
+from thetadot.verdicts.thresholds import AVERAGED, CURVE, EARLIEST, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,10 +76,12 @@ class Facts:
     Attributes:
         record: what was read.
         length: of the run in steps, where the record has only a part of it.
+        curve: steps and losses, where they are not those that the record has.
     """
 
     record: Record
     length: float | None = None
+    curve: tuple[Array, Array] | None = None
 
     def until(self, step: float) -> Facts:
         """Return the facts known up to ``step``."""
@@ -85,7 +90,9 @@ class Facts:
         for kind, rows in entries.kinds():
             if "step" in kind.__struct_fields__ and kind is not End:  # the run's length stays known
                 kept[entries.places(kind)[numbers(rows, "step") > step]] = False
-        return Facts(replace(self.record, entries=entries.at(np.flatnonzero(kept))), self.steps)
+        steps, losses = self.losses
+        curve = (steps[steps <= step], losses[steps <= step])
+        return Facts(replace(self.record, entries=entries.at(np.flatnonzero(kept))), self.steps, curve)
 
     @cached_property
     def motions(self) -> Rows[Motion]:
@@ -302,10 +309,12 @@ class Facts:
 
     @cached_property
     def losses(self) -> tuple[Array, Array]:
-        """Steps and losses, where both are known."""
-        steps, losses = numbers(self.motions, "step"), numbers(self.motions, "loss")
-        known = np.isfinite(steps) & np.isfinite(losses)
-        return (steps, losses) if known.all() else (steps[known], losses[known])
+        """Steps and losses, where both are known: of every step, where the record has it."""
+        if self.curve is not None:
+            return self.curve
+        found = loss_curve(self.record)
+        good = (np.abs(found.steps) < LARGEST) & (np.abs(found.losses) < LARGEST)
+        return found.steps[good], found.losses[good]
 
     @cached_property
     def references(self) -> list[float]:
@@ -321,12 +330,25 @@ class Facts:
 
     @cached_property
     def course(self) -> tuple[float, float] | None:
-        """Medians of the first and the last losses; None where there are too few."""
+        """Medians of the first and the last losses; None where there are too few.
+
+        The first are a tenth, or of many as few as tell a loss from its scatter: the best runs fall fast.
+        """
         _, losses = self.losses
         if len(losses) < CURVE:
             return None
         width = max(int(len(losses) * END), 1)
-        return middle(losses[:width]), middle(losses[-width:])
+        return middle(losses[: min(width, max(EARLIEST, len(losses) // 100))]), middle(losses[-width:])
+
+    @property
+    def constant(self) -> float | None:
+        """Training loss of the best constant output; None where the record has none."""
+        found = self.record.of(Constant)
+        return number(found[-1].train_loss) if found else None
+
+    def remarked(self, about: str) -> Remark | None:
+        """The first remark about something."""
+        return next((e for e in self.record.of(Remark) if e.about == about), None)
 
     @cached_property
     def temperatures(self) -> tuple[float, float] | None:

@@ -51,7 +51,7 @@ def headline(record: Record, verdicts: Sequence[Verdict]) -> Verdict:
         >>> from thetadot.verdicts import judge
         >>> record = Record(Header("thetadot.record", 3, "task", 0, 1, 1, 1, 1, "cpu", 1, {}, {}), ())
         >>> headline(record, judge(record)).says
-        'Not known: neither noise nor curvature nor balance is known.'
+        'Not known: no loss is recorded.'
     """
     by_name = {verdict.name: verdict for verdict in verdicts}
     advice = by_name.pop("advice", Verdict("advice", "unknown", "unknown", "Nothing was judged."))

@@ -14,22 +14,27 @@ from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped
 from thetadot.verdicts.edge import closeness
 from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.learning import learning
 from thetadot.verdicts.loss import lost
 from thetadot.verdicts.noise import limited, wasted
+from thetadot.verdicts.overfitting import generalization
 from thetadot.verdicts.pace import paced
+from thetadot.verdicts.scaled_inputs import inputs
+from thetadot.verdicts.spike import spikes
 from thetadot.verdicts.stationarity import rest
 
 if TYPE_CHECKING:
     from thetadot.verdicts.loss import Loss
 
 SETTINGS = (limited, wasted, damped, paced)
-CAUSES = {"ringing", "overdriven", "too long", "batch small"}
+DATA = (inputs, generalization, spikes)
+CAUSES = {"ringing", "too long"}
 """Findings that may be what lost the loss."""
 
 
 @checked
 def judge(record: Record | str | Path) -> tuple[Verdict, ...]:
-    """Edge, noise, batch, damping, pace, stationarity; advice comes first.
+    """Advice, learning, edge, noise, batch, damping, pace, stationarity, inputs, generalization, spikes.
 
     Of a run whose loss is lost, noise, batch, damping and pace are those before; none of them is then good.
 
@@ -42,13 +47,15 @@ def judge(record: Record | str | Path) -> tuple[Verdict, ...]:
     facts = Facts(opened(record))
     loss = lost(facts)
     if loss is None:
-        questions = (closeness, *SETTINGS, rest)
+        questions = (learning, closeness, *SETTINGS, rest, *DATA)
         verdicts = {verdict.name: verdict for verdict in (question(facts) for question in questions)}
         return (advise(facts, verdicts), *verdicts.values())
     before = facts.until(loss.before)
     said = "The loss is lost: where the motion came to rest says nothing of it."
-    found = [closeness(facts), *(_before(question(before), loss) for question in SETTINGS)]
-    verdicts = {verdict.name: verdict for verdict in (*found, Verdict("stationarity", "lost", "unknown", said))}
+    found = [learning(facts, loss), closeness(facts), *(_before(question(before), loss) for question in SETTINGS)]
+    found += [Verdict("stationarity", "lost", "unknown", said), *(question(facts) for question in DATA[:-1])]
+    found.append(Verdict("spikes", "lost", "unknown", "The loss is lost: no spike came back."))
+    verdicts = {verdict.name: verdict for verdict in found}
     return (save(before, verdicts), *verdicts.values())
 
 

@@ -17,9 +17,22 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import between, count, plain, share, times
 from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.facts import Facts, confidence, number, positive
 from thetadot.verdicts.progress import weighted_middle, weights
-from thetadot.verdicts.thresholds import FEW, HALF_LIFE, NEAR, SMALL, SPENDTHRIFT, WASTEFUL
+from thetadot.verdicts.thresholds import (
+    CURVE,
+    FEW,
+    GAINED,
+    HALF_LIFE,
+    LARGE,
+    NEAR,
+    QUICK,
+    ROSE,
+    SMALL,
+    SPENDTHRIFT,
+    WASTEFUL,
+)
 
 if TYPE_CHECKING:
     from thetadot.records import Noise
@@ -67,6 +80,12 @@ def scale(facts: Facts) -> Scale | None:
         return Scale(value, None, None, resolved=True, count=len(entries))
     half = math.exp(min(sum(w * width for w, width in widths) / sum(w for w, _ in widths), 200.0))
     return Scale(value, value / half, value * half, resolved=True, count=len(entries))
+
+
+def nearest_noise(facts: Facts, step: float) -> float | None:
+    """The noise scale that was measured nearest to a step; a lower bound where it was not resolved."""
+    found = min(facts.noises, key=lambda e: abs((number(e.step) or 0.0) - step), default=None)
+    return found.noise_scale if found is not None else None
 
 
 def _weights(entries: list[Noise]) -> list[float]:
@@ -214,20 +233,31 @@ def wasted(facts: Facts) -> Verdict:
     if found.bound and ratio > 1 / SMALL:
         said = "Not resolved how much of the batch is needed: only a lower bound of the noise scale is known."
         return Verdict("batch", "unresolved", "unknown", said, evidence, sure)
-    if ratio > WASTEFUL:
-        said = (
-            f"{share(1 - 1 / samples)} of the samples are spent beyond need: {times(samples)} the samples "
-            f"that small batches need to come as far, for {times(steps)} the fewest steps."
-        )
+    spent = f"{share(1 - 1 / samples)} of the samples are beyond what the noise asks for: {times(samples)} the samples "
+    spent += f"that small batches need to come as far, for {times(steps)} the fewest steps"
+    if ratio > WASTEFUL and short(facts):
+        said = f"{spent}. The run has only {plain(facts.steps)} steps."
         return Verdict("batch", "batch wasted", "bad" if ratio > SPENDTHRIFT else "attention", said, evidence, sure)
+    if ratio > WASTEFUL:
+        said = f"Large for its noise: {spent}. Nothing shows that more steps would gain."
+        return Verdict("batch", "batch large", "good", said, evidence, sure)
     if ratio < 1 / SMALL:
         said = (
             f"The batch is small for its noise: {least}{times(steps)} the steps that large batches need to come as "
             "far. Samples are hardly wasted; time is, where larger batches run no slower."
         )
-        return Verdict("batch", "batch small", "attention", said, evidence, sure)
+        return Verdict("batch", "batch small", "good", said, evidence, sure)
     said = f"The batch fits its noise: {times(samples)} the fewest samples and {times(steps)} the fewest steps"
     return Verdict("batch", "batch fits", "good", f"{said} to come as far.", evidence, sure)
+
+
+def short(facts: Facts) -> bool:
+    """Whether the run has few steps, of a large batch, and its loss still falls as if steps were what it lacks."""
+    found = course(facts)
+    few = 0 < facts.steps <= QUICK and facts.batch is not None and facts.batch >= LARGE
+    if found is None and few:  # too few losses to tell, of a run of so few steps
+        return 0 < len(facts.losses[1]) < CURVE and facts.steps <= QUICK / 2
+    return few and found is not None and found.rose <= ROSE and (found.gaining > GAINED or unlowered(facts))
 
 
 def _batch_sureness(facts: Facts, found: Fit) -> str:

@@ -17,13 +17,15 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain, share, times
+from thetadot.formatting import count, plain
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
-from thetadot.verdicts.noise import Scale, scale
+from thetadot.verdicts.facts import Facts, at_most, confidence, interval, number, positive
+from thetadot.verdicts.learning import learned
+from thetadot.verdicts.noise import scale
 from thetadot.verdicts.path import straightness
 from thetadot.verdicts.progress import weights
-from thetadot.verdicts.thresholds import FEW, HASTY, SLOW, SMALLER, STRAIGHT, THREEFOLD, WARM
+from thetadot.verdicts.step_range import largest_lr, step_range
+from thetadot.verdicts.thresholds import FEW, WARM
 
 if TYPE_CHECKING:
     from thetadot.records import Curvature, Motion, Noise
@@ -92,88 +94,43 @@ def _step(entry: Noise | Curvature) -> float:
     return number(entry.step) or 0.0
 
 
-def descending(facts: Facts) -> str:
-    """Say why the motion is still going downhill; "" where nothing shows it."""
-    if facts.equilibria and facts.equilibria[-1].state == "stationary":
-        return ""
-    along, fell = straightness(facts), _fell(facts)
-    if along is not None and along > STRAIGHT and fell:
-        return f"{share(along)} of its path led away from the start, and {fell}"
-    known = [low for e in facts.equilibria if (low := number(e.alignment_low)) is not None]
-    if known and sum(low > 0 for low in known) > len(known) / 2:
-        return (
-            f"successive gradients are aligned in {sum(low > 0 for low in known)} of {count(len(known), 'measurement')}"
-        )
-    return "" if known else fell
-
-
-def _fell(facts: Facts) -> str:
-    """How the loss fell in the last half; "" where it did not."""
-    if facts.course is None:
-        return ""
-    _, losses = facts.losses
-    late = middle(losses[len(losses) // 2 : 3 * len(losses) // 4])
-    if facts.course[1] < late < facts.course[0]:
-        return f"the loss fell steadily, {plain(facts.course[0])}, {plain(late)}, {plain(facts.course[1])}"
-    return ""
-
-
 def paced(facts: Facts) -> Verdict:
-    """Judge the size of the step."""
-    found, noise = pace(facts), scale(facts)
-    if found is None or noise is None:
-        reason = "the batch size, the lr or the optimizer's kind is not known"
-        if noise is None or not facts.curvatures:
-            reason = "no gradient noise was measured" if noise is None else facts.no_curvature
-        why = facts.lacking("noise", "sharpness", "curvature", otherwise=reason)
-        return Verdict("pace", "unknown", "unknown", f"Not known whether the step is of the right size: {why}.")
-    ends = f"{plain(min(found.all))} to {plain(max(found.all))} in {count(len(found.all), 'measurement')}"
-    evidence: tuple[str, ...] = (
-        f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(found.factor)} ({ends})",
-        f"the same at the first measurement: {plain(found.start)}",
-    )
-    along = straightness(facts)
-    straight = along is not None and along > STRAIGHT
+    """Judge the size of the step: by its range and what the loss did, with the bound beside it."""
+    where, bound, along = step_range(facts), pace(facts), straightness(facts)
+    evidence = where.evidence
+    if bound is not None:
+        ends = f"{plain(min(bound.all))} to {plain(max(bound.all))} in {count(len(bound.all), 'measurement')}"
+        said = f"1/(λmax (1 + B_n/B)) over the step's reach while the loss fell: {plain(bound.factor)} ({ends})"
+        evidence += (said, f"the same at the first measurement: {plain(bound.start)}")
     if along is not None:
         evidence += (f"distance from the start over length of the path: {plain(along)}",)
-    slow = SMALLER if straight else SLOW
-    if found.factor > slow:
-        return _slow(facts, noise, found, evidence, slow)
-    sure = _sureness(facts, found, slow)
-    if found.factor < HASTY and facts.family == "sgd":
-        said = (
-            f"The step is {times(1 / found.factor)} as long as a careful bound on noise and curvature asks for, more "
-            "than directions of lower curvature explain: most of the motion is noise."
-        )
-        return Verdict("pace", "too long", "attention", said, evidence, sure)
-    said = "The step is of the right size for its noise and curvature"
-    return Verdict("pace", "pace fits", "good", f"{said}, as far as a bound can tell.", evidence, sure)
+    lr = largest_lr(facts)
+    if where.side == "unknown" or lr is None:
+        lacking = facts.lacking("sharpness", "curvature", "training loss", otherwise=where.why or "the lr is not known")
+        says = f"Not known whether the step is of the right size: {lacking}."
+        return Verdict("pace", "unknown", "unknown", says, evidence)
+    sure = _sureness(facts)
+    if where.side == "small":
+        said = f"The step is too small: {where.why}. lr {plain(lr)} has room."
+        return Verdict("pace", "too slow", "attention", said, evidence, sure)
+    if where.side == "large":
+        said = f"The step is too long: {where.why}."
+        return Verdict("pace", "too long", "bad", said, evidence, sure)
+    if not learned(facts):
+        said = f"Not known whether the step is of the right size: {where.why}, but the loss did not come lower."
+        return Verdict("pace", "unresolved", "unknown", said, evidence, sure)
+    return Verdict(
+        "pace",
+        "pace fits",
+        "good",
+        f"Nothing shows that the step is too small or too long: {where.why}.",
+        evidence,
+        sure,
+    )
 
 
-def _slow(facts: Facts, noise: Scale, found: Pace, evidence: tuple[str, ...], slow: float) -> Verdict:
-    bounded = sum(not e.resolved for e in facts.noises) > len(facts.noises) / 2
-    if bounded and not noise.resolved and not facts.noises[0].resolved:
-        said = "Not resolved whether the step is too small: only a lower bound of the noise scale is known."
-        return Verdict("pace", "unresolved", "unknown", said, evidence, confidence("low", "noise may explain it"))
-    why = descending(facts)
-    if not why:
-        said = (
-            f"The step is {times(found.factor)} shorter than noise and curvature would allow, but nothing says that "
-            "the motion still descends."
-        )
-        return Verdict("pace", "slow at rest", "good", said, evidence, confidence("low", "no descent was resolved"))
-    lr = plain(number(facts.peak.lr) or 0.0) if facts.peak is not None else "?"
-    said = f"The step is too small: lr {lr} could be {times(found.factor)} as large for noise and curvature, and {why}."
-    if found.factor < THREEFOLD:
-        said = f"The step is too small: at lr {lr} {why}; curvature allows more."
-    return Verdict("pace", "too slow", "attention", said, (*evidence, why), _sureness(facts, found, slow))
-
-
-def _sureness(facts: Facts, found: Pace, slow: float) -> str:
-    theory = "" if facts.family == "sgd" else "the bound is derived for descent"
-    sides = {(value > slow) - (value < HASTY) for value in found.all}
-    if len(found.all) < FEW or theory:
-        said = confidence("low" if len(sides) > 1 else "moderate", count(len(found.all), "measurement"), theory)
-    else:
-        said = confidence("moderate" if len(sides) > 1 else "high", count(len(found.all), "measurement"))
-    return at_most(facts.sampled, said)
+def _sureness(facts: Facts) -> str:
+    if facts.family == "adaptive":
+        return confidence("moderate", "by the length of a step and the losses")
+    known = len(facts.curvatures)
+    return at_most(facts.sampled, confidence("high" if known >= FEW else "moderate", count(known, "measurement")))

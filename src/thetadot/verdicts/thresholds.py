@@ -40,6 +40,8 @@ SAMPLES = 256
 1.18 times the data's, give or take 2 to 30%; of 128 up to 1.4, of 32 up to 2.3."""
 HANDFUL = 32
 """Below this many λmax is the samples' own: of 8 it was 1.5 to 4 times the data's."""
+FAIR = 64
+"""Samples below which a curvature may show room, never harm."""
 CLOSE = 0.4
 """From here to AT a doubled lr would be unstable."""
 GREW = 1.0
@@ -52,6 +54,8 @@ CURVE = 8
 """Losses needed to speak of their course."""
 END = 0.1
 """The first and the last tenth of the losses, whose medians are compared."""
+EARLIEST = 5
+"""Losses, or a hundredth of them, whose median a run begins with: after that the best runs have fallen already."""
 SILENT = 3
 """So many steps at the end without a finite loss, after steps with one, mean that it was lost; fewer too, where losses
 were never missing for as long before."""
@@ -71,18 +75,6 @@ MEMORY = 0.1
 
 # Pace.
 
-SLOW = 5.0
-"""The bound over the step: above it the step is too small. The bound takes all curvature to be the largest, which errs
-on the careful side; sensible runs of a network on the digits had 0.2 to 2.4, ten times smaller steps 6.5 to 13."""
-SMALLER = 1 / 3
-"""The same where the path was straight: the careful bound is then no bound. On the digits' network, at batches of 16 to
-256 and 10 to 60 epochs, the best steps had .05 to .27 (.5 to .9 at 16, whose path winds), tenths of them .4 to 6."""
-STRAIGHT = 0.55
-"""Distance over length of a path from which it is straight. There the best steps had .2 to .4 at batches up to 64 (.55
-to .7 at 256, whose bound was below .12), tenths of them .6 to .9."""
-HASTY = 1 / 30
-"""Below it the step is too long: curvature that is 30 times smaller on average than at its largest would not excuse it.
-A ten times larger step had .011. Not said of adaptive methods, whose P follows the noise: Adam did well at .033."""
 OVER = 1 / 3
 """Below it at the first measurement the present lr is above the best, which rules take it for."""
 WARM = 0.5
@@ -99,6 +91,8 @@ EARLY = 0.5
 
 USUAL = 0.9
 """The usual momentum: its memory of 10 steps is short beside any run that is worth watching."""
+FORGETS = 0.5
+"""Share of the run that a velocity's memory has to reach to be wrong whatever the loss does."""
 LEAST = 0.5
 """A momentum that would have to be below this is not what was wrong alone; then the usual one is proposed."""
 STRIDE = 0.02
@@ -118,3 +112,59 @@ COOLING = 8.0
 
 SAME_HEAT = 0.1
 """A temperature that changes by no more than this share counts as kept: it is seldom measured to more."""
+
+# What a run does, of sixteen small tasks (benchmarks/advice.py); by the half that chooses, but for SHORT_REACH.
+
+GAINED = 0.03
+"""Share of the fall of the loss that came in the last two thirds of the steps: below it three times the steps, or the
+lr, would gain as little again. Runs at a tenth of the best lr had .06 to .8, right ones that were learned out .02;
+right ones that were cut short had up to .24, so that it says nothing alone."""
+LARGELY = 0.2
+"""From here on the loss is as if three times the lr were three times the steps, and ten times may be tried."""
+ROOM = 0.04
+"""Sharpness over limit, times 1 + B_n/B, at most, before an lr is called small: of right runs it was .046 to .35 at the
+first reading, of a tenth of their lr .005 to .036."""
+ROOM_UNSEEN = 0.01
+"""The same where no noise was measured: a factorisation at its best had .004, others .017 to .29."""
+SHORT = 0.035
+"""An adaptive method's first step over the length of the weights, median over layers, before its lr is called small: of
+right runs .05 to .29, of a tenth of their lr .005 to .029."""
+SHORT_REACH = 0.03
+"""The same of descent where no curvature was measured, over 1-β. Of right runs .11 to .52, of a tenth of their lr .011
+to .052, on the half that sets thresholds, which would allow .06; it was lowered after the other half was seen, where
+three of eight right settings were below .06, and one, of .003, still is."""
+LONG = 0.4
+"""The same, above which it is called large where the loss shows harm: ten times the right lr had .52 to 2.9."""
+USUAL_STRIDE = 0.1
+"""What it usually is."""
+EVEN = 0.5
+"""The same of a batch so small that it is noise that throws."""
+SCATTERED = 0.1
+"""Scatter of a step's loss around its trend, over the fall, that may be harm: right runs had 0 to .07, but on noisy
+data .24 to .4 whatever their lr, so that it says nothing alone."""
+ROSE = 0.1
+"""A loss that rose above its start by this share of its fall shows that the first steps were too long."""
+THROWN = 5.0
+"""Distance from the start over the length that the weights had there: right runs had .4 to 3.6, ten times too long
+steps 3.8 to 66."""
+FLUNG = 20.0
+"""So far that ten times is not too much."""
+QUICK = 200.0
+"""A run of fewer steps is short of steps, where its loss still falls."""
+LARGE = 32.0
+"""A batch below this is not advised to be smaller: steps would take as long as before, and be more."""
+SMALLEST_BATCH = 16.0
+"""No batch below this is advised: a processor takes as long for fewer samples."""
+EIGHTFOLD = 8.0
+"""How much to change a batch at a time."""
+VANISHED = 1e-6
+"""A layer's gradient over its first one, at which nothing reaches it any more."""
+ALIVE = 1e-3
+"""The same of another layer, which shows that the loss has not vanished."""
+REST = 0.5
+"""Share of the layers that have to have lost their gradient."""
+TURNED = 0.05
+"""Rise of the validation loss above its lowest, as a share of what it had fallen, from which a run overfits."""
+JUMP = 0.3
+"""A spike is a loss above the run's trend by this share of the fall so far, and by eight times its usual scatter."""
+DEVIATIONS = 8.0

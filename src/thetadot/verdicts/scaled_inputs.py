@@ -1,0 +1,28 @@
+"""Badly scaled inputs: columns far from size 1, as the record remarks before training.
+
+Layers begin as if their inputs were of size 1, and one lr serves columns of one size: curvature along a weight grows
+with the square of its input.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.facts import confidence
+
+if TYPE_CHECKING:
+    from thetadot.verdicts.facts import Facts
+
+REMEDY = "Standardize the inputs over the training data: x = (x - x.mean(0)) / x.std(0)"
+
+
+def inputs(facts: Facts) -> Verdict:
+    """Judge whether inputs are of a size that layers expect."""
+    remark = facts.remarked("inputs")
+    if remark is None:
+        return Verdict("inputs", "unknown", "unknown", "Nothing is said of the size of the inputs.")
+    said = remark.says.split(". ")[0].rstrip(".")
+    said = f"Badly scaled inputs: {said}."
+    sure = confidence("high", "read from the data")
+    return Verdict("inputs", "badly scaled", "attention", said, (remark.says,), sure, f"{REMEDY}.")
