@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from msgspec.structs import replace
 
-from thetadot.monitor.entries import noise_entry
-from thetadot.probes import Objective, gradient_noise, sharpness
-from thetadot.random import derive
-from thetadot.records import Curvature
+from thetadot.monitor.layers import Layout
+from thetadot.monitor.measurements import Moment
+from thetadot.monitor.measurements.curvature import CurvatureMeasurement
+from thetadot.monitor.measurements.noise import NoiseMeasurement
+from thetadot.monitor.reference_state import ReferenceState
+from thetadot.probes import Objective
+from thetadot.reading import Reading
+from thetadot.records import Curvature, Noise
 from thetadot.state import kept
 from thetadot.training.forward import loss_of
 from thetadot.training.learned import learned
+from thetadot.training.monitoring import reference_batch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from torch import Tensor
 
-    from thetadot.records import Noise
+    from thetadot.monitor.measurements import Measurement
     from thetadot.state import Kept
     from thetadot.tasks.task import Task
     from thetadot.training.cost import Cost
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
 
 MICRO_BATCHES = 8
 ITERATIONS = 8
-_KEY = 7
 
 
 class Before:
@@ -76,37 +80,22 @@ class Before:
 
     def curvature(self, samples: int) -> Curvature | None:
         """Largest curvature; None where it is not finite."""
-        indices = self.order[:samples]
-        objective = self._objective(indices)
-        dimension = sum(p.numel() for p in objective.parameters)
-        dtype = reduce(torch.promote_types, (p.dtype for p in objective.parameters))
-        generator = torch.Generator().manual_seed(derive(_KEY))
-        start = torch.randn(dimension, generator=generator).to(objective.parameters[0].device, dtype)
-        with self._kept(), objective.hessian() as hessian:
-            found = sharpness(hessian, start, ITERATIONS, tolerance=1e-2)
-        self.cost.gradient((1.0 + 2.0 * found.products) * len(indices))
-        if not (math.isfinite(found.value) and math.isfinite(found.residual)):
-            return None
-        return Curvature(
-            when="start",
-            step=0,
-            sharpness=found.value,
-            residual=found.residual,
-            limit=None,
-            samples=len(indices),
-            cost=self.cost.samples,
-            low=found.value,
-            high=found.high,
-        )
+        return next((e for e in self._measured(CurvatureMeasurement, samples) if isinstance(e, Curvature)), None)
 
     def noise(self, samples: int) -> Noise | None:
         """Gradient noise from micro-batches; None where too few samples or not finite."""
-        size = min(samples, self.source.size) // MICRO_BATCHES
-        if size < 2:  # batch statistics need two samples
-            return None
-        with self._kept():
-            rows = [self._objective(self.order[k * size : (k + 1) * size]).gradient() for k in range(MICRO_BATCHES)]
-        count = size * MICRO_BATCHES
-        self.cost.gradient(count)
-        found = gradient_noise(torch.stack(rows), size)
-        return noise_entry(found, when="start", step=0, samples=count, cost=self.cost.samples)
+        return next((e for e in self._measured(NoiseMeasurement, samples) if isinstance(e, Noise)), None)
+
+    def _measured(self, kind: type[Measurement], samples: int) -> list[Any]:
+        """Entries of one of the monitor's measurements, of an optimizer that has made no step."""
+        layout = Layout(self.task.model, torch.optim.SGD(learned(self.task)), self.task.loss)
+        reference = reference_batch(self.task, self.source, self.order[:samples], layout)
+        if kind.in_parts and not reference.parts()[0]:
+            return []
+        state = ReferenceState(layout, reference, self.source.size, "epochs")
+        state.most = ITERATIONS
+        moment = Moment(0, Reading(step=0.0, friction=None, limit=math.inf), None, self.cost.samples)
+        with torch.no_grad(), self._kept():
+            found = kind(state).measure(moment)
+        self.cost.gradient(state.spent)
+        return [replace(entry, when="start") if isinstance(entry, Noise | Curvature) else entry for entry in found]

@@ -44,6 +44,23 @@ def reference_of(source: Source, held: int, samples: int) -> list[int]:
     return source.order(-1)[held:][:size]
 
 
+def reference_batch(task: Task, source: Source, indices: list[int], layout: Layout) -> Reference:
+    """Training samples as the fixed batch that is measured on.
+
+    Args:
+        task: what is trained.
+        source: its training data.
+        indices: of the samples.
+        layout: the parameters.
+    """
+    found = next(iter(source.load(source.whole(len(indices), indices))))
+    inputs = found.inputs if isinstance(found.inputs, tuple) else (found.inputs,)
+    whole = found.inputs if found.inputs is found.target else (*inputs, found.target)  # samples that are dicts
+    reference = Reference(task.model, task.loss, whole, layout, batch_dim=0)
+    reference.notice_autocast()
+    return reference
+
+
 def monitor_of(
     task: Task,
     source: Source,
@@ -71,14 +88,9 @@ def monitor_of(
     """
     usual = PLANS["default"]
     layout = Layout(task.model, optimizer, task.loss)
-    data = None
-    if reference:
-        found = next(iter(source.load(source.whole(len(reference), reference))))
-        inputs = found.inputs if isinstance(found.inputs, tuple) else (found.inputs,)
-        whole = found.inputs if found.inputs is found.target else (*inputs, found.target)  # samples that are dicts
-        data = Reference(task.model, task.loss, whole, layout, batch_dim=0)
-        data.told(changes)
-        data.notice_autocast()
+    data = reference_batch(task, source, reference, layout) if reference else None
+    if data is not None:
+        data.told(changes)  # from now on a pass leaves nothing behind
     monitor = Monitor(
         layout,
         optimizer,
