@@ -1,9 +1,5 @@
-"""The former name of :mod:`thetadot.monitor`."""
-
-import warnings
+"""The former name of :mod:`thetadot.monitor`, kept for what imports it."""
 
 from thetadot.monitor import Batch, Watch, watch
 
 __all__ = ["Batch", "Watch", "watch"]
-
-warnings.warn("thetadot.watching is now thetadot.monitor. Import from there.", DeprecationWarning, stacklevel=2)
