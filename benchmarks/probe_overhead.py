@@ -82,9 +82,7 @@ class Run:
                 self.model, self.optimizer, loss_fn=self.loss, reference=reference, level=level
             ).start()
             if watched == "null":
-                self.probe.monitor.plan = thetadot.monitor.cadence.Plan(
-                    10**9, 0, 0, 0, 0, away=False, pairs=False, early=False
-                )
+                self.probe.monitor.plan = NOTHING
                 self.probe.monitor.following, self.probe.monitor.measuring = float("inf"), False
                 self.probe.together.micro.disarm()
                 self.probe._stand_back()  # noqa: SLF001 - the control takes away what was set up for a first reading
