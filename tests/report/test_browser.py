@@ -247,6 +247,8 @@ def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, t
         assert quiet.run("Bokeh.documents.length") == 1, "older documents are let go"
         server.shutdown()
     quiet.wait("document.getElementById('live').classList.contains('lost')")
+    quiet.call("Page.navigate", url="about:blank")  # or it would go on asking through the next tests
+    quiet.wait("location.href === 'about:blank'")
     assert all("ERR_CONNECTION_REFUSED" in said for said in quiet.spoken)
     quiet.spoken.clear()
 
