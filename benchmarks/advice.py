@@ -2,11 +2,11 @@
 
     python benchmarks/advice.py --out DIR [--seeds 3] [--half chooses] [--task digits] [--quick] [--workers 1] [--say]
 
-Thirty-two tasks of eight kinds: the sixteen of advice_tasks.py set thresholds, those of advice_unseen.py, written
-before any verdict on them was looked at, are only reported (what was seen of them since, docs/verdicts.md says). A right
-setting of SGD (momentum .9) and of AdamW, from a sweep of lr on other seeds, and wrong ones made of it. Every run sees as
-many samples, and is watched at the level "default" (--level). Losses are those of all training samples in eval(), after
-the run. Of a setting it is decided on all of its seeds, and of one whose seeds disagree it is not:
+Tasks of eight kinds: the sixteen of advice_tasks.py set thresholds; those of advice_unseen.py, written before any
+verdict on them was looked at, are only reported (what was seen of them since, docs/verdicts.md says). A right setting
+of SGD (momentum .9) and of AdamW, from a sweep of lr on other seeds, and wrong ones made of it. Every run sees as many
+samples, and is watched at the level "default" (--level). Losses are those of all training samples in eval(), after the
+run. Of a setting it is decided on all of its seeds, and of one whose seeds disagree it is not:
 
     harmful:   its loss is above the right setting's of the same seed by 2% of what that fell, on every seed
     right:     on no seed is it above that at three times its lr, or at a third, by more than 2% of its fall; a seed on
@@ -417,9 +417,8 @@ def main() -> None:
             found.append(one)
             if chosen.say:
                 after = "" if one.after is None else f" -> {one.after:.4g} {one.effect} {one.held}"
-                print(
-                    f"{one.task} | {one.what} {one.seed} | {one.last:.4g} {one.excess:+.3f} | {one.finding} {one.told}{after}"
-                )
+                run = f"{one.task} | {one.what} {one.seed} | {one.last:.4g} {one.excess:+.3f}"
+                print(f"{run} | {one.finding} {one.told}{after}")
                 print(f"      {one.says}", flush=True)
     for half in dict.fromkeys(o.half for o in found):
         title = f"half that {'sets thresholds' if half == 'chooses' else 'is only reported'}"

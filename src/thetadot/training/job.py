@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from thetadot import signatures
-from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
+from thetadot.errors import Diverged, InadmissibleValue, require
 from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
@@ -32,9 +32,9 @@ from thetadot.training.beginning import Beginning, Begun
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
 from thetadot.training.fingerprint import fingerprint, require_same_data
-from thetadot.training.fit import require_fit
+from thetadot.training.fit import require_fit, require_mean
 from thetadot.training.folder import RECORD, claim, draw, fresh
-from thetadot.training.forward import derived_metric, judge, judging, loss_of
+from thetadot.training.forward import derived_metric, judge, loss_of
 from thetadot.training.learned import learned, require_all_learned
 from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
@@ -43,6 +43,7 @@ from thetadot.training.result import Result
 from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
+from thetadot.training.units import Coordinates
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def run(
         threads: of torch; None leaves them as they are. A resumed run takes as many as it began with.
         annealing: "linear" is constant, then falls in a straight line to 0 in the last 40%; "cosine" falls all along;
             "coupled" raises momentum as lr falls, at fixed friction. None: coupled for heavy ball, linear for Adam.
-        cure: move the last layer's bias to the targets' mean, where the loss is a squared error and that is far off.
+        cure: train badly scaled inputs and targets in their own units, and begin with the targets' mean, where that is
+            exact; False leaves all as it is.
         fork_memory: bytes of parameters up to which the run forks, which copies its state twice; a larger model is
             steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
@@ -187,7 +189,7 @@ class _Run:
                 f"batch_size={asked.batch_size} is larger than the training data ({self.source.size} samples). "
                 "Pass a smaller batch_size."
             )
-        self.cost = Cost()
+        self.cost, self.coordinates, self.held = Cost(), Coordinates(self.task.model), held
         self.samples = asked.epochs * self.source.size
         self.metric_name, self.metric = self._try_out()
         with users_code():
@@ -217,6 +219,7 @@ class _Run:
             best = loop.best or final
             best.put(**self._parts())
             self._write(self._closing(loop))
+            final, best = self.coordinates.left(self.task, final, best)
             self._save("done", {"final": final.pack(), "best": best.pack()})
         return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
@@ -228,7 +231,7 @@ class _Run:
             # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
             warnings.filterwarnings("error", message="Using a target size")
             self.least = require_fit(self.task, self.source, self.valid, self.asked.batch_size)
-            self._require_mean()
+            require_mean(self.task, self.source)
             batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
             require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
             self.changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
@@ -237,21 +240,6 @@ class _Run:
 
     def _parts(self) -> dict[str, Any]:
         return {"model": self.task.model, "loss": self.task.loss}
-
-    def _require_mean(self) -> None:
-        """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch."""
-        pair = list(range(min(2, self.source.size)))
-        with judging(self.task):
-            once, twice = (
-                float(loss_of(self.task.model, self.task.loss, batch))
-                for indices in (pair, pair + pair)
-                for batch in self.source.load(self.source.whole(len(indices), indices))
-            )
-        if once != 0 and math.isclose(twice, 2.0 * once, rel_tol=1e-3):
-            raise TaskError(
-                f"loss(output, target) doubles, from {once:.4g} to {twice:.4g}, when every sample is repeated: "
-                "it is a sum. Return a mean over the batch."
-            )
 
     def _loop(self) -> Loop:
         """The loop at its start, or where the checkpoint left it."""
@@ -263,12 +251,14 @@ class _Run:
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
-                begun = Begun()
+                with checkpoint.same_model(self.out):
+                    begun = Begun(coordinates=Coordinates.unpack(self.task.model, saved.get("units", [])))
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
                 plan, begun = beginning.settle()
+            self.coordinates = self.held.enter_context(begun.coordinates or self.coordinates)
             loop = Loop(
                 task=self.task,
                 plan=plan,
@@ -288,7 +278,9 @@ class _Run:
                 cost=self.cost,
                 write=self._write,
                 checkpoint=lambda durable: self._save(
-                    "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
+                    "training",
+                    {"plan": asdict(plan), "loop": loop.state_dict(), "units": self.coordinates.pack()},
+                    durable=durable,
                 ),
                 steering=beginning.steering(plan),
                 begun=begun,
