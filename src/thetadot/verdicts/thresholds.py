@@ -160,7 +160,7 @@ FLUNG = 20.0
 """So far that ten times is not too much."""
 QUICK = 200.0
 """A run of fewer steps is short of steps, where its loss still falls."""
-LARGE = 32.0
+LARGE = 64.0
 """A batch below this is not advised to be smaller: steps would take as long as before, and be more."""
 SMALLEST_BATCH = 16.0
 """No batch below this is advised: a processor takes as long for fewer samples."""
