@@ -52,7 +52,7 @@ class Piece:
         """PΔ, (n,); Δ where there is no P."""
         if not any(p in preconditioner for p in self.parameters):
             return moved
-        parts = moved.split(self.sizes)
+        parts = torch.split(moved, self.sizes)
         return torch.cat([
             part * _wide(local(preconditioner[p])).reshape(-1) if p in preconditioner else part
             for p, part in zip(self.parameters, parts, strict=True)
@@ -63,7 +63,8 @@ class Piece:
         if len(self.sizes) == 1:
             return torch.stack([torch.dot(*pair) for pair in pairs])[:, None]
         left, right = (torch.stack(side) for side in zip(*pairs, strict=True))
-        return torch.stack([part.sum(dim=1) for part in left.mul_(right).split(self.sizes, dim=1)], dim=1)
+        parts = torch.split(left.mul_(right), self.sizes, dim=1)
+        return torch.stack([part.sum(dim=1) for part in parts], dim=1)
 
 
 def pieces_of(parameters: Sequence[Tensor]) -> list[Piece]:
