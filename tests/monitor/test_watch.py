@@ -343,7 +343,7 @@ class Waiting(TorchDispatchMode):
 
 
 def test_no_step_waits_for_the_device_unless_something_is_due(monkeypatch):
-    monkeypatch.setattr("thetadot.monitor.hooks.at_hand", lambda loss: False)  # noqa: ARG005 - as on an accelerator
+    monkeypatch.setattr("thetadot.monitor.hooks.at_hand", lambda loss: False)
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y)) as probe:

@@ -19,8 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from thetadot.carried import carried
 from thetadot.monitor.axes import disagreeing, named, walk
-from thetadot.monitor.calls import Call
-from thetadot.monitor.reference import bound
+from thetadot.monitor.calls import Call, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
