@@ -39,7 +39,7 @@ def resolve(spec: str) -> Callable[[], Task]:
 
 
 def is_file(spec: str) -> bool:
-    """Whether it reads ``file.py:function``."""
+    """Whether a name reads ``file.py:function``."""
     path_text, separator, _ = spec.rpartition(":")
     return bool(separator) and path_text.endswith(".py")
 
