@@ -33,8 +33,10 @@ def test_a_constant_setting_is_said_to_have_stayed():
 
 @pytest.mark.parametrize("values", [[3e-5, 6e-3, 5e-9], [37.0, 2.0, 324.0], [1.0, 5.0, 3.0]])
 def test_a_setting_whose_extreme_lies_between_its_ends_is_not_said_to_have_risen_or_fallen(values):
-    said = words.change("it", np.array(values))
-    assert said == f"it moved between {plain(min(values))} and {plain(max(values))} and ended at {plain(values[-1])}"
+    first, extreme, last = (plain(value) for value in values)
+    assert words.change("it", np.array(values)) == f"it went from {first} to {extreme}, then to {last}"
+    both = words.change("it", np.array([2.0, 9.0, 1.0, 3.0]))
+    assert both == "it moved between 1 and 9 and ended at 3"
 
 
 def test_the_speed_at_the_end_is_a_share_of_the_fastest():

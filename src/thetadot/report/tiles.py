@@ -84,7 +84,7 @@ def _when(values: Array) -> str:
     known = values[np.isfinite(values)]
     if not len(known) or (known == known[-1]).all():
         return "all along"
-    return f"at the last step; {plain(float(known.min()))} to {plain(float(known.max()))} before"
+    return f"at the last step; {plain(float(known.min()))} to {plain(float(known.max()))} in all"
 
 
 def _setting(record: Record, name: str, label: str) -> Tile:

@@ -199,8 +199,11 @@ def change(noun: str, values: Array) -> str:
     if math.isclose(first, last, rel_tol=STILL):
         return f"{noun} moved between {plain(low)} and {plain(high)}"
     beyond = STILL * (high - low)
-    if low < min(first, last) - beyond or high > max(first, last) + beyond:
+    below, above = low < min(first, last) - beyond, high > max(first, last) + beyond
+    if below and above:
         return f"{noun} moved between {plain(low)} and {plain(high)} and ended at {plain(last)}"
+    if below or above:
+        return f"{noun} went from {plain(first)} to {plain(low if below else high)}, then to {plain(last)}"
     return f"{noun} {'rose' if last > first else 'fell'} from {plain(first)} to {plain(last)}"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PANELS = (
     ("lr", "Learning rate", "α"),
-    ("time_step", "Time step: how much time of the motion passes in one step", "γ"),
+    ("time_step", "Time step: the motion's time that one step takes", "γ"),
     ("momentum", "Momentum: the share of velocity that survives a step", "β"),
     ("friction", "Friction: how fast velocity is lost", "λ"),
     ("batch_size", "Batch size: samples averaged into one gradient", "B"),
