@@ -388,9 +388,14 @@ def test_a_watch_that_nobody_holds_lets_its_folder_go(tmp_path):
         model = linear()
         return thetadot.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn=MSE, out=tmp_path)
 
-    watched()
+    held = watched()
+    with pytest.raises(RunFolderError, match="another watch or run"):
+        watched()
+    del held
     gc.collect()
-    watched().start().close()
+    probe = watched().start()
+    probe.close()
+    assert read(tmp_path).header.watched is not None
 
 
 def test_a_folder_that_another_process_watches_is_refused(tmp_path):

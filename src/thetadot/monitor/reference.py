@@ -150,7 +150,7 @@ class Reference:
             self.samples = self._samples()
 
     def preparing(self, size: float, batch: float) -> float:
-        """What it costs to find out on so many samples all that has to be known, in samples' gradients."""
+        """Cost of preparing the reference on so many samples, in samples' gradients."""
         if self.layout.sharded:
             return 0.0
         cost = gradients(2.0 * size, 2, batch) + forwards(size, 1, batch)
@@ -274,7 +274,7 @@ class Reference:
         return {"way": way} | {name: getattr(self, name) for name in ("written", "narrow", "sharing")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state of a checkpoint."""
         self.axes = None if state["way"] is None else self.ways[int(state["way"])]
         self.samples = self._samples()
         self.written = None if state["written"] is None else [str(name) for name in state["written"]]

@@ -281,7 +281,7 @@ class ReferenceReadings:
         return {name: getattr(self, name) for name in PLAIN} | {"every": every, "reference": known}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state of a checkpoint."""
         restore(self, {name: state[name] for name in PLAIN})
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])

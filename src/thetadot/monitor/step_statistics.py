@@ -174,7 +174,7 @@ class StepStatistics:
         return {"origin": self.origin, "anchor": self.anchor if anchored else None, "previous": self._previous}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the places of a checkpoint."""
         self.origin, self._previous = self._placed(state["origin"]), self._placed(state["previous"])
         self.anchor = self.origin if state["anchor"] is None else self._placed(state["anchor"])
 

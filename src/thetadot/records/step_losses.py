@@ -116,7 +116,7 @@ class StepLosses:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What was collected and is in no line yet, as numbers, for a checkpoint."""
+        """Losses that are in no line yet, as numbers, for a checkpoint."""
         self._waiting = self._fetched()
         return {"step": self._step, "losses": list(self._waiting)}
 
