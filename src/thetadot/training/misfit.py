@@ -40,27 +40,22 @@ _CHANGES: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
 )
 
 
-def require_taken(loss: Callable[[Any, Any], Any], output: Tensor, target: Any, error: BaseException) -> None:
-    """Say which form of the targets the loss would take; nothing where none is found.
+def other_targets(loss: Callable[[Any, Any], Any], output: Tensor, target: Any) -> str:
+    """Return the form of the targets that a loss would take, to end a sentence with; "" where none is found.
 
     Args:
-        loss: that refused them.
+        loss: that refused them as they are.
         output: of the model.
         target: of the same samples.
-        error: that it raised.
 
-    Raises:
-        TaskError: another form of the targets is accepted.
+    Example:
+        >>> other_targets(nn.functional.cross_entropy, torch.zeros(2, 3), torch.tensor([1.0, 2.0]))
+        ': pass y.long() for the targets y'
     """
     if not isinstance(target, Tensor) or target.is_complex():
-        return
+        return ""
     found = next((said for said, change in _CHANGES if _takes(loss, output, target, change)), None)
-    if found is not None:
-        kind = f"{str(target.dtype).removeprefix('torch.')} of shape {tuple(target.shape)}"
-        raise TaskError(
-            f"the loss does not take the targets, {kind} beside outputs of shape {tuple(output.shape)} "
-            f"({first_line(error)}). Pass {found} for the targets y."
-        ) from error
+    return "" if found is None else f": pass {found} for the targets y"
 
 
 def _takes(loss: Callable[[Any, Any], Any], output: Tensor, target: Tensor, change: Callable[[Tensor], Tensor]) -> bool:
