@@ -9,7 +9,7 @@ from comparing import tasks
 from torch import nn
 
 import thetadot
-from thetadot.comparing.comparison import CHOOSERS
+from thetadot.comparing.asking import CHOOSERS
 from thetadot.comparing.job import Outcome
 from thetadot.comparing.store import Store
 from thetadot.errors import DamagedFile, InadmissibleValue, RunFolderError, TaskError

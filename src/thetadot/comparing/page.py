@@ -71,7 +71,7 @@ def _line(comparison: Comparison, index: int, row: Row, cells: tuple[str, ...]) 
         "drawn": index < MOST_CURVES,
         "settings": "" if cells[1] == AS_GIVEN else cells[1],
         "cells": list(zip(head[2:], cells[2:], strict=True)),
-        "remarks": [*row.remarks, *([f"It diverged: {about(row)}."] if row.diverged else [])],
+        "remarks": [*comparison.remarks(row), *([f"It diverged: {about(row)}."] if row.diverged else [])],
     }
 
 
