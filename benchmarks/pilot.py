@@ -212,12 +212,13 @@ def against_peers(out: Path) -> str:
 
 def in_equal_time(out: Path) -> str:
     """Markdown: ours in the grid's time, task by task, then over all tasks."""
-    found = {
-        name: got for name in TASKS if name != "mf-b" and (got := losses(out, name, TIME, "grid")) is not None
-    }
+    found = {name: got for name in TASKS if name != "mf-b" and (got := losses(out, name, TIME, "grid")) is not None}
     if not found:
         return "In equal time: no task is done yet."
-    lines = ["In equal time:\n", "| task | a step of ours / the grid's | epochs of ours / the grid's | returned/last | test |"]
+    lines = [
+        "In equal time:\n",
+        "| task | a step of ours / the grid's | epochs of ours / the grid's | returned/last | test |",
+    ]
     lines.append("|---" * 5 + "|")
     for name, got in found.items():
         times = json.loads((out / name / f"{TIME}.json").read_text())

@@ -6,8 +6,7 @@ import json
 import math
 import statistics
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pilot_tasks import TASKS, maker
@@ -16,6 +15,9 @@ from thetadot.comparing.conduct import conduct
 from thetadot.comparing.job import Job, Outcome
 from thetadot.comparing.spec import parse
 from thetadot.files import place_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROUNDS, EPOCHS = 3, 4
 

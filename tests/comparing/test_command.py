@@ -54,7 +54,7 @@ def test_the_command_on_the_page_repeats_it(tmp_path, capsys, monkeypatch):
         (("--runs", "sgd:lr=0.1", "--seeds", "many"), "'many' is no number of seeds"),
         (("--runs", "sgd:lr=0.1", "--seeds", "1:2:3"), "'1:2:3' is no number of seeds"),
         (("--runs", "sgd:lr=0.1", "--seeds", "5:5"), "the number of seeds=0 is below 1"),
-        (("--runs", "sgd:lr=0.1", "--seeds", "-2:5"), "is no range of whole seeds"),
+        (("--runs", "sgd:lr=0.1", "--seeds=-2:5"), "is no range of whole seeds"),
         (("--runs", "sgd:lr=0.1|1", "--seeds", "3", "--choosing", "2:4"), "overlap"),
         (("--runs", "sgd:lr=0.1", "--colour", "red"), "unrecognized arguments"),
         (("--runs", "nonesuch_peer:Prodigy(lr=1.0)"), "cannot be imported"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from thetadot.comparing.spec import Spec, parse
 from thetadot.errors import InadmissibleValue, require
+from thetadot.kinds import WHOLE, refuse
 from thetadot.tasks.task import Task
 
 CHOOSERS = 1 << 20
@@ -59,21 +60,25 @@ def seeds_of(seeds: int | range, choosing: int | range) -> tuple[range, range]:
         >>> seeds_of(3, range(10, 12))
         (range(0, 3), range(10, 12))
     """
-    scoring = seeds if isinstance(seeds, range) else range(seeds)
-    choosers = choosing if isinstance(choosing, range) else range(CHOOSERS, CHOOSERS + choosing)
-    for name, given, found in (("seeds", seeds, scoring), ("choosing", choosing, choosers)):
-        if isinstance(given, int):
-            require_counts(**{name: (given, MOST_SEEDS)})
-            continue
-        plain = given.step == 1 and given.start >= 0 and given.stop <= 2**63
-        require(plain, f"{name}={given}", "is no range of whole seeds from 0 on", "Pass one, as range(10, 15).")
-        require_counts(**{f"the number of {name}": (len(found), MOST_SEEDS)})
+    scoring, choosers = _range("seeds", seeds, 0), _range("choosing", choosing, CHOOSERS)
     if scoring.start < choosers.stop and choosers.start < scoring.stop:
         raise InadmissibleValue(
             f"seeds {text_of(scoring)} and choosing {text_of(choosers)} overlap: what was chosen on a seed would be "
             "scored on it. Pass ranges that do not."
         )
     return scoring, choosers
+
+
+def _range(name: str, given: int | range, first: int) -> range:
+    if not isinstance(given, range):
+        if not WHOLE.fits(given):
+            refuse(name, given, "a whole number or a range", "Pass one, such as 5 or range(10, 15).")
+        require_counts(**{name: (given, MOST_SEEDS)})
+        return range(first, first + given)
+    plain = given.step == 1 and given.start >= 0 and given.stop <= 2**63
+    require(plain, f"{name}={given}", "is no range of whole seeds from 0 on", "Pass one, as range(10, 15).")
+    require_counts(**{f"the number of {name}": (min(given.stop - given.start, MOST_SEEDS + 1), MOST_SEEDS)})
+    return given
 
 
 def text_of(seeds: int | range) -> str:

@@ -2,8 +2,9 @@
 
     while spent + B/2 <= budget:   lr = lr₀·f(k/n);   θ <- step(∇L on the next batch);   spent += B;   k += 1
 
-f is 1, (1 + cos πt)/2, or 1 - t; n is the number of batches that the budget is for. Batches are those of :class:`thetadot.training.data.Source`: at one seed and batch
-size they are the same for every optimizer. One that asks for its gradients through a closure is charged for each.
+f is 1, (1 + cos πt)/2, or 1 - t; n is the number of batches that the budget is for. Batches are those of
+:class:`thetadot.training.data.Source`: at one seed and batch size they are the same for every optimizer. One that asks
+for its gradients through a closure is charged for each.
 """
 
 from __future__ import annotations
@@ -188,4 +189,3 @@ class Training:
             return None
         loss, _ = judge(self.task, self.test.load(self.test.whole(512)), None)
         return loss if math.isfinite(loss) else None
-

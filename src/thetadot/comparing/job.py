@@ -65,7 +65,7 @@ class Job:
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What came of a run.
+    """What came of a run: its losses, its cost, and why it ended early.
 
     Attributes:
         point: identity of optimizer and settings.

@@ -92,6 +92,15 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     found = [
         ("compared by", MEASURES[comparison.by]),
         ("budget", f"{plain(comparison.epochs)} passes over {plain(comparison.samples)} samples"),
-        ("seeds that score", plain(comparison.seeds)),
+        ("seeds that score", _seeds(comparison)),
     ]
-    return [*found, ("seeds that chose", plain(comparison.choosing))] if comparison.choosing else found
+    if comparison.choosing:
+        found.append(("seeds that chose", plain(comparison.choosing)))
+    if comparison.constant is not None:
+        found.append(("validation loss of the best constant output", plain(comparison.constant, 4)))
+    return found
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds = [outcome.seed for outcome in comparison.rows[0].outcomes]
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"

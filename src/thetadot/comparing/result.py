@@ -28,7 +28,7 @@ AS_GIVEN = "as given"
 
 @dataclass(frozen=True)
 class Row:
-    """A run that was compared.
+    """Row of a comparison: what was run, and what came of it on each seed.
 
     Attributes:
         name: as it was given.

@@ -63,7 +63,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """The point as a SPEC.
+        """The point as a SPEC that can be given again.
 
         Example:
             >>> Point("sgd", (("lr", 0.1), ("momentum", 0.9)), "cosine").label
@@ -126,8 +126,10 @@ def parse(text: str, name: str | None = None) -> Spec:
     """
     require(len(text) <= _LONGEST, f"a run of {len(text)} characters", f"is longer than {_LONGEST}", "Shorten it.")
     text = text.strip()
-    parts = [part.strip() for part in _ONE.findall(text)] or [text]
-    points = tuple(dict.fromkeys(point for part in parts for point in _points(part)))
+    parts = _ONE.findall(text)
+    if sum(map(len, parts)) + len(parts) - 1 != len(text):  # a ";" with nothing before or after it
+        raise _no_spec(text)
+    points = tuple(dict.fromkeys(point for part in parts for point in _points(part.strip())))
     _require_few(text, len(points))
     if len(parts) > 1 and any(point.own for point in points):
         raise InadmissibleValue(
@@ -138,7 +140,7 @@ def parse(text: str, name: str | None = None) -> Spec:
 
 
 def _points(text: str) -> Iterator[Point]:
-    """Points of one optimizer."""
+    """Points of a part of a SPEC, which are of one optimizer."""
     match = _SHAPE.fullmatch(text)
     if match is None:
         raise _no_spec(text)

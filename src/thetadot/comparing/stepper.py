@@ -1,8 +1,8 @@
 """An optimizer, its schedule and its modes, stepped as it asks to be.
 
-One whose ``step`` needs a closure gets one. One with ``train()`` and ``eval()``, as schedule-free methods have, holds two
-sets of parameters: it is trained in train mode and judged in eval mode, and running statistics of batch normalization,
-which are those of the parameters that are trained, are taken anew for those that are judged.
+One whose ``step`` needs a closure gets one. One with ``train()`` and ``eval()``, as schedule-free methods have, holds
+two sets of parameters: it is trained in train mode and judged in eval mode, and running statistics of batch
+normalization, which are those of the parameters that are trained, are taken anew for those that are judged.
 """
 
 from __future__ import annotations
