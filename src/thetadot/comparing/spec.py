@@ -58,7 +58,7 @@ class Point:
 
     @property
     def own(self) -> bool:
-        """Whether it is thetadot's own run, which counts what it costs itself."""
+        """Whether the point is thetadot's own run, which counts what it costs itself."""
         return self.optimizer == OWN
 
     @property
@@ -103,7 +103,7 @@ class Spec:
 
     @property
     def own(self) -> bool:
-        """Whether it is thetadot's own run."""
+        """Whether the SPEC is thetadot's own run."""
         return self.points[0].own
 
 
