@@ -9,7 +9,8 @@ Protocol, written before anything was tuned by it:
   fourteen of the spike only). Those marked ``chooses`` may choose mechanisms and constants; the others are only
   reported. The mechanism was found on the fourteen that are marked ``spike``, in another implementation; four tasks
   (derivative, residual, ratings, counts) were seen by nobody before.
-- Every run is one of ``thetadot.compare``, which keeps each that has ended: what is cut goes on where it was.
+- Every run is one of ``thetadot.compare``, which keeps each that has ended: what is cut goes on where it was. After a
+  change of thetadot, remove OUT/TASK/untuned and OUT/TASK/time, and run again.
 - Ours: ``thetadot.run`` and nothing else. It is scored by the validation loss of the state that it returns, and by the
   test loss of that state, which nothing is chosen by. What it costs more than the planned epochs is a column.
 - The grid: 24 points of torch.optim.SGD (lr .001 to .3, half a decade apart; momentum 0, .8, .9, .95) and 5 of AdamW
@@ -26,6 +27,7 @@ Protocol, written before anything was tuned by it:
   against best validated, last against last, test against test.
 - A score that is worse than that of the best constant output counts as that one's, on both sides, since a mean over
   seeds of which one diverged is of that seed alone. (The first draft said 1e9; it made .14 of the fourteen's mean.)
+- A run that diverged has no loss, also no best one from before; it counts as the constant output too.
 - Nothing reads a clock but the measurement for ``time``.
 """
 
