@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from thetadot.comparing.asking import specs_of
 from thetadot.comparing.spec import MOST_POINTS, parse
 from thetadot.errors import InadmissibleValue, ThetadotError, TooLarge
 
@@ -48,6 +49,15 @@ def test_a_grid_over_optimizers_is_the_sum_of_theirs():
         assert parse(one + between + other).points == parse(one).points + parse(other).points
     assert parse("a:B(name='x;y')").points[0].settings == (("name", "x;y"),)
     assert len(parse("sgd:lr=0.1; sgd(lr=0.1)").points) == 1
+
+
+def test_a_long_grid_has_a_short_name_and_two_of_them_their_texts():
+    text = "sgd:lr=0.01|0.1,momentum=0.9,schedule=cosine; adamw:lr=1e-3|1e-2,schedule=cosine"
+    other = text.replace("0.9", "0.8")
+    assert parse(text).name == "sgd or adamw, best of 4"
+    assert parse(text, "grid").name == "grid"
+    assert [spec.name for spec in specs_of([text, "sgd:lr=0.1"])] == ["sgd or adamw, best of 4", "sgd:lr=0.1"]
+    assert [spec.name for spec in specs_of([text, other])] == [text, other]
 
 
 def test_settings_in_another_order_are_the_same_point():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from thetadot.comparing.spec import Spec, parse
 from thetadot.errors import InadmissibleValue, require
@@ -37,13 +39,14 @@ def specs_of(runs: Sequence[str] | Mapping[str, str]) -> list[Spec]:
         found.append(parse(text, name))
     require(bool(found), "no run", "leaves nothing to compare", "Pass at least one, as untuned or sgd:lr=0.1.")
     require(len(found) <= MOST_RUNS, f"{len(found)} runs", f"are more than {MOST_RUNS}", "Pass fewer.")
-    seen: dict[frozenset[str], str] = {}
+    seen: set[frozenset[str]] = set()
     for spec in found:
         identity = frozenset(point.identity for point in spec.points)
-        if identity in seen or spec.name in seen.values():
+        if identity in seen:
             raise InadmissibleValue(f"run {spec.name!r} is given twice. Leave one of them out.")
-        seen[identity] = spec.name
-    return found
+        seen.add(identity)
+    names = Counter(spec.name for spec in found)
+    return [spec if names[spec.name] == 1 else replace(spec, name=spec.text) for spec in found]
 
 
 def require_counts(**given: tuple[int, int | None]) -> None:

@@ -19,10 +19,10 @@ Measure = Literal["best", "final", "returned", "test", "final-test", "returned-t
 MEASURES: dict[Measure, str] = {
     "best": "validation loss, lowest after an epoch",
     "final": "validation loss after the last step",
-    "returned": "validation loss of the state returned: thetadot's run gives its best one back, a plain loop its last",
+    "returned": "validation loss of the state that each run returns",
     "test": "test loss of the state with the lowest validation loss",
     "final-test": "test loss after the last step",
-    "returned-test": "test loss of the state returned: thetadot's run gives its best one back, a plain loop its last",
+    "returned-test": "test loss of the state that each run returns",
 }
 
 

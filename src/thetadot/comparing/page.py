@@ -43,6 +43,7 @@ def page(comparison: Comparison) -> str:
         grids=[row for row in comparison.rows if row.tried],
         plain=plain,
         seeds=comparison.seeds,
+        returned=any(by.startswith("returned") for by in comparison.measures),
         facts=_facts(comparison),
         command=comparison.command,
         pictures=drawn,

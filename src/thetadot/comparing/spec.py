@@ -33,6 +33,7 @@ SCHEDULES = ("constant", "cosine", "linear")
 MOST_POINTS = 1000
 _LONGEST = 2000  # characters of a SPEC
 _ECHOED = 120  # of them, in an error
+_NAMED = 48  # of them, in the name of a grid
 _WORDS = {"schedule", "optimizer", "annealing", "prefer"}  # settings whose values may be bare words
 _ONE = re.compile(r"""(?:[^;'"]|'[^']*'|"[^"]*"|['"])+""")  # up to a ";" outside quotes
 _SHAPE = re.compile(
@@ -112,7 +113,7 @@ def parse(text: str, name: str | None = None) -> Spec:
 
     Args:
         text: as in this module's first lines.
-        name: of the row; the text itself if None.
+        name: of the row; if None the text itself, or of a long grid a short one.
 
     Raises:
         InadmissibleValue: it is not one; a setting without a value, a value that is no literal or not finite.
@@ -136,7 +137,14 @@ def parse(text: str, name: str | None = None) -> Spec:
             f"run {_shown(text)}: thetadot's own run cannot be a part of a grid with others, since they get what it "
             "cost as their budget. Give it as a run of its own."
         )
-    return Spec(name or text, points, text)
+    return Spec(name or _name(text, points), points, text)
+
+
+def _name(text: str, points: tuple[Point, ...]) -> str:
+    """The text, or of a long grid what it is of: names stand in sentences and tables."""
+    if len(text) <= _NAMED or len(points) == 1:
+        return text
+    return f"{' or '.join(dict.fromkeys(point.optimizer for point in points))}, best of {len(points):,}"
 
 
 def _points(text: str) -> Iterator[Point]:
