@@ -342,7 +342,8 @@ class Waiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_step_waits_for_the_device_unless_something_is_due():
+def test_no_step_waits_for_the_device_unless_something_is_due(monkeypatch):
+    monkeypatch.setattr("thetadot.monitor.hooks.at_hand", lambda loss: False)
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y)) as probe:

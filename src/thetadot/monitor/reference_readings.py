@@ -15,10 +15,10 @@ from torch import distributed
 
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.cadence import GRACE, YOUNG, Every
+from thetadot.monitor.draws import drawn
 from thetadot.monitor.measurements import MEASUREMENTS, Moment
 from thetadot.monitor.reference import PARTS
 from thetadot.monitor.restoring import restore
-from thetadot.probes.heat import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -136,10 +136,8 @@ class StepLosses:
 def _kept(loss: Any) -> Any:
     """A float; of a tensor a copy on its device, which no later operation in place changes."""
     if loss is None:
-        return float("nan")
-    if not hasattr(loss, "detach"):  # no tensor
-        return _seen(float(loss))
-    return loss.detach().clone()
+        return math.nan
+    return loss.detach().clone() if hasattr(loss, "detach") else _seen(float(loss))
 
 
 def _seen(loss: float) -> float:
