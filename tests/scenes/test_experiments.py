@@ -30,7 +30,7 @@ COMMON = ("paths", "time", "step", "integrator", "tolerance", "temperature", "fr
 
 
 def call(name):
-    return scenes.SCENES[name]
+    return getattr(scenes, name.replace("-", "_"))
 
 
 def same(one, other):
@@ -68,8 +68,8 @@ def test_a_result_that_is_written_is_what_the_command_writes(tmp_path, name):
 
 @pytest.mark.parametrize("name", scenes.SCENES)
 def test_every_scene_is_called_by_its_name_with_its_defaults(name):
-    scene = getattr(scenes, name.replace("-", "_"))
-    assert scene is scenes.SCENES[name]
+    scene = call(name)
+    assert scene.scene is scenes.SCENES[name]
     asked = scene().request
     found = {each: parameter.default for each, parameter in inspect.signature(scene).parameters.items()}
     assert found == {**asked.values, **{each: getattr(asked, {"seed": "key", "save": "frames"}.get(each, each))

@@ -73,8 +73,9 @@ def _simulated(options: argparse.Namespace) -> Result:
         raise ThetadotError(
             "nothing to simulate was named. Pass a name (thetadot simulate --list) or file.py:function."
         )
-    from thetadot.scenes.experiment import Experiment, find
+    from thetadot.scenes.experiment import Experiment
     from thetadot.scenes.request import request_of
+    from thetadot.scenes.resuming import find
     from thetadot.training.folder import fresh
 
     values, given = _values(options.set), {name: getattr(options, name) for name in COMMON}
@@ -135,9 +136,9 @@ def _show(result: Result, *, as_json: bool) -> None:
     from thetadot.scenes.table import COLUMNS, words
     from thetadot.terminal import console
 
-    out, asked = console(sys.stdout), result.experiment.request
+    out, asked = console(sys.stdout), result.request
     fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
-    title = f"{result.experiment.scene.title}: {asked.paths:,} paths, time {asked.time:g}, {fine}"
+    title = f"{result.scene.title}: {asked.paths:,} paths, time {asked.time:g}, {fine}"
     table = Table(title=escape(title), title_justify="left")
     for name in COLUMNS:
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")

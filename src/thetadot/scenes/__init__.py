@@ -13,31 +13,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from thetadot.scenes.catalogue import (
-    SCENES,
-    competition,
-    descent_flows,
-    dirac_gan,
-    double_well,
-    geometric_brownian,
-    harmonic,
-    jacobi,
-    mathieu,
-    quartic_2d,
-    simsiam,
-    wgan_div,
-)
+from thetadot.scenes.catalogue import SCENES
 from thetadot.scenes.rows import ERRORS, Row
 from thetadot.scenes.scene import Parameter, Scene, Settings, Setup
 
 if TYPE_CHECKING:
     from thetadot.scenes.custom import own
-    from thetadot.scenes.experiment import Experiment, resume
+    from thetadot.scenes.experiment import Experiment
+    from thetadot.scenes.named import (
+        competition,
+        descent_flows,
+        dirac_gan,
+        double_well,
+        geometric_brownian,
+        harmonic,
+        jacobi,
+        mathieu,
+        quartic_2d,
+        simsiam,
+        wgan_div,
+    )
     from thetadot.scenes.result import Result
+    from thetadot.scenes.resuming import resume
     from thetadot.scenes.table import Table
 
 # Loaded when first used, so that a list of scenes never imports torch.
-_LATE = {"Experiment": "experiment", "Result": "result", "Table": "table", "own": "custom", "resume": "experiment"}
+_LATE = {"Experiment": "experiment", "Result": "result", "Table": "table", "own": "custom", "resume": "resuming"}
+_LATE |= {name.replace("-", "_"): "named" for name in SCENES}
 
 __all__ = [
     "ERRORS",

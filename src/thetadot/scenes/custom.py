@@ -14,10 +14,12 @@ from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
 from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
+from thetadot.scenes.experiment import Experiment
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import in_plane, on_curve
 from thetadot.scenes.pictures.law import histogram
 from thetadot.scenes.pictures.phase import in_projection, phase
+from thetadot.scenes.request import request_of
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import FRAMES, Scene, Settings, Setup
 from thetadot.signatures import checked
@@ -30,7 +32,6 @@ from thetadot.training.spec import from_file
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture
-    from thetadot.scenes.experiment import Experiment
     from thetadot.simulation import Trajectory
 
 RETURNS = "a Problem, an ODE, an SDE or another system with a drift of its own"
@@ -93,9 +94,11 @@ def own(
     """
     rule = None if isinstance(integrator, str) else integrator
     given = {"system": motion, "integrator": rule, "initial": initial, "time": time, "step": step, "paths": paths}
-    made = _scene(name, name, "", {key: value for key, value in given.items() if value is not None})
+    scene = _scene(name, name, "", {key: value for key, value in given.items() if value is not None})
     word = integrator if isinstance(integrator, str) else None
-    return made(integrator=word, tolerance=tolerance, seed=seed, save=save, step=step, paths=paths, time=time)
+    numerics = {"paths": paths, "time": time, "step": step, "integrator": word, "tolerance": tolerance}
+    common = {"temperature": None, "friction": None, "seed": seed, "save": save}
+    return Experiment(scene, request_of(scene, {**numerics, **common}, {}))
 
 
 def _scene(name: str, title: str, whence: str, found: Mapping[str, Any]) -> Scene:

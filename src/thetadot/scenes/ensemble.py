@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from thetadot.integrators import Integrator
     from thetadot.integrators.adaptive import Embedded
-    from thetadot.scenes import Settings, Setup
+    from thetadot.scenes.scene import Settings, Setup
     from thetadot.scenes.time_grid import TimeGrid
     from thetadot.systems import System
 

@@ -7,34 +7,30 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thetadot.errors import InadmissibleValue, RunFolderError, ThetadotError, require
 from thetadot.files import Claim
 from thetadot.integrators.adaptive import Embedded, require_timed
-from thetadot.scenes import custom, storage
 from thetadot.scenes import folder as folders
-from thetadot.scenes.catalogue import SCENES
+from thetadot.scenes import storage
 from thetadot.scenes.ensemble import Ensemble
 from thetadot.scenes.files import RECORD
 from thetadot.scenes.folder import Folder
 from thetadot.scenes.integrators import require_steps, rule
-from thetadot.scenes.names import nearest
-from thetadot.scenes.request import check, fitting, values_of
+from thetadot.scenes.request import fitting
 from thetadot.scenes.result import Result
 from thetadot.scenes.scene import Settings
+from thetadot.scenes.storage import described
 from thetadot.scenes.table import Table
 from thetadot.signatures import checked
-from thetadot.training.spec import is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from thetadot.scenes.scene import Scene
     from thetadot.scenes.storage import Request, Simulation
     from thetadot.simulation import Trajectory
-
-_SAID = ("paths", "time", "step", "integrator", "tolerance", "temperature", "friction")
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,10 +52,7 @@ class Experiment:
     request: Request
 
     def __repr__(self) -> str:
-        asked = self.request
-        chosen = {**asked.values, **{name: getattr(asked, name) for name in _SAID}}
-        said = ", ".join(f"{name}={value!r}" for name, value in chosen.items() if value is not None)
-        return f"{self.scene.name.replace('-', '_')}({said}, seed={asked.key}, save={asked.frames})"
+        return described(self.request)
 
     @checked
     def run(
@@ -101,7 +94,7 @@ class Experiment:
                     f"{place} was begun with other settings ({_difference(record.asked, self.request)}). "
                     "Pass those, or name another folder."
                 )
-            return _continued(self, place, record, progress=progress, notify=notify)
+            return continued(self, place, record, progress=progress, notify=notify)
         ensemble = self._prepared()
         with storage.claim(place, overwrite=overwrite):
             return _run(self, ensemble, place, progress=progress, notify=notify)
@@ -127,60 +120,7 @@ class Experiment:
         return ensemble
 
 
-def find(name: str, given: Mapping[str, Any]) -> Scene:
-    """Return the scene of a name, or of ``file.py:function``.
-
-    Args:
-        name: of the scene.
-        given: arguments of the function, if it is one; the others take theirs when they are called.
-
-    Raises:
-        InadmissibleValue: no such name.
-        TaskError: no such file, or a function that fails.
-    """
-    if name in SCENES:
-        return SCENES[name]
-    if not is_file(name):
-        raise InadmissibleValue(
-            f"{name!r} is unknown{nearest(name, SCENES)} Pass one of {', '.join(SCENES)}; or file.py:function."
-        )
-    return custom.scene(name, given)
-
-
-@checked
-def resume(out: Path, *, progress: bool = False, notify: Callable[[str], object] | None = None) -> Result:
-    """Continue the simulation in a folder exactly where it was interrupted; one that is complete is drawn anew.
-
-    Args:
-        out: the folder.
-        progress: whether to show a bar.
-        notify: told in a sentence what happens on the way.
-
-    Raises:
-        DamagedFile: the folder holds no simulation, or one that cannot be read.
-        InadmissibleValue: the simulation is of a motion that has no name: resume it by ``run(out=..., resume=True)``.
-        RunFolderError: the folder is in use, or cannot be written.
-
-    Example:
-        >>> import pathlib, tempfile, thetadot
-        >>> place = pathlib.Path(tempfile.mkdtemp()) / "run"
-        >>> first = thetadot.scenes.harmonic(paths=20).run(out=place)
-        >>> again = thetadot.scenes.resume(place)
-        >>> bool((again.trajectory.states == first.trajectory.states).all())
-        True
-    """
-    place = Path(out)
-    record = storage.read(place)
-    asked = record.asked
-    heat = {"temperature": asked.temperature, "friction": asked.friction}
-    scene = find(asked.scene, {**asked.values, **{name: value for name, value in heat.items() if value is not None}})
-    check(asked)
-    if not scene.own:
-        values_of(scene, asked.values)
-    return _continued(Experiment(scene, asked), place, record, progress=progress, notify=notify)
-
-
-def _continued(
+def continued(
     experiment: Experiment, place: Path, record: Simulation, *, progress: bool, notify: Callable[[str], object] | None
 ) -> Result:
     """Go on with what a folder holds."""
@@ -232,7 +172,9 @@ def _run(
         unwritten = _written(folder, trajectory, table, seconds)
         if unwritten is not None and notify is None:
             warnings.warn(unwritten, stacklevel=4)
-    return Result(experiment, table, trajectory, seconds, place, unwritten, _ensemble=ensemble)
+    return Result(
+        experiment.scene, experiment.request, table, trajectory, seconds, place, unwritten, _ensemble=ensemble
+    )
 
 
 def _written(folder: Folder, trajectory: Trajectory, table: Table, seconds: float) -> str | None:

@@ -11,6 +11,7 @@ from thetadot.integrators import tableaus
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
 from thetadot.integrators.words import LETTERS
+from thetadot.scenes.names import nearest
 from thetadot.scenes.spelling import argument, word
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def integrator(name: str) -> Integrator:
         return PLAIN[name]()
     if name and set(name) <= set(LETTERS):
         return integrators.Splitting(name)
-    from thetadot.scenes.names import nearest
 
     known = [*PLAIN, *ADAPTIVE]
     raise InadmissibleValue(

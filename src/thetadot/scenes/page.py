@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thetadot.report.figures.picture import Picture
-    from thetadot.scenes import Row, Scene
     from thetadot.scenes.ensemble import Ensemble
+    from thetadot.scenes.rows import Row
+    from thetadot.scenes.scene import Scene
     from thetadot.scenes.storage import Request
     from thetadot.simulation import Trajectory
 

@@ -13,12 +13,14 @@ from thetadot.scenes import folder, storage
 from thetadot.scenes.figures import layout_of
 from thetadot.scenes.files import PAGE
 from thetadot.scenes.page import page, pictures
+from thetadot.scenes.storage import described
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture
     from thetadot.scenes.ensemble import Ensemble
-    from thetadot.scenes.experiment import Experiment
+    from thetadot.scenes.scene import Scene
+    from thetadot.scenes.storage import Request
     from thetadot.scenes.table import Table
     from thetadot.simulation import Trajectory
 
@@ -29,7 +31,8 @@ class Result:
     """A simulation that has ended, beside what is known of it.
 
     Attributes:
-        experiment: what was asked.
+        scene: what was simulated.
+        request: its settings.
         table: rows of measured against known.
         trajectory: times, states (n, paths, dim) and statistics (:class:`thetadot.simulation.Trajectory`).
         seconds: that it took.
@@ -47,7 +50,8 @@ class Result:
         torch.Size([41, 12, 1])
     """
 
-    experiment: Experiment
+    scene: Scene
+    request: Request
     table: Table
     trajectory: Trajectory
     seconds: float
@@ -78,10 +82,9 @@ class Result:
 
     def page(self) -> str:
         """Return the page, with table and pictures, as HTML that needs no network."""
-        asked = self.experiment
         return page(
-            asked.scene,
-            asked.request,
+            self.scene,
+            self.request,
             self._ensemble,
             self.trajectory,
             self.table,
@@ -102,18 +105,18 @@ class Result:
         Raises:
             RunFolderError: the folder holds something else, or cannot be written.
         """
-        place, asked = Path(out), self.experiment
+        place, rows = Path(out), self.table
         with storage.claim(place, overwrite=overwrite):
-            folder.write(asked.request, place, self.trajectory, self.table, self.seconds)
-            folder.draw(asked.scene, asked.request, self._ensemble, place, self.trajectory, self.table, self.seconds)
+            folder.write(self.request, place, self.trajectory, rows, self.seconds)
+            folder.draw(self.scene, self.request, self._ensemble, place, self.trajectory, rows, self.seconds)
         return place / PAGE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings and the table in plain containers, as JSON takes them."""
-        return folder.to_dict(self.experiment.request, self.table)
+        return folder.to_dict(self.request, self.table)
 
     def __repr__(self) -> str:
-        return f"{self.experiment!r}\n{self.table!r}"
+        return f"{described(self.request)}\n{self.table!r}"
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +13,6 @@ if TYPE_CHECKING:
     from thetadot.integrators import Integrator
     from thetadot.integrators.adaptive import Embedded
     from thetadot.report.figures.picture import Picture
-    from thetadot.scenes.experiment import Experiment
     from thetadot.scenes.rows import Row
     from thetadot.simulation import Save, Trajectory
     from thetadot.systems import Problem, System
@@ -79,9 +75,9 @@ class Setup:
     shown: tuple[str, ...] = ("fan", "energy")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Scene:
-    """A named motion with its defaults; called, it gives an experiment.
+    """A named motion with its defaults.
 
     Attributes:
         name: as the command calls it.
@@ -94,13 +90,6 @@ class Scene:
         parameters: what is its own, by name.
         rule: an integrator without a name, where "integrator" is empty.
         own: whether it is a user's, which has taken its parameters already.
-
-    Example:
-        >>> import thetadot
-        >>> thetadot.scenes.harmonic.parameters["curvature"].meaning
-        'h > 0 of L = h x²/2'
-        >>> thetadot.scenes.harmonic(curvature=4.0, temperature=0.2).request.values
-        {'curvature': 4.0, 'start': 3.0}
     """
 
     name: str
@@ -118,66 +107,3 @@ class Scene:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     rule: Integrator | Embedded | None = None
     own: bool = False
-
-    @checked
-    def __call__(
-        self,
-        *,
-        paths: int | None = None,
-        time: float | None = None,
-        step: float | None = None,
-        integrator: str | None = None,
-        tolerance: float | None = None,
-        temperature: float | None = None,
-        friction: float | None = None,
-        seed: int = 0,
-        save: int = FRAMES,
-        **values: Value,
-    ) -> Experiment:
-        """Choose the settings of an experiment; nothing is simulated yet.
-
-        Args:
-            paths: how many; this and what follows is the scene's default where it is None.
-            time: how long, a whole number of steps if they are of one length.
-            step: time step; none for an integrator that finds its own.
-            integrator: by name: "rk4", "euler-maruyama", ..., or a splitting word such as "BAOAB".
-            tolerance: relative, of an integrator that finds its steps; the absolute one is a thousandth of it.
-            temperature: T >= 0, in units of the loss.
-            friction: λ >= 0, in 1/time, of a motion with inertia.
-            seed: of all noise, 0 to 2⁶³-1.
-            save: times at which all paths are saved.
-            **values: the scene's own parameters (``parameters``).
-
-        Raises:
-            InadmissibleValue: a number out of range, a parameter that the scene does not have, or settings that do not
-                go together.
-            TooLarge: more paths than fit into memory.
-        """
-        from thetadot.scenes.experiment import Experiment  # loads torch, which a list of scenes does not need
-        from thetadot.scenes.request import request_of
-
-        numerics = {"paths": paths, "time": time, "step": step, "integrator": integrator, "tolerance": tolerance}
-        common = {"temperature": temperature, "friction": friction, "seed": seed, "save": save}
-        return Experiment(self, request_of(self, {**numerics, **common}, values))
-
-    def __repr__(self) -> str:
-        return f"<{self.name.replace('-', '_')}{self.__signature__}: {self.says}>"
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The arguments with this scene's defaults, its own parameters first."""
-        common = {
-            "paths": self.paths,
-            "time": self.time,
-            "step": self.step,
-            "integrator": self.integrator,
-            "tolerance": None,
-            **({"temperature": self.temperature} if self.heated or self.own else {}),
-            **({"friction": self.friction} if self.damped or self.own else {}),
-            "seed": 0,
-            "save": FRAMES,
-        }
-        defaults = {name: parameter.default for name, parameter in self.parameters.items()} | common
-        return inspect.Signature(
-            [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
-        )

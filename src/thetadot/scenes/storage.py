@@ -55,6 +55,16 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: float | None = None  # relative, of an integrator that finds its steps
 
 
+_SAID = ("paths", "time", "step", "integrator", "tolerance", "temperature", "friction")
+
+
+def described(request: Request) -> str:
+    """Return a request as the call that makes it."""
+    settings = {**request.values, **{name: getattr(request, name) for name in _SAID}}
+    said = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+    return f"{request.scene.replace('-', '_')}({said}, seed={request.key}, save={request.frames})"
+
+
 class Line(msgspec.Struct, frozen=True):
     """A row of the table."""
 

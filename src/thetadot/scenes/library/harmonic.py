@@ -17,6 +17,7 @@ from thetadot.errors import require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import Harmonic
 from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.law import histogram
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
@@ -108,8 +109,6 @@ def _swing(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
-    from thetadot.scenes.pictures.landscape import on_curve
-
     series = trajectory["states"]
     wide = max(abs(case.start) * 1.1, 4.5 * math.sqrt(case.temperature / case.curvature), 1e-3)
     x = torch.linspace(-wide, wide, 300, dtype=torch.float64)
