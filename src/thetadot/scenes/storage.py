@@ -275,7 +275,7 @@ def _trajectory(
             "Simulate anew."
         )
     series: dict[str, Series] = {}
-    names = {"states"} | {name.rpartition("/")[0] for name in found if name.endswith("/values")}
+    names = ["states", *(name.removesuffix("/values") for name in found if name.endswith("/values"))]
     for name in names:
         place = "" if name == "states" else f"{name}/"
         times, values = found[f"{place}times"], found[f"{place}{'states' if name == 'states' else 'values'}"]
