@@ -34,7 +34,7 @@ def call(name):
 
 
 def same(one, other):
-    assert one.series.keys() == other.series.keys()
+    assert list(one.series) == list(other.series)
     for name, series in one.series.items():
         assert torch.equal(series.times, other[name].times)
         assert torch.equal(series.values, other[name].values)
