@@ -70,6 +70,7 @@ def test_a_result_that_is_written_is_what_the_command_writes(tmp_path, name):
 def test_every_scene_is_called_by_its_name_with_its_defaults(name):
     scene = call(name)
     assert scene.scene is scenes.SCENES[name]
+    assert name.replace("-", "_") in scenes.__all__
     asked = scene().request
     found = {each: parameter.default for each, parameter in inspect.signature(scene).parameters.items()}
     assert found == {**asked.values, **{each: getattr(asked, {"seed": "key", "save": "frames"}.get(each, each))
