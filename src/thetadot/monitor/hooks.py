@@ -3,8 +3,8 @@
 It listens on measured steps only: between them a step costs nothing here, and is taken to have the same batch. What the
 user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
 forgotten, with their losses: they are no step's, and no other step's either. That is seen where gradients are gone
-before the next pass, or before the next backward pass where a loop empties them as late as that. Passes whose output no backward pass reached are none. Inside a graph that torch.compile makes nothing is
-seen, and nothing is added to it.
+before the next pass, or before the next backward pass where a loop empties them as late as that. Passes whose output no
+backward pass reached are none. Inside a graph that torch.compile makes nothing is seen, and nothing is added to it.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ class ForwardHooks:
         self._drop()
         self.lately.append(loss)
 
-    @unserializable_hook  # so that a model that is saved as a whole does not warn of it
+    @unserializable_hook  # type: ignore[untyped-decorator]  # a model that is saved as a whole does not warn of it
     def _arriving(self, _gradient: Tensor) -> None:
         """Before a gradient is added: what was noted before the last backward pass, if that one's was dropped."""
         if self.sweeps and self._emptied():
