@@ -14,8 +14,9 @@ import pytest
 
 import thetadot
 from thetadot import files, records
-from thetadot.cli import archive, main, simulate
+from thetadot.cli import main, simulate
 from thetadot.report import files as pages
+from thetadot.scenes import storage
 from thetadot.simulation import keeping
 
 TASKS = Path(__file__).parents[1] / "training" / "tasks.py"
@@ -65,7 +66,7 @@ def test_a_simulations_table_is_shown_all_the_same(capsys, tmp_path, monkeypatch
         if owner == "page":
             patched.setattr(files, "place_text", full)
         else:
-            patched.setattr(archive, "place_text", full)
+            patched.setattr(storage, "place_text", full)
         out, said = refused(capsys, *SMALL, "--out", tmp_path / "run")
     assert "quantity" in out
     assert "No space left on device" in said

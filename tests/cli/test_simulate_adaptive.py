@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thetadot.cli import journey, main
-from thetadot.cli.clock import Free
+from thetadot.cli import main
+from thetadot.scenes import ensemble
+from thetadot.scenes.time_grid import Free
 from thetadot.simulation import Save
 from thetadot.simulation.controlled import Marched
 
@@ -88,7 +89,7 @@ def test_what_was_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, when):
 def test_half_a_frame_is_none(tmp_path, monkeypatch, when):
     simulate(*GAME, "--out", tmp_path / "whole")
     with monkeypatch.context() as patched:
-        interrupt(patched, journey, "_band", when)
+        interrupt(patched, ensemble, "_band", when)
         assert main(["simulate", *GAME, "--out", str(tmp_path / "cut")]) == 130
     assert len(arrays(tmp_path / "cut")["band/times"]) == when
     goes_on_as(tmp_path / "whole", tmp_path / "cut")

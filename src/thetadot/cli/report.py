@@ -7,8 +7,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from thetadot.cli.files import PAGE, RECORD
 from thetadot.errors import ThetadotError, require
+from thetadot.scenes.files import PAGE, RECORD
 
 if TYPE_CHECKING:
     import argparse

@@ -11,17 +11,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thetadot.cli.asking import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
 from thetadot.errors import RunFolderError, ThetadotError
+from thetadot.scenes.request import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from thetadot.cli.archive import Asked
-    from thetadot.cli.journey import Journey
-    from thetadot.cli.scenes import Row, Scene
+    from thetadot.scenes import Row, Scene
+    from thetadot.scenes.ensemble import Journey
+    from thetadot.scenes.storage import Asked
     from thetadot.simulation import Trajectory
 
 NAME = "simulate"
@@ -74,13 +74,13 @@ def act(options: argparse.Namespace) -> int:
         raise ThetadotError(
             "nothing to simulate was named. Pass a name (thetadot simulate --list) or file.py:function."
         )
-    from thetadot.cli import archive
+    from thetadot.scenes import storage
     from thetadot.training.folder import fresh
 
     scene, asked = asked_of(options)
     folder = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
     journey = journey_of(scene, asked)
-    with archive.claim(folder, overwrite=options.overwrite):
+    with storage.claim(folder, overwrite=options.overwrite):
         return _run(scene, asked, journey, folder, None, 0.0, options)
 
 
@@ -88,15 +88,15 @@ def _resume(options: argparse.Namespace) -> int:
     """Go on with what a folder holds."""
     from types import SimpleNamespace
 
-    from thetadot.cli import archive
     from thetadot.files import Claim
+    from thetadot.scenes import storage
 
     changed = [name for name in _OPTIONS if getattr(options, name) not in (None, [])]
     if changed or options.name is not None or options.out is not None or options.overwrite:
         what = f"--{changed[0]}" if changed else "a name, --out or --overwrite"
         raise ThetadotError(f"{what} contradicts --resume, which continues with the original settings. Leave it out.")
     folder = Path(options.resume)
-    record = archive.read(folder)
+    record = storage.read(folder)
     asked = record.asked
     scene = scene_of(asked.scene, asked.values, SimpleNamespace(temperature=asked.temperature, friction=asked.friction))
     check(asked)
@@ -104,7 +104,7 @@ def _resume(options: argparse.Namespace) -> int:
         values_of(scene, asked.values)
     journey = journey_of(scene, asked)
     with Claim(folder):
-        begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
+        begun = storage.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
         if record.complete:
             print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
         return _run(scene, asked, journey, folder, begun, record.seconds, options)
@@ -218,9 +218,9 @@ def _draw(
     seconds: float,
 ) -> None:
     """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
-    from thetadot.cli.files import PAGE
-    from thetadot.cli.sheet import page
     from thetadot.files import place_text
+    from thetadot.scenes.files import PAGE
+    from thetadot.scenes.page import page
 
     resume = shlex.quote(str(folder)) if rows is None else None
     text = page(scene, asked, journey, trajectory, rows or (), seconds=seconds, resume=resume)
@@ -236,11 +236,11 @@ def _draw(
 def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
     import torch
 
-    from thetadot.cli import archive
+    from thetadot.scenes import storage
 
-    record = archive.Simulation(
-        archive.SCHEMA,
-        archive.VERSION,
+    record = storage.Simulation(
+        storage.SCHEMA,
+        storage.VERSION,
         asked,
         rows is not None,
         trajectory.end.steps,
@@ -249,11 +249,11 @@ def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Ro
         round(seconds, 3),
         {"thetadot": __version__, "torch": str(torch.__version__)},
     )
-    archive.write(folder, record, trajectory)
+    storage.write(folder, record, trajectory)
 
 
 def _line(row: Row) -> Any:
-    from thetadot.cli.archive import Line
+    from thetadot.scenes.storage import Line
 
     def finite(value: float | None) -> float | None:
         return value if value is not None and math.isfinite(value) else None
@@ -282,7 +282,7 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
     from rich.markup import escape
     from rich.table import Table
 
-    from thetadot.cli.sheet import verdict, words
+    from thetadot.scenes.page import verdict, words
     from thetadot.terminal import console
 
     out = console(sys.stdout)
@@ -308,8 +308,8 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
 
 
 def _list(*, as_json: bool) -> None:
-    from thetadot.cli.scenes import SCENES
-    from thetadot.cli.scenes.names import ADAPTIVE, PLAIN
+    from thetadot.scenes import SCENES
+    from thetadot.scenes.names import ADAPTIVE, PLAIN
     from thetadot.terminal import console
 
     if as_json:

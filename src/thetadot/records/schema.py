@@ -162,13 +162,15 @@ class Trial(msgspec.Struct, tag_field="kind", tag="trial", frozen=True):
     cost: float
 
 
-class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True):
+class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True, omit_defaults=True):
     """One setting, its value, and why."""
 
     setting: str
     value: float | int | str
     because: str
     source: Literal["measured", "tried", "rule", "given"] = "measured"
+    low: float | None = None  # ends of the value, by those of what it was measured from, of 95%
+    high: float | None = None
 
 
 class Fork(msgspec.Struct, tag_field="kind", tag="fork", frozen=True, omit_defaults=True):

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.landscape import on_curve
-from thetadot.cli.pictures.law import histogram
-from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Row, Settings, Setup, mean_row, share_row
-from thetadot.cli.scenes.laws import CELLS, laws
 from thetadot.density import Gibbs, Grid, Saddle
 from thetadot.errors import require
 from thetadot.potentials import DoubleWell
+from thetadot.scenes.base import Row, Settings, Setup, mean_row, share_row
+from thetadot.scenes.laws import CELLS, laws
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.landscape import on_curve
+from thetadot.scenes.pictures.law import histogram
+from thetadot.scenes.pictures.time import Curve, curves
 from thetadot.simulation import Save
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
-    from thetadot.cli.scenes.laws import Laws
     from thetadot.report.figures.picture import Picture
+    from thetadot.scenes.laws import Laws
     from thetadot.simulation import Trajectory
 
 _TIMES = 100

@@ -6,7 +6,7 @@ import importlib
 import math
 from typing import TYPE_CHECKING
 
-from thetadot.cli.scenes.base import Parameter, Scene, Settings, Setup
+from thetadot.scenes.base import Parameter, Scene, Settings, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ def _late(module: str) -> Callable[[Settings], Setup]:
     """The scene's ``make``, its module loaded when it is called: that needs torch, and bokeh for the pictures."""
 
     def make(settings: Settings) -> Setup:
-        setup: Setup = importlib.import_module(f"thetadot.cli.scenes.{module}").make(settings)
+        setup: Setup = importlib.import_module(f"thetadot.scenes.library.{module}").make(settings)
         return setup
 
     return make

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import contourpy
 import numpy as np
 
-from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, lines, marks, picture, spread
-from thetadot.cli.pictures.landscape import outline
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, lines, marks, picture, spread
+from thetadot.scenes.pictures.landscape import outline
 
 if TYPE_CHECKING:
     import torch
     from bokeh.plotting import figure
 
     from thetadot.analysis import Portrait
-    from thetadot.cli.pictures.base import Array
+    from thetadot.scenes.pictures.base import Array
 
 WAYS = 40
 FEWER = 12

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
-    from thetadot.cli.archive import Asked
-    from thetadot.cli.journey import Journey
-    from thetadot.cli.scenes import Scene
+    from thetadot.scenes import Scene
+    from thetadot.scenes.ensemble import Journey
+    from thetadot.scenes.storage import Asked
 
 FRAMES = 40
 """Times at which all paths are saved."""
@@ -24,9 +24,9 @@ _LEAST = 128  # bytes that a path takes at least: its variables, several times
 
 def asked_of(options: argparse.Namespace) -> tuple[Scene, Asked]:
     """The scene, and every argument with its default."""
-    from thetadot.cli.archive import Asked
-    from thetadot.cli.scenes.integrators import require_steps, rule
     from thetadot.integrators.adaptive import Embedded
+    from thetadot.scenes.integrators import require_steps, rule
+    from thetadot.scenes.storage import Asked
 
     given = _given(options.set)
     scene = scene_of(options.name, given, options)
@@ -67,8 +67,8 @@ def scene_of(name: str, given: Mapping[str, Any], options: Any) -> Scene:
         InadmissibleValue: no such name.
         TaskError: no such file, or a function that fails.
     """
-    from thetadot.cli.scenes import SCENES
-    from thetadot.cli.scenes.names import nearest
+    from thetadot.scenes import SCENES
+    from thetadot.scenes.names import nearest
 
     if name in SCENES:
         return SCENES[name]
@@ -76,10 +76,10 @@ def scene_of(name: str, given: Mapping[str, Any], options: Any) -> Scene:
         raise InadmissibleValue(
             f"{name!r} is unknown{nearest(name, SCENES)} Pass one of {', '.join(SCENES)}; or file.py:function."
         )
-    from thetadot.cli.scenes import own
+    from thetadot.scenes import custom
 
     heat = {key: getattr(options, key) for key in ("temperature", "friction") if getattr(options, key) is not None}
-    return own.scene(name, {**given, **heat})
+    return custom.scene(name, {**given, **heat})
 
 
 def _rule_for(scene: Scene, options: argparse.Namespace) -> str:
@@ -113,7 +113,7 @@ def _number(text: str) -> float | int | str:
 
 def values_of(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
     """Return every parameter of a scene, as given or by default."""
-    from thetadot.cli.scenes.names import nearest
+    from thetadot.scenes.names import nearest
 
     strange = sorted(set(given) - set(scene.parameters))
     if strange:
@@ -190,10 +190,10 @@ def check(asked: Asked) -> None:
 
 def journey_of(scene: Scene, asked: Asked) -> Journey:
     """The scene set up."""
-    from thetadot.cli.journey import Journey
-    from thetadot.cli.scenes import Settings
-    from thetadot.cli.scenes.integrators import require_steps, rule
     from thetadot.integrators.adaptive import Embedded, require_timed
+    from thetadot.scenes import Settings
+    from thetadot.scenes.ensemble import Journey
+    from thetadot.scenes.integrators import require_steps, rule
 
     chosen = rule(asked.integrator, scene.rule, asked.tolerance)
     require_steps(chosen, asked.step)

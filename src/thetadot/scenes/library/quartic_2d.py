@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import find_fixed_points
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.landscape import in_plane
-from thetadot.cli.pictures.law import planes
-from thetadot.cli.scenes.base import Row, Settings, Setup, mean_row, share_row
 from thetadot.density import FokkerPlanck, Gibbs, Grid
 from thetadot.errors import require
 from thetadot.potentials import Quartic2d, gradient_of
+from thetadot.scenes.base import Row, Settings, Setup, mean_row, share_row
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.landscape import in_plane
+from thetadot.scenes.pictures.law import planes
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
-    from thetadot.cli.scenes.base import Reference
     from thetadot.report.figures.picture import Picture
+    from thetadot.scenes.base import Reference
     from thetadot.simulation import Trajectory
 
 CELLS = 96

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, line, lines, paint, picture, spread, told
 from thetadot.report.figures.frame import rule
 from thetadot.report.series import thin
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, line, lines, paint, picture, spread, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
     from bokeh.plotting import figure
 
-    from thetadot.cli.pictures.base import Array
     from thetadot.report.figures.picture import Mark
+    from thetadot.scenes.pictures.base import Array
 
 FEW = 20
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.cli.pictures.time import energy, fan
-from thetadot.cli.scenes.base import ERRORS
 from thetadot.formatting import count, plain
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
 from thetadot.report.shell import compose
+from thetadot.scenes.base import ERRORS
+from thetadot.scenes.pictures.time import energy, fan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.cli.archive import Asked, Line
-    from thetadot.cli.journey import Journey
-    from thetadot.cli.scenes import Row, Scene
     from thetadot.report.figures.picture import Picture
+    from thetadot.scenes import Row, Scene
+    from thetadot.scenes.ensemble import Journey
+    from thetadot.scenes.storage import Asked, Line
     from thetadot.simulation import Trajectory
 
 
@@ -152,7 +152,7 @@ def page(
         ("seconds", plain(seconds, 2)),
         *((name, str(value)) for name, value in asked.values.items()),
     ]
-    template = (files("thetadot.cli") / "simulation.html.jinja").read_text(encoding="utf-8")
+    template = (files("thetadot.scenes") / "simulation.html.jinja").read_text(encoding="utf-8")
     return compose(
         template,
         drawn,

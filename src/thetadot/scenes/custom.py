@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis import phase_portrait
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.landscape import in_plane, on_curve
-from thetadot.cli.pictures.law import histogram
-from thetadot.cli.pictures.phase import in_projection, phase
-from thetadot.cli.scenes.base import Row, Scene, Settings, Setup
 from thetadot.density import Gibbs, Grid
 from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
 from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
+from thetadot.scenes.base import Row, Scene, Settings, Setup
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.landscape import in_plane, on_curve
+from thetadot.scenes.pictures.law import histogram
+from thetadot.scenes.pictures.phase import in_projection, phase
 from thetadot.simulation.initial import started
 from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System

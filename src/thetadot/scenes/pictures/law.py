@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, line, paint, picture, spread
 from thetadot.report.figures.frame import moving
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, line, paint, picture, spread
 
 if TYPE_CHECKING:
     import torch
 
-    from thetadot.cli.pictures.base import Array
+    from thetadot.scenes.pictures.base import Array
 
 BINS = 80
 

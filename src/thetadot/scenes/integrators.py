@@ -56,7 +56,7 @@ def integrator(name: str) -> Integrator:
         return PLAIN[name]()
     if name and set(name) <= set(LETTERS):
         return integrators.Splitting(name)
-    from thetadot.cli.scenes.names import nearest
+    from thetadot.scenes.names import nearest
 
     known = [*PLAIN, *ADAPTIVE]
     raise InadmissibleValue(

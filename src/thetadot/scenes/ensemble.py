@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from thetadot.cli.clock import clock
-from thetadot.cli.scenes.base import Row
 from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
+from thetadot.scenes.base import Row
+from thetadot.scenes.time_grid import clock
 from thetadot.simulation import Save, Series, Trajectory, simulate
 from thetadot.systems import Problem
 from thetadot.systems.base import POSITION
@@ -18,10 +18,10 @@ from thetadot.systems.base import POSITION
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from thetadot.cli.clock import Clock
-    from thetadot.cli.scenes import Settings, Setup
     from thetadot.integrators import Integrator
     from thetadot.integrators.adaptive import Embedded
+    from thetadot.scenes import Settings, Setup
+    from thetadot.scenes.time_grid import Clock
     from thetadot.systems import System
 
 FEW = 64

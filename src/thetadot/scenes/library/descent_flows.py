@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis import loss_rate
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.landscape import on_curve
-from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes import SCENES
-from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import UnevenWells
+from thetadot.scenes import SCENES
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.landscape import on_curve
+from thetadot.scenes.pictures.time import Curve, curves
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import GradientFlow, NormalizedFlow, PolyakFlow, Problem, SignFlow
 

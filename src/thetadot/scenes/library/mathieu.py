@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from thetadot.analysis import floquet, stability_chart
-from thetadot.cli.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
-from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.errors import require
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
+from thetadot.scenes.pictures.time import Curve, curves
 from thetadot.simulation import Save
 from thetadot.systems import InvertedPendulum, mathieu_matrix
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import phase_portrait
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.phase import phase
-from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Row, Settings, Setup
-from thetadot.cli.scenes.starts import round_about
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.phase import phase
+from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.starts import round_about
 from thetadot.systems import WGANDiv
 from thetadot.systems.power_damping import log_radius_square
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import linearize, stationary_variance
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.law import histogram
-from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.errors import require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import Harmonic
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.law import histogram
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _swing(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
-    from thetadot.cli.pictures.landscape import on_curve
+    from thetadot.scenes.pictures.landscape import on_curve
 
     series = trajectory["states"]
     wide = max(abs(case.start) * 1.1, 4.5 * math.sqrt(case.temperature / case.curvature), 1e-3)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.law import histogram
-from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Row, Settings, Setup, mean_row
 from thetadot.errors import require
+from thetadot.scenes.base import Row, Settings, Setup, mean_row
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.law import histogram
+from thetadot.scenes.pictures.time import Curve, curves
 from thetadot.systems import GeometricBrownian
 
 if TYPE_CHECKING:

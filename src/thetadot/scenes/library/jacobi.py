@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.cli.pictures.base import Key, Panel, array, axes, lines, marks, picture
-from thetadot.cli.pictures.landscape import contours
-from thetadot.cli.scenes.base import Row, Settings, Setup
 from thetadot.integrators import RungeKutta
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.pictures.base import Key, Panel, array, axes, lines, marks, picture
+from thetadot.scenes.pictures.landscape import contours
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import ODE, Jacobi
 from thetadot.tensors import tensor_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import find_fixed_points, phase_portrait
-from thetadot.cli.pictures.phase import phase
-from thetadot.cli.scenes.base import Row, Settings, Setup
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.pictures.phase import phase
 from thetadot.systems import Competition
 
 if TYPE_CHECKING:

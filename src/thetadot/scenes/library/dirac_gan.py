@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from thetadot.analysis import exponential_average, local_spectral_radius, phase_portrait
-from thetadot.cli.pictures.base import array
-from thetadot.cli.pictures.phase import phase
-from thetadot.cli.pictures.time import Curve, curves
-from thetadot.cli.scenes.base import Row, Settings, Setup
-from thetadot.cli.scenes.integrators import integrator
-from thetadot.cli.scenes.starts import round_about
 from thetadot.errors import require
 from thetadot.integrators import Euler
+from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.integrators import integrator
+from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.phase import phase
+from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.starts import round_about
 from thetadot.systems import DiracGAN
 from thetadot.tensors import tensor_of
 

@@ -19,11 +19,11 @@ import msgspec
 import numpy as np
 import torch
 
-from thetadot.cli.clock import clock
-from thetadot.cli.files import ARRAYS, PAGE, RECORD
 from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.files import Claim, place_text, sealed, unsealed
 from thetadot.report.names import clean
+from thetadot.scenes.files import ARRAYS, PAGE, RECORD
+from thetadot.scenes.time_grid import clock
 from thetadot.simulation import End, Series, Trajectory
 from thetadot.simulation.adaptive import counted
 

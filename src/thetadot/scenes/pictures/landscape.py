@@ -9,8 +9,8 @@ import contourpy
 import numpy as np
 import torch
 
-from thetadot.cli.pictures.base import Key, Panel, Picture, array, axes, line, lines, marks, paint, picture
 from thetadot.report.figures.frame import moving
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, line, lines, marks, paint, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
