@@ -6,7 +6,6 @@ import datetime as dt
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -18,12 +17,11 @@ import torch
 from torch import nn
 
 from thetadot import signatures
-from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
+from thetadot.errors import Diverged, require
 from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
 from thetadot.records import Result as Closing
-from thetadot.state import changes_of, kept
 from thetadot.tasks.task import Task
 from thetadot.terminal import console, watched
 from thetadot.training import checkpoint
@@ -32,10 +30,9 @@ from thetadot.training.beginning import Beginning, Begun
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
 from thetadot.training.fingerprint import fingerprint, require_same_data
-from thetadot.training.fit import require_fit
 from thetadot.training.folder import RECORD, claim, draw, fresh
-from thetadot.training.forward import derived_metric, judge, judging, loss_of
-from thetadot.training.learned import learned, require_all_learned
+from thetadot.training.forward import judge
+from thetadot.training.learned import learned
 from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
@@ -43,10 +40,10 @@ from thetadot.training.result import Result
 from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
+from thetadot.training.trying import tried
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
-    from thetadot.tasks.task import Metric
     from thetadot.training.plan import Annealing, Family
 
 _LOST = (
@@ -182,14 +179,9 @@ class _Run:
             self.task.loss.to(self.device)
         self.source = Source(self.task.train, asked.seed, self.device, asked.workers)
         self.valid = Source(self.task.valid, asked.seed, self.device, asked.workers)
-        if asked.batch_size is not None and asked.batch_size > self.source.size:
-            raise InadmissibleValue(
-                f"batch_size={asked.batch_size} is larger than the training data ({self.source.size} samples). "
-                "Pass a smaller batch_size."
-            )
         self.cost = Cost()
         self.samples = asked.epochs * self.source.size
-        self.metric_name, self.metric = self._try_out()
+        self.tried = tried(self.task, self.source, self.valid, asked.batch_size)
         with users_code():
             self.data = fingerprint(self.task, asked.seed)
         if self.saved is not None and not new_data:
@@ -209,7 +201,7 @@ class _Run:
                 return self._finished()
             if self.writer.offset == 0:
                 self._write(self._header())
-                for change in self.lost:
+                for change in self.tried.lost:
                     self._write(Remark(0, "resume", f"{change} {_LOST}"))
             loop = self._loop()
             self._train(loop)
@@ -222,44 +214,16 @@ class _Run:
 
     # Steps.
 
-    def _try_out(self) -> tuple[str | None, Metric | None]:
-        """One batch through model and loss, so that a misfit is told before anything is written."""
-        with kept(**self._parts()), users_code(), warnings.catch_warnings():
-            # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
-            warnings.filterwarnings("error", message="Using a target size")
-            self.least = require_fit(self.task, self.source, self.valid, self.asked.batch_size)
-            self._require_mean()
-            batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
-            require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
-            self.changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
-            self.lost = [change for change in self.changes if not change.kept]
-            return derived_metric(self.task, batch)
-
     def _parts(self) -> dict[str, Any]:
         return {"model": self.task.model, "loss": self.task.loss}
-
-    def _require_mean(self) -> None:
-        """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch."""
-        pair = list(range(min(2, self.source.size)))
-        with judging(self.task):
-            once, twice = (
-                float(loss_of(self.task.model, self.task.loss, batch))
-                for indices in (pair, pair + pair)
-                for batch in self.source.load(self.source.whole(len(indices), indices))
-            )
-        if once != 0 and math.isclose(twice, 2.0 * once, rel_tol=1e-3):
-            raise TaskError(
-                f"loss(output, target) doubles, from {once:.4g} to {twice:.4g}, when every sample is repeated: "
-                "it is a sum. Return a mean over the batch."
-            )
 
     def _loop(self) -> Loop:
         """The loop at its start, or where the checkpoint left it."""
         saved = self.saved
         beginning = Beginning(
-            self.task, self.source, self.valid, self.asked, least=self.least, cost=self.cost, write=self._write
+            self.task, self.source, self.valid, self.asked, least=self.tried.least, cost=self.cost, write=self._write
         )
-        measured = [] if self.lost else reference_of(self.source, 0, self.samples)
+        measured = [] if self.tried.lost else reference_of(self.source, 0, self.samples)
         with users_code():
             if saved is not None and saved["phase"] == "training":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
@@ -274,7 +238,7 @@ class _Run:
                 plan=plan,
                 source=self.source,
                 valid=self.valid,
-                metric=self.metric,
+                metric=self.tried.metric,
                 epochs=self.asked.epochs,
                 monitor=partial(
                     monitor_of,
@@ -283,7 +247,7 @@ class _Run:
                     measured,
                     samples=self.samples,
                     batch=plan.batch_size,
-                    changes=self.changes,
+                    changes=self.tried.changes,
                 ),
                 cost=self.cost,
                 write=self._write,
@@ -325,7 +289,7 @@ class _Run:
             software={"thetadot": __version__, "torch": str(torch.__version__)},
             quantities=UNITS,
             layers=layers_of(self.task.model, self.task.loss),
-            metric=self.metric_name,
+            metric=self.tried.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             asked=self.asked.options(),
             address=self.address,
@@ -339,7 +303,7 @@ class _Run:
         test: tuple[float | None, float | None] = (None, None)
         if self.task.test is not None:
             source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
-            test = judge(self.task, source.load(source.whole(512)), self.metric)
+            test = judge(self.task, source.load(source.whole(512)), self.tried.metric)
         return Closing(
             optimizer=plan.optimizer,
             lr=plan.lr,
