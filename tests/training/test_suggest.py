@@ -78,20 +78,23 @@ def test_what_is_suggested_is_what_a_run_of_that_seed_begins_with(tmp_path, give
 @pytest.mark.parametrize("mode", [True, False])
 def test_nothing_is_touched(mode):
     model = Busy().train(mode)
-    model.body[0].weight.requires_grad_(False)
+    model.body[0].weight.requires_grad_(requires_grad=False)
     nn.functional.cross_entropy(model(X[:8]), Y[:8]).backward()
     before = copy.deepcopy(model.state_dict())
     kept = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state(), model.own.get_state(), model.calls
+    numpys = np.random.get_state()  # noqa: NPY002
+    states = torch.get_rng_state(), random.getstate(), numpys, model.own.get_state(), model.calls
     thetadot.suggest(model, nn.functional.cross_entropy, (X, Y), optimizer="heavy-ball")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert all((g is None and p.grad is None) or torch.equal(g, p.grad) for p, g in zip(model.parameters(), kept))
+    assert all(
+        (g is None and p.grad is None) or torch.equal(g, p.grad) for p, g in zip(model.parameters(), kept, strict=True)
+    )
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), states[2], strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), states[2], strict=True))  # noqa: NPY002
     assert torch.equal(model.own.get_state(), states[3])
     assert (model.calls, model.training, model.body[1].training) == (states[4], mode, mode)
-    assert [p.requires_grad for p in model.parameters()][0] is False
+    assert not model.body[0].weight.requires_grad
 
 
 @pytest.mark.parametrize(

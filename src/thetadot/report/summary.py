@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
-from thetadot.records import Choice, Rollback, Setting
+from thetadot.records import Choice, Extension, Rollback, Setting
 from thetadot.report import words
 from thetadot.report.judgement import judged, reason
 from thetadot.report.names import clean
@@ -58,6 +58,16 @@ def summarize(run: Run) -> Summary:
         choices=[
             (choice.setting, _value(choice), choice.because, choice.source, SOURCES[choice.source])
             for choice in record.of(Choice)[:MOST_ROWS]
+        ]
+        + [
+            (
+                f"extended at epoch {plain(entry.epoch)}",
+                f"by {plain(entry.epochs)}",
+                entry.because,
+                "given",
+                SOURCES["given"],
+            )
+            for entry in record.of(Extension)[:MOST_ROWS]
         ],
         rollbacks=[_rollback(entry) for entry in record.of(Rollback)[:MOST_ROWS]],
         groups=[_group(entry) for entry in record.of(Setting)[:MOST_GROUPS]],

@@ -133,14 +133,14 @@ class Beginning:
             return None
         return cured(self.task, self.source, self.samples, self.cost, self.write)
 
-    def steering(self, plan: Plan) -> Steering:
-        """What decides the rate on the way: nothing where it was given."""
-        steps = max(1, self.samples // plan.batch_size)
+    def steering(self, plan: Plan, samples: int) -> Steering:
+        """What decides the rate on the way, in so many samples: nothing where it was given."""
+        steps = max(1, samples // plan.batch_size)
         if self.asked.lr is not None:
             return Steering()
         if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
             return Forks(steps)
-        return Drift(steps, judges_of(self.source.order(-1), self.samples))
+        return Drift(steps, judges_of(self.source.order(-1), samples))
 
     def _not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""

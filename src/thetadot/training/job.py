@@ -29,6 +29,7 @@ from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_
 from thetadot.training.beginning import Beginning, Begun
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
+from thetadot.training.extending import extension, first_epoch, lengthened
 from thetadot.training.fingerprint import fingerprint, require_same_data
 from thetadot.training.folder import RECORD, claim, draw, fresh
 from thetadot.training.forward import judge
@@ -74,6 +75,7 @@ def run(
     fork_memory: int = FORK_MEMORY,
     resume: bool = False,
     new_data: bool = False,
+    extend: int | None = None,
     show: Show | None = None,
     progress: bool | None = None,
     page: bool = True,
@@ -105,6 +107,8 @@ def run(
             steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
         new_data: resume although the data are others than those that the run was begun with.
+        extend: with ``resume``, of a run that has finished: go on for so many more epochs, at the rate that it had
+            found, warmed up and annealed again. The best validated state is that of both.
         show: receives every record entry as it is written, instead of a display of progress.
         progress: on stderr; None: in a terminal or a notebook.
         page: draw report.html at the end (``thetadot report DIR`` draws it at any time).
@@ -118,6 +122,9 @@ def run(
     """
     called = name or str(getattr(task, "__name__", "task"))
     require(out is not None or not resume, "resume=True", "needs the run's folder", "Pass out.")
+    require(
+        resume or extend is None, f"extend={extend}", "is of a run that has finished", "Pass out= and resume=True too."
+    )
     folder = fresh(called) if out is None else Path(out)
     asked = Arguments(
         called, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing, cure,
@@ -127,7 +134,9 @@ def run(
     try:
         with ExitStack() as held:
             say = show or _shown(folder, held, wanted=watched() if progress is None else progress)
-            return _Run(task, folder, asked, say, held, resume=resume, new_data=new_data, page=page).result()
+            return _Run(
+                task, folder, asked, say, held, resume=resume, new_data=new_data, extend=extend, page=page
+            ).result()
     finally:
         torch.set_num_threads(before)
 
@@ -154,6 +163,7 @@ class _Run:
         *,
         resume: bool,
         new_data: bool,
+        extend: int | None,
         page: bool,
     ) -> None:
         self.began = time.monotonic()
@@ -163,6 +173,8 @@ class _Run:
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
+            asked = lengthened(asked, self.saved, extend, out)
+        self.extending = extend is not None
         self.asked, self.show, self.out, self.page = asked, show, out, page
         self.address = address(task, asked.task)
         threads = self.saved["threads"] if self.saved else asked.threads
@@ -197,7 +209,7 @@ class _Run:
             if self.saved is None:
                 # before the first line, so that no kill leaves a folder that cannot be resumed
                 self._save("measuring", {"start": Snapshot.take(**self._parts()).pack()})
-            elif self.saved["phase"] == "done":
+            elif self.saved["phase"] == "done" and not self.extending:
                 return self._finished()
             if self.writer.offset == 0:
                 self._write(self._header())
@@ -209,7 +221,10 @@ class _Run:
             best = loop.best or final
             best.put(**self._parts())
             self._write(self._closing(loop))
-            self._save("done", {"final": final.pack(), "best": best.pack()})
+            self._save(
+                "done",
+                {"final": final.pack(), "best": best.pack(), "plan": asdict(loop.plan), "loop": loop.end()},
+            )
         return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
     # Steps.
@@ -218,50 +233,65 @@ class _Run:
         return {"model": self.task.model, "loss": self.task.loss}
 
     def _loop(self) -> Loop:
-        """The loop at its start, or where the checkpoint left it."""
+        """The loop at its start, where the checkpoint left it, or at the start of an extension."""
         saved = self.saved
         beginning = Beginning(
             self.task, self.source, self.valid, self.asked, least=self.tried.least, cost=self.cost, write=self._write
         )
-        measured = [] if self.tried.lost else reference_of(self.source, 0, self.samples)
+        first, begun = 0, Begun()
         with users_code():
-            if saved is not None and saved["phase"] == "training":
+            if saved is not None and saved["phase"] != "measuring":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
-                begun = Begun()
+                first = first_epoch(saved, self.out)
+                if self.extending:
+                    plan = plan.again(float(saved["loop"]["progress"]["factor"]))
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
                 plan, begun = beginning.settle()
-            loop = Loop(
-                task=self.task,
-                plan=plan,
-                source=self.source,
-                valid=self.valid,
-                metric=self.tried.metric,
-                epochs=self.asked.epochs,
-                monitor=partial(
-                    monitor_of,
-                    self.task,
-                    self.source,
-                    measured,
-                    samples=self.samples,
-                    batch=plan.batch_size,
-                    changes=self.tried.changes,
-                ),
-                cost=self.cost,
-                write=self._write,
-                checkpoint=lambda durable: self._save(
-                    "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
-                ),
-                steering=beginning.steering(plan),
-                begun=begun,
-                minutes=self.asked.minutes,
-                began=self.began,
-            )
+            loop = self._made(beginning, plan, begun, first)
         if saved is not None and saved["phase"] == "training":
             with checkpoint.same_model(self.out):
                 loop.load_state_dict(saved["loop"])
+        elif saved is not None and self.extending:
+            with checkpoint.same_model(self.out):
+                loop.extend(saved["loop"], *(Snapshot.unpack(saved[name]) for name in ("final", "best")))
+            self._write(extension(loop, self.asked.extended[-1]))
+            loop.checkpoint(True)  # noqa: FBT003 - durable
+        return loop
+
+    def _made(self, beginning: Beginning, plan: Plan, begun: Begun, first: int) -> Loop:
+        """A loop from its first step on."""
+        epochs = first + self.asked.extended[-1] if self.asked.extended else self.asked.epochs
+        measured = [] if self.tried.lost else reference_of(self.source, 0, self.samples)
+        loop = Loop(
+            task=self.task,
+            plan=plan,
+            source=self.source,
+            valid=self.valid,
+            metric=self.tried.metric,
+            epochs=epochs,
+            first=first,
+            monitor=partial(
+                monitor_of,
+                self.task,
+                self.source,
+                measured,
+                samples=epochs * self.source.size,
+                batch=plan.batch_size,
+                changes=self.tried.changes,
+            ),
+            cost=self.cost,
+            write=self._write,
+            checkpoint=lambda durable: self._save(
+                "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
+            ),
+            steering=beginning.steering(plan, (epochs - first) * self.source.size),
+            begun=begun,
+            minutes=self.asked.minutes,
+            began=self.began,
+        )
         return loop
 
     def _train(self, loop: Loop) -> None:

@@ -127,3 +127,14 @@ def drift(level: float, further: float, lr: float, other_lr: float, *, raised: b
     )
     end = f"so lr rises to {other_lr:.3g}" if raised else f"so lr stays {lr:.3g}"
     return f"{found}: {end}"
+
+
+def extension(plan: Plan, epoch: int, epochs: int) -> str:
+    """Say by which plan a finished run goes on."""
+    falls = (
+        f"constant, then in a straight line to 0 after {epochs} more epochs"
+        if plan.annealing == "linear"
+        else (f"annealed again ({plan.annealing}) over {epochs} more epochs")
+    )
+    where = f"from the last state of epoch {epoch}, at rest"
+    return f"{where}: lr rises to {plan.lr:.3g}, the rate that the run had found, is {falls}"

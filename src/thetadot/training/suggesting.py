@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from thetadot import signatures
 from thetadot.errors import InadmissibleValue, TaskError, require
 from thetadot.records import Choice, Constant, Curvature, Noise, Remark
 from thetadot.state import kept
+from thetadot.tasks.loaded import loaded
 from thetadot.tasks.task import Task, require_data
 from thetadot.training.arguments import EPOCHS, Arguments
 from thetadot.training.beginning import Beginning
@@ -82,7 +83,7 @@ def suggest(
         >>> _ = nn.init.constant_(model.weight, 0.02)
         >>> x = torch.eye(2).repeat(32, 1)
         >>> found = suggest(model, nn.functional.mse_loss, (x, x.sum(1, keepdim=True)), epochs=10)
-        >>> found.optimizer, found.lr, found.batch_size  # half the parameters' size of 0.02
+        >>> found.optimizer, round(found.lr, 6), found.batch_size  # half the parameters' size of 0.02
         ('adam', 0.01, 16)
         >>> optimizer = found.build(model.parameters())
         >>> schedule = found.schedule(optimizer)
@@ -128,6 +129,8 @@ def _task(model: nn.Module, loss: Loss | None, data: Any) -> Task:
         if sizes[0] != sizes[1]:
             raise TaskError(f"data has {sizes[0]} inputs and {sizes[1]} targets. Pass as many of each.")
         data = TensorDataset(*data)
+    if isinstance(data, DataLoader):
+        data = loaded("data", data)
     require_data("data", data)
     return Task(model, loss, data, data)  # type: ignore[arg-type]  # no loss: the model's own
 
