@@ -63,7 +63,7 @@ def conduct(job: Job) -> tuple[Outcome, bytes | None]:
 
 
 class Training:
-    """The plain loop.
+    """The plain training loop of a comparison.
 
     Args:
         job: what is asked for.

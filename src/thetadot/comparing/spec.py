@@ -56,7 +56,7 @@ class Point:
 
     @property
     def own(self) -> bool:
-        """Whether it is thetadot's own run, which counts what it costs itself."""
+        """Whether the point is thetadot's own run, which counts what it costs itself."""
         return self.optimizer == OWN
 
     @property
@@ -101,12 +101,12 @@ class Spec:
 
     @property
     def own(self) -> bool:
-        """Whether it is thetadot's own run."""
+        """Whether the SPEC is thetadot's own run."""
         return self.points[0].own
 
 
 def parse(text: str, name: str | None = None) -> Spec:
-    """Read a SPEC.
+    """Read a SPEC from its text.
 
     Args:
         text: as in this module's first lines.

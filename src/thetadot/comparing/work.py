@@ -40,7 +40,7 @@ class Work:
 
     @property
     def total(self) -> int:
-        """Number of runs."""
+        """Number of runs of the comparison."""
         points = sum(len(spec.points) for spec in self.specs if spec.grid)
         return points * len(self.choosers) + len(self.specs) * len(self.seeds)
 

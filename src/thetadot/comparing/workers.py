@@ -32,7 +32,7 @@ Done = tuple["Job", "Outcome", bytes | None]
 
 
 class Workers(Protocol):
-    """Whoever does runs."""
+    """Workers that do the runs of a comparison."""
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
         """Do all of them, and give each back when it has ended."""
@@ -51,7 +51,7 @@ class Here:
             yield job, outcome, record
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Close nothing, since nothing was started."""
 
 
 class Processes:

@@ -9,7 +9,7 @@ backward pass reached are none. Inside a graph that torch.compile makes nothing 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import contextlib
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,7 @@ from torch.utils.hooks import unserializable_hook
 
 from thetadot.carried import carried
 from thetadot.monitor.axes import disagreeing, named, walk
-from thetadot.monitor.calls import Call
-from thetadot.monitor.reference import bound
+from thetadot.monitor.calls import Call, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +108,7 @@ class ForwardHooks:
         self.evaluating = 0  # passes with gradients in eval()
         self.handles: list[RemovableHandle] = []
         self.always: list[RemovableHandle] = []
-        self.lately: list[Tensor] = []  # losses since the last step, whether it is measured or not
+        self.lately: list[Tensor | float] = []  # losses since the last step, whether it is measured or not
         self.latest()
         self._forget()
 
@@ -140,7 +139,7 @@ class ForwardHooks:
         counts = [self._count(one, self.targets)[0] for one in passes]
         return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
 
-    @contextmanager
+    @contextlib.contextmanager
     def silenced(self) -> Iterator[None]:
         """Do not count passes of the model that a measurement makes."""
         self.quiet = True
@@ -180,13 +179,16 @@ class ForwardHooks:
             handle.remove()
         self.always = []
 
-    def latest(self) -> Tensor | None:
+    def latest(self) -> Tensor | float | None:
         """The mean loss since the last call, where it was seen; to be called at every step."""
-        losses, self.lately = self.lately, []
         self.sweeps = 0  # backward passes since the last step, or since gradients were dropped
         self.marks: dict[str, int] = {}  # what was noted before the last of them
         self.version = 0  # of the last parameter's gradient after it
-        return None if not losses else losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        losses = self.lately
+        if not losses:
+            return None
+        self.lately = []
+        return losses[0] if len(losses) == 1 else sum(losses[1:], losses[0]) / len(losses)
 
     def rest(self) -> None:
         """Take the hooks away."""
@@ -236,11 +238,10 @@ class ForwardHooks:
 
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
-        told = value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value))
         self.told_losses = True
-        self._note(told)
+        self._note(_number(value) if isinstance(value, Tensor) else float(value))
         if self.listening:
-            self.said.append(told)
+            self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
 
     def passed(self, samples: int) -> None:
         """Told by the user, before the backward pass."""
@@ -290,15 +291,15 @@ class ForwardHooks:
 
     def _followed(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen() and isinstance(output, Tensor) and output.numel() == 1:
-            self._note(output.detach().reshape(()))
+            self._note(_number(output))
 
     def _carried(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen():
             loss = carried(output)
             if loss is not None:
-                self._note(loss.detach().reshape(()))
+                self._note(_number(loss))
 
-    def _note(self, loss: Tensor) -> None:
+    def _note(self, loss: Tensor | float) -> None:
         """Take a loss of this step; what was noted before gradients were dropped is of none."""
         self._drop()
         self.lately.append(loss)
@@ -311,7 +312,7 @@ class ForwardHooks:
 
     def _swept(self, parameter: Tensor) -> None:
         self.sweeps += 1
-        self.marks = {name: len(getattr(self, name)) for name in _NOTED}
+        self.marks = {name: len(getattr(self, name)) for name in (_NOTED if self.handles else ("lately",))}
         self.version = 0 if parameter.grad is None else parameter.grad._version  # noqa: SLF001 - it has no other name
 
     def _seen(self) -> bool:
@@ -319,7 +320,8 @@ class ForwardHooks:
             return False
         if self.quiet or not torch.is_grad_enabled() or not self.model.training:
             return False
-        return any(p.requires_grad for p in self.parameters)  # a network that is frozen for now learns nothing
+        # A network that is frozen for now learns nothing. The first parameter alone tells it at nearly every step.
+        return self.parameters[0].requires_grad or any(p.requires_grad for p in self.parameters)
 
     def _drop(self) -> None:
         if self.sweeps and self._emptied():
@@ -331,13 +333,12 @@ class ForwardHooks:
         Args:
             begun: whether the next backward pass has begun; with nothing noted since, it is of what was noted before.
         """
-        for name in _NOTED:
-            noted, mark = getattr(self, name), self.marks[name]
+        for name, mark in self.marks.items():
+            noted = getattr(self, name)
             if name == "said" or (name == "lately" and self.told_losses):
-                mark = max(mark, self.sweeps)  # told before the backward pass, or after it
-            elif begun and len(noted) == mark:
-                continue
-            del noted[:mark]
+                del noted[: max(mark, self.sweeps)]  # told before the backward pass, or after it
+            elif not begun or len(noted) > mark:
+                del noted[:mark]
         self.sweeps = 0
         self.dropped(begun)
 
@@ -356,6 +357,19 @@ class ForwardHooks:
         self.targets: list[Places] = []
         self.told: list[int] = []  # by the user
         self.said: list[Tensor] = []
+
+
+def _number(loss: Tensor) -> Tensor | float:
+    """A loss that no later operation in place changes: a float where that is at hand, else a copy on its device."""
+    if at_hand(loss):
+        with contextlib.suppress(RuntimeError):  # within a transform of torch.func it has no value
+            return loss.item()
+    return loss.detach().clone().reshape(())
+
+
+def at_hand(loss: Tensor) -> bool:
+    """Whether reading a number waits for no accelerator."""
+    return type(loss) is Tensor and loss.is_cpu
 
 
 def _reach(one: Pass, number: int, gradient: Tensor) -> None:

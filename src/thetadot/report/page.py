@@ -30,7 +30,7 @@ from thetadot.report.runs import line_up
 from thetadot.report.scaling import scaling
 from thetadot.report.several import compared
 from thetadot.report.shell import asset, compose
-from thetadot.report.summary import summarize
+from thetadot.report.summary import summarize, unseen
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def render(
         headlines=[(*STATES[run.headline.state], run.headline) for run in runs],
         states=STATES,
         summaries=[summarize(run) for run in runs],
+        unseen=[unseen(run) for run in runs if first is None and run.record.entries],
         unreadable=unreadable[:MOST_UNREADABLE],
         more_unreadable=max(len(unreadable) - MOST_UNREADABLE, 0),
         sections=sections,
@@ -101,7 +102,7 @@ def render(
 def _sections(runs: Sequence[Run], line: Timeline) -> list[Section]:
     ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
-        ("chosen", "What was chosen, and why", [forks.picture(runs)], "Nothing was decided on the way."),
+        ("chosen", "What was chosen, and why", [forks.picture(runs)], "No choices are recorded."),
         ("metric", "Metric", [losses.metric(runs, line)], ""),
         ("settings", "Settings and what they mean", [settings.picture(runs, line)], "No steps are recorded yet."),
         (

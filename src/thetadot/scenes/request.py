@@ -54,7 +54,7 @@ def asked_of(options: argparse.Namespace) -> tuple[Scene, Asked]:
 
 
 def is_own(name: str) -> bool:
-    """Whether it is a file's function."""
+    """Whether a name is file.py:function."""
     from thetadot.training.spec import is_file
 
     return is_file(name)
