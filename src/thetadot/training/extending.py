@@ -7,19 +7,23 @@ change of arguments that a folder accepts.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from thetadot.errors import RunFolderError
-from thetadot.records import Extension
+from thetadot.records import Epoch, Extension
 from thetadot.training import checkpoint, reasons
 from thetadot.training.arguments import Arguments
+from thetadot.training.forks import packed
 from thetadot.training.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from thetadot.training.loop import Loop
+    from thetadot.training.snapshot import Snapshot
 
 
 def lengthened(asked: Arguments, saved: dict[str, Any], extend: int | None, out: Path) -> Arguments:
@@ -55,6 +59,28 @@ def first_epoch(saved: dict[str, Any], out: Path) -> int:
         if saved["phase"] == "training":
             return checkpoint.converted(saved["loop"].get("first"), int, out / checkpoint.NAME)
         return checkpoint.converted(saved["loop"]["progress"], Progress, out / checkpoint.NAME).epoch
+
+
+def ended(loop: Loop) -> dict[str, Any]:
+    """Return what an extension goes on from, beside the last state and the best one."""
+    return {
+        "progress": asdict(loop.progress),
+        "last_epoch": packed(loop.last_epoch),
+        "guard": loop.guard.origin(),
+        **loop.known(),
+    }
+
+
+def go_on(loop: Loop, state: dict[str, Any], final: Snapshot, best: Snapshot) -> None:
+    """Begin a loop where an earlier plan :func:`ended`: at rest, with a guard and forks of its own."""
+    loop.load_known(state)
+    loop.guard.load_origin(state["guard"])
+    progress = msgspec.convert(state["progress"], Progress)
+    loop.progress = replace(progress, place=0, loss_sum=0.0, loss_count=0, factor=1.0, forks=0)
+    loop.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
+    loop.seconds_first, loop.best = loop.seconds_before, best
+    final.restore(loop.task.model, loss=loop.task.loss)
+    loop.monitor.rewind(loop.progress.step, loop.optimizer)
 
 
 def extension(loop: Loop, epochs: int) -> Extension:

@@ -29,7 +29,7 @@ from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_
 from thetadot.training.beginning import Beginning, Begun
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
-from thetadot.training.extending import extension, first_epoch, lengthened
+from thetadot.training.extending import ended, extension, first_epoch, go_on, lengthened
 from thetadot.training.fingerprint import fingerprint, require_same_data
 from thetadot.training.folder import RECORD, claim, draw, fresh
 from thetadot.training.forward import judge
@@ -223,7 +223,7 @@ class _Run:
             self._write(self._closing(loop))
             self._save(
                 "done",
-                {"final": final.pack(), "best": best.pack(), "plan": asdict(loop.plan), "loop": loop.end()},
+                {"final": final.pack(), "best": best.pack(), "plan": asdict(loop.plan), "loop": ended(loop)},
             )
         return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
@@ -256,7 +256,7 @@ class _Run:
                 loop.load_state_dict(saved["loop"])
         elif saved is not None and self.extending:
             with checkpoint.same_model(self.out):
-                loop.extend(saved["loop"], *(Snapshot.unpack(saved[name]) for name in ("final", "best")))
+                go_on(loop, saved["loop"], *(Snapshot.unpack(saved[name]) for name in ("final", "best")))
             self._write(extension(loop, self.asked.extended[-1]))
             loop.checkpoint(True)  # noqa: FBT003 - durable
         return loop

@@ -349,20 +349,11 @@ class Loop:
             **self.branch(),
             "guard": self.guard.state_dict(),
             "steering": self.steering.state_dict(),
-            **self._known(),
+            **self.known(),
         }
 
-    def end(self) -> dict[str, Any]:
-        """Return what an extension goes on from, beside the last state and the best one."""
-        return {
-            "progress": asdict(self.progress),
-            "last_epoch": packed(self.last_epoch),
-            "guard": self.guard.origin(),
-            **self._known(),
-        }
-
-    def _known(self) -> dict[str, Any]:
-        """What was measured and counted."""
+    def known(self) -> dict[str, Any]:
+        """Return what was measured and counted, whatever plan the run is at."""
         return {
             "monitor": self.monitor.state_dict(),
             "noise": packed(self.noise),
@@ -381,23 +372,12 @@ class Loop:
         """Continue from :meth:`state_dict`, bit for bit."""
         self.guard.load_state_dict(state["guard"])
         self.steering.load_state_dict(state["steering"])
-        self._load_known(state)
+        self.load_known(state)
         self.take_branch(state)
         self.unsaved = 0
 
-    def extend(self, state: dict[str, Any], final: Snapshot, best: Snapshot) -> None:
-        """Begin from the :meth:`end` of an earlier plan: at rest, with a guard and forks of its own."""
-        self._load_known(state)
-        self.guard.load_origin(state["guard"])
-        self.progress = replace(
-            msgspec.convert(state["progress"], Progress), place=0, loss_sum=0.0, loss_count=0, factor=1.0, forks=0
-        )
-        self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
-        self.seconds_first, self.best = self.seconds_before, best
-        final.restore(self.task.model, loss=self.task.loss)
-        self.monitor.rewind(self.progress.step, self.optimizer)
-
-    def _load_known(self, state: dict[str, Any]) -> None:
+    def load_known(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`known`."""
         self.monitor.load_state_dict(state["monitor"])
         self.noise = msgspec.convert(state["noise"], Noise | None)
         self.sharpness = msgspec.convert(state["sharpness"], float | None)

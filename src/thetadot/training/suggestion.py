@@ -189,7 +189,8 @@ class Suggestion:
 
     def _lines(self) -> list[tuple[str, str, str, str]]:
         """Name, value, interval and reason of everything that is said."""
-        found = [
+        found = [("careful", remark.about, "", remark.says) for remark in self.remarks]
+        found += [
             (c.setting.replace("_", " "), plain(c.value) if not isinstance(c.value, str) else c.value,
              between(c.low, c.high), c.because)
             for c in self.settings
@@ -198,7 +199,6 @@ class Suggestion:
             ("steps", plain(self.steps), "", f"{count(self.epochs, 'epoch')} of {count(self.samples, 'sample')}")
         )
         found += self._readings()
-        found += [("careful", remark.about, "", remark.says) for remark in self.remarks]
         whole = self.epochs * self.samples
         price = f"gradient evaluations of one sample, {share(self.price / whole)} of the training's"
         return [*found, ("price", plain(round(self.price)), "", price)]

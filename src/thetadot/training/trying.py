@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thetadot.errors import InadmissibleValue, TaskError
 from thetadot.state import changes_of, kept
@@ -52,7 +52,7 @@ def tried(task: Task, source: Source, valid: Source, batch_size: int | None) -> 
             f"batch_size={batch_size} is larger than the training data ({source.size} samples). "
             "Pass a smaller batch_size."
         )
-    parts = {"model": task.model, "loss": task.loss}
+    parts: dict[str, Any] = {"model": task.model, "loss": task.loss}
     with kept(**parts), users_code(), warnings.catch_warnings():
         # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
         warnings.filterwarnings("error", message="Using a target size")
