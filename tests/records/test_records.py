@@ -26,6 +26,7 @@ from thetadot.records import (
     End,
     Epoch,
     Equilibrium,
+    Extension,
     Fork,
     Header,
     Layers,
@@ -42,7 +43,7 @@ from thetadot.records import (
     Writer,
 )
 from thetadot.records.reader import LONGEST_LINE
-from thetadot.records.units import quantity
+from thetadot.records.units import quantity, tag
 
 HEADER = Header(
     SCHEMA,
@@ -69,6 +70,8 @@ KINDS = [
     Choice("lr", 0.1, 'a reason with "quotes", a \n line end and γ', "tried"),
     Choice("optimizer", "adam", "b"),
     Choice("batch_size", 32, "c", "given"),
+    Choice("batch_size", 32, "c", low=16.0, high=64.0),
+    Extension(40, 4, 3, "adam", 0.1, 0.9, 32, "linear", "d"),
     Fork(45, 3, 0.1, 0.2, 0.7, None, raised=False, because="d", cost=10.0, losses=(1.0, 0.7), other_losses=(1.0,)),
     Fork(45, 3, 0.1, 0.2, 0.7, 0.6, raised=True, because="e", cost=10.0, method="drift"),
     Constant(2.0, 2.1, "the targets' mean", 90),
@@ -189,9 +192,12 @@ def test_numbers_come_back_bit_for_bit(path, rows):
 
 def test_every_number_of_the_record_has_a_unit_or_is_none():
     counts = {"epoch", "seconds", "lr_factor", "value", "values"}
+    of_a_value = {("choice", "low"), ("choice", "high")}
     for kind in records.Entry.__args__:
         for field in msgspec.structs.fields(kind):
             if "float" in str(field.type):
+                if (tag(kind), field.name) in of_a_value:
+                    continue
                 assert quantity(kind, field.name) in UNITS or field.name in counts, (kind.__name__, field.name)
 
 

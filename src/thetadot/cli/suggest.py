@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def act(options: argparse.Namespace) -> int:
-    """Suggest, and print."""
+    """Suggest settings for a task, and print them."""
     from torch import nn
 
     from thetadot.training import suggest

@@ -150,8 +150,8 @@ class Start:
         if found is None or not found.sharpness > 0:
             self.write(reasons.heavy_lr(LEAST_LR, None, steered=self.steered))
             return LEAST_LR
-        lr, low = ((1.0 - momentum) / (GENTLE * h) if h else None for h in (found.sharpness, found.high))
-        assert lr is not None  # noqa: S101 - the sharpness is positive
+        rate = (1.0 - momentum) / GENTLE
+        lr, low = rate / found.sharpness, rate / found.high if found.high else None
         self.write(reasons.heavy_lr(lr, found.sharpness, (low, lr), steered=self.steered))
         return lr
 

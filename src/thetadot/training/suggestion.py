@@ -138,7 +138,9 @@ class Suggestion:
 
     @signatures.checked
     def schedule(self, optimizer: torch.optim.Optimizer, steps: int | None = None) -> PlanLR:
-        """Schedule an optimizer as a run would: call ``step()`` after each of the optimizer's.
+        """Schedule an optimizer as a run would, step by step.
+
+        Call ``step()`` of what is returned after each ``step()`` of the optimizer.
 
         Args:
             optimizer: of :meth:`build`, or another one, whose groups keep their own first lr.
@@ -147,7 +149,7 @@ class Suggestion:
         return PlanLR(optimizer, self.plan, self.steps if steps is None else steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain numbers and words."""
+        """Return the suggestion as plain numbers and words."""
         readings: dict[str, Any] = {"loss": self.loss[0], "loss_error": self.loss[1]}
         if self.constant is not None:
             readings |= {"constant_loss": self.constant.train_loss}
