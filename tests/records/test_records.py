@@ -67,11 +67,9 @@ KINDS = [
     Noise("warm-up", 3, 1.0, -0.5, 20.0, 10.0, 40.0, resolved=False, samples=64, cost=1.5),
     Trial("adam", 0.1, 0.9, 32, 50, 1, None, 3.0),
     Trial("heavy-ball", 0.1, 0.9, 32, 50, 1, 0.25, 3.0),
-    Choice("lr", 0.1, 'a reason with "quotes", a \n line end and γ', "tried"),
+    Choice("lr", 0.1, 'a reason with "quotes", a \n line end and γ', "tried", 0.05, 0.2),
     Choice("optimizer", "adam", "b"),
     Choice("batch_size", 32, "c", "given"),
-    Choice("batch_size", 32, "c", low=16.0, high=64.0),
-    Extension(40, 4, 3, "adam", 0.1, 0.9, 32, "linear", "d"),
     Fork(45, 3, 0.1, 0.2, 0.7, None, raised=False, because="d", cost=10.0, losses=(1.0, 0.7), other_losses=(1.0,)),
     Fork(45, 3, 0.1, 0.2, 0.7, 0.6, raised=True, because="e", cost=10.0, method="drift"),
     Constant(2.0, 2.1, "the targets' mean", 90),
@@ -118,6 +116,7 @@ KINDS = [
         "adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, None, None, None, None, diverged=False, cost=100.0, seconds=2.0
     ),
     Result("adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, 0.9, 3.0, 20.0, 1e-8, diverged=True, cost=100.0, seconds=2.0),
+    Extension(40, 4, 3, "adam", 0.1, 0.9, 32, "linear", "d"),
 ]
 HEAD = msgspec.json.encode(HEADER)
 GOOD = msgspec.json.encode(Rollback(1, 0, "x", 0.5))
@@ -403,7 +402,7 @@ def test_whatever_the_bytes_it_is_a_record_or_a_damaged_file(path, noise, place)
 
 def test_what_is_not_there_or_is_no_file_is_refused(tmp_path):
     for place in (tmp_path, tmp_path / "absent", tmp_path / "absent" / "record.jsonl", tmp_path / ("x" * 300), "a\0b"):
-        with pytest.raises(DamagedFile, match="cannot be read"):
+        with pytest.raises(DamagedFile, match="cannot be read|has no record.jsonl"):
             records.read(place)
     with pytest.raises(DamagedFile, match="not an ordinary file"):
         records.read("/dev/zero")
