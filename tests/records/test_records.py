@@ -112,11 +112,11 @@ KINDS = [
     Barrier(9, 2, 0.1, 0.4, 0.6, 0.5, 1e-6),
     Remark(9, "loss", "the loss is not finite", alarm=True),
     End(9, "exception", 10.0, 100.0, 2.0),
+    Extension(40, 4, 3, "adam", 0.1, 0.9, 32, "linear", "d"),
     Result(
         "adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, None, None, None, None, diverged=False, cost=100.0, seconds=2.0
     ),
     Result("adam", 0.1, 0.9, 32, 10, 1, 0.5, 0.6, 0.6, 1, 0.9, 3.0, 20.0, 1e-8, diverged=True, cost=100.0, seconds=2.0),
-    Extension(40, 4, 3, "adam", 0.1, 0.9, 32, "linear", "d"),
 ]
 HEAD = msgspec.json.encode(HEADER)
 GOOD = msgspec.json.encode(Rollback(1, 0, "x", 0.5))
@@ -402,7 +402,7 @@ def test_whatever_the_bytes_it_is_a_record_or_a_damaged_file(path, noise, place)
 
 def test_what_is_not_there_or_is_no_file_is_refused(tmp_path):
     for place in (tmp_path, tmp_path / "absent", tmp_path / "absent" / "record.jsonl", tmp_path / ("x" * 300), "a\0b"):
-        with pytest.raises(DamagedFile, match="cannot be read|has no record.jsonl"):
+        with pytest.raises(DamagedFile, match=r"cannot be read|has no record"):
             records.read(place)
     with pytest.raises(DamagedFile, match="not an ordinary file"):
         records.read("/dev/zero")
