@@ -17,7 +17,7 @@ from thetadot.scenes import SCENES, Row, ensemble, storage
 from thetadot.scenes.ensemble import FEW, OFTEN
 from thetadot.scenes.integrators import PLAIN, integrator
 from thetadot.scenes.library import harmonic
-from thetadot.scenes.page import verdict, words
+from thetadot.scenes.table import verdict, words
 from thetadot.simulation import run
 from thetadot.systems import Kramers, Problem
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from thetadot.cli import main
 from thetadot.scenes import ensemble
-from thetadot.scenes.time_grid import Free
+from thetadot.scenes.time_grid import AdaptiveGrid
 from thetadot.simulation import Save
 from thetadot.simulation.controlled import Marched
 
@@ -150,7 +150,7 @@ def test_what_is_remembered_is_not_trusted(capsys, tmp_path, name, value):
 
 @given(st.floats(1e-3, 1e6), st.integers(1, 500))
 def test_what_passed_and_what_is_left_are_the_whole_to_the_bit(time, count):
-    times = Free(time).times(Save(count=count))
+    times = AdaptiveGrid(time).times(Save(count=count))
     assert times == pytest.approx(Save(count=count).at(time), rel=0, abs=1e-15 * time)
     assert times[-1] == time
     for passed in times[:: max(1, count // 7)]:

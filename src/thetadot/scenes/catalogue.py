@@ -6,7 +6,7 @@ import importlib
 import math
 from typing import TYPE_CHECKING
 
-from thetadot.scenes.base import Parameter, Scene, Settings, Setup
+from thetadot.scenes.scene import Parameter, Scene, Settings, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def _late(module: str) -> Callable[[Settings], Setup]:
     return make
 
 
-CARDS = (
+_CARDS = (
     Scene(
         "double-well",
         "The double well: escape and equilibrium",
@@ -212,3 +212,6 @@ CARDS = (
         },
     ),
 )
+
+SCENES: dict[str, Scene] = {scene.name: scene for scene in _CARDS}
+"""All scenes by the names that the command takes."""

@@ -14,11 +14,15 @@ from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
 from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
-from thetadot.scenes.base import Row, Scene, Settings, Setup
+from thetadot.scenes.experiment import Experiment
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import in_plane, on_curve
 from thetadot.scenes.pictures.law import histogram
 from thetadot.scenes.pictures.phase import in_projection, phase
+from thetadot.scenes.request import request_of
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import FRAMES, Scene, Settings, Setup
+from thetadot.signatures import checked
 from thetadot.simulation.initial import started
 from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System
@@ -35,7 +39,7 @@ KEYS = ("system", "integrator", "initial", "time", "step", "paths")
 
 
 def scene(spec: str, given: Mapping[str, Any]) -> Scene:
-    """The scene of a user's function, called with what was given by ``--set``, ``--temperature`` and ``--friction``.
+    """The scene of a user's function, called with what was given, temperature and friction included.
 
     Args:
         spec: file.py:function.
@@ -45,42 +49,96 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         TaskError: no such file or function, or the function fails.
         InadmissibleValue: it returns something else than a motion.
     """
-    found = _parts(from_file(spec, what="simulation")(**given))
+    returned = _parts(from_file(spec, what="simulation")(**given))
+    return _scene(spec, spec.rpartition(":")[2], f", from {spec.rpartition(':')[0]}", returned)
+
+
+@checked
+def own(
+    motion: Problem | System,
+    *,
+    initial: Any = None,
+    integrator: Integrator | Embedded | str | None = None,
+    time: float = 10.0,
+    step: float | None = None,
+    paths: int | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+    save: int = FRAMES,
+    name: str = "own",
+) -> Experiment:
+    """An experiment on a motion of one's own.
+
+    Args:
+        motion: a Problem(system, potential), an ODE, an SDE or another system with a drift of its own.
+        initial: where from: (dim,) or (paths, dim), or variables by name; 0 of one coordinate where it is None.
+        integrator: one of ``thetadot.integrators``, or a name; one that suits the motion where it is None.
+        time: how long.
+        step: time step, 0.01 where it is None; none for an integrator that finds its own.
+        paths: how many; as many as there are initial points, or 1000 of one point with noise, where it is None.
+        tolerance: relative, of an integrator that finds its steps.
+        seed: of all noise.
+        save: times at which all paths are saved.
+        name: heading of its page.
+
+    Raises:
+        InadmissibleValue: no motion that can be simulated, or arguments that do not go together.
+        TaskError: the motion's functions fail at the initial points.
+
+    Example:
+        >>> import math, torch
+        >>> from thetadot.systems import ODE
+        >>> result = own(ODE(lambda x: -x), initial=torch.tensor([2.0]).double(), time=1.0).run()
+        >>> abs(result.table["mean of x1 at the end"].measured - 2.0 / math.e) < 1e-9
+        True
+    """
+    rule = None if isinstance(integrator, str) else integrator
+    given = {"system": motion, "integrator": rule, "initial": initial, "time": time, "step": step, "paths": paths}
+    scene = _scene(name, name, "", {key: value for key, value in given.items() if value is not None})
+    word = integrator if isinstance(integrator, str) else None
+    numerics = {"paths": paths, "time": time, "step": step, "integrator": word, "tolerance": tolerance}
+    common = {"temperature": None, "friction": None, "seed": seed, "save": save}
+    return Experiment(scene, request_of(scene, {**numerics, **common}, {}))
+
+
+def _scene(name: str, title: str, whence: str, found: Mapping[str, Any]) -> Scene:
+    """The scene of a motion with what was returned beside it."""
     motion = found["system"]
     if not isinstance(motion, Problem | System) or isinstance(motion, type):
-        raise InadmissibleValue(f"{spec} returned a {name_of(motion)}. Return {RETURNS}.")
+        raise InadmissibleValue(f"{name} returned a {name_of(motion)}. Return {RETURNS}.")
     if not isinstance(motion, Problem | Driven):
         raise InadmissibleValue(
-            f"{spec} returned a {name_of(motion)} without a potential. "
+            f"{name} returned a {name_of(motion)} without a potential. "
             f"Return Problem({name_of(motion)}(...), potential)."
         )
     rule = found.get("integrator")
     if isinstance(rule, Embedded) and "step" in found:
-        raise InadmissibleValue(f"{spec} returned a step beside {name_of(rule)}, which finds its own. Leave it out.")
+        raise InadmissibleValue(f"{name} returned a step beside {name_of(rule)}, which finds its own. Leave it out.")
     if rule is not None and not isinstance(rule, Integrator | Embedded):
         raise InadmissibleValue(
-            f"{spec} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
+            f"{name} returned a {name_of(rule)} as its integrator. Return one of thetadot.integrators."
         )
-    for name in ("time", "step", "paths"):
-        value = found.get(name)
+    for part in ("time", "step", "paths"):
+        value = found.get(part)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-            raise InadmissibleValue(f"{spec} returned {name}={value!r}. Return a number > 0.")
+            raise InadmissibleValue(f"{name} returned {part}={value!r}. Return a number > 0.")
     initial = started(found.get("initial", torch.zeros(1, 1, dtype=torch.float64)), None, None).points
-    _try(spec, motion, initial, given="initial" in found)
+    _try(name, motion, initial, given="initial" in found)
 
     def make(_: Settings) -> Setup:
         return _setup(motion, initial)
 
     return Scene(
-        name=spec,
-        title=spec.rpartition(":")[2].replace("_", " "),
-        says=f"{name_of(motion.system if isinstance(motion, Problem) else motion)}, from {spec.rpartition(':')[0]}.",
+        name=name,
+        title=title.replace("_", " "),
+        says=f"{name_of(motion.system if isinstance(motion, Problem) else motion)}{whence}.",
         make=make,
         paths=int(found.get("paths", 0)) or _paths(initial, motion),
         time=float(found.get("time", 10.0)),
         step=float(found.get("step", 0.01)),
         integrator=_default(motion) if rule is None else "",
         rule=rule,
+        own=True,
     )
 
 

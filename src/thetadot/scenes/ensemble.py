@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
-from thetadot.scenes.base import Row
-from thetadot.scenes.time_grid import clock
+from thetadot.scenes.rows import Row
+from thetadot.scenes.spelling import argument
+from thetadot.scenes.time_grid import grid_of
 from thetadot.simulation import Save, Series, Trajectory, simulate
 from thetadot.systems import Problem
 from thetadot.systems.base import POSITION
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from thetadot.integrators import Integrator
     from thetadot.integrators.adaptive import Embedded
-    from thetadot.scenes import Settings, Setup
-    from thetadot.scenes.time_grid import Clock
+    from thetadot.scenes.scene import Settings, Setup
+    from thetadot.scenes.time_grid import TimeGrid
     from thetadot.systems import System
 
 FEW = 64
@@ -34,7 +35,7 @@ _MOST_NAMED = 4  # coordinates whose quantiles are kept
 
 
 @dataclass(frozen=True)
-class Journey:
+class Ensemble:
     """A scene that is set up.
 
     Args:
@@ -50,14 +51,29 @@ class Journey:
     frames: int
 
     @property
-    def clock(self) -> Clock:
-        """The clock of these settings."""
-        return clock(self.settings.time, self.settings.step)
+    def grid(self) -> TimeGrid:
+        """The times of these settings."""
+        return grid_of(self.settings.time, self.settings.step)
 
     @property
     def places(self) -> dict[str, tuple[float, ...]]:
         """Times at which each schedule saves."""
-        return {name: self.clock.times(save) for name, save in self.saves.items()}
+        return {name: self.grid.times(save) for name, save in self.saves.items()}
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shapes of the variables that every path has for itself."""
+        initial = self.setup.initial
+        position = initial if isinstance(initial, torch.Tensor) else initial[POSITION]
+        shape = torch.Size((self.settings.paths, torch.as_tensor(position).shape[-1]))
+        return {name: shape for name in (POSITION, *self.system.variables) if name not in self.system.scalars}
+
+    @property
+    def bytes(self) -> int:
+        """At most so many are in the arrays of a simulation."""
+        state: int = sum(shape.numel() for shape in self.shapes.values()) * 8
+        entries = sum(map(len, self.places.values()))
+        return state * (self.frames + 2) + entries * (1 << 16) + (1 << 20)
 
     @property
     def system(self) -> System:
@@ -122,7 +138,7 @@ class Journey:
             raise
         except Diverged as error:
             said = re.split(r"\. (?:Pass|Ask) ", str(error))[0]
-            raise ThetadotError(f"{said}. {self.clock.advice}") from error
+            raise ThetadotError(f"{said}. {self.grid.advice}") from error
         return self._joined(begun, found)
 
     def rows(self, trajectory: Trajectory) -> list[Row]:
@@ -151,7 +167,7 @@ class Journey:
         if rows not in (1, self.settings.paths):
             raise InadmissibleValue(
                 f"paths={self.settings.paths} with an initial state of {rows} paths do not go together. "
-                f"Pass --paths {rows}, or one initial point."
+                f"Pass {argument('paths', rows)}, or one initial point."
             )
         return self.settings.paths
 
@@ -172,7 +188,7 @@ class Journey:
                 torch.cat([part.values for part in parts]),
                 {each: torch.cat([part.variables[each] for part in parts]) for each in parts[0].variables},
             )
-        return replace(after, series=series, end=replace(after.end, time=self.clock.nearest(after.end.time)))
+        return replace(after, series=series, end=replace(after.end, time=self.grid.nearest(after.end.time)))
 
     def _few(self, _: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Position and then the other variables of the first paths: (few, dim·variables)."""

@@ -11,6 +11,8 @@ from thetadot.integrators import tableaus
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
 from thetadot.integrators.words import LETTERS
+from thetadot.scenes.names import nearest
+from thetadot.scenes.spelling import argument, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +58,6 @@ def integrator(name: str) -> Integrator:
         return PLAIN[name]()
     if name and set(name) <= set(LETTERS):
         return integrators.Splitting(name)
-    from thetadot.scenes.names import nearest
 
     known = [*PLAIN, *ADAPTIVE]
     raise InadmissibleValue(
@@ -85,10 +86,15 @@ def rule(name: str, own: Integrator | Embedded | None, tolerance: float | None) 
         return found
     if not isinstance(found, Embedded):
         raise InadmissibleValue(
-            f"tolerance={tolerance:g}: {name_of(found)} takes steps of one length. Leave --tolerance out, or pass "
-            f"--integrator {' or '.join(ADAPTIVE)}."
+            f"tolerance={tolerance:g}: {name_of(found)} takes steps of one length. Leave {argument('tolerance')} out, "
+            f"or pass {argument('integrator', ' or '.join(map(word, ADAPTIVE)))}."
         )
-    require(0 < tolerance < 1, f"tolerance={tolerance:g}", "is not between 0 and 1", "Pass --tolerance 1e-6.")
+    require(
+        0 < tolerance < 1,
+        f"tolerance={tolerance:g}",
+        "is not between 0 and 1",
+        f"Pass {argument('tolerance', '1e-6')}.",
+    )
     return replace(found, rtol=tolerance, atol=ABSOLUTE * tolerance)
 
 
@@ -96,7 +102,8 @@ def require_steps(found: Integrator | Embedded, step: float | None) -> None:
     """Raise InadmissibleValue where a method that finds its own steps is given one, or another is given none."""
     if isinstance(found, Embedded) and step is not None:
         raise InadmissibleValue(
-            f"step={step:g}: {name_of(found)} finds its own steps, by --tolerance. Leave --step out."
+            f"step={step:g}: {name_of(found)} finds its own steps, by {argument('tolerance')}. "
+            f"Leave {argument('step')} out."
         )
     if step is None and not isinstance(found, Embedded):
-        raise InadmissibleValue(f"{name_of(found)} needs a step. Pass --step 0.01.")
+        raise InadmissibleValue(f"{name_of(found)} needs a step. Pass {argument('step', 0.01)}.")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,45 +12,19 @@ from thetadot.formatting import count, plain
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
 from thetadot.report.shell import compose
-from thetadot.scenes.base import ERRORS
 from thetadot.scenes.pictures.time import energy, fan
+from thetadot.scenes.rows import ERRORS
+from thetadot.scenes.table import verdict, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thetadot.report.figures.picture import Picture
-    from thetadot.scenes import Row, Scene
-    from thetadot.scenes.ensemble import Journey
-    from thetadot.scenes.storage import Asked, Line
+    from thetadot.scenes.ensemble import Ensemble
+    from thetadot.scenes.rows import Row
+    from thetadot.scenes.scene import Scene
+    from thetadot.scenes.storage import Request
     from thetadot.simulation import Trajectory
-
-
-@dataclass(frozen=True)
-class Words:
-    """A row of the table in words."""
-
-    quantity: str
-    measured: str
-    expected: str
-    agrees: str
-    source: str
-    remark: str
-
-
-def words(row: Row) -> Words:
-    """Put a row of the table into words."""
-    digits = 4 if row.error else 7 if row.expected else 4
-    error = f" ± {plain(row.error, 2)}" if row.error else ""
-    agrees = {True: "yes", False: "no", None: "–"}[row.agrees]
-    tolerance = f"± {plain(row.tolerance, 2)}: {row.remark}" if row.remark and row.tolerance > 1e-3 * row.error else ""
-    return Words(
-        row.quantity,
-        plain(row.measured, digits) + error,
-        plain(row.expected, digits),
-        agrees,
-        f"{row.reference}: {row.source}" if row.expected is not None else row.source,
-        tolerance,
-    )
 
 
 def interrupted(time: float, whole: float) -> str:
@@ -64,26 +36,7 @@ def interrupted(time: float, whole: float) -> str:
     return f"Interrupted at time {plain(time)} of {plain(whole)}: what is here is of that part."
 
 
-def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
-    """A sentence, and how good it is: "finished" or "diverged"."""
-    judged = [row for row in rows if row.agrees is not None]
-    wrong = [row.quantity for row in judged if row.agrees is False]
-    if not judged:
-        return "It ran to its end. There is no closed form to compare it with.", "finished"
-    kinds = Counter(row.reference for row in judged)
-    known = ", ".join(f"{kind}: {number}" for kind, number in kinds.items())
-    if not wrong:
-        one = len(judged) == 1
-        many = "The one quantity that is" if one else f"All {len(judged)} quantities that are"
-        return f"{many} known ({known}) came out as {'it' if one else 'they'} should.", "finished"
-    said = (
-        f"{len(wrong)} of {len(judged)} quantities that are known ({known}) came out otherwise: "
-        f"{', '.join(wrong)}. Is the step or the tolerance small enough, and the time long enough?"
-    )
-    return said, "diverged"
-
-
-def command(asked: Asked) -> str:
+def command(asked: Request) -> str:
     """Return the command that repeats the simulation."""
     parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
     for name in ("paths", "time", "step", "tolerance", "temperature", "friction"):
@@ -97,9 +50,9 @@ def command(asked: Asked) -> str:
     return " ".join(parts)
 
 
-def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
+def pictures(ensemble: Ensemble, trajectory: Trajectory) -> list[Picture]:
     """Draw the pictures of the scene and those common to all simulations."""
-    setup = journey.setup
+    setup = ensemble.setup
     found = list(setup.pictures(trajectory))
     band, few = trajectory["band"], trajectory["paths"]
     dim = band.values.shape[1]
@@ -109,14 +62,14 @@ def pictures(journey: Journey, trajectory: Trajectory) -> list[Picture]:
     if "energy" in setup.shown and "energy" in trajectory.series:
         series = trajectory["energy"]
         whole = trajectory["states"].values.shape[-1]
-        found.append(energy(series.times, series.values, getattr(journey.system, "temperature", None), whole))
+        found.append(energy(series.times, series.values, getattr(ensemble.system, "temperature", None), whole))
     return found
 
 
 def page(
     scene: Scene,
-    asked: Asked,
-    journey: Journey,
+    asked: Request,
+    ensemble: Ensemble,
     trajectory: Trajectory,
     rows: Sequence[Row],
     *,
@@ -128,16 +81,16 @@ def page(
     Args:
         scene: what it shows.
         asked: with defaults filled in.
-        journey: the scene set up.
+        ensemble: the scene set up.
         trajectory: what was simulated.
         rows: of the table; none where it was interrupted.
         seconds: that it took.
         resume: the folder to resume from, as a shell reads it; None where it is complete.
     """
     with np.errstate(over="ignore"):  # pictures are of float32, and paths may have run beyond it
-        drawn = pictures(journey, trajectory)
+        drawn = pictures(ensemble, trajectory)
     said, state = verdict(rows) if resume is None else (interrupted(trajectory.end.time, asked.time), "unfinished")
-    motion = type(journey.system).__name__
+    motion = type(ensemble.system).__name__
     tiles = [
         (plain(asked.paths), "paths", f"of {count(trajectory['states'].values.shape[-1], 'coordinate')}"),
         _steps(asked, trajectory),
@@ -147,7 +100,7 @@ def page(
     ]
     facts = [
         ("system", motion),
-        ("integrator", _rule(journey)),
+        ("integrator", _rule(ensemble)),
         ("engine", trajectory.engine),
         ("seconds", plain(seconds, 2)),
         *((name, str(value)) for name, value in asked.values.items()),
@@ -172,14 +125,14 @@ def page(
     )
 
 
-def _steps(asked: Asked, trajectory: Trajectory) -> tuple[str, str, str]:
+def _steps(asked: Request, trajectory: Trajectory) -> tuple[str, str, str]:
     if asked.step is not None:
         return plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"
     return plain(float(trajectory.counts["accepted"].double().mean())), "steps of a path", "by their error"
 
 
-def _rule(journey: Journey) -> str:
-    rule = journey.rule
+def _rule(ensemble: Ensemble) -> str:
+    rule = ensemble.rule
     if isinstance(rule, Embedded):
         return f"{name_of(rule)}, relative tolerance {plain(rule.rtol)}, absolute {plain(rule.atol)}"
     inner = getattr(rule, "word", None) or getattr(rule, "tableau", None)

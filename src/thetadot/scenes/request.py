@@ -1,4 +1,4 @@
-"""The request for a simulation: a scene, every argument with its default, and the checks on them."""
+"""The request for a simulation: every argument of a scene with its default, and the checks on them."""
 
 from __future__ import annotations
 
@@ -7,207 +7,143 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue, TooLarge, require
+from thetadot.integrators.adaptive import Embedded
+from thetadot.scenes.integrators import require_steps, rule
+from thetadot.scenes.names import nearest
+from thetadot.scenes.scene import FRAMES
+from thetadot.scenes.spelling import COMMON, argument, either, word
+from thetadot.scenes.storage import Request
+from thetadot.simulation.memory import require_room
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from thetadot.scenes import Scene
-    from thetadot.scenes.ensemble import Journey
-    from thetadot.scenes.storage import Asked
+    from thetadot.scenes.scene import Scene, Value
 
-FRAMES = 40
-"""Times at which all paths are saved."""
 _MOST_STEPS = 10**9
 _LEAST = 128  # bytes that a path takes at least: its variables, several times
 
 
-def asked_of(options: argparse.Namespace) -> tuple[Scene, Asked]:
-    """The scene, and every argument with its default."""
-    from thetadot.integrators.adaptive import Embedded
-    from thetadot.scenes.integrators import require_steps, rule
-    from thetadot.scenes.storage import Asked
+def request_of(scene: Scene, given: Mapping[str, Any], values: Mapping[str, Value]) -> Request:
+    """Return every argument of a scene, as given or by default.
 
-    given = _given(options.set)
-    scene = scene_of(options.name, given, options)
-    own = is_own(options.name)
-    integrator = options.integrator or _rule_for(scene, options)
-    chosen = rule(integrator, scene.rule, options.tolerance)
-    adaptive = isinstance(chosen, Embedded)
-    if adaptive:
-        require_steps(chosen, options.step)
-    asked = Asked(
-        scene=options.name,
-        paths=options.paths if options.paths is not None else scene.paths,
-        time=options.time if options.time is not None else scene.time,
-        step=options.step if options.step is not None or adaptive else scene.step,
-        integrator=integrator,
-        key=options.seed if options.seed is not None else 0,
-        frames=options.save if options.save is not None else FRAMES,
-        temperature=_heat(scene, options.temperature, own=own),
-        friction=_damping(scene, options.friction, own=own),
-        values=given if own else values_of(scene, given),
-        tolerance=chosen.rtol if isinstance(chosen, Embedded) and integrator else options.tolerance,
-    )
-    check(asked)
-    return scene, asked
-
-
-def is_own(name: str) -> bool:
-    """Whether a name is file.py:function."""
-    from thetadot.training.spec import is_file
-
-    return is_file(name)
-
-
-def scene_of(name: str, given: Mapping[str, Any], options: Any) -> Scene:
-    """The scene of a name.
+    Args:
+        scene: what is simulated.
+        given: the arguments that all scenes have (``spelling.COMMON``); None for a default.
+        values: the scene's own parameters.
 
     Raises:
-        InadmissibleValue: no such name.
-        TaskError: no such file, or a function that fails.
+        InadmissibleValue: one that is out of range or unknown, or some that do not go together.
+        TooLarge: more paths than fit into memory.
     """
-    from thetadot.scenes import SCENES
-    from thetadot.scenes.names import nearest
+    integrator = given["integrator"] or _integrator_for(scene, given["friction"])
+    chosen = rule(integrator, scene.rule, given["tolerance"])
+    adaptive = isinstance(chosen, Embedded)
+    if adaptive:
+        require_steps(chosen, given["step"])
 
-    if name in SCENES:
-        return SCENES[name]
-    if not is_own(name):
-        raise InadmissibleValue(
-            f"{name!r} is unknown{nearest(name, SCENES)} Pass one of {', '.join(SCENES)}; or file.py:function."
-        )
-    from thetadot.scenes import custom
+    def known(name: str, default: Any) -> Any:
+        return default if given[name] is None else given[name]
 
-    heat = {key: getattr(options, key) for key in ("temperature", "friction") if getattr(options, key) is not None}
-    return custom.scene(name, {**given, **heat})
+    request = Request(
+        scene=scene.name,
+        paths=known("paths", scene.paths),
+        time=known("time", scene.time),
+        step=given["step"] if adaptive else known("step", scene.step),
+        integrator=integrator,
+        key=known("seed", 0),
+        frames=known("save", FRAMES),
+        temperature=_heat(scene, given["temperature"]),
+        friction=_damping(scene, given["friction"]),
+        values=dict(values) if scene.own else values_of(scene, values),
+        tolerance=chosen.rtol if isinstance(chosen, Embedded) and integrator else given["tolerance"],
+    )
+    check(request)
+    return request
 
 
-def _rule_for(scene: Scene, options: argparse.Namespace) -> str:
+def _integrator_for(scene: Scene, friction: float | None) -> str:
     """The scene's integrator; a word where friction was asked of a scene that has none of its own."""
-    if scene.friction is None and scene.damped and options.friction is not None:
+    if scene.friction is None and scene.damped and friction is not None:
         return "BAOAB"
     return scene.integrator
 
 
-def _given(pairs: Sequence[str]) -> dict[str, float | int | str]:
-    """Parse the values of ``--set``, numbers as numbers."""
-    found: dict[str, float | int | str] = {}
-    for pair in pairs:
-        name, separator, text = pair.partition("=")
-        if not separator or not name.isidentifier():
-            raise InadmissibleValue(f"--set {pair!r} is not NAME=VALUE. Pass for instance --set barrier=0.5.")
-        if name in found:
-            raise InadmissibleValue(f"--set {name} was given twice. Pass it once.")
-        found[name] = _number(text)
-    return found
-
-
-def _number(text: str) -> float | int | str:
-    for kind in (int, float):
-        try:
-            return kind(text) if len(text) < 40 else text
-        except ValueError:
-            continue
-    return text
-
-
-def values_of(scene: Scene, given: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
+def values_of(scene: Scene, given: Mapping[str, Value]) -> dict[str, Value]:
     """Return every parameter of a scene, as given or by default."""
-    from thetadot.scenes.names import nearest
-
     strange = sorted(set(given) - set(scene.parameters))
     if strange:
-        known = ", ".join(scene.parameters) or "none"
-        raise InadmissibleValue(
-            f"--set {strange[0]} is unknown to {scene.name}{nearest(strange[0], scene.parameters)} It has: {known}."
-        )
-    found: dict[str, float | int | str] = {}
+        known = [*scene.parameters, *either(command="", python=" ".join(COMMON)).split()]
+        close = nearest(strange[0], known)
+        every = ", ".join(known) or "none"
+        raise InadmissibleValue(f"{argument(strange[0])} is unknown to {scene.name}{close} It has: {every}.")
+    found: dict[str, Value] = {}
     for name, parameter in scene.parameters.items():
         value = given.get(name, parameter.default)
-        is_word = isinstance(parameter.default, str)
-        if is_word:
+        if isinstance(parameter.default, str):
             value = str(value)
-        elif isinstance(value, str) or not math.isfinite(value):
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            said = word(value) if isinstance(value, str) else value
             raise InadmissibleValue(
-                f"--set {name}={value} is not a finite number. Pass for instance {parameter.default}."
+                f"{argument(name, said)} is not a finite number. Pass for instance {parameter.default}."
             )
         found[name] = value
     return found
 
 
-def _heat(scene: Scene, given: float | None, *, own: bool) -> float | None:
+def _heat(scene: Scene, given: float | None) -> float | None:
     if given is None:
         return scene.temperature
     require(given >= 0 and math.isfinite(given), f"temperature={given:g}", "is negative or not finite", "Pass T >= 0.")
-    if not scene.heated and not own:
-        raise InadmissibleValue(f"temperature={given:g}: {scene.name} has no temperature. Leave --temperature out.")
+    if not scene.heated and not scene.own:
+        raise InadmissibleValue(
+            f"temperature={given:g}: {scene.name} has no temperature. Leave {argument('temperature')} out."
+        )
     return given
 
 
-def _damping(scene: Scene, given: float | None, *, own: bool) -> float | None:
+def _damping(scene: Scene, given: float | None) -> float | None:
     if given is None:
         return scene.friction
     require(given >= 0 and math.isfinite(given), f"friction={given:g}", "is negative or not finite", "Pass λ >= 0.")
-    if not scene.damped and not own:
-        raise InadmissibleValue(f"friction={given:g}: {scene.name} has no friction. Leave --friction out.")
+    if not scene.damped and not scene.own:
+        raise InadmissibleValue(f"friction={given:g}: {scene.name} has no friction. Leave {argument('friction')} out.")
     return given
 
 
 @contextmanager
-def spoken_of() -> Iterator[None]:
-    """Tell what does not fit into memory in the command's own words."""
+def fitting() -> Iterator[None]:
+    """Say of what does not fit into memory which arguments to change."""
     try:
         yield
     except TooLarge as error:
         said = str(error).split(". Save statistics")[0]
-        raise TooLarge(f"{said}. Pass fewer --paths, or a smaller --save.") from error
+        fewer = f"Pass fewer {argument('paths')}, or a smaller {argument('save')}."
+        raise TooLarge(f"{said}. {fewer}") from error
 
 
-def check(asked: Asked) -> None:
+def check(request: Request) -> None:
     """Raise InadmissibleValue for a number out of range."""
-    from thetadot.simulation.memory import require_room
-
-    require(1 <= asked.paths <= 10**9, f"paths={asked.paths}", "is not between 1 and 10⁹", "Pass --paths 1000.")
-    with spoken_of():
-        require_room(_LEAST * asked.paths, f"an ensemble of {asked.paths:,} paths")
-    require(1 <= asked.frames <= 10**5, f"save={asked.frames}", "is not between 1 and 100000", f"Pass --save {FRAMES}.")
-    require(0 <= asked.key < 2**63, f"seed={asked.key}", "is not between 0 and 2⁶³", "Pass --seed 0.")
-    for name, value in (("time", asked.time), ("step", asked.step)):
+    paths, frames, key = request.paths, request.frames, request.key
+    many, some = f"Pass {argument('paths', 1000)}.", f"Pass {argument('save', FRAMES)}."
+    require(1 <= paths <= 10**9, f"paths={paths}", "is not between 1 and 10⁹", many)
+    with fitting():
+        require_room(_LEAST * paths, f"an ensemble of {paths:,} paths")
+    require(1 <= frames <= 10**5, f"save={frames}", "is not between 1 and 100000", some)
+    require(0 <= key < 2**63, f"seed={key}", "is not between 0 and 2⁶³", f"Pass {argument('seed', 0)}.")
+    for name, value in (("time", request.time), ("step", request.step)):
         fits = value is None or 0 < value < math.inf
-        require(fits, f"{name}={value}", "is not positive and finite", f"Pass --{name} > 0.")
-    if asked.step is None:
+        require(fits, f"{name}={value}", "is not positive and finite", f"Pass {argument(name)} > 0.")
+    if request.step is None:
         return
-    total = round(asked.time / asked.step)
-    require(total <= _MOST_STEPS, f"{asked.time / asked.step:.3g} steps", "are more than 10⁹", "Pass a larger --step.")
+    total = round(request.time / request.step)
+    wider = f"Pass a larger {argument('step')}."
+    require(total <= _MOST_STEPS, f"{request.time / request.step:.3g} steps", "are more than 10⁹", wider)
     whole = max(total, 1)
+    time, step = (f"{value:.6g}" for value in (whole * request.step, request.time / whole))
     require(
-        total >= 1 and abs(asked.time / asked.step - total) <= 1e-6 * total,
-        f"time={asked.time:g} with step={asked.step:g}",
+        total >= 1 and abs(request.time / request.step - total) <= 1e-6 * total,
+        f"time={request.time:g} with step={request.step:g}",
         "is not a whole number of steps",
-        f"Pass --time {whole * asked.step:.6g}, or --step {asked.time / whole:.6g}.",
+        f"Pass {argument('time', time)}, or {argument('step', step)}.",
     )
-
-
-def journey_of(scene: Scene, asked: Asked) -> Journey:
-    """The scene set up."""
-    from thetadot.integrators.adaptive import Embedded, require_timed
-    from thetadot.scenes import Settings
-    from thetadot.scenes.ensemble import Journey
-    from thetadot.scenes.integrators import require_steps, rule
-
-    chosen = rule(asked.integrator, scene.rule, asked.tolerance)
-    require_steps(chosen, asked.step)
-    settings = Settings(
-        asked.paths,
-        asked.time,
-        asked.step,
-        chosen,
-        asked.temperature,
-        asked.friction,
-        asked.key,
-        asked.values,
-    )
-    journey = Journey(scene.make(settings), settings, chosen, asked.frames)
-    if isinstance(chosen, Embedded):
-        require_timed(chosen, journey.system)
-    return journey

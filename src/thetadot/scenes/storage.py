@@ -23,7 +23,8 @@ from thetadot.errors import DamagedFile, RunFolderError
 from thetadot.files import Claim, place_text, sealed, unsealed
 from thetadot.report.names import clean
 from thetadot.scenes.files import ARRAYS, PAGE, RECORD
-from thetadot.scenes.time_grid import clock
+from thetadot.scenes.spelling import either
+from thetadot.scenes.time_grid import grid_of
 from thetadot.simulation import End, Series, Trajectory
 from thetadot.simulation.adaptive import counted
 
@@ -38,7 +39,7 @@ _RULE = 500  # characters of a rule's name
 _MOST = 1 << 34  # bytes of arrays, unpacked
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The arguments of a simulation, defaults filled in."""
 
     scene: str
@@ -52,6 +53,16 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     friction: float | None = None
     values: dict[str, float | int | str] = {}
     tolerance: float | None = None  # relative, of an integrator that finds its steps
+
+
+_SAID = ("paths", "time", "step", "integrator", "tolerance", "temperature", "friction")
+
+
+def described(request: Request) -> str:
+    """Return a request as the call that makes it."""
+    settings = {**request.values, **{name: getattr(request, name) for name in _SAID}}
+    said = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+    return f"{request.scene.replace('-', '_')}({said}, seed={request.key}, save={request.frames})"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -73,7 +84,7 @@ class Simulation(msgspec.Struct, frozen=True):
 
     schema: str
     version: int
-    asked: Asked
+    asked: Request
     complete: bool
     steps: int
     engine: str
@@ -81,6 +92,14 @@ class Simulation(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     software: dict[str, str] = {}
     digest: str = ""  # of all the rest
+
+
+def _out() -> str:
+    return either(command="--out", python="folder")
+
+
+def _anew() -> str:
+    return f"Simulate anew, with another {_out()}."
 
 
 def claim(folder: Path, *, overwrite: bool) -> Claim:
@@ -106,10 +125,11 @@ def _require_free(folder: Path, *, overwrite: bool) -> None:
     except (OSError, ValueError) as error:
         raise _unwritable(folder, error) from error
     if taken and not ours:
-        raise RunFolderError(f"{folder} is not empty and holds no simulation. Name another --out.")
+        raise RunFolderError(f"{folder} is not empty and holds no simulation. Name another {_out()}.")
     if taken and not overwrite:
+        instead = either(command="--overwrite", python="overwrite=True")
         raise RunFolderError(
-            f"{folder} already holds a simulation. Replace it with --overwrite, or name another --out."
+            f"{folder} already holds a simulation. Replace it with {instead}, or name another {_out()}."
         )
 
 
@@ -131,7 +151,8 @@ def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
 
 def _unwritable(folder: Path, error: Exception) -> RunFolderError:
     reason = getattr(error, "strerror", None) or error
-    return RunFolderError(f"{folder} cannot be written ({reason}). Name a folder that you may write to with --out.")
+    how = either(command=" with --out", python="")
+    return RunFolderError(f"{folder} cannot be written ({reason}). Name a folder that you may write to{how}.")
 
 
 def arrays(trajectory: Trajectory) -> dict[str, Any]:
@@ -169,9 +190,10 @@ def read(folder: Path) -> Simulation:
         size = _size(place)
         record = msgspec.json.decode(place.read_bytes(), type=Simulation) if size <= _LONGEST else None
     except FileNotFoundError as error:
-        raise DamagedFile(f"{folder} holds no simulation ({RECORD} is missing). Name one that --out made.") from error
+        made = either(command="--out", python="run(out=...)")
+        raise DamagedFile(f"{folder} holds no simulation ({RECORD} is missing). Name one that {made} made.") from error
     except (OSError, ValueError) as error:
-        raise DamagedFile(f"{place} cannot be read ({error}). Simulate anew, with another --out.") from error
+        raise DamagedFile(f"{place} cannot be read ({error}). {_anew()}") from error
     if record is None:
         raise DamagedFile(f"{place} has {size} bytes, more than a simulation's record. Name another folder.")
     if record.schema != SCHEMA or record.version != VERSION:
@@ -221,7 +243,7 @@ def load(
         found: dict[str, Any] | None = None
         size = place.stat().st_size
         if size <= _MOST:
-            with unsealed(place, "Simulate anew, with another --out.") as stream:
+            with unsealed(place, _anew()) as stream:
                 with zipfile.ZipFile(stream) as packed:
                     size = sum(info.file_size for info in packed.infolist())
                 if size <= min(expected, _MOST):
@@ -232,7 +254,7 @@ def load(
     except DamagedFile:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DamagedFile(f"{place} cannot be read ({error}). Simulate anew, with another --out.") from error
+        raise DamagedFile(f"{place} cannot be read ({error}). {_anew()}") from error
     if read is None:
         raise DamagedFile(f"{place} unpacks to {size} bytes, more than this simulation saves. Simulate anew.")
     return read
@@ -246,14 +268,14 @@ def _trajectory(
 ) -> Trajectory:
     state = _end(found, like, record.asked.paths)
     time, steps, key = float(found["end.time"]), int(found["end.steps"]), int(found["end.key"])
-    within = 0 <= time <= record.asked.time and steps == clock(record.asked.time, record.asked.step).steps(time)
+    within = 0 <= time <= record.asked.time and steps == grid_of(record.asked.time, record.asked.step).steps(time)
     if not within or key != record.asked.key & (2**64 - 1):
         raise DamagedFile(
             f"{ARRAYS} ends at time {time:g}, step {steps}, with key {key}, which is not this simulation's. "
             "Simulate anew."
         )
     series: dict[str, Series] = {}
-    names = {"states"} | {name.rpartition("/")[0] for name in found if name.endswith("/values")}
+    names = ["states", *(name.removesuffix("/values") for name in found if name.endswith("/values"))]
     for name in names:
         place = "" if name == "states" else f"{name}/"
         times, values = found[f"{place}times"], found[f"{place}{'states' if name == 'states' else 'values'}"]

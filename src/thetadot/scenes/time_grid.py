@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from thetadot.scenes.spelling import argument
+
 if TYPE_CHECKING:
     from thetadot.simulation import Save
 
 
-class Clock(Protocol):
+class TimeGrid(Protocol):
     """Conversion between a simulation's times and its steps."""
 
     def times(self, save: Save) -> tuple[float, ...]:
@@ -28,7 +30,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True)
-class Counted:
+class FixedGrid:
     """Whole steps of one length.
 
     Args:
@@ -36,9 +38,9 @@ class Counted:
         step: of them.
 
     Example:
-        >>> clock = Counted(1.0, 0.1)
-        >>> clock.nearest(0.1 + 0.1 + 0.1), clock.steps(0.3), clock.advice
-        (0.30000000000000004, 3, 'Pass --step 0.025, or less.')
+        >>> grid = FixedGrid(1.0, 0.1)
+        >>> grid.nearest(0.1 + 0.1 + 0.1), grid.steps(0.3), grid.advice
+        (0.30000000000000004, 3, 'Pass step=0.025, or less.')
     """
 
     time: float
@@ -59,14 +61,14 @@ class Counted:
     @property
     def advice(self) -> str:
         """Recommend a smaller step."""
-        return f"Pass --step {self.step / 4:g}, or less."
+        return f"Pass {argument('step', f'{self.step / 4:g}')}, or less."
 
     def _at(self, steps: int) -> float:
         return self.time if steps == self.steps(self.time) else steps * self.step
 
 
 @dataclass(frozen=True)
-class Free:
+class AdaptiveGrid:
     """A method meets every time that is asked for; its steps are its own.
 
     Times are multiples of the last binary digit of the whole, so that one less another is exact, and with that other
@@ -79,7 +81,7 @@ class Free:
         >>> from thetadot.simulation import Save
         >>> 0.2 + (0.9 - 0.2) == 0.9
         False
-        >>> first, second = Free(1.0).times(Save(times=(0.2, 0.9)))
+        >>> first, second = AdaptiveGrid(1.0).times(Save(times=(0.2, 0.9)))
         >>> first + (second - first) == second
         True
     """
@@ -102,9 +104,9 @@ class Free:
     @property
     def advice(self) -> str:
         """A motion that ends there, or a tolerance below rounding."""
-        return "Pass a smaller --time, or a larger --tolerance."
+        return f"Pass a smaller {argument('time')}, or a larger {argument('tolerance')}."
 
 
-def clock(time: float, step: float | None) -> Clock:
-    """Return the clock of fixed steps, or of a method that chooses its own."""
-    return Free(time) if step is None else Counted(time, step)
+def grid_of(time: float, step: float | None) -> TimeGrid:
+    """Return the grid of fixed steps, or of a method that chooses its own."""
+    return AdaptiveGrid(time) if step is None else FixedGrid(time, step)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import find_fixed_points, phase_portrait
-from thetadot.scenes.base import Row, Settings, Setup
 from thetadot.scenes.pictures.phase import phase
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
 from thetadot.systems import Competition
 
 if TYPE_CHECKING:

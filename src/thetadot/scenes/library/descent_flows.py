@@ -17,11 +17,13 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import Euler
 from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import UnevenWells
-from thetadot.scenes import SCENES
-from thetadot.scenes.base import Row, Settings, Setup
+from thetadot.scenes.catalogue import SCENES
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import GradientFlow, NormalizedFlow, PolyakFlow, Problem, SignFlow
 
@@ -52,7 +54,7 @@ def make(settings: Settings) -> Setup:
     """Start all paths in a row, the last one at the given start."""
     flow = settings.word("flow")
     if flow not in FLOWS:
-        raise InadmissibleValue(f"flow={flow!r} is unknown. Pass --set flow= one of {', '.join(FLOWS)}.")
+        raise InadmissibleValue(f"flow={flow!r} is unknown. Pass {argument('flow', '')} one of {', '.join(FLOWS)}.")
     wells = UnevenWells()
     problem = Problem(FLOWS[flow](), wells)
     first = settings.number("start")

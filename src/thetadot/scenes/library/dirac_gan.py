@@ -15,11 +15,13 @@ import torch
 from thetadot.analysis import exponential_average, local_spectral_radius, phase_portrait
 from thetadot.errors import require
 from thetadot.integrators import Euler
-from thetadot.scenes.base import Row, Settings, Setup
 from thetadot.scenes.integrators import integrator
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.phase import phase
 from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.scenes.starts import round_about
 from thetadot.systems import DiracGAN
 from thetadot.tensors import tensor_of
@@ -62,7 +64,7 @@ def make(settings: Settings) -> Setup:
         dim in (1, 2) and dim == settings.number("dim"),
         f"dim={settings.values['dim']}",
         "is neither 1 nor 2",
-        "Pass --set dim=1.",
+        f"Pass {argument('dim', 1)}.",
     )
     play = _Play(game, dim, settings)
     return Setup(

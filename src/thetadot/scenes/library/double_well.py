@@ -17,12 +17,14 @@ import torch
 from thetadot.density import Gibbs, Grid, Saddle
 from thetadot.errors import require
 from thetadot.potentials import DoubleWell
-from thetadot.scenes.base import Row, Settings, Setup, mean_row, share_row
 from thetadot.scenes.laws import CELLS, laws
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.law import histogram
 from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.rows import Row, mean_row, share_row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.simulation import Save
 from thetadot.systems import Kramers, Langevin, Problem
 
@@ -68,7 +70,12 @@ class _Case:
 def make(settings: Settings) -> Setup:
     """Start all paths in the left well, at rest."""
     temperature = settings.temperature or 0.0
-    require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.2.")
+    require(
+        temperature > 0,
+        f"temperature={temperature:g}",
+        "leaves the paths at rest",
+        f"Pass {argument('temperature', 0.2)}.",
+    )
     well = DoubleWell(settings.number("barrier"), settings.number("half_width"))
     system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
     problem = Problem(system, well)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
-from thetadot.scenes.base import Row, Settings, Setup, mean_row
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.law import histogram
 from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.rows import Row, mean_row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.systems import GeometricBrownian
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ def make(settings: Settings) -> Setup:
     """Start all paths at the spot price."""
     stock = GeometricBrownian(settings.number("growth"), settings.number("volatility"))
     spot, strike = settings.number("spot"), settings.number("strike")
-    require(spot > 0, f"spot={spot:g}", "is not positive", "Pass --set spot=100.")
-    require(stock.volatility > 0, "volatility=0", "leaves nothing to be simulated", "Pass --set volatility=0.2.")
+    require(spot > 0, f"spot={spot:g}", "is not positive", f"Pass {argument('spot', 100)}.")
+    require(
+        stock.volatility > 0, "volatility=0", "leaves nothing to be simulated", f"Pass {argument('volatility', 0.2)}."
+    )
     price = stock.call_price(spot, strike=strike, time=settings.time)
     start = torch.tensor([[spot]], dtype=torch.float64)
     case = _Case(settings, stock, spot, strike, price)

@@ -16,9 +16,12 @@ from thetadot.analysis import linearize, stationary_variance
 from thetadot.errors import require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.potentials import Harmonic
-from thetadot.scenes.base import Row, Settings, Setup
 from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.law import histogram
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class _Case:
 def make(settings: Settings) -> Setup:
     """Kramers' equation where there is a friction, overdamped otherwise."""
     curvature, start = settings.number("curvature"), settings.number("start")
-    require(curvature > 0, f"curvature={curvature:g}", "is not positive", "Pass --set curvature=1.")
+    require(curvature > 0, f"curvature={curvature:g}", "is not positive", f"Pass {argument('curvature', 1)}.")
     temperature = settings.temperature or 0.0
     system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
     initial = torch.tensor([[start]], dtype=torch.float64)
@@ -106,8 +109,6 @@ def _swing(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
-    from thetadot.scenes.pictures.landscape import on_curve
-
     series = trajectory["states"]
     wide = max(abs(case.start) * 1.1, 4.5 * math.sqrt(case.temperature / case.curvature), 1e-3)
     x = torch.linspace(-wide, wide, 300, dtype=torch.float64)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.integrators import RungeKutta
-from thetadot.scenes.base import Row, Settings, Setup
 from thetadot.scenes.pictures.base import Key, Panel, array, axes, lines, marks, picture
 from thetadot.scenes.pictures.landscape import contours
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import ODE, Jacobi
 from thetadot.tensors import tensor_of

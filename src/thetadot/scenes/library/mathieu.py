@@ -15,9 +15,11 @@ import torch
 
 from thetadot.analysis import floquet, stability_chart
 from thetadot.errors import require
-from thetadot.scenes.base import Row, Settings, Setup
 from thetadot.scenes.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
 from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.simulation import Save
 from thetadot.systems import InvertedPendulum, mathieu_matrix
 
@@ -50,16 +52,26 @@ def make(settings: Settings) -> Setup:
         settings.friction or 0.0,
         linear=settings.number("linear") != 0,
     )
-    require(settings.paths >= 2, f"paths={settings.paths}", "are too few for the monodromy matrix", "Pass --paths 2.")
+    require(
+        settings.paths >= 2,
+        f"paths={settings.paths}",
+        "are too few for the monodromy matrix",
+        f"Pass {argument('paths', 2)}.",
+    )
     small = settings.number("angle")
-    require(0 < small < math.pi, f"angle={small:g}", "is not between 0 and π", "Pass --set angle=0.1.")
+    require(0 < small < math.pi, f"angle={small:g}", "is not between 0 and π", f"Pass {argument('angle', 0.1)}.")
     spread = torch.linspace(0.25, 1.0, settings.paths - 2, dtype=torch.float64) * small
     position = torch.cat((torch.tensor([small, 0.0], dtype=torch.float64), spread))[:, None]
     velocity = torch.zeros_like(position)
     velocity[1] = small
     period = _period(pendulum, settings.step)
     periods = int(settings.time / period * (1 + 1e-9))
-    require(periods >= 1, f"time={settings.time:g}", "is less than a period", f"Pass --time {period:.12g}, or more.")
+    require(
+        periods >= 1,
+        f"time={settings.time:g}",
+        "is less than a period",
+        f"Pass {argument('time', f'{period:.12g}')}, or more.",
+    )
     at = tuple(min(period * n, settings.time) for n in range(periods + 1))
     once = floquet(pendulum.matrix, pendulum.period)
     start = {"position": position, "velocity": velocity}
@@ -85,7 +97,7 @@ def _period(pendulum: InvertedPendulum, step: float | None) -> float:
         abs(steps - whole) < 1e-3 * steps and whole >= 8,
         f"step={step:g}",
         f"does not cut a period of {pendulum.period:.6g} into equal parts, 8 or more",
-        f"Pass --step {pendulum.period / max(whole, 32):.12g}.",
+        f"Pass {argument('step', f'{pendulum.period / max(whole, 32):.12g}')}.",
     )
     return whole * step
 

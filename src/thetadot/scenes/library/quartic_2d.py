@@ -15,15 +15,17 @@ from thetadot.analysis import find_fixed_points
 from thetadot.density import FokkerPlanck, Gibbs, Grid
 from thetadot.errors import require
 from thetadot.potentials import Quartic2d, gradient_of
-from thetadot.scenes.base import Row, Settings, Setup, mean_row, share_row
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import in_plane
 from thetadot.scenes.pictures.law import planes
+from thetadot.scenes.rows import Row, mean_row, share_row
+from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.spelling import argument
 from thetadot.systems import Kramers, Langevin, Problem
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture
-    from thetadot.scenes.base import Reference
+    from thetadot.scenes.rows import Reference
     from thetadot.simulation import Trajectory
 
 CELLS = 96
@@ -48,7 +50,12 @@ class _Case:
 def make(settings: Settings) -> Setup:
     """Start all paths at one point."""
     temperature = settings.temperature or 0.0
-    require(temperature > 0, f"temperature={temperature:g}", "leaves the paths at rest", "Pass --temperature 0.25.")
+    require(
+        temperature > 0,
+        f"temperature={temperature:g}",
+        "leaves the paths at rest",
+        f"Pass {argument('temperature', 0.25)}.",
+    )
     wells = Quartic2d(settings.number("coupling"), settings.number("tilt"))
     system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
     edge = 1.2 + 1.3 * (1.0 + 4.0 * temperature) ** 0.5

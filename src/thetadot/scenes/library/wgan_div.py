@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import phase_portrait
-from thetadot.scenes.base import Row, Settings, Setup
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.phase import phase
 from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.rows import Row
+from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.starts import round_about
 from thetadot.systems import WGANDiv
 from thetadot.systems.power_damping import log_radius_square
