@@ -185,3 +185,19 @@ def test_the_training_loss_of_a_run_is_one_number_on_its_page_and_beside_others(
     rows = compared(line_up(records)).rows
     alone = [next(value for value, label, _ in tiles(record) if label == "training loss") for record in records]
     assert [row.loss.says for row in rows] == alone
+
+
+@pytest.mark.parametrize(("spike", "seen"), [(3.1, True), (400.0, False)])
+def test_a_spike_of_one_step_is_within_the_axis_unless_it_would_flatten_the_rest(spike, seen):
+    values = np.linspace(2.3, 1.2, 500)
+    values[200] = spike
+    runs = line_up([Record(watched.header(), [Losses.of(500, values.tolist())])])
+    axis = losses.picture(runs, Timeline(runs)).panels[0].figure.y_range
+    assert (axis.end > spike) is seen
+
+
+def test_a_run_without_a_step_has_no_tile_without_a_number_and_says_nothing_twice():
+    record = Record(conftest.header(), [])
+    assert [(value, label) for value, label, _ in tiles(record)] == [("0", "steps")]
+    words = Parsed(report.render(record)).words
+    assert words.count("No choices are recorded.") == 1

@@ -102,7 +102,7 @@ def render(
 def _sections(runs: Sequence[Run], line: Timeline) -> list[Section]:
     ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
-        ("chosen", "What was chosen, and why", [forks.picture(runs)], "No choices are recorded."),
+        ("chosen", "What was chosen, and why", [forks.picture(runs)], "Nothing was decided on the way."),
         ("metric", "Metric", [losses.metric(runs, line)], ""),
         ("settings", "Settings and what they mean", [settings.picture(runs, line)], "No steps are recorded yet."),
         (

@@ -45,7 +45,7 @@ def tiles(record: Record) -> list[Tile]:
     seconds = result.seconds if result else last_epoch.seconds if last_epoch else 0.0
     if seconds > 0:
         found.append((duration(seconds), "time", "measuring included" if result else "so far"))
-    return found
+    return [tile for tile in found if tile[0] != plain(None)]
 
 
 def _whose(result: Result | None, final: str) -> str:

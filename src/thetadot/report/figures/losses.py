@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 LOG_FROM = 20.0
 """Losses that span more than this factor are drawn on a logarithmic axis."""
+HIGHEST = 2.5
+"""A single step's loss is within the axis up to so many times the height of the rest, or the square as a factor."""
 HEIGHT = 300
 LOWER = 230
 """Of several runs, whose table stands below."""
@@ -157,6 +159,14 @@ def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure,
     alone = raw if len(runs) == 1 else []  # single steps are drawn; one wild one must not flatten the rest
     inner = [np.percentile(y, [0.5, 99.8]) for y in alone if len(y)]
     shown = spread(every, *inner, log=log)
+    tops = [float(y.max()) for y in alone if len(y)]
+    # a highest loss that does not flatten the rest is within the picture
+    near = [
+        top
+        for top in tops
+        if (top < HIGHEST**2 * shown[1] if log else top - shown[0] < HIGHEST * (shown[1] - shown[0]))
+    ]
+    shown = spread(every, *inner, near, log=log)
     return timeline.axes(height, shown, log=log, label=_label(runs)), log, shown[1]
 
 
