@@ -198,6 +198,19 @@ def test_a_run_in_other_units_that_is_interrupted_and_resumed_is_the_same_run(tm
     assert all(torch.equal(a, b) for a, b in zip(whole.final_state.values(), resumed.final_state.values(), strict=True))
 
 
+def test_a_finished_run_in_other_units_is_read_again_and_extended(tmp_path):
+    first = thetadot.run(table(), out=tmp_path / "a", epochs=2, page=False)
+    again = thetadot.run(table(), out=tmp_path / "a", epochs=2, page=False, resume=True)
+    assert all(torch.equal(first.best_state[name], again.best_state[name]) for name in first.best_state)
+    more = thetadot.run(table(), out=tmp_path / "a", epochs=2, page=False, resume=True, extend=4)
+    result = more.record.result
+    assert result.valid_loss < first.record.result.valid_loss
+    with torch.no_grad():
+        assert float(nn.functional.mse_loss(more.model(RAW[200:]), Y[200:])) == pytest.approx(
+            result.valid_loss, rel=1e-2
+        )
+
+
 def test_a_model_that_knows_the_data_already_keeps_its_units(tmp_path):
     class Trained(nn.Module):
         def __init__(self):

@@ -234,26 +234,6 @@ def _fewest(task: Task, source: Source, batch_size: int | None) -> int:
     return 2
 
 
-def require_mean(task: Task, source: Source) -> None:
-    """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch.
-
-    Raises:
-        TaskError: it is.
-    """
-    pair = list(range(min(2, source.size)))
-    with judging(task):
-        once, twice = (
-            float(loss_of(task.model, task.loss, batch))
-            for indices in (pair, pair + pair)
-            for batch in source.load(source.whole(len(indices), indices))
-        )
-    if once != 0 and math.isclose(twice, 2.0 * once, rel_tol=1e-3):
-        raise TaskError(
-            f"loss(output, target) doubles, from {once:.4g} to {twice:.4g}, when every sample is repeated: "
-            "it is a sum. Return a mean over the batch."
-        )
-
-
 def require_motion(gradient: torch.Tensor, loss: float) -> None:
     """A gradient that a step can be taken from: not 0, and its squares are numbers.
 

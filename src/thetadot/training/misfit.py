@@ -134,7 +134,7 @@ def remarks_on_targets(source: Source) -> Iterator[Remark]:
         said = ", ".join(f"{value:.6g}" for value in rows[0, :3].tolist())
         yield Remark(0, "targets", f"all {len(rows)} training targets are {said}: no input tells anything apart")
     elif not targets.is_floating_point() and targets.dtype != torch.bool and targets.dim() == 1:
-        classes, counts = targets.unique(return_counts=True)
+        classes, counts = torch.unique(targets, return_counts=True)
         few, most, size = int(counts.min()), int(counts.max()), len(targets)
         if few < RARE * size and len(classes) <= math.isqrt(size):
             rare, usual = int(classes[counts.argmin()]), int(classes[counts.argmax()])
