@@ -394,8 +394,7 @@ class _Run:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
             states = (Snapshot.unpack(self.saved[name]) for name in ("final", "best"))
-            coordinates = Coordinates.unpack(self.task.model, self.saved.get("units", []))
-            final, best = coordinates.left(self.task, *states)
+            final, best = Coordinates.unpack(self.task.model, self.saved.get("units", [])).left(self.task, *states)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
