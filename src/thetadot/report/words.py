@@ -111,7 +111,7 @@ def _unfinished(record: Record) -> str:
     if not epochs:
         return f"{head}, before the end of the first epoch."
     last = epochs[-1]
-    done = f"after epoch {plain(last.epoch)} of {plain(record.header.epochs)}"
+    done = f"after epoch {plain(last.epoch)} of {plain(record.epochs)}"
     return f"{head}; {done} the validation loss was {plain(last.valid_loss)}."
 
 

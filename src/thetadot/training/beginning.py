@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from thetadot.errors import TaskError
 from thetadot.records import Remark
 from thetadot.state import generators_kept, kept
-from thetadot.training.before import Before
+from thetadot.training.before import MOVED, Before
 from thetadot.training.constant import constant
 from thetadot.training.cure import cured, squared_error
 from thetadot.training.drift import Drift, judges_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 FEW = 100
 """Validation samples below which the best of their losses is said to flatter itself."""
-_MOVED = 16  # samples whose gradient tells whether anything moves
 _FLATTERS = (
     "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
     "more back, or pass Task(test=...), which nothing is chosen by"
@@ -60,26 +59,31 @@ class Beginning:
     Args:
         task: what is trained; its last bias may move.
         source: training data.
-        valid: validation data.
+        valid: validation data; None where there are none.
         asked: arguments of the run.
         least: samples that a step takes at least.
         cost: counts evaluations.
         write: receives what was seen and settled.
+        steered: whether the run decides further on the way.
+        most: evaluations that measuring may have taken in the end.
     """
 
     def __init__(
         self,
         task: Task,
         source: Source,
-        valid: Source,
+        valid: Source | None,
         asked: Arguments,
         *,
         least: int,
         cost: Cost,
         write: Callable[[Entry], None],
+        steered: bool = True,
+        most: float = math.inf,
     ) -> None:
         self.task, self.source, self.valid, self.asked = task, source, valid, asked
-        self.least, self.cost, self.write = least, cost, write
+        self.least, self.cost, self.write, self.steered = least, cost, write, steered
+        self.before = Before(task, source, cost, most)
         self.samples = asked.epochs * source.size
 
     def settle(self) -> tuple[Plan, Begun]:
@@ -91,15 +95,15 @@ class Beginning:
         with generators_kept():
             offset = self._look()
             with kept(model=self.task.model, loss=self.task.loss):
-                bar = constant(self.task, self.source, self.valid)
+                bar = constant(self.task, self.source, self.valid or self.source)
             if bar is not None:
                 self.write(bar)
         self.task.model.train()
-        before = Before(self.task, self.source, self.cost)
+        before = self.before
         loss = before.loss(min(512, max(16, self.samples // 300)))
         if not math.isfinite(loss[0]):
             raise TaskError(self._not_finite(loss[0]))
-        gradient = before.gradient(_MOVED)
+        gradient = before.gradient(MOVED)
         if not bool(gradient.isfinite().all()):
             raise TaskError(self._not_finite(loss[0]))
         require_motion(gradient, loss[0])
@@ -113,6 +117,7 @@ class Beginning:
             size=typical_size(learned(self.task), offset),
             slope=typical_size([gradient]),
             least=self.least,
+            steered=self.steered,
         )
         with generators_kept():
             return start.plan(), Begun(loss, bar, offset)
@@ -122,20 +127,20 @@ class Beginning:
         squared = squared_error(self.task, self.source)
         for remark in remarks(self.source, squared=squared):
             self.write(remark)
-        if self.valid.size < FEW:
+        if self.valid is not None and self.valid.size < FEW:
             self.write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
         if not (squared and self.asked.cure):
             return None
         return cured(self.task, self.source, self.samples, self.cost, self.write)
 
-    def steering(self, plan: Plan) -> Steering:
-        """What decides the rate on the way: nothing where it was given."""
-        steps = max(1, self.samples // plan.batch_size)
+    def steering(self, plan: Plan, samples: int) -> Steering:
+        """What decides the rate on the way, in so many samples: nothing where it was given."""
+        steps = max(1, samples // plan.batch_size)
         if self.asked.lr is not None:
             return Steering()
         if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
             return Forks(steps)
-        return Drift(steps, judges_of(self.source.order(-1), self.samples))
+        return Drift(steps, judges_of(self.source.order(-1), samples))
 
     def _not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""
