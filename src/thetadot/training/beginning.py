@@ -14,8 +14,10 @@ from thetadot.training.cure import cured, squared_error
 from thetadot.training.drift import Drift, judges_of
 from thetadot.training.fit import require_motion
 from thetadot.training.forks import Forks
+from thetadot.training.forward import judge
 from thetadot.training.learned import learned
-from thetadot.training.scales import remarks
+from thetadot.training.misfit import remarks_on_targets
+from thetadot.training.scales import in_usual_units, remarks, residual_loss, scales
 from thetadot.training.start import Given, Start, typical_size
 from thetadot.training.steering import Steering
 
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from thetadot.training.cost import Cost
     from thetadot.training.data import Source
     from thetadot.training.plan import Plan
+    from thetadot.training.units import Coordinates
 
 FEW = 100
 """Validation samples below which the best of their losses is said to flatter itself."""
+_KNOWN = 256  # samples that tell whether a model is trained already
 _FLATTERS = (
     "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
     "more back, or pass Task(test=...), which nothing is chosen by"
@@ -46,11 +50,13 @@ class Begun(NamedTuple):
         loss: at the first parameters, and its standard error.
         constant: what the best constant output comes to; None where there is none.
         offset: the last bias, where it was moved: it says nothing of how large a step may be.
+        coordinates: units that the model is trained in, where they are not its own.
     """
 
     loss: tuple[float, float] = 0.0, 0.0
     constant: Constant | None = None
     offset: Tensor | None = None
+    coordinates: Coordinates | None = None
 
 
 class Beginning:
@@ -85,6 +91,7 @@ class Beginning:
         self.least, self.cost, self.write, self.steered = least, cost, write, steered
         self.before = Before(task, source, cost, most)
         self.samples = asked.epochs * source.size
+        self.coordinates: Coordinates | None = None
 
     def settle(self) -> tuple[Plan, Begun]:
         """Return the first settings, and what is known before the first step.
@@ -93,9 +100,9 @@ class Beginning:
             TaskError: the loss or its gradient is not finite there, or nothing would move.
         """
         with generators_kept():
-            offset = self._look()
             with kept(model=self.task.model, loss=self.task.loss):
                 bar = constant(self.task, self.source, self.valid or self.source)
+            offset = self._look(bar)
             if bar is not None:
                 self.write(bar)
         self.task.model.train()
@@ -120,18 +127,36 @@ class Beginning:
             steered=self.steered,
         )
         with generators_kept():
-            return start.plan(), Begun(loss, bar, offset)
+            return start.plan(), Begun(loss, bar, offset, self.coordinates)
 
-    def _look(self) -> Tensor | None:
-        """Say what is badly scaled; cure the last bias, and return it where it was moved."""
+    def _look(self, bar: Constant | None) -> Tensor | None:
+        """Take other units where some are bad; cure the last bias, and return it where it was moved."""
         squared = squared_error(self.task, self.source)
-        for remark in remarks(self.source, squared=squared):
+        residual = squared or residual_loss(self.task, self.source)
+        found = scales(self.source, offset=not squared)
+        if self.asked.cure and found.any and not self._knows(bar):
+            self.coordinates = in_usual_units(
+                self.task, self.source, found, residual=residual, cost=self.cost, write=self.write
+            )
+            self.coordinates.take()
+        else:
+            for remark in remarks(found, residual=residual):
+                self.write(remark)
+        for remark in remarks_on_targets(self.source):
             self.write(remark)
         if self.valid is not None and self.valid.size < FEW:
             self.write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
         if not (squared and self.asked.cure):
             return None
         return cured(self.task, self.source, self.samples, self.cost, self.write)
+
+    def _knows(self, bar: Constant | None) -> bool:
+        """Whether the model comes better than a constant output: its parameters are of the data's own units."""
+        if bar is None:
+            return False
+        indices = self.source.order(-1)[:_KNOWN]
+        self.cost.forward(len(indices))
+        return judge(self.task, self.source.load(self.source.whole(_KNOWN, indices)), None)[0] < bar.train_loss
 
     def steering(self, plan: Plan, samples: int) -> Steering:
         """What decides the rate on the way, in so many samples: nothing where it was given."""

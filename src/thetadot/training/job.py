@@ -42,6 +42,7 @@ from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
 from thetadot.training.trying import tried
+from thetadot.training.units import Coordinates
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def run(
         threads: of torch; None leaves them as they are. A resumed run takes as many as it began with.
         annealing: "linear" is constant, then falls in a straight line to 0 in the last 40%; "cosine" falls all along;
             "coupled" raises momentum as lr falls, at fixed friction. None: coupled for heavy ball, linear for Adam.
-        cure: move the last layer's bias to the targets' mean, where the loss is a squared error and that is far off.
+        cure: train badly scaled inputs and targets in their own units, and begin with the targets' mean, where that is
+            exact; False leaves all as it is.
         fork_memory: bytes of parameters up to which the run forks, which copies its state twice; a larger model is
             steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
@@ -191,7 +193,7 @@ class _Run:
             self.task.loss.to(self.device)
         self.source = Source(self.task.train, asked.seed, self.device, asked.workers)
         self.valid = Source(self.task.valid, asked.seed, self.device, asked.workers)
-        self.cost = Cost()
+        self.cost, self.coordinates, self.held = Cost(), Coordinates(self.task.model), held
         self.samples = asked.epochs * self.source.size
         self.tried = tried(self.task, self.source, self.valid, asked.batch_size)
         with users_code():
@@ -225,6 +227,7 @@ class _Run:
                 "done",
                 {"final": final.pack(), "best": best.pack(), "plan": asdict(loop.plan), "loop": ended(loop)},
             )
+            final, best = self.coordinates.left(self.task, final, best)
         return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
     # Steps.
@@ -243,6 +246,8 @@ class _Run:
             if saved is not None and saved["phase"] != "measuring":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
                 first = first_epoch(saved, self.out)
+                with checkpoint.same_model(self.out):
+                    begun = Begun(coordinates=Coordinates.unpack(self.task.model, saved.get("units", [])))
                 if self.extending:
                     plan = plan.again(float(saved["loop"]["progress"]["factor"]))
             else:
@@ -250,6 +255,7 @@ class _Run:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
                 plan, begun = beginning.settle()
+            self.coordinates = self.held.enter_context(begun.coordinates or self.coordinates)
             loop = self._made(beginning, plan, begun, first)
         if saved is not None and saved["phase"] == "training":
             with checkpoint.same_model(self.out):
@@ -378,6 +384,7 @@ class _Run:
                 "threads": torch.get_num_threads(),
                 "offset": self.writer.offset,
                 "data": self.data,
+                "units": self.coordinates.pack(),
                 **content,
             },
             durable=durable,
@@ -386,10 +393,9 @@ class _Run:
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
-            best = Snapshot.unpack(self.saved["best"])
-            best.put(**self._parts())
+            states = (Snapshot.unpack(self.saved[name]) for name in ("final", "best"))
+            final, best = Coordinates.unpack(self.task.model, self.saved.get("units", [])).left(self.task, *states)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
-        final = self.saved["final"]["model"]
-        return Result(self.task.model, best.model, final, record, self.task.loss, self._drawn())
+        return Result(self.task.model, best.model, final.model, record, self.task.loss, self._drawn())
