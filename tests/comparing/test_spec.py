@@ -54,9 +54,9 @@ def test_a_grid_over_optimizers_is_the_sum_of_theirs():
 def test_a_long_grid_has_a_short_name_and_two_of_them_their_texts():
     text = "sgd:lr=0.01|0.1,momentum=0.9,schedule=cosine; adamw:lr=1e-3|1e-2,schedule=cosine"
     other = text.replace("0.9", "0.8")
-    assert parse(text).name == "sgd or adamw, best of 4"
+    assert parse(text).name == "sgd or adamw (best of 4)"
     assert parse(text, "grid").name == "grid"
-    assert [spec.name for spec in specs_of([text, "sgd:lr=0.1"])] == ["sgd or adamw, best of 4", "sgd:lr=0.1"]
+    assert [spec.name for spec in specs_of([text, "sgd:lr=0.1"])] == ["sgd or adamw (best of 4)", "sgd:lr=0.1"]
     assert [spec.name for spec in specs_of([text, other])] == [text, other]
 
 

@@ -94,18 +94,22 @@ def test_the_best_validated_state_is_that_of_all_plans(twice):
         assert float(torch.nn.functional.cross_entropy(run.model(x), y)) == pytest.approx(result.valid_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("entries", [0, 1, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 20, 40, 60))])
-def test_an_extension_that_is_killed_and_resumed_is_the_same(first, twice, tmp_path, entries):
+@pytest.mark.parametrize(
+    "share", [0.0, 0.02, 0.3, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.05, 0.5, 0.7, 0.95))]
+)
+def test_an_extension_that_is_killed_and_resumed_is_the_same(first, twice, tmp_path, share):
     shutil.copytree(first[0], tmp_path / "run")
+    before = len(lines(first[0]))
+    added = [entry["kind"] for entry in lines(twice[0])[before:]].index("result")
+    stop = int(share * added)
     with pytest.raises(Killed):
-        thetadot.run(blobs, out=tmp_path / "run", resume=True, extend=3, show=killed_after(entries), **GIVEN)
-    begun = len(lines(tmp_path / "run")) > len(lines(first[0])) and entries > 0
+        thetadot.run(blobs, out=tmp_path / "run", resume=True, extend=3, show=killed_after(stop), **GIVEN)
     torch.manual_seed(99)
-    again = {} if begun else {"extend": 3}  # before anything was saved the folder is that of the finished run
+    again = {} if stop else {"extend": 3}  # before anything was saved the folder is that of the finished run
     resumed = thetadot.run(blobs, out=tmp_path / "run", resume=True, **again, **GIVEN)
     assert same_states(resumed.final_state, twice[1].final_state)
     assert same_states(resumed.best_state, twice[1].best_state)
-    assert lines(tmp_path / "run") == lines(twice[0])[: len(lines(tmp_path / "run"))]
+    assert lines(tmp_path / "run") == lines(twice[0])[: before + added + 1]
 
 
 def test_a_finished_extension_resumes_to_its_result(twice):
@@ -190,6 +194,7 @@ def test_the_command_extends_and_survives_a_kill(tmp_path):
     assert lines(tmp_path / "a") == lines(tmp_path / "b")
     page = (tmp_path / "a" / "report.html").read_text()
     assert "extended at epoch 2" in page
+    assert "it was extended by 4 epochs after epoch 2" in page
     assert "--extend 4" in page
 
 
@@ -197,3 +202,28 @@ def test_the_command_says_what_extend_needs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "digits", "--extend", "3"]) == 2
     assert "--resume DIR" in capsys.readouterr().err
+
+
+def raw_table():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 3, generator=g) * torch.tensor([1.0, 100.0, 1e4])
+    y = 500.0 + 80.0 * (x[:, :1] + 0.01 * x[:, 1:2])
+    train, valid = (torch.utils.data.TensorDataset(x[part], y[part]) for part in (slice(100), slice(100, 200)))
+    return thetadot.Task(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss, train, valid)
+
+
+def test_a_table_that_is_trained_in_its_own_units_is_extended_in_them(tmp_path):
+    given = {"epochs": 3, "name": "raw", "page": False}
+    first = thetadot.run(raw_table, out=tmp_path / "a", **given)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    whole = thetadot.run(raw_table, out=tmp_path / "a", resume=True, extend=6, **given)
+    with pytest.raises(Killed):
+        thetadot.run(raw_table, out=tmp_path / "b", resume=True, extend=6, show=killed_after(5), **given)
+    again = thetadot.run(raw_table, out=tmp_path / "b", resume=True, **given)
+    assert same_states(whole.final_state, again.final_state)
+    assert same_states(whole.best_state, again.best_state)
+    assert whole.record.result.valid_loss < first.record.result.valid_loss
+    x, y = raw_table().valid.tensors
+    with torch.no_grad():
+        loss = float(torch.nn.functional.mse_loss(whole.model(x), y))
+    assert loss == pytest.approx(whole.record.result.valid_loss, rel=1e-3)

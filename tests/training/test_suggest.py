@@ -3,7 +3,9 @@
 import copy
 import io
 import json
+import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,6 +262,20 @@ def test_a_loop_by_the_suggestion_learns_as_a_run_does(tmp_path):
         last = float(task.loss(task.model(x), y))
     start = run.of(Epoch)[0].valid_loss
     assert last < 1.5 * run.result.final_valid_loss < start
+
+
+FACTOR = 1.4
+"""Most that the loop's best validation loss may be of the run's, on the geometric mean of two seeds."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits-mlp", "autoencoder"])
+def test_on_tasks_of_the_table_the_loop_is_within_a_factor_of_the_run(name, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import suggested_loop
+
+    ratios = [suggested_loop.looped(name, seed)[0] / suggested_loop.ran(name, seed)[0] for seed in (0, 1)]
+    assert math.prod(ratios) ** 0.5 < FACTOR
 
 
 # What it looks like.

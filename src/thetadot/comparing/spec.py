@@ -144,7 +144,7 @@ def _name(text: str, points: tuple[Point, ...]) -> str:
     """The text, or of a long grid what it is of: names stand in sentences and tables."""
     if len(text) <= _NAMED or len(points) == 1:
         return text
-    return f"{' or '.join(dict.fromkeys(point.optimizer for point in points))}, best of {len(points):,}"
+    return f"{' or '.join(dict.fromkeys(point.optimizer for point in points))} (best of {len(points):,})"
 
 
 def _points(text: str) -> Iterator[Point]:
