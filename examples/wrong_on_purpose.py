@@ -44,9 +44,7 @@ def train(kind: str, lr: float, momentum: float, batch: int) -> tuple[float, the
     else:
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(momentum, 0.999))
 
-    with thetadot.watch(
-        model, optimizer, loss_fn=loss_fn, reference=(X[:256], Y[:256]), dataset_size=SAMPLES, level="full"
-    ) as probe:
+    with thetadot.watch(model, optimizer, loss_fn=loss_fn, reference=(X[:256], Y[:256]), dataset_size=SAMPLES) as probe:
         for _ in range(EPOCHS):
             for rows in torch.randperm(SAMPLES).split(batch):
                 optimizer.zero_grad()

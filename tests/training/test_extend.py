@@ -202,3 +202,28 @@ def test_the_command_says_what_extend_needs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "digits", "--extend", "3"]) == 2
     assert "--resume DIR" in capsys.readouterr().err
+
+
+def raw_table():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 3, generator=g) * torch.tensor([1.0, 100.0, 1e4])
+    y = 500.0 + 80.0 * (x[:, :1] + 0.01 * x[:, 1:2])
+    train, valid = (torch.utils.data.TensorDataset(x[part], y[part]) for part in (slice(100), slice(100, 200)))
+    return thetadot.Task(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss, train, valid)
+
+
+def test_a_table_that_is_trained_in_its_own_units_is_extended_in_them(tmp_path):
+    given = {"epochs": 3, "name": "raw", "page": False}
+    first = thetadot.run(raw_table, out=tmp_path / "a", **given)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    whole = thetadot.run(raw_table, out=tmp_path / "a", resume=True, extend=6, **given)
+    with pytest.raises(Killed):
+        thetadot.run(raw_table, out=tmp_path / "b", resume=True, extend=6, show=killed_after(5), **given)
+    again = thetadot.run(raw_table, out=tmp_path / "b", resume=True, **given)
+    assert same_states(whole.final_state, again.final_state)
+    assert same_states(whole.best_state, again.best_state)
+    assert whole.record.result.valid_loss < first.record.result.valid_loss
+    x, y = raw_table().valid.tensors
+    with torch.no_grad():
+        loss = float(torch.nn.functional.mse_loss(whole.model(x), y))
+    assert loss == pytest.approx(whole.record.result.valid_loss, rel=1e-3)

@@ -11,6 +11,7 @@ from thetadot.analysis import adaptive_stability_limit, stability_limit
 from thetadot.errors import InadmissibleValue
 from thetadot.limits import limit_at
 from thetadot.translation import to_physical
+from thetadot.verdicts.rules_table import table
 from thetadot.verdicts.scaling import (
     LI,
     LINEAR,
@@ -22,7 +23,6 @@ from thetadot.verdicts.scaling import (
     RULES,
     SMITH,
     Settings,
-    table,
 )
 
 PRESENT = Settings(lr=0.1, batch=64.0, momentum=0.9, beta2=0.99, eps=1e-8)

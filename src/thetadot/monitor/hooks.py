@@ -312,7 +312,10 @@ class ForwardHooks:
 
     def _swept(self, parameter: Tensor) -> None:
         self.sweeps += 1
-        self.marks = {name: len(getattr(self, name)) for name in (_NOTED if self.handles else ("lately",))}
+        if self.handles:
+            self.marks = {name: len(getattr(self, name)) for name in _NOTED}
+        else:  # a step that is not measured: the loss alone is noted
+            self.marks = {"lately": len(self.lately)}
         self.version = 0 if parameter.grad is None else parameter.grad._version  # noqa: SLF001 - it has no other name
 
     def _seen(self) -> bool:

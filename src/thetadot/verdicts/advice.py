@@ -16,12 +16,14 @@ from thetadot.verdicts.base import Change, Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.damping import forgetting, remembers
 from thetadot.verdicts.edge import points, stability
-from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.facts import Facts, number, positive
 from thetadot.verdicts.learning import learned
 from thetadot.verdicts.noise import fit, nearest_noise, short
 from thetadot.verdicts.rescue import rescue
-from thetadot.verdicts.scaling import LINEAR, ROOT, Row, Settings, table
+from thetadot.verdicts.rules_table import Row, table
+from thetadot.verdicts.scaling import LINEAR, ROOT, Settings
 from thetadot.verdicts.step_range import largest_lr, step_range
+from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import COOLING, EIGHTFOLD, EVEN, LARGELY, SMALLEST_BATCH, TENFOLD
 from thetadot.verdicts.warmth import broken
 

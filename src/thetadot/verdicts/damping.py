@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, at_most, confidence, number, positive
+from thetadot.verdicts.facts import Facts, number, positive
 from thetadot.verdicts.noise import limited
+from thetadot.verdicts.sureness import at_most, confidence
 from thetadot.verdicts.thresholds import FORGETS, LIGHT, MEMORY, USUAL
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ from thetadot.formatting import count, plain
 from thetadot.limits import limit_at
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course
-from thetadot.verdicts.facts import Facts, at_most, confidence, interval, middle, number, positive
+from thetadot.verdicts.facts import Facts, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
+from thetadot.verdicts.sureness import at_most, confidence
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FAIR, FEW, NEAR, RECENT, ROSE, SCATTERED, START, WARM
 
 if TYPE_CHECKING:

@@ -364,16 +364,6 @@ class Facts:
         return "; ".join(said) if said else otherwise
 
 
-def confidence(word: str, *reasons: str) -> str:
-    """Say how sure a verdict is, and why.
-
-    Example:
-        >>> confidence("low", "one measurement", "", "wide interval")
-        'low: one measurement, wide interval'
-    """
-    return f"{word}: {', '.join(reason for reason in reasons if reason)}"
-
-
 def interval(entry: Curvature) -> tuple[float, float]:
     """The ends of λmax; in older records those of an eigenvalue, by the residual."""
     sharpness, away = number(entry.sharpness) or 0.0, abs(number(entry.residual) or 0.0)
@@ -381,27 +371,6 @@ def interval(entry: Curvature) -> tuple[float, float]:
     return sharpness - away if low is None else min(low, sharpness), (
         sharpness + away if high is None else max(high, sharpness)
     )
-
-
-_SURE = ("low", "moderate", "high")
-
-
-def at_most(limit: tuple[str, str], said: str) -> str:
-    """A confidence no higher than a limit's, with its reason.
-
-    Example:
-        >>> at_most(("low", "8 samples"), "high: 4 measurements"), at_most(("high", ""), "low: one")
-        ('low: 8 samples', 'low: one')
-        >>> at_most(("moderate", "64 samples"), "moderate: 2 measurements")
-        'moderate: 2 measurements, 64 samples'
-    """
-    word, _, why = said.partition(": ")
-    most, reason = limit
-    if not reason or word not in _SURE:
-        return said
-    if _SURE.index(most) < _SURE.index(word):
-        return confidence(most, reason)
-    return confidence(word, why, reason)
 
 
 def middle(values: Sequence[float] | Array) -> float:

@@ -12,8 +12,8 @@ from thetadot.formatting import plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.dead import dead
-from thetadot.verdicts.facts import confidence
 from thetadot.verdicts.loss import stuck
+from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import GAINED
 
 if TYPE_CHECKING:

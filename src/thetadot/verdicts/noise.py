@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from thetadot.formatting import between, count, plain, share, times
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, unlowered
-from thetadot.verdicts.facts import Facts, confidence, number, positive
+from thetadot.verdicts.facts import Facts, number, positive
 from thetadot.verdicts.progress import weighted_middle, weights
+from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import (
     CURVE,
     FEW,

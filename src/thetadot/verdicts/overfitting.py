@@ -12,7 +12,8 @@ import numpy as np
 from thetadot.formatting import plain, share
 from thetadot.records import Epoch, standing
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import confidence, numbers
+from thetadot.verdicts.facts import numbers
+from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import FEW, TURNED
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import count, plain
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, at_most, confidence, interval, number, positive
+from thetadot.verdicts.facts import Facts, interval, number, positive
 from thetadot.verdicts.learning import learned
 from thetadot.verdicts.noise import scale
 from thetadot.verdicts.path import straightness
 from thetadot.verdicts.progress import weights
 from thetadot.verdicts.step_range import largest_lr, step_range
+from thetadot.verdicts.sureness import at_most, confidence
 from thetadot.verdicts.thresholds import FEW, WARM
 
 if TYPE_CHECKING:

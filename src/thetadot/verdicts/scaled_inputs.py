@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import confidence
+from thetadot.verdicts.sureness import confidence
 
 if TYPE_CHECKING:
     from thetadot.verdicts.facts import Facts

@@ -28,14 +28,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from thetadot.cayley import cayley, damping, lr_of
-from thetadot.errors import InadmissibleValue
-from thetadot.limits import limit_at
-from thetadot.signatures import checked
-from thetadot.verdicts.families import ADAPTIVE, DESCENT, Family, family_of
-from thetadot.verdicts.warmth import broken
+from thetadot.verdicts.families import Family, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -326,86 +322,3 @@ MAREK = Rule(
 )
 
 RULES: tuple[Rule, ...] = (LINEAR, ROOT, SMITH, MOTION, MCCANDLISH, MALLADI, LI, MAREK)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A rule's numbers for one change.
-
-    Attributes:
-        rule: which.
-        settings: what its formula gives, also where it should not be used; None where it gives nothing.
-        standing: "usable", "outside" its own condition, or "vetoed" by the stability limit.
-        reason: why, where it is not usable.
-        remark: why it does not keep the temperature under shuffled epochs; "" where it does, or claims nothing.
-    """
-
-    rule: Rule
-    settings: Settings | None
-    standing: Literal["usable", "outside", "vetoed"]
-    reason: str = ""
-    remark: str = ""
-
-
-@checked
-def table(
-    present: Settings,
-    new_batch: float,
-    noise_scale: float | None = None,
-    *,
-    family: str,
-    sharpness: float | None = None,
-    limit: float | None = None,
-    dataset_size: float | None = None,
-) -> tuple[Row, ...]:
-    """Apply every rule of the family side by side; results above the measured stability limit are vetoed.
-
-    Sharpness is taken to stay as it is; that of an adaptive method grows with the batch while its preconditioner is
-    made by noise, by √κ at most.
-
-    Args:
-        present: settings now.
-        new_batch: B' > 0.
-        noise_scale: B_n; None where it is not known.
-        family: "sgd" or "adaptive", or the name of an optimizer that tells it, such as "adam".
-        sharpness: measured largest curvature; None: no veto.
-        limit: the optimizer's own limit on it at the present settings; None: no veto.
-        dataset_size: N, where batches are those of shuffled epochs; None: they are drawn independently.
-
-    Raises:
-        InadmissibleValue: a family that is not known.
-
-    Example:
-        >>> rows = table(Settings(0.1, 32, 0.9), 128, 1000.0, family="sgd", sharpness=12.0, limit=38.0)
-        >>> {row.rule.name: row.standing for row in rows}["linear"]
-        'vetoed'
-    """
-    known = family_of(family)
-    if known is None:
-        raise InadmissibleValue(
-            f"family={family!r} is not known. Pass 'sgd' or 'adaptive', or an optimizer's name that holds one of "
-            f"{', '.join(DESCENT + ADAPTIVE)}."
-        )
-    rows = []
-    for rule in RULES:
-        if known not in rule.families:
-            continue
-        new = rule.unbounded(present, new_batch, noise_scale)
-        reason = rule.outside(present, new_batch, noise_scale)
-        if reason or new is None:
-            rows.append(Row(rule, new, "outside", reason or "it gives no admissible setting"))
-            continue
-        reason = _veto(present, new, sharpness, limit)
-        remark = broken(present, new, dataset_size, known) if rule.heat else ""
-        rows.append(Row(rule, new, "vetoed" if reason else "usable", reason, remark))
-    return tuple(rows)
-
-
-def _veto(present: Settings, new: Settings, sharpness: float | None, limit: float | None) -> str:
-    if sharpness is None or limit is None:
-        return ""
-    here, there = (present.lr, present.momentum or 0.0), (new.lr, new.momentum or 0.0)
-    moved = limit_at(limit, *here, *there, decay=present.decay, decoupled=present.decoupled)
-    if moved is None or sharpness < moved:
-        return ""
-    return f"its stability limit would be {moved:.3g}, the measured sharpness is {sharpness:.3g}"

@@ -16,7 +16,8 @@ from thetadot.formatting import count, plain, times
 from thetadot.records import Layers, standing
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.edge import accusing, points
-from thetadot.verdicts.facts import confidence, middle, number
+from thetadot.verdicts.facts import middle, number
+from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import ABOVE, CURVE, DEVIATIONS, FEW, JUMP
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from thetadot.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import Facts, confidence, number
+from thetadot.verdicts.facts import Facts, number
 from thetadot.verdicts.loss import stuck
+from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import COLD, EARLY, FEW
 
 if TYPE_CHECKING:
