@@ -6,11 +6,12 @@ trained, the batch of its grid, its kind, and to which half it belongs. A task n
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import sysconfig
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from sklearn import datasets
@@ -19,6 +20,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
 
 import thetadot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Setting(NamedTuple):
@@ -339,3 +343,10 @@ def make(name: str) -> thetadot.Task:  # noqa: PLR0911, PLR0912, C901 - a list
         y = torch.poisson((0.5 * x[:, :1] + (x[:, 1:2] * x[:, 2:3]).tanh() + 1.0).exp(), generator=g)
         return task(mlp(6, 24, 1), lambda o, y: functional.poisson_nll_loss(o, y, full=True), **parts(x, y))
     raise KeyError(name)
+
+
+def maker(name: str) -> Callable[[], thetadot.Task]:
+    """What makes the task of this name, called as it is, for processes of their own too."""
+    made = functools.partial(make, name)
+    made.__name__ = name
+    return made

@@ -10,9 +10,11 @@ import thetadot
 
 ROOT = Path(thetadot.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if not path.stem.startswith("_") or path.stem == "__init__")
-BEGINS = re.compile(r"(Of|It|Its|Itself|As|Also|That|Those|These|This|They|Their|Them|Whose|So|Likewise)\b")
+BEGINS = re.compile(r"(Of|It|Its|Itself|As|Also|That|Those|These|This|They|Their|Them|Whose|So|Likewise|The same)\b")
+PRONOUN = re.compile(r"\b(Whether|Restore|Return|What) (it|its|they|them|their)\b")
 GENITIVE = re.compile(r"'s\.?$")  # nothing follows that it could belong to
-WORD = re.compile(r"[A-Za-z]{2,}")
+WORD = re.compile(r"[A-Za-z]+|[Α-ω∇θ²|`]+")
+FEWEST = 4
 
 
 def faults(line):
@@ -20,10 +22,12 @@ def faults(line):
     found = []
     if BEGINS.match(line):
         found.append("it begins with a word that refers to something outside the line")
+    if PRONOUN.match(line):
+        found.append("its subject or object is a pronoun")
     if GENITIVE.search(line):
         found.append("it ends in a genitive without a noun")
-    if len(WORD.findall(line)) < 2:
-        found.append("it has neither a verb phrase nor a noun phrase")
+    if len(WORD.findall(line)) < FEWEST:
+        found.append(f"it has fewer than {FEWEST} words: say of what")
     return found
 
 
@@ -54,10 +58,14 @@ LEANING = (
     "Also T >= 0.",
     "θ itself.",
     "-γ∇L.",
+    "The same along directions of these curvatures.",
+    "Whether it is a file's function.",
+    "Restore them.",
 )
+SHORT = ("Number of dimensions.", "Write several lines.", "A saving schedule.", "Return the median.")
 
 
-@pytest.mark.parametrize("line", [*LEANING, "L.", "Those of a schedule.", "Its times."])
+@pytest.mark.parametrize("line", [*LEANING, *SHORT, "L.", "Those of a schedule.", "Its times."])
 def test_lines_that_lean_on_others_are_noticed(line):
     assert faults(line)
 

@@ -271,7 +271,7 @@ def epoch_share(lr: float, momentum: float, curvature: float, epoch: Epoch | int
 
 
 def flat_share(lr: float, momentum: float, batches: int) -> float:
-    """The same over h, along directions that hardly move in an epoch of equal batches: h → 0.
+    """Share of :func:`epoch_share` over h, along directions that hardly move in an epoch of equal batches: h → 0.
 
     Of many batches and a short memory it is αm/(3(1-β)), and the temperature is proportional to (α/((1-β)B))² N h.
 
@@ -284,7 +284,7 @@ def flat_share(lr: float, momentum: float, batches: int) -> float:
 
 
 def remainder_share(epoch: Epoch) -> float:
-    """The same where batches do not divide the epoch, h → 0: what of a step's variance an epoch's sum keeps.
+    """Share of a step's variance that an epoch's sum keeps where batches do not divide the epoch, h → 0.
 
         (Σ_k B/b_k - m² B/N) / m
 

@@ -159,7 +159,7 @@ class Claim:
         _held.append(self)
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the lock on the folder."""
         if self in _held:
             _held.remove(self)
         if self._handle is not None:

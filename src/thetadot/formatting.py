@@ -42,6 +42,16 @@ def share(part: float) -> str:
     return f"{plain(percent, 2 if percent < 100 else 3)}%"
 
 
+def ratio(part: float) -> str:
+    """A fraction of something as text that goes before its name: a percentage, beyond twice as much a factor.
+
+    Example:
+        >>> [f"{ratio(x)} the loss" for x in (0.12, 1.3, 1.03e7)]
+        ['12% of the loss', '130% of the loss', '1.03e+07 times the loss']
+    """
+    return f"{share(part)} of" if part < 2 else times(part)
+
+
 def duration(seconds: float) -> str:
     """A time span in its two largest units.
 

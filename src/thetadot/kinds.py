@@ -147,7 +147,7 @@ def plain(value: Any) -> Any:
 
 
 def is_nan(value: object) -> bool:
-    """Whether it is the one number that is none, or a tensor that holds it: of it a range has more to say."""
+    """Whether a value is NaN, or a tensor that holds one NaN: of NaN a range has more to say."""
     if is_tensor(value):
         return value.numel() == 1 and value.device.type == "cpu" and _none(value)
     return isinstance(value, float) and value != value  # noqa: PLR0124 - only NaN is not itself
@@ -170,7 +170,7 @@ def require_numbers(**values: object) -> None:
 
 
 def require_ranged(**values: object) -> None:
-    """The same, but NaN, of which the range that is asked next says more."""
+    """Require numbers, NaN let through: the range that is asked next says more of it."""
     require_numbers(**{name: value for name, value in values.items() if not is_nan(plain(value))})
 
 

@@ -40,7 +40,7 @@ class Reading:
     lacks: dict[str, str] = field(default_factory=dict)
 
     def decayed(self, decay: float, lr: float, *, decoupled: bool) -> Reading:
-        """The same with weight decay w, of which its limit knew nothing.
+        """Return the reading with weight decay w, of which its limit knew nothing.
 
         Decoupled, the limit is multiplied by 1 - αw/2: exact, :mod:`thetadot.limits`. Coupled (l2), w is taken off it;
         behind a preconditioner the largest w/P, which is exact where the sharpest direction has it, and careful

@@ -91,6 +91,16 @@ def test_absent_file(capsys):
     assert "there is no file" in refused(capsys, "run", "nowhere.py:task")
 
 
+def test_a_file_without_a_function_is_told_how_to_name_one(capsys):
+    assert "Pass mine.py:FUNCTION" in refused(capsys, "run", "mine.py")
+
+
+def test_a_file_that_is_no_python_names_file_and_line(capsys, tmp_path):
+    (tmp_path / "mine.py").write_text("x = 1\ndef make(:\n")
+    said = refused(capsys, "run", f"{tmp_path / 'mine.py'}:make")
+    assert said.startswith(f"thetadot: {tmp_path / 'mine.py'}, line 2: SyntaxError: ")
+
+
 def test_unknown_command(capsys):
     assert "invalid choice: 'train'" in refused(capsys, "train")
 

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import thetadot
-from thetadot import files, records
-from thetadot.cli import archive, main, simulate
+from thetadot import records
+from thetadot.cli import main
+from thetadot.errors import RunFolderError
 from thetadot.report import files as pages
+from thetadot.scenes import folder, storage
 from thetadot.simulation import keeping
 
 TASKS = Path(__file__).parents[1] / "training" / "tasks.py"
@@ -63,9 +65,9 @@ def test_the_library_warns_and_returns_the_model(tmp_path, monkeypatch):
 def test_a_simulations_table_is_shown_all_the_same(capsys, tmp_path, monkeypatch, owner):
     with monkeypatch.context() as patched:
         if owner == "page":
-            patched.setattr(files, "place_text", full)
+            patched.setattr(folder, "place_text", full)
         else:
-            patched.setattr(archive, "place_text", full)
+            patched.setattr(storage, "place_text", full)
         out, said = refused(capsys, *SMALL, "--out", tmp_path / "run")
     assert "quantity" in out
     assert "No space left on device" in said
@@ -75,15 +77,15 @@ def test_a_simulations_table_is_shown_all_the_same(capsys, tmp_path, monkeypatch
 def test_a_simulation_whose_state_cannot_be_kept_on_the_way_says_so_once_and_goes_on(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "PAUSE", 0.0)
     monkeypatch.setattr(keeping, "WRITTEN", 0.0)
-    real, calls = simulate._write, []
+    real, calls = folder.write, []
 
     def write(*arguments):
         calls.append(arguments)
         if arguments[3] is None:
-            raise simulate.RunFolderError("no room")
+            raise RunFolderError("no room")
         real(*arguments)
 
-    monkeypatch.setattr(simulate, "_write", write)
+    monkeypatch.setattr(folder, "write", write)
     assert main([*SMALL, "--out", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().err.count("no room") == 1
     assert len(calls) == 2
@@ -119,7 +121,7 @@ def test_what_is_kept_on_the_way_goes_on_to_the_bit(tmp_path, monkeypatch):
     main([*SMALL, "--out", str(tmp_path / "whole")])
     monkeypatch.setattr(keeping, "PAUSE", 0.0)
     monkeypatch.setattr(keeping, "WRITTEN", 0.0)
-    real, kept = simulate._write, []
+    real, kept = folder.write, []
 
     def write(*arguments):
         real(*arguments)
@@ -128,7 +130,7 @@ def test_what_is_kept_on_the_way_goes_on_to_the_bit(tmp_path, monkeypatch):
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(simulate, "_write", write)
+        patched.setattr(folder, "write", write)
         with pytest.raises(Killed):
             main([*SMALL, "--out", str(tmp_path / "cut")])
     record = msgspec.json.decode((tmp_path / "cut" / "simulation.json").read_bytes())

@@ -107,7 +107,7 @@ def test_hostile_arguments_are_refused_in_one_sentence(capsys, monkeypatch, tmp_
 
 
 def test_a_table_that_overflows_is_one_sentence_and_the_arrays_are_kept(capsys, tmp_path, monkeypatch):
-    from thetadot.cli.scenes import harmonic
+    from thetadot.scenes.library import harmonic
 
     def overflow(*_):
         return 1e308**2

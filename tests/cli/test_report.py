@@ -49,6 +49,31 @@ def test_one_run_is_written_beside_its_record(tmp_path, capsys):
     assert "<title>My &lt;title&gt; · thetadot</title>" in (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("options", [[], ["--serve"]])
+def test_a_folder_without_a_record_is_told_from_one_that_is_not_there(tmp_path, capsys, options):
+    """Of a folder of runs the runs are named."""
+    assert "No such file" in refused(capsys, tmp_path / "nowhere", *options)
+    (tmp_path / "empty").mkdir()
+    said = refused(capsys, tmp_path / "empty", *options)
+    assert said == f"thetadot: the folder {tmp_path / 'empty'} has no record.jsonl. Pass the folder of a run."
+    record(tmp_path / "runs" / "a")
+    said = refused(capsys, tmp_path / "runs", *options)
+    assert f"such as {tmp_path / 'runs' / 'a'}." in said
+
+
+def test_too_many_runs_are_not_called_a_file_that_cannot_be_written(tmp_path, capsys):
+    said = refused(capsys, *[record(tmp_path / "a")] * 21)
+    assert said == (
+        "thetadot: 21 runs are not between 1 and 20, as many as colours and line styles tell apart. Name fewer runs."
+    )
+
+
+def test_an_address_that_is_none_is_not_blamed_on_the_port(tmp_path, capsys):
+    said = refused(capsys, record(tmp_path / "a"), "--serve", "--host", "203.0.113.7")
+    assert "Pass an address of this machine with --host" in said
+    assert "--port" not in said
+
+
 def test_several_runs_are_written_here(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [str(record(tmp_path / name)) for name in "abc"]

@@ -12,6 +12,7 @@ import pytest
 from thetadot import cli
 from thetadot.cli import main
 from thetadot.cli.signals import SIGNALS, ending
+from thetadot.scenes import folder
 from thetadot.simulation import run
 
 SMALL = ["simulate", "harmonic", "--paths", "40", "--time", "20", "--step", "0.5"]
@@ -56,13 +57,13 @@ def test_a_second_signal_does_not_cut_short_what_the_first_one_saves(tmp_path, m
         return real(*arguments)
 
     monkeypatch.setattr(run.Run, "_march", hasty)
-    write = cli.simulate._write
+    write = folder.write
 
     def slowly(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         write(*arguments)
 
-    monkeypatch.setattr(cli.simulate, "_write", slowly)
+    monkeypatch.setattr(folder, "write", slowly)
     assert main([*SMALL, "--out", str(tmp_path / "cut")]) == 143
     record = msgspec.json.decode((tmp_path / "cut" / "simulation.json").read_bytes())
     assert not record["complete"]

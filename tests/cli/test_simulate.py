@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from thetadot.cli import archive, journey, main
-from thetadot.cli.journey import FEW, OFTEN
-from thetadot.cli.scenes import SCENES, Row, harmonic
-from thetadot.cli.scenes.integrators import PLAIN, integrator
-from thetadot.cli.sheet import verdict, words
+from thetadot.cli import main
+from thetadot.scenes import SCENES, Row, ensemble, storage
+from thetadot.scenes.ensemble import FEW, OFTEN
+from thetadot.scenes.integrators import PLAIN, integrator
+from thetadot.scenes.library import harmonic
+from thetadot.scenes.table import verdict, words
 from thetadot.simulation import run
 from thetadot.systems import Kramers, Problem
 
@@ -174,7 +175,7 @@ def test_friction_makes_the_double_well_kramers(tmp_path, friction):
 @pytest.mark.slow
 def test_the_kinetic_equation_sees_another_friction(tmp_path, monkeypatch):
     """Rows are not vacuous: with half the friction they would say no."""
-    from thetadot.cli.scenes import double_well
+    from thetadot.scenes.library import double_well
 
     made = double_well.laws
 
@@ -297,7 +298,7 @@ def test_half_a_frame_is_none(tmp_path, monkeypatch, when):
     simulate("harmonic", "--paths", 20, "--step", 0.1, "--out", tmp_path / "whole")
     assert len(arrays(tmp_path / "whole")["band/times"]) == 201
     with monkeypatch.context() as patched:
-        interrupt(patched, journey, "_band", when)
+        interrupt(patched, ensemble, "_band", when)
         assert main(["simulate", "harmonic", "--paths", "20", "--step", "0.1", "--out", str(tmp_path / "cut")]) == 130
     found = arrays(tmp_path / "cut")
     assert len(found["band/times"]) == len(found["band/values"]) == when < len(found["paths/times"])
@@ -468,12 +469,12 @@ def test_a_plane_has_no_network_and_escapes_names(tmp_path):
 
 def test_arrays_hold_the_end_from_which_the_motion_goes_on(tmp_path):
     simulate("harmonic", "--paths", 20, "--out", tmp_path / "run")
-    found = archive.read(tmp_path / "run")
+    found = storage.read(tmp_path / "run")
     shape = torch.Size((20, 1))
     with np.load(tmp_path / "run" / "trajectory.npz") as content:
         places = {name.rpartition("/")[0] or "states": content[name] for name in content if name.endswith("times")}
     shapes = {"position": shape, "velocity": shape}
-    end = archive.load(tmp_path / "run", found, shapes, places, expected=1 << 30).end
+    end = storage.load(tmp_path / "run", found, shapes, places, expected=1 << 30).end
     assert end.steps == found.steps
     assert set(end.state) == {"position", "velocity"}
 
@@ -481,7 +482,7 @@ def test_arrays_hold_the_end_from_which_the_motion_goes_on(tmp_path):
 def test_bands_are_numpys_quantiles():
     for count in (1, 2, 7, 200):
         position = torch.randn(count, 3, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
-        found = journey._band(0.0, {"position": position})
+        found = ensemble._band(0.0, {"position": position})
         wanted = np.quantile(position.numpy(), [0.05, 0.25, 0.5, 0.75, 0.95], axis=0).T
         assert np.allclose(found[:, :5].numpy(), wanted, rtol=1e-14, atol=1e-14)
         assert torch.equal(found[:, 5], position.mean(0))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thetadot.cli import journey, main
-from thetadot.cli.clock import Free
+from thetadot.cli import main
+from thetadot.scenes import ensemble
+from thetadot.scenes.time_grid import AdaptiveGrid
 from thetadot.simulation import Save
 from thetadot.simulation.controlled import Marched
 
@@ -88,7 +89,7 @@ def test_what_was_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, when):
 def test_half_a_frame_is_none(tmp_path, monkeypatch, when):
     simulate(*GAME, "--out", tmp_path / "whole")
     with monkeypatch.context() as patched:
-        interrupt(patched, journey, "_band", when)
+        interrupt(patched, ensemble, "_band", when)
         assert main(["simulate", *GAME, "--out", str(tmp_path / "cut")]) == 130
     assert len(arrays(tmp_path / "cut")["band/times"]) == when
     goes_on_as(tmp_path / "whole", tmp_path / "cut")
@@ -149,7 +150,7 @@ def test_what_is_remembered_is_not_trusted(capsys, tmp_path, name, value):
 
 @given(st.floats(1e-3, 1e6), st.integers(1, 500))
 def test_what_passed_and_what_is_left_are_the_whole_to_the_bit(time, count):
-    times = Free(time).times(Save(count=count))
+    times = AdaptiveGrid(time).times(Save(count=count))
     assert times == pytest.approx(Save(count=count).at(time), rel=0, abs=1e-15 * time)
     assert times[-1] == time
     for passed in times[:: max(1, count // 7)]:

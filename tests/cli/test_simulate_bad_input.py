@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from thetadot.cli import archive, main
+from thetadot.cli import main
 from thetadot.errors import DamagedFile
 from thetadot.files import sealed
+from thetadot.scenes import storage
 from thetadot.simulation import initial
 
 from . import motions
@@ -196,8 +197,8 @@ def test_the_record_is_not_trusted(capsys, run, change, said):
     changed = change(place.read_text("utf-8"))
     assert changed != place.read_text("utf-8")
     with contextlib.suppress(msgspec.DecodeError):  # one that fits may have been made so
-        record = msgspec.json.decode(changed.encode(), type=archive.Simulation)
-        changed = changed.replace(record.digest, archive._digest(record))
+        record = msgspec.json.decode(changed.encode(), type=storage.Simulation)
+        changed = changed.replace(record.digest, storage._digest(record))
     place.write_text(changed, "utf-8")
     assert said in refused(capsys, "simulate", "--resume", run)
 
@@ -205,7 +206,7 @@ def test_the_record_is_not_trusted(capsys, run, change, said):
 @pytest.mark.parametrize("name", ["simulation.json", "trajectory.npz"])
 def test_no_damage_is_gone_on_from(capsys, run, name):
     whole, rng = (run / name).read_bytes(), random.Random(7)
-    record = archive.read(run)
+    record = storage.read(run)
     for _ in range(60):
         at = rng.randrange(len(whole))
         damaged = bytearray(whole)
@@ -215,7 +216,7 @@ def test_no_damage_is_gone_on_from(capsys, run, name):
             refused(capsys, "simulate", "--resume", run)
             continue
         try:
-            found = archive.read(run)
+            found = storage.read(run)
         except DamagedFile:
             continue
         assert found == record  # white space

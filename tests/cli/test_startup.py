@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from thetadot.cli.scenes import SCENES, names
-from thetadot.cli.scenes.integrators import ADAPTIVE, PLAIN
+from thetadot.scenes import SCENES, names
+from thetadot.scenes.integrators import ADAPTIVE, PLAIN
 
 HEAVY = ("torch", "scipy", "bokeh", "pandas")
 COMMANDS = (
@@ -43,5 +43,5 @@ def test_listed_names_are_those_that_can_be_made():
 def test_every_card_has_its_scene(name):
     import importlib
 
-    module = importlib.import_module(f"thetadot.cli.scenes.{name.replace('-', '_')}")
+    module = importlib.import_module(f"thetadot.scenes.library.{name.replace('-', '_')}")
     assert callable(module.make)

@@ -95,6 +95,12 @@ class TwoGradients(Sign):
         super().step()
 
 
+def normed():
+    """With running statistics, which belong to one set of parameters."""
+    body = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.1), nn.Linear(4, 1))
+    return line(model=body, test=TensorDataset(X[80:], Y[80:]))
+
+
 class TwoSets(Sign):
     """One with two sets of parameters: those to be judged are 0, told apart by a mode, as schedule-free methods do."""
 

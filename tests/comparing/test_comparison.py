@@ -2,15 +2,18 @@
 
 import json
 import math
+from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
 from comparing import tasks
 from torch import nn
 
 import thetadot
-from thetadot.comparing.comparison import CHOOSERS
+from thetadot.comparing.asking import CHOOSERS
 from thetadot.comparing.job import Outcome
+from thetadot.comparing.pictures import pictures
 from thetadot.comparing.store import Store
 from thetadot.errors import DamagedFile, InadmissibleValue, RunFolderError, TaskError
 
@@ -65,6 +68,64 @@ def test_every_run_of_a_seed_gets_what_our_own_cost_there(tmp_path):
     alone = compared(tmp_path, ["sgd:lr=0.03"], out=tmp_path / "alone", seeds=2)
     assert [outcome.spent for outcome in alone.rows[0].outcomes] == [256, 256]
     assert alone.cost(alone.rows[0]) == 1.0
+
+
+def test_a_choice_from_several_optimizers_is_between_all_their_points(tmp_path):
+    both = compared(tmp_path, {"both": "adamw:lr=1e-4|2e-4|4e-4; " + GRID})
+    (row,) = both.rows
+    assert row.point.label == "sgd:lr=0.03"
+    assert {each.point.optimizer for each in row.tried} == {"sgd", "adamw"}
+    alone = compared(tmp_path, {"alone": GRID}, out=tmp_path / "alone")
+    assert row.losses("best") == alone.rows[0].losses("best")
+    slow = compared(tmp_path, ["sgd:lr=1e-9; adamw:lr=1e-4|2e-4|4e-4"], seeds=1, out=tmp_path / "slow")
+    assert slow.rows[0].remarks == ("lr=0.0004 is the largest that was tried: a better one may lie beyond.",)
+
+
+def test_seeds_can_be_named_and_those_that_choose_are_others(tmp_path, trained):
+    some = compared(tmp_path, ["sgd:lr=0.03", GRID.replace("0.03", "0.02")], seeds=range(10, 12), choosing=range(2))
+    assert {job.seed for job in trained if job.point.label == "sgd:lr=0.001"} == {0, 1}
+    assert [outcome.seed for outcome in some.rows[0].outcomes] == [10, 11]
+    done = len(trained)
+    more = compared(tmp_path, ["sgd:lr=0.03"], seeds=range(9, 12))  # one seed more, two are kept
+    assert len(trained) == done + 1
+    assert more.rows[0].losses("best")[1:] == some.rows[0].losses("best")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "choosing", "said"),
+    [
+        (3, range(2, 4), "overlap"),
+        (range(5, 9), range(8, 9), "overlap"),
+        (range(5, 5), 2, "is below 1"),
+        (range(-1, 5), 2, "is no range of whole seeds"),
+        (range(0, 9, 2), 2, "is no range of whole seeds"),
+        (range(20_000), 2, "is above 10000"),
+        (range(2**64), 2, "is no range of whole seeds"),
+        ("5", 2, "is not a whole number or a range"),
+        (True, 2, "is not a whole number or a range"),
+    ],
+)
+def test_seeds_that_are_none_are_refused(tmp_path, seeds, choosing, said):
+    with pytest.raises(InadmissibleValue) as told:
+        compared(tmp_path, ["sgd"], seeds=seeds, choosing=choosing)
+    assert said in str(told.value)
+
+
+def test_a_run_that_learned_nothing_is_said(tmp_path):
+    """The best constant output is the mean of the targets that are trained on."""
+
+    def far():
+        task = tasks.line()
+        torch.nn.init.constant_(task.model.bias, 100.0)
+        return task
+
+    still = compared(tmp_path, ["sgd:lr=1e-12"], far, seeds=2)
+    good = compared(tmp_path, ["sgd:lr=0.1"], seeds=2, out=tmp_path / "good")
+    constant = float((tasks.Y[64:80] - tasks.Y[:64].mean()).square().mean())
+    assert still.constant == pytest.approx(constant, rel=1e-5)
+    assert "It learned nothing: a constant output has a loss of" in still.remarks(still.rows[0])[-1]
+    assert "It learned nothing" in (tmp_path / "c" / "report.html").read_text()
+    assert good.remarks(good.rows[0]) == []
 
 
 def test_seeds_are_paired_by_first_parameters_and_batches(tmp_path):
@@ -192,11 +253,14 @@ def test_what_is_compared_can_be_told(tmp_path):
         by: compared(tmp_path, ["sgd:lr=0.03", "adamw:lr=0.1"], tasks.tested, by=by) for by in ("best", "final", "test")
     }
     for by, one in found.items():
-        assert one.measures == ("best", "final", "test")
+        assert one.measures == ("best", "final", "test", "final-test")
         assert [row.mean(by) for row in one.rows] == [row.mean(by) for row in found["best"].rows]
         assert all(math.isfinite(row.mean(by)) for row in one.rows)
-    with pytest.raises(InadmissibleValue, match="the task has none"):
-        compared(tmp_path, ["sgd"], by="test")
+    returned = compared(tmp_path, ["sgd:lr=0.03", "adamw:lr=0.1"], tasks.tested, by="returned-test")
+    assert [row.losses("returned-test") for row in returned.rows] == [row.losses("final-test") for row in returned.rows]
+    for by in ("test", "final-test", "returned-test"):
+        with pytest.raises(InadmissibleValue, match="the task has none"):
+            compared(tmp_path, ["sgd"], by=by, out=tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -250,6 +314,16 @@ def test_it_is_shown_as_text_as_html_and_as_a_page(tmp_path):
     assert "https://" not in page.split("</head>")[0]
     stored = json.loads((tmp_path / "c" / "result.json").read_text())
     assert stored == json.loads(json.dumps(found.to_dict()))
+
+
+def test_a_run_that_is_far_away_does_not_flatten_the_picture_of_the_others(tmp_path):
+    found = compared(tmp_path, ["sgd:lr=0.03", "sgd:lr=0.02", "sgd:lr=0.01", "sgd:lr=1e-9"])
+    far = [msgspec.structs.replace(each, best=1e6 * (k + 1)) for k, each in enumerate(found.rows[3].outcomes)]
+    drawn = pictures(replace(found, rows=(*found.rows[:3], replace(found.rows[3], outcomes=tuple(far)))))[-1]
+    near = max(abs(found.against(row, found.rows[0]).mean) for row in found.rows[1:3])
+    assert near < drawn.panels[0].figure.x_range.end < 1e3 * near
+    assert "leaves the picture" in drawn.reading
+    assert "leaves the picture" not in pictures(replace(found, rows=found.rows[:3]))[-1].reading
 
 
 def test_an_outcome_holds_only_what_a_file_can(tmp_path):

@@ -30,12 +30,13 @@ def done(text, make=tasks.line, **given):
     return conduct(job(text, make, **given))[0]
 
 
+@pytest.mark.parametrize("size", [8, 60, 7])  # 60 leaves a smaller last batch, 7 one sample, which is merged
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
-def test_a_run_is_the_loop_that_one_would_write(schedule):
+def test_a_run_is_the_loop_that_one_would_write(schedule, size):
     seed_all(4)
     task = tasks.net()
     optimizer = torch.optim.SGD(task.model.parameters(), 0.05, momentum=0.9)
-    steps = 3 * 64 // 8
+    steps = 3 * {8: 8, 60: 2, 7: 9}[size]
     factors = {
         "constant": torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
         "cosine": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
@@ -44,7 +45,7 @@ def test_a_run_is_the_loop_that_one_would_write(schedule):
     scheduler, source, judged = factors[schedule], Source(task.train, 4, torch.device("cpu")), []
     for epoch in range(3):
         task.model.train()
-        for batch in source.load(source.plan(epoch, lambda _: 8)):
+        for batch in source.load(source.plan(epoch, lambda _: size)):
             optimizer.zero_grad()
             task.loss(task.model(batch.inputs), batch.target).backward()
             optimizer.step()
@@ -52,7 +53,7 @@ def test_a_run_is_the_loop_that_one_would_write(schedule):
         task.model.eval()
         with torch.no_grad():
             judged.append(float(task.loss(task.model(task.valid.tensors[0]), task.valid.tensors[1])))
-    found = done(f"sgd:lr=0.05,momentum=0.9,schedule={schedule}", tasks.net, seed=4)
+    found = done(f"sgd:lr=0.05,momentum=0.9,schedule={schedule},batch_size={size}", tasks.net, seed=4)
     assert [loss for _, loss in found.valid] == pytest.approx(judged, rel=1e-6)
     assert found.final == pytest.approx(judged[-1], rel=1e-6)
     assert found.best == pytest.approx(min(judged), rel=1e-6)
@@ -130,6 +131,57 @@ def test_test_data_are_judged_at_the_lowest_validation_loss():
     still = done("sgd:lr=0.0", tasks.tested)
     x, y = task.test.tensors
     assert still.test == pytest.approx(float((task.model(x) - y).square().mean().detach()), rel=1e-6)
+
+
+def test_running_statistics_are_those_of_the_parameters_that_are_judged():
+    """In eval mode all parameters are 0, so that what is normalized has mean and variance 0."""
+
+    class Seen(nn.BatchNorm1d):
+        def forward(self, x):
+            if not self.training:
+                seen.append((float(self.running_var.max()), int(self.num_batches_tracked)))
+            return super().forward(x)
+
+    def make():
+        task = tasks.normed()
+        task.model[1] = Seen(4, momentum=0.9)
+        made.append(task)
+        return task
+
+    seen, made = [], []
+    found = done(f"{HERE}:TwoSets(lr=0.05)", make)
+    batches = 3 * 8
+    assert seen[-1][0] < 1e-5
+    assert seen[-1][1] == batches + 8  # an epoch of batches more, and only while it is judged
+    assert int(made[-1].model[1].num_batches_tracked) == batches
+    assert float(made[-1].model[1].running_var.max()) > 1e-3
+    plain = done(f"{HERE}:Sign(lr=0.05)", make)
+    assert seen[-1] == (pytest.approx(float(made[-1].model[1].running_var.max())), batches)
+    assert found.train == plain.train  # nothing of it reaches the run: order, dropout, statistics
+
+
+def test_test_data_are_judged_at_the_last_step_too():
+    seed_all(0)
+    x, y = tasks.tested().test.tensors
+    made = []
+
+    def make():
+        made.append(tasks.tested())
+        return made[-1]
+
+    for text in ("sgd:lr=0.3", "adamw:lr=3.0"):
+        found = done(text, make)
+        last = float((made[-1].model(x) - y).square().mean().detach())
+        assert found.final_test == pytest.approx(last, rel=1e-6)
+        assert (found.final_test == found.test) == (found.final == found.best)
+
+
+@pytest.mark.slow
+def test_our_run_returns_its_best_state_and_a_plain_loop_its_last():
+    ours, plain = (done(text, tasks.tested, epochs=6) for text in ("untuned", "adamw:lr=3.0"))
+    assert [ours.score(by) for by in ("returned", "returned-test")] == [ours.best, ours.test]
+    assert [plain.score(by) for by in ("returned", "returned-test")] == [plain.final, plain.final_test]
+    assert None not in (ours.test, ours.final_test, plain.test, plain.final_test)
 
 
 def test_data_that_are_not_finite_are_nobodys_divergence():

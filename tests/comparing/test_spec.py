@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from thetadot.comparing.asking import specs_of
 from thetadot.comparing.spec import MOST_POINTS, parse
 from thetadot.errors import InadmissibleValue, ThetadotError, TooLarge
 
@@ -42,6 +43,23 @@ def test_a_grid_is_a_product_in_the_order_given():
     assert not parse("sgd:lr=0.1|0.1").grid
 
 
+def test_a_grid_over_optimizers_is_the_sum_of_theirs():
+    one, other = "sgd:lr=0.1|1,momentum=0.9", "AdamW(lr=1e-3|1e-2)"
+    for between in ("; ", ";", " ;\n"):
+        assert parse(one + between + other).points == parse(one).points + parse(other).points
+    assert parse("a:B(name='x;y')").points[0].settings == (("name", "x;y"),)
+    assert len(parse("sgd:lr=0.1; sgd(lr=0.1)").points) == 1
+
+
+def test_a_long_grid_has_a_short_name_and_two_of_them_their_texts():
+    text = "sgd:lr=0.01|0.1,momentum=0.9,schedule=cosine; adamw:lr=1e-3|1e-2,schedule=cosine"
+    other = text.replace("0.9", "0.8")
+    assert parse(text).name == "sgd or adamw, best of 4"
+    assert parse(text, "grid").name == "grid"
+    assert [spec.name for spec in specs_of([text, "sgd:lr=0.1"])] == ["sgd or adamw, best of 4", "sgd:lr=0.1"]
+    assert [spec.name for spec in specs_of([text, other])] == [text, other]
+
+
 def test_settings_in_another_order_are_the_same_point():
     one, other = (parse(text).points[0] for text in ("sgd:lr=1,momentum=0", "sgd:momentum=0,lr=1"))
     assert one.identity == other.identity
@@ -74,6 +92,11 @@ def test_settings_in_another_order_are_the_same_point():
         ("sgd:batch_size=0", "batch_size=0"),
         ("sgd:batch_size=1.5", "batch_size=1.5"),
         ("untuned:lr=0.1", "nothing given"),
+        ("untuned; sgd:lr=0.1", "cannot be a part of a grid with others"),
+        ("sgd:lr=0.1|1; run:lr=0.1", "cannot be a part of a grid with others"),
+        ("sgd:lr=0.1;", "no optimizer with settings"),
+        (";sgd:lr=0.1", "no optimizer with settings"),
+        ("sgd:lr=0.1;;adamw", "no optimizer with settings"),
         ("sgd:lr=" + "1" * 3000, "longer"),
     ],
 )
@@ -97,3 +120,6 @@ def test_a_grid_that_is_too_large_is_refused_before_it_is_made():
     values = "|".join(str(k + 1) for k in range(100))
     with pytest.raises(TooLarge, match=f"10,000 points, more than {MOST_POINTS:,}"):
         parse(f"sgd:lr={values},momentum={values}")
+    part = f"sgd:lr={values},momentum=" + "|".join(str(k / 10) for k in range(6))
+    with pytest.raises(TooLarge, match="1,200 points"):
+        parse(f"{part}; {part.replace('sgd', 'rmsprop')}")

@@ -55,6 +55,7 @@ def test_a_run_and_a_watch_around_its_loop_record_the_same(monkeypatch, tmp_path
             probe.monitor.readings.planned = monitor.readings.planned  # a watch is not told how long the run will be
             probe.monitor.readings.prepared = True  # and finds out for itself what is known of a task
             probe.reference.narrow, probe.reference.sharing = monitor.reference.narrow, monitor.reference.sharing
+            probe.monitor.ends_at(8 * 2048 // 16)
             whole(loop)
         watched.append(probe.record)
 

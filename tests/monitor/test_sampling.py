@@ -1,5 +1,6 @@
 """Oracle: the motion itself, of a ridge regression with a shuffled loader, against the temperature that is recorded."""
 
+import gc
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 import thetadot
 from thetadot.errors import InadmissibleValue
+from thetadot.monitor import draws
 from thetadot.records import Barrier, Curvature, Draws, Motion, Noise, Regularization, Remark
 
 MSE = torch.nn.MSELoss()
@@ -161,3 +163,24 @@ def test_a_loaders_shuffling_is_detected_and_what_is_not_is_said():
 def test_an_unknown_sampling_is_refused():
     with pytest.raises(InadmissibleValue, match="sampling='shuffled'"):
         watched([], 0, sampling="shuffled")
+
+
+def test_a_loader_is_found_though_its_iterator_has_grown_old():
+    """The module that executes names DataLoader, so that all objects are asked where the young ones tell nothing."""
+    loader = DataLoader(DATA, BATCH, shuffle=True)
+    for _ in loader:
+        gc.collect()
+        assert draws.drawn() == Draws(0, "epochs", len(DATA), drop_last=False)
+        break
+
+
+def test_where_nothing_names_a_loader_the_young_objects_alone_are_asked(monkeypatch):
+    def asked(*_):
+        raise AssertionError("all living objects were asked")
+
+    monkeypatch.setattr("thetadot.monitor.draws.gc.get_referrers", asked)
+    monkeypatch.setattr(draws, "_in_sight", lambda: False)  # this module itself names one
+    assert draws.drawn() is None
+    for _ in DataLoader(DATA, BATCH, shuffle=True):
+        assert draws.drawn() == Draws(0, "epochs", len(DATA), drop_last=False)
+        break

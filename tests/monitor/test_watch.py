@@ -342,7 +342,8 @@ class Waiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_step_waits_for_the_device_unless_something_is_due():
+def test_no_step_waits_for_the_device_unless_something_is_due(monkeypatch):
+    monkeypatch.setattr("thetadot.monitor.hooks.at_hand", lambda loss: False)
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
     with thetadot.watch(model, optimizer, loss_fn=MSE, reference=(X, Y)) as probe:
@@ -387,9 +388,14 @@ def test_a_watch_that_nobody_holds_lets_its_folder_go(tmp_path):
         model = linear()
         return thetadot.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn=MSE, out=tmp_path)
 
-    watched()
+    held = watched()
+    with pytest.raises(RunFolderError, match="another watch or run"):
+        watched()
+    del held
     gc.collect()
-    watched().start().close()
+    probe = watched().start()
+    probe.close()
+    assert read(tmp_path).header.watched is not None
 
 
 def test_a_folder_that_another_process_watches_is_refused(tmp_path):

@@ -32,6 +32,7 @@ def compared(model, inputs, *, covered=None):
     found = ghost_norms(Objective(model, lambda: square(model(inputs))), len(inputs))
     expected = by_sample(model, inputs, square)
     names = set(expected) if covered is None else covered
+    assert names
     assert set(found.squares) == names
     assert set(found.uncovered) == set(expected) - names
     for name in names:
@@ -99,13 +100,16 @@ NETS = {
 def test_they_are_those_of_a_gradient_per_sample(name):
     make, inputs = NETS[name]
     torch.manual_seed(0)
-    compared(make().double(), inputs)
+    model = make().double()
+    found, _ = compared(model, inputs)
+    assert set(found.squares) == {name for name, _ in model.named_parameters()}
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_same_padding_of_an_even_kernel_is_one_longer_at_the_end():
     torch.manual_seed(0)
-    compared(nn.Conv1d(4, 6, 4, padding="same").double(), numbers(B, 4, 9))
+    found, _ = compared(nn.Conv1d(4, 6, 4, padding="same").double(), numbers(B, 4, 9))
+    assert set(found.squares) == {"weight", "bias"}
 
 
 @settings(max_examples=40)
@@ -130,8 +134,13 @@ def test_whatever_the_shapes(batch, length, groups, width, out, kernel, stride, 
         "padding": dilation * (kernel - 1),
     }
     layer = nn.Conv1d(groups * width, groups * out, kernel, **options).double()
-    compared(layer, numbers(batch, groups * width, length))
-    compared(nn.Linear(width, out, bias=bias).double(), numbers(batch, length, width))
+    own = {"weight", "bias"} if bias else {"weight"}
+    for module, inputs in (
+        (layer, numbers(batch, groups * width, length)),
+        (nn.Linear(width, out, bias=bias).double(), numbers(batch, length, width)),
+    ):
+        found, _ = compared(module, inputs)
+        assert set(found.squares) == own
 
 
 def test_the_noise_is_that_of_all_gradients_and_parts_add_up():

@@ -100,6 +100,8 @@ def test_long_numbers_stay_in_one_line_within_their_tiles(quiet, make, tmp_path,
     )  # fmt: skip
     quiet.size(width)
     show(quiet, tmp_path, report.render(make([*conftest.motions()[::100], wild])))
+    shown = quiet.run("[...document.querySelectorAll('.tiles b')].map((each) => each.textContent)")
+    assert {"-1.23e-17", "1.23e-105", "0.988", "123,456,789,012"} <= set(shown)
     looks_right(quiet, width)
     quiet.size(1080)
 

@@ -131,7 +131,7 @@ def test_losses_that_are_no_numbers_are_marked_and_undone_steps_are_dotted(make,
     wild = [*whole[:-1], Losses.of(3, [2.0, math.inf, 1.0]), Rollback(3, 2, "lost", 0.5), whole[-1]]
     runs = line_up([make(wild)])
     said = [key.text for key in losses.picture(runs, Timeline(runs)).keys]
-    assert "steps that a rollback undid" in said
+    assert "steps that a rollback undid, running mean" in said
     assert any("no number" in text for text in said)
 
 

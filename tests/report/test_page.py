@@ -80,8 +80,8 @@ def test_a_whole_run_has_every_picture(make, whole):
 def test_the_verdict_is_a_sentence_with_the_numbers(make, whole):
     page = report.render(make(whole))
     assert (
-        "Reached 98.9% accuracy on the validation set (best loss 0.031 at epoch 22) in 25 s; nothing was tuned by hand."
-        in Parsed(page).words
+        "The last state has 98.9% accuracy on the validation set, and a loss of 0.0364; it took 25 s; "
+        "nothing was tuned by hand." in Parsed(page).words
     )
 
 

@@ -11,6 +11,7 @@ from thetadot.records import Choice
 from thetadot.report import words
 from thetadot.report.figures import forks as pictures
 from thetadot.report.runs import line_up
+from thetadot.report.tiles import tiles
 
 from . import conftest
 
@@ -28,6 +29,14 @@ def test_a_constant_setting_is_said_to_have_stayed():
         words.change("momentum", np.array([0.5, 0.995])), words.change("friction", np.array([0.36, 0.361]))
     )
     assert said == "Momentum rose from 0.5 to 0.995, while friction stayed at 0.36."
+
+
+@pytest.mark.parametrize("values", [[3e-5, 6e-3, 5e-9], [37.0, 2.0, 324.0], [1.0, 5.0, 3.0]])
+def test_a_setting_whose_extreme_lies_between_its_ends_is_not_said_to_have_risen_or_fallen(values):
+    first, extreme, last = (plain(value) for value in values)
+    assert words.change("it", np.array(values)) == f"it went from {first} to {extreme}, then to {last}"
+    both = words.change("it", np.array([2.0, 9.0, 1.0, 3.0]))
+    assert both == "it moved between 1 and 9 and ended at 3"
 
 
 def test_the_speed_at_the_end_is_a_share_of_the_fastest():
@@ -53,7 +62,21 @@ def test_an_accuracy_is_a_percentage_and_other_metrics_are_numbers():
 
 def test_a_task_without_a_metric_is_judged_by_its_loss(make):
     head = msgspec.structs.replace(conftest.header(), metric=None)
-    assert words.verdict(make([conftest.result(metric=None)], head)).startswith("Reached a validation loss of 0.0364")
+    assert words.verdict(make([conftest.result(metric=None)], head)) == (
+        "The last state has a validation loss of 0.0364; it took 25 s."
+    )
+
+
+def test_losses_and_metric_are_said_to_be_of_the_state_that_is_returned(make):
+    """From version 3 on that is the best validated one; the last one's loss is said beside it."""
+    new = msgspec.structs.replace(conftest.result(), valid_loss=0.031, final_valid_loss=0.0364)
+    said = words.verdict(make([new]))
+    assert said.startswith("The returned state, of epoch 22, has 98.9% accuracy on the validation set, and")
+    shown = {label: (value, remark) for value, label, remark in tiles(make([new]))}
+    assert shown["validation loss"] == ("0.031", "returned state, of epoch 22; at the end 0.0364")
+    assert shown["validation accuracy"][1] == "returned state, of epoch 22"
+    old = {label: remark for _, label, remark in tiles(make([conftest.result()]))}
+    assert old["validation loss"] == "last state"
 
 
 def test_how_the_loss_came_is_told_and_not_judged(whole):

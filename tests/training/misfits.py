@@ -49,6 +49,30 @@ def wide():
     return task(train=TensorDataset(X.double(), Y), valid=TensorDataset(X.double(), Y))
 
 
+def narrow():
+    return task(model=nn.Linear(3, 2))
+
+
+def whole_numbers():
+    whole = TensorDataset(X.long(), Y)
+    return task(train=whole, valid=whole)
+
+
+def outputs_of_another_shape():
+    data = TensorDataset(X, X[:, :1])
+    return task(model=nn.Linear(4, 3), loss=nn.functional.mse_loss, train=data, valid=data)
+
+
+def broadcast():
+    data = TensorDataset(X, X[:, 0])
+    return task(model=nn.Linear(4, 1), loss=nn.functional.mse_loss, train=data, valid=data)
+
+
+def classes_as_floats():
+    data = TensorDataset(X, Y.float())
+    return task(train=data, valid=data)
+
+
 def normed():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
 

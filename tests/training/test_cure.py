@@ -72,6 +72,15 @@ def treated(model, y, loss=MSE, x=X, samples=10**6):
     return moved, written, cost
 
 
+@pytest.mark.parametrize("samples", [1_000, 21_000, 100_000, 10**7])
+def test_the_mean_output_costs_a_fifth_of_a_percent_of_the_run_at_most(samples):
+    g = torch.Generator().manual_seed(3)
+    x, y = torch.randn(1024, 3, generator=g), 800.0 + torch.randn(1024, 2, generator=g)
+    moved, _, cost = treated(perceptron().eval(), y, x=x, samples=samples)
+    assert moved is not None
+    assert 0 < cost.samples <= max(64 / 3, 0.002 * samples) + 1e-9
+
+
 @pytest.mark.parametrize("kind", SHAPES)
 def test_the_mean_output_becomes_the_mean_target(kind):
     make, shape, dims = SHAPES[kind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ EPILOG = """a SPEC is
   sgd:lr=0.1,momentum=0.9               an optimizer of torch.optim with settings
   adamw:lr=1e-3,schedule=cosine         schedule (constant, cosine, linear) and batch_size are settings of all
   sgd:lr=0.01|0.1|1                     a grid, chosen on seeds of its own
+  sgd:lr=0.1|1; adamw:lr=1e-3|1e-2      a grid over several optimizers
   prodigyopt:Prodigy(lr=1.0)            a peer's optimizer by its import path, or file.py:Name(...)
 
 example:
@@ -34,14 +36,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", nargs="+", required=True, metavar="SPEC", help="what is compared, the first with each"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="seeds that score (default: 5)")
-    parser.add_argument("--choosing", type=int, metavar="N", help="other seeds, that choose from grids (default: 2)")
+    parser.add_argument(
+        "--seeds", type=_seeds, metavar="N", help="seeds that score (default: 5), or a range of them, as 10:15"
+    )
+    parser.add_argument(
+        "--choosing", type=_seeds, metavar="N", help="other seeds, that choose from grids (default: 2), or a range"
+    )
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="passes over the data that are the budget (default: 60)"
     )
     parser.add_argument("--batch-size", type=int, metavar="B", help="where a SPEC has none (default: 32)")
     parser.add_argument(
-        "--by", metavar="LOSS", help="best: lowest validation loss (default); final: the last one; test: on test data"
+        "--by",
+        metavar="LOSS",
+        help="validation loss: best: the lowest (default); final: the last; returned: of the state given back; on test "
+        "data: test, final-test, returned-test",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="folder (default: runs/compare-TASK); one begun alike is continued"
@@ -53,6 +62,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object, the last line of standard output"
     )
+
+
+def _seeds(text: str) -> int | range:
+    """A number of seeds, or a range of them."""
+    try:
+        first, *rest = [int(part) for part in text.split(":")]
+    except ValueError:
+        rest = [0, 0]
+    if len(rest) > 1:
+        raise ArgumentTypeError(f"{text!r} is no number of seeds. Pass one, as 5, or a range of seeds, as 10:15")
+    return range(first, rest[0]) if rest else first
 
 
 def act(options: argparse.Namespace) -> int:
@@ -85,6 +105,6 @@ def _show(found: Comparison, stream: Any) -> None:
 
     say(repr(found))
     for row in found.rows:
-        for remark in row.remarks:
+        for remark in found.remarks(row):
             say(f"{row.name}: {remark}")
     say(f"look at {found.out / PAGE}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from thetadot.cli.files import PAGE, RECORD
 from thetadot.errors import ThetadotError, require
+from thetadot.scenes.files import PAGE, RECORD
 
 if TYPE_CHECKING:
     import argparse
@@ -83,6 +83,8 @@ def _write(options: argparse.Namespace) -> int:
         raise ThetadotError(f"--out {place} is one of the records, which a page would replace. Name another file.")
     try:
         put(place, records, options.title, unreadable=unreadable)
+    except ThetadotError:  # of the runs, not of the file
+        raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ThetadotError(f"{place} cannot be written ({reason}). Name another file with --out.") from error

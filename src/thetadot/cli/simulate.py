@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
-import shlex
 import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from thetadot.cli.asking import FRAMES, asked_of, check, is_own, journey_of, scene_of, spoken_of, values_of
-from thetadot.errors import RunFolderError, ThetadotError
-from thetadot.version import __version__
+from thetadot.errors import InadmissibleValue, RunFolderError, ThetadotError
+from thetadot.scenes.scene import FRAMES
+from thetadot.scenes.spelling import COMMON, as_options
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from thetadot.cli.archive import Asked
-    from thetadot.cli.journey import Journey
-    from thetadot.cli.scenes import Row, Scene
-    from thetadot.simulation import Trajectory
+    from thetadot.scenes import Result
 
 NAME = "simulate"
 HELP = "Simulate an ensemble of a named system or of your own, compare it with what is known, and show it in pictures."
@@ -37,8 +30,6 @@ your own: file.py:function, where function(), called with what --set (and --temp
   or a tuple (motion, integrator, initial, time, step, paths), or a mapping with such keys
 
 The folder holds report.html, trajectory.npz (times, states, ...) and simulation.json (the table)."""
-
-_OPTIONS = ("paths", "time", "step", "tolerance", "temperature", "friction", "integrator", "seed", "save", "set")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,232 +59,91 @@ def act(options: argparse.Namespace) -> int:
     if options.list:
         _list(as_json=options.json)
         return 0
-    if options.resume is not None:
-        return _resume(options)
+    with as_options():
+        result = _resumed(options) if options.resume is not None else _simulated(options)
+    _show(result, as_json=options.json)
+    if result.unwritten is not None:
+        raise RunFolderError(result.unwritten)
+    return 0
+
+
+def _simulated(options: argparse.Namespace) -> Result:
+    """Simulate what was named, in a folder of its own."""
     if options.name is None:
         raise ThetadotError(
             "nothing to simulate was named. Pass a name (thetadot simulate --list) or file.py:function."
         )
-    from thetadot.cli import archive
+    from thetadot.scenes.experiment import Experiment
+    from thetadot.scenes.request import request_of
+    from thetadot.scenes.resuming import find
     from thetadot.training.folder import fresh
 
-    scene, asked = asked_of(options)
-    folder = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
-    journey = journey_of(scene, asked)
-    with archive.claim(folder, overwrite=options.overwrite):
-        return _run(scene, asked, journey, folder, None, 0.0, options)
+    values, given = _values(options.set), {name: getattr(options, name) for name in COMMON}
+    heat = {name: given[name] for name in ("temperature", "friction") if given[name] is not None}
+    scene = find(options.name, {**values, **heat})
+    experiment = Experiment(scene, request_of(scene, given, values))
+    out = Path(options.out) if options.out else fresh(options.name.rpartition(":")[2])
+    return experiment.run(out=out, overwrite=options.overwrite, progress=sys.stderr.isatty(), notify=_tell)
 
 
-def _resume(options: argparse.Namespace) -> int:
+def _resumed(options: argparse.Namespace) -> Result:
     """Go on with what a folder holds."""
-    from types import SimpleNamespace
-
-    from thetadot.cli import archive
-    from thetadot.files import Claim
-
-    changed = [name for name in _OPTIONS if getattr(options, name) not in (None, [])]
+    changed = [name for name in (*COMMON, "set") if getattr(options, name) not in (None, [])]
     if changed or options.name is not None or options.out is not None or options.overwrite:
         what = f"--{changed[0]}" if changed else "a name, --out or --overwrite"
         raise ThetadotError(f"{what} contradicts --resume, which continues with the original settings. Leave it out.")
-    folder = Path(options.resume)
-    record = archive.read(folder)
-    asked = record.asked
-    scene = scene_of(asked.scene, asked.values, SimpleNamespace(temperature=asked.temperature, friction=asked.friction))
-    check(asked)
-    if not is_own(asked.scene):
-        values_of(scene, asked.values)
-    journey = journey_of(scene, asked)
-    with Claim(folder):
-        begun = archive.load(folder, record, _shapes(journey), journey.places, expected=_bytes(journey))
-        if record.complete:
-            print(f"thetadot: {folder} is complete; its page is drawn anew", file=sys.stderr)
-        return _run(scene, asked, journey, folder, begun, record.seconds, options)
+    from thetadot.scenes import resume
+
+    return resume(Path(options.resume), progress=sys.stderr.isatty(), notify=_tell)
 
 
-def _shapes(journey: Journey) -> dict[str, Any]:
-    """Return the shapes of the per-path variables."""
-    import torch
-
-    initial = journey.setup.initial
-    position = initial if isinstance(initial, torch.Tensor) else initial["position"]
-    shape = torch.Size((journey.settings.paths, torch.as_tensor(position).shape[-1]))
-    system = journey.system
-    return {name: shape for name in ("position", *system.variables) if name not in system.scalars}
+def _tell(sentence: str) -> None:
+    """Say what happens on the way; the terminal's own line of an interrupt is left first."""
+    first = "\n" if sentence.startswith("interrupted") else ""
+    print(f"{first}thetadot: {sentence}", file=sys.stderr)
 
 
-def _bytes(journey: Journey) -> int:
-    """At most so many are in the arrays of a simulation."""
-    state: int = sum(shape.numel() for shape in _shapes(journey).values()) * 8
-    entries = sum(map(len, journey.places.values()))
-    return state * (journey.frames + 2) + entries * (1 << 16) + (1 << 20)
+def _values(pairs: Sequence[str]) -> dict[str, float | int | str]:
+    """Parse the values of ``--set``, numbers as numbers."""
+    found: dict[str, float | int | str] = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator or not name.isidentifier():
+            raise InadmissibleValue(f"--set {pair!r} is not NAME=VALUE. Pass for instance --set barrier=0.5.")
+        if name in found:
+            raise InadmissibleValue(f"--set {name} was given twice. Pass it once.")
+        found[name] = _number(text)
+    return found
 
 
-def _run(
-    scene: Scene,
-    asked: Asked,
-    journey: Journey,
-    folder: Path,
-    begun: Trajectory | None,
-    before: float,
-    options: argparse.Namespace,
-) -> int:
-    """Simulate on from what was begun, which took ``before`` seconds."""
-    tempfile.gettempdir()  # torch needs one, and where it finds none what it says is of something else
-    started = time.perf_counter() - before
-    trajectory: Trajectory | None = None
-    try:
-        with spoken_of():
-            trajectory = journey.run(
-                begun,
-                begun.engine if begun is not None else "",
-                progress=sys.stderr.isatty(),
-                keep=_keeper(asked, folder, started),
-            )
-        rows = journey.rows(trajectory)
-    except ArithmeticError as error:
-        if trajectory is None or isinstance(error, ThetadotError):
-            raise
-        _write(asked, folder, trajectory, None, time.perf_counter() - started)
-        raise ThetadotError(
-            f"the expected values at these settings are out of range ({error.args[-1] if error.args else error}); what "
-            f"was simulated is kept in {folder}. Pass values nearer to 1."
-        ) from error
-    except KeyboardInterrupt as interrupt:
-        last = trajectory if trajectory is not None else getattr(interrupt, "last", None)
-        _interrupted(scene, asked, journey, folder, last, time.perf_counter() - started)
-        raise
-    seconds = time.perf_counter() - started
-    failed: RunFolderError | None = None
-    try:
-        _write(asked, folder, trajectory, rows, seconds)
-        _draw(scene, asked, journey, folder, trajectory, rows, seconds)
-    except RunFolderError as error:  # the table is of a whole simulation all the same
-        failed = error
-    _show(scene, asked, rows, folder, as_json=options.json, drawn=failed is None)
-    if failed is not None:
-        raise failed
-    return 0
-
-
-def _keeper(asked: Asked, folder: Path, started: float) -> Callable[[Trajectory], None]:
-    """Writes what there is; where that fails it is reported once, and the simulation continues."""
-    failed: list[RunFolderError] = []
-
-    def keep(last: Trajectory) -> None:
-        if failed:
-            return
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
         try:
-            _write(asked, folder, last, None, time.perf_counter() - started)
-        except RunFolderError as error:
-            failed.append(error)
-            print(f"thetadot: on the way, {error}", file=sys.stderr)
-
-    return keep
+            return kind(text) if len(text) < 40 else text
+        except ValueError:
+            continue
+    return text
 
 
-def _interrupted(
-    scene: Scene, asked: Asked, journey: Journey, folder: Path, last: Trajectory | None, seconds: float
-) -> None:
-    """Keep what there is, say how to resume, and draw it; arrays first, for whoever interrupts once more."""
-    if last is None:
-        print(f"\nthetadot: interrupted before the first step; {folder} is as it was", file=sys.stderr)
-        return
-    _write(asked, folder, last, None, seconds)
-    at = f"at time {last.end.time:.6g} of {asked.time:.6g}"
-    print(
-        f"\nthetadot: interrupted {at}; {folder / 'report.html'} shows what was simulated; resume exactly here with:  "
-        f"thetadot simulate --resume {shlex.quote(str(folder))}",
-        file=sys.stderr,
-    )
-    _draw(scene, asked, journey, folder, last, None, seconds)
-
-
-def _draw(
-    scene: Scene,
-    asked: Asked,
-    journey: Journey,
-    folder: Path,
-    trajectory: Trajectory,
-    rows: Sequence[Row] | None,
-    seconds: float,
-) -> None:
-    """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
-    from thetadot.cli.files import PAGE
-    from thetadot.cli.sheet import page
-    from thetadot.files import place_text
-
-    resume = shlex.quote(str(folder)) if rows is None else None
-    text = page(scene, asked, journey, trajectory, rows or (), seconds=seconds, resume=resume)
-    try:
-        place_text(folder / PAGE, text)
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder / PAGE} cannot be written ({error.strerror or error}); what was simulated is kept. "
-            f"Make room, and draw it with: thetadot simulate --resume {shlex.quote(str(folder))}"
-        ) from error
-
-
-def _write(asked: Asked, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
-    import torch
-
-    from thetadot.cli import archive
-
-    record = archive.Simulation(
-        archive.SCHEMA,
-        archive.VERSION,
-        asked,
-        rows is not None,
-        trajectory.end.steps,
-        trajectory.engine,
-        [_line(row) for row in rows or ()],
-        round(seconds, 3),
-        {"thetadot": __version__, "torch": str(torch.__version__)},
-    )
-    archive.write(folder, record, trajectory)
-
-
-def _line(row: Row) -> Any:
-    from thetadot.cli.archive import Line
-
-    def finite(value: float | None) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
-
-    return Line(
-        row.quantity,
-        finite(row.measured),
-        finite(row.expected),
-        row.error,
-        row.tolerance,
-        row.agrees,
-        row.source,
-        row.remark,
-        row.reference,
-    )
-
-
-def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_json: bool, drawn: bool) -> None:
+def _show(result: Result, *, as_json: bool) -> None:
     """The table on standard output."""
     if as_json:
-        import msgspec
-
-        lines = [msgspec.to_builtins(_line(row)) for row in rows]
-        print(json.dumps({"asked": msgspec.to_builtins(asked), "rows": lines, "out": str(folder)}))
+        print(json.dumps({**result.to_dict(), "out": str(result.out)}))
         return
     from rich.markup import escape
     from rich.table import Table
 
-    from thetadot.cli.sheet import verdict, words
+    from thetadot.scenes.table import COLUMNS, words
     from thetadot.terminal import console
 
-    out = console(sys.stdout)
+    out, asked = console(sys.stdout), result.request
     fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
-    table = Table(
-        title=escape(f"{scene.title}: {asked.paths:,} paths, time {asked.time:g}, {fine}"), title_justify="left"
-    )
-    for name in ("quantity", "measured", "expected", "agrees", "where that is from"):
+    title = f"{result.scene.title}: {asked.paths:,} paths, time {asked.time:g}, {fine}"
+    table = Table(title=escape(title), title_justify="left")
+    for name in COLUMNS:
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")
     styles = {"yes": "green", "no": "bold red", "–": "dim"}
-    for row in map(words, rows):
+    for row in map(words, result.table):
         table.add_row(
             escape(row.quantity),
             row.measured,
@@ -302,14 +152,14 @@ def _show(scene: Scene, asked: Asked, rows: Sequence[Row], folder: Path, *, as_j
             escape(row.source),
         )
     out.print(table)
-    out.print(escape(verdict(rows)[0]))
-    if drawn:
-        out.print(f"look at {escape(str(folder / 'report.html'))}")
+    out.print(escape(result.table.verdict))
+    if result.unwritten is None:
+        out.print(f"look at {escape(str(Path(str(result.out)) / 'report.html'))}")
 
 
 def _list(*, as_json: bool) -> None:
-    from thetadot.cli.scenes import SCENES
-    from thetadot.cli.scenes.names import ADAPTIVE, PLAIN
+    from thetadot.scenes import SCENES
+    from thetadot.scenes.names import ADAPTIVE, PLAIN
     from thetadot.terminal import console
 
     if as_json:

@@ -79,7 +79,7 @@ class Enduring:
                 self._give_up(error)
 
     def writelines(self, lines: Any) -> None:
-        """Write several lines."""
+        """Write several lines to the guarded stream."""
         for line in lines:
             self.write(line)
 

@@ -2,5 +2,6 @@
 
 from thetadot.comparing.comparison import compare
 from thetadot.comparing.result import Comparison
+from thetadot.comparing.several import Overall, overall
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "Overall", "compare", "overall"]

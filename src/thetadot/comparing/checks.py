@@ -6,16 +6,18 @@ import hashlib
 import math
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from thetadot.comparing.conduct import Stepper
 from thetadot.comparing.factory import build, require_own
+from thetadot.comparing.job import untested
 from thetadot.comparing.making import made
+from thetadot.comparing.stepper import Stepper
 from thetadot.comparing.store import Shared
 from thetadot.errors import InadmissibleValue, TaskError
 from thetadot.state import generators_kept, kept
+from thetadot.training.constant import constant
 from thetadot.training.data import Source
 from thetadot.training.fingerprint import fingerprint
 from thetadot.training.fit import require_fit
@@ -32,8 +34,22 @@ if TYPE_CHECKING:
     from thetadot.tasks.task import Task
 
 
-def tried_out(asked: Job, specs: Sequence[Spec], by: Measure) -> tuple[Job, Shared]:
-    """Take a step with each run, so that what cannot work is told at once; the budget, and what runs share."""
+class Begun(NamedTuple):
+    """What is known before the first run.
+
+    Attributes:
+        base: what all jobs share, with the budget of epochs × samples.
+        shared: what the folder holds of it.
+        constant: validation loss of the best constant output; None where there is none.
+    """
+
+    base: Job
+    shared: Shared
+    constant: float | None
+
+
+def tried_out(asked: Job, specs: Sequence[Spec], by: Measure) -> Begun:
+    """Take a step with each run, so that what cannot work is told at once."""
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(asked.threads)
@@ -44,11 +60,11 @@ def tried_out(asked: Job, specs: Sequence[Spec], by: Measure) -> tuple[Job, Shar
         torch.set_num_threads(threads)
 
 
-def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> tuple[Job, Shared]:
+def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> Begun:
     device = next(task.model.parameters()).device
     train, valid = Source(task.train, asked.seed, device), Source(task.valid, asked.seed, device)
-    if by == "test" and task.test is None:
-        raise InadmissibleValue("by='test' needs test data, and the task has none. Give it some, or leave by out.")
+    if untested(by) != by and task.test is None:
+        raise InadmissibleValue(f"by={by!r} needs test data, and the task has none. Give it some, or leave by out.")
     for point in (point for spec in specs for point in spec.points):
         size = asked.batch_size if point.batch_size is None else point.batch_size
         if size > train.size and not (point.own and point.batch_size is None):
@@ -67,7 +83,7 @@ def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> tupl
         if not math.isfinite(loss):
             why = valid.not_finite() or "look at the loss"
             raise TaskError(f"before the first step the validation loss is {loss}: {why} in the validation data.")
-        data = fingerprint(task, asked.seed)
+        data, flat = fingerprint(task, asked.seed), constant(task, train, valid)
     for spec in specs:
         with kept(**parts):
             _require_steps(spec, task, train, asked)
@@ -81,7 +97,7 @@ def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> tupl
         _digest(task),
         {"thetadot": __version__, "torch": str(torch.__version__)},
     )
-    return replace(asked, budget=asked.epochs * train.size), shared
+    return Begun(replace(asked, budget=asked.epochs * train.size), shared, None if flat is None else flat.valid_loss)
 
 
 def _require_steps(spec: Spec, task: Task, train: Source, asked: Job) -> None:

@@ -7,6 +7,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.comparing.job import untested
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -33,9 +35,9 @@ def tried(spec: Spec, outcomes: Mapping[Point, Sequence[Outcome]], by: Measure) 
     Args:
         spec: the grid.
         outcomes: of each point, on the seeds that choose.
-        by: what is compared; nothing is ever chosen by test data, but by the lowest validation loss.
+        by: what is compared; nothing is ever chosen by test data, but by the validation loss of the same state.
     """
-    measure: Measure = "best" if by == "test" else by
+    measure = untested(by)
     found = []
     for point in spec.points:
         scores = [outcome.score(measure) for outcome in outcomes[point]]
@@ -56,7 +58,8 @@ def edges(spec: Spec, chosen: Point) -> list[str]:
     found = []
     here = dict(chosen.settings)
     for name, own in here.items():
-        values = {dict(point.settings)[name] for point in spec.points}
+        alike = [dict(point.settings) for point in spec.points if point.optimizer == chosen.optimizer]
+        values = {settings[name] for settings in alike if name in settings}
         if len(values) < 3 or not all(type(value) in (int, float) for value in values):
             continue
         for extreme, said in ((min(values), "least"), (max(values), "largest")):

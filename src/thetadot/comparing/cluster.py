@@ -37,7 +37,7 @@ class Spread:
         self._conduct = self.ray.remote(num_cpus=threads, max_retries=LIVES - 1)(conduct)
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """Do all of them, as workers are free."""
+        """Do all jobs, each by the next worker of the cluster that is free, and yield each with what came of it."""
         waiting, running = list(reversed(jobs)), dict[Any, "Job"]()
         try:
             while waiting or running:
@@ -72,5 +72,5 @@ class Spread:
             raise lost(job, type(error).__name__) from error
 
     def close(self) -> None:
-        """End or leave the cluster."""
+        """End the cluster if it was started here, else leave it."""
         self.cluster.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,29 +11,29 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from thetadot import signatures
+from thetadot.comparing.asking import MOST_JOBS, require_counts, require_maker, seeds_of, specs_of, text_of
 from thetadot.comparing.checks import tried_out
 from thetadot.comparing.job import MEASURES, Job, Measure
 from thetadot.comparing.page import page
 from thetadot.comparing.result import Comparison
 from thetadot.comparing.showing import shown
-from thetadot.comparing.spec import Spec, parse
 from thetadot.comparing.store import PAGE, RESULT, Store, place_result
 from thetadot.comparing.work import Work
 from thetadot.comparing.workers import Here, Processes, Workers
-from thetadot.errors import InadmissibleValue, require
+from thetadot.errors import InadmissibleValue
 from thetadot.files import Claim
-from thetadot.tasks.task import Task
 from thetadot.training.arguments import EPOCHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from thetadot.comparing.result import Row
+    from thetadot.comparing.spec import Spec
+    from thetadot.tasks.task import Task
 
     Maker = Callable[[], Task] | str
 
 SEEDS, CHOOSING, BATCH = 5, 2, 32
-CHOOSERS = 1 << 20
-"""First of the seeds that choose; those that score begin at 0, so that more of them can be added."""
-_MOST_SEEDS, _MOST_JOBS, _MOST_RUNS = 10_000, 1024, 100
 
 
 @signatures.checked
@@ -42,8 +41,8 @@ def compare(
     task: Maker,
     runs: Sequence[str] | Mapping[str, str],
     *,
-    seeds: int = SEEDS,
-    choosing: int = CHOOSING,
+    seeds: int | range = SEEDS,
+    choosing: int | range = CHOOSING,
     epochs: int = EPOCHS,
     batch_size: int = BATCH,
     by: Measure = "best",
@@ -66,14 +65,16 @@ def compare(
     Args:
         task: function that makes the task, a built-in name, or ``file.py:function``.
         runs: SPECs, or names with SPECs: ``"untuned"`` (:func:`thetadot.run` with nothing given),
-            ``"adamw:lr=1e-3,schedule=cosine"``, a grid ``"sgd:lr=0.01|0.1|1,momentum=0.9"``, a peer's optimizer
-            ``"prodigyopt:Prodigy(lr=1.0)"``. Differences are from the first.
-        seeds: that score, from 0 on.
-        choosing: seeds that choose from grids, none of them scores.
+            ``"adamw:lr=1e-3,schedule=cosine"``, a grid ``"sgd:lr=0.01|0.1|1,momentum=0.9"``, one over several
+            optimizers ``"sgd:lr=0.01|0.1; adamw:lr=1e-3|1e-2"``, a peer's ``"prodigyopt:Prodigy(lr=1.0)"``.
+            Differences are from the first.
+        seeds: number of those that score, from 0 on; or a range of them.
+        choosing: number of other seeds, that choose from grids; or a range of them.
         epochs: passes over the training data that are the budget.
         batch_size: where a SPEC has none.
         by: loss that is compared: "best" (lowest validation loss after an epoch), "final" (validation loss after the
-            last step), "test" (test loss at the lowest validation loss).
+            last step), "returned" (of the state that is given back: by thetadot's run the best, by a plain loop the
+            last); "test", "final-test", "returned-test": the loss of the same states on test data.
         out: folder of runs, table and page; runs/compare-TASK if None. One that was begun alike is continued.
         jobs: processes at a time; more than one need a task that can be sent to them.
         ray: address of a Ray cluster that does the runs; "local" for one of this machine, of ``jobs`` workers.
@@ -90,62 +91,64 @@ def compare(
         >>> found = compare("digits", ["untuned", "adamw:lr=1e-3"], seeds=3)  # doctest: +SKIP
         >>> print(found)  # doctest: +SKIP
     """
-    _require_maker(task)
-    specs = _specs(runs)
+    require_maker(task)
+    specs = specs_of(runs)
     if by not in MEASURES:
         raise InadmissibleValue(f"by={by!r} is unknown. Pass one of: {', '.join(MEASURES)}.")
-    _require_counts(seeds=(seeds, _MOST_SEEDS), choosing=(choosing, _MOST_SEEDS), jobs=(jobs, _MOST_JOBS))
-    _require_counts(epochs=(epochs, None), batch_size=(batch_size, None), threads=(threads, _MOST_JOBS))
+    scoring, choosers = seeds_of(seeds, choosing)
+    require_counts(jobs=(jobs, MOST_JOBS), threads=(threads, MOST_JOBS))
+    require_counts(epochs=(epochs, None), batch_size=(batch_size, None))
     name = (task if isinstance(task, str) else str(getattr(task, "__name__", "task"))).rpartition(":")[2]
-    called = re.sub(r"[^\w-]+", "-", name).strip("-") or "task"
-    folder = Path(out) if out is not None else Path("runs") / f"compare-{called}"
+    folder = Path(out) if out is not None else _folder(name)
     asked = Job(task, name, specs[0].points[0], 0, epochs, 0, batch_size, device, threads)
-    base, shared = tried_out(asked, specs, by)
-    store = Store(folder, shared)
+    begun = tried_out(asked, specs, by)
+    store = Store(folder, begun.shared)
     with ExitStack() as held:
         held.enter_context(Claim(folder))
-        work = Work(base, specs, store, range(seeds), range(CHOOSERS, CHOOSERS + choosing), by)
+        work = Work(begun.base, specs, store, scoring, choosers, by)
         say = held.enter_context(shown(name, work.total, folder, wanted=progress))
         workers = _workers(jobs, ray, threads)
         held.callback(workers.close)
         found = work.rows(workers, say)
-    given: dict[str, object] = {
-        "seeds": seeds,
-        "choosing": choosing,
-        "epochs": epochs,
-        "batch-size": batch_size,
-        "by": by,
-    }
-    given |= {"device": device, "threads": threads}
-    tested = any(outcome.test is not None for row in found for outcome in row.outcomes)
+    given = {"seeds": text_of(seeds), "choosing": text_of(choosing), "epochs": epochs, "batch-size": batch_size}
     comparison = Comparison(
         name,
         tuple(found),
         by,
         epochs,
-        base.budget // epochs,
-        choosing if any(spec.grid for spec in specs) else 0,
+        begun.base.budget // epochs,
+        len(choosers) if any(spec.grid for spec in specs) else 0,
         folder,
-        ("best", "final", "test") if tested else ("best", "final"),
-        _command(task, specs, given),
+        _measures(found, by),
+        _command(task, specs, {**given, "by": by, "device": device, "threads": threads}),
+        begun.constant,
     )
-    place_result(
-        folder, RESULT, msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=1).decode() + "\n"
-    )
-    place_result(folder, PAGE, page(comparison))
+    _place(comparison)
     return comparison
 
 
-def _require_maker(task: object) -> None:
-    if isinstance(task, Task):
-        raise InadmissibleValue(
-            "task is a Task. Pass the function that makes it: each run begins from parameters of its own."
-        )
-    if not isinstance(task, str) and not callable(task):
-        raise InadmissibleValue(
-            f"task is a {type(task).__name__}. Pass a function that makes a Task, a built-in name, or "
-            "'file.py:function'."
-        )
+def _folder(task: str) -> Path:
+    """Where a comparison lies that was given no folder."""
+    called = re.sub(r"[^\w-]+", "-", task).strip("-") or "task"
+    return Path("runs") / f"compare-{called}"
+
+
+def _measures(rows: Sequence[Row], by: Measure) -> tuple[Measure, ...]:
+    """Losses that there are; those of states returned where a run gives its best one back."""
+    tested = any(outcome.test is not None for row in rows for outcome in row.outcomes)
+    own = any(row.point.own for row in rows)
+    return tuple(
+        each
+        for each in MEASURES
+        if each == by or ((tested or not each.endswith("test")) and (own or not each.startswith("returned")))
+    )
+
+
+def _place(comparison: Comparison) -> None:
+    """Write the table and the page."""
+    text = msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=1).decode() + "\n"
+    place_result(comparison.out, RESULT, text)
+    place_result(comparison.out, PAGE, page(comparison))
 
 
 def _command(task: object, specs: Sequence[Spec], given: Mapping[str, object]) -> str:
@@ -155,30 +158,6 @@ def _command(task: object, specs: Sequence[Spec], given: Mapping[str, object]) -
     runs = " ".join(shlex.quote(spec.text) for spec in specs)
     options = " ".join(f"--{name} {value}" for name, value in given.items())
     return f"thetadot compare {shlex.quote(task)} --runs {runs} {options}"
-
-
-def _specs(runs: Sequence[str] | Mapping[str, str]) -> list[Spec]:
-    named = runs.items() if isinstance(runs, Mapping) else ((None, text) for text in runs)
-    found = []
-    for name, text in named:
-        if not isinstance(text, str):
-            raise InadmissibleValue(f"run {text!r} is a {type(text).__name__}. Pass a SPEC as text, as sgd:lr=0.1.")
-        found.append(parse(text, name))
-    require(bool(found), "no run", "leaves nothing to compare", "Pass at least one, as untuned or sgd:lr=0.1.")
-    require(len(found) <= _MOST_RUNS, f"{len(found)} runs", f"are more than {_MOST_RUNS}", "Pass fewer.")
-    seen: dict[frozenset[str], str] = {}
-    for spec in found:
-        identity = frozenset(point.identity for point in spec.points)
-        if identity in seen or spec.name in seen.values():
-            raise InadmissibleValue(f"run {spec.name!r} is given twice. Leave one of them out.")
-        seen[identity] = spec.name
-    return found
-
-
-def _require_counts(**given: tuple[int, int | None]) -> None:
-    for name, (value, most) in given.items():
-        require(value >= 1, f"{name}={value}", "is below 1", f"Pass {name} >= 1.")
-        require(most is None or value <= most, f"{name}={value}", f"is above {most}", "Pass fewer.")
 
 
 def _workers(jobs: int, ray: str | None, threads: int) -> Workers:

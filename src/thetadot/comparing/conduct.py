@@ -1,48 +1,57 @@
 """Do one run: thetadot's own, or the plain loop around an optimizer, until its gradient evaluations are spent.
 
-    while spent + B/2 <= budget:   lr = lr₀·f(spent/budget);   θ <- step(∇L on the next batch);   spent += B
+    while spent + B/2 <= budget:   lr = lr₀·f(k/n);   θ <- step(∇L on the next batch);   spent += B;   k += 1
 
-f is 1, (1 + cos πt)/2, or 1 - t. Batches are those of :class:`thetadot.training.data.Source`: at one seed and batch
-size they are the same for every optimizer. One that asks for its gradients through a closure is charged for each.
+f is 1, (1 + cos πt)/2, or 1 - t; n is the number of batches that the budget is for. Batches are those of
+:class:`thetadot.training.data.Source`: at one seed and batch size they are the same for every optimizer. One that asks
+for its gradients through a closure is charged for each.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from thetadot.comparing.curves import Bins
-from thetadot.comparing.factory import build
 from thetadot.comparing.job import Outcome
 from thetadot.comparing.making import made
 from thetadot.comparing.own import own
+from thetadot.comparing.stepper import Stepper
 from thetadot.errors import Diverged, TaskError
 from thetadot.state import generators_kept
 from thetadot.training.data import Source
-from thetadot.training.forward import derived_metric, judge, loss_of
-from thetadot.training.learned import learned
+from thetadot.training.forward import derived_metric, judge
 from thetadot.training.setting import device_of
-from thetadot.training.snapshot import clone
 from thetadot.training.spec import users_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from thetadot.comparing.job import Job
-    from thetadot.comparing.spec import Point
-    from thetadot.tasks.task import Metric, Task
-    from thetadot.training.data import Batch
+    from thetadot.tasks.task import Metric
+    from thetadot.training.data import Batch, Request
 
-_FACTORS: dict[str, Callable[[float], float]] = {
-    "constant": lambda _: 1.0,
-    "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
-    "linear": lambda t: 1.0 - t,
-}
+_REFRESHED = 50
+"""Batches by which running statistics are taken anew, as schedule-free methods ask for."""
+
+
+class Judged(NamedTuple):
+    """Losses of the state after an epoch, or after the last step.
+
+    Attributes:
+        spent: gradient evaluations up to there.
+        loss: on the validation data.
+        score: metric on them.
+        test: loss on the test data; taken of the best states and of the last.
+    """
+
+    spent: float
+    loss: float
+    score: float | None
+    test: float | None
 
 
 def conduct(job: Job) -> tuple[Outcome, bytes | None]:
@@ -63,7 +72,7 @@ def conduct(job: Job) -> tuple[Outcome, bytes | None]:
 
 
 class Training:
-    """The plain loop.
+    """One optimizer's run of a task, in the plain loop that one would write.
 
     Args:
         job: what is asked for.
@@ -77,10 +86,11 @@ class Training:
         self.size = min(job.point.batch_size or job.batch_size, self.train.size)
         self.name, self.metric = self._metric()
         self.stepper = Stepper(self.task, job.point)
-        self.steps, self.spent = 0, 0
+        self.planned = self._planned()
+        self.steps, self.passes, self.spent = 0, 0, 0
         self.bins = Bins(job.budget)
-        self.judged: list[tuple[float, float, float | None]] = []
-        self.best: tuple[float, float | None, dict[str, Any] | None] = math.inf, None, None
+        self.judged: list[Judged] = []
+        self.best: Judged | None = None
 
     def outcome(self) -> Outcome:
         """Train to the end of the budget, or to where the loss is lost."""
@@ -90,7 +100,8 @@ class Training:
                 self._run()
         except Diverged as error:
             why = str(error)
-        job, last = self.job, self.judged[-1] if self.judged else (0.0, math.nan, None)
+        job = self.job
+        best, last = self.best, self.judged[-1] if self.judged else None
         return Outcome(
             point=job.point.identity,
             label=job.point.label,
@@ -99,15 +110,16 @@ class Training:
             budget=job.budget,
             spent=self.spent,
             steps=self.steps,
-            best=None if why else self.best[0],
-            final=None if why else last[1],
-            test=None if why else self._tested(),
-            best_metric=self.best[1],
-            final_metric=last[2],
+            best=None if why or best is None else best.loss,
+            final=None if why or last is None else last.loss,
+            test=None if why or best is None else best.test,
+            final_test=None if why or last is None else last.test,
+            best_metric=None if best is None else best.score,
+            final_metric=None if last is None else last.score,
             metric=self.name,
             diverged=why,
             train=self.bins.points(),
-            valid=[(at, loss) for at, loss, _ in self.judged],
+            valid=[(each.spent, each.loss) for each in self.judged],
             seconds=time.perf_counter() - began,
         )
 
@@ -123,11 +135,19 @@ class Training:
             for batch, indices in self._batches(epoch):
                 self._step(batch, indices)
             epoch += 1
-            self._judge()
+            self._judge(epoch)
+
+    def _planned(self) -> int:
+        """Number of batches that the budget is for, the smaller last one of an epoch counted."""
+        epochs, rest = divmod(self.job.budget, self.train.size)
+        return max(1, epochs * len(self._requests(0)) + (2 * rest + self.size) // (2 * self.size))
+
+    def _requests(self, epoch: int) -> list[Request]:
+        return self.train.plan(epoch, lambda _: self.size)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Batch, list[int]]]:
         """Batches of an epoch with their samples, as many as the budget is for."""
-        requests = self.train.plan(epoch, lambda _: self.size)
+        requests = self._requests(epoch)
         for request, batch in zip(requests, self.train.load(requests), strict=True):
             if not self._goes_on(batch.size):
                 return
@@ -138,8 +158,9 @@ class Training:
         return self.spent == 0 or 2 * (self.job.budget - self.spent) >= (size or self.size)
 
     def _step(self, batch: Batch, indices: list[int]) -> None:
-        value, evaluations = self.stepper.step(batch, min(1.0, self.spent / self.job.budget))
+        value, evaluations = self.stepper.step(batch, min(1.0, self.passes / self.planned))
         self.steps += 1
+        self.passes += evaluations
         self.spent += evaluations * batch.size
         if not math.isfinite(value):
             fault = self.train.fault(value, indices)
@@ -148,109 +169,23 @@ class Training:
             raise Diverged(f"the loss is {value} at step {self.steps}")
         self.bins.add(self.spent, value, evaluations * batch.size)
 
-    def _judge(self) -> None:
-        with self.stepper.averaged():
+    def _judge(self, epoch: int) -> None:
+        with self.stepper.averaged(self._recent(epoch)):
             loss, score = judge(self.task, self.valid.load(self.valid.whole(512)), self.metric)
             if not math.isfinite(loss):
                 raise Diverged(f"the validation loss is {loss} after step {self.steps}")
-            self.judged.append((float(self.spent), loss, score))
-            if loss < self.best[0]:
-                state = None if self.test is None else clone(self.task.model.state_dict())
-                self.best = loss, score, state
+            better = self.best is None or loss < self.best.loss
+            found = Judged(float(self.spent), loss, score, self._tested() if better or not self._goes_on() else None)
+            self.judged.append(found)
+            self.best = found if better else self.best
+
+    def _recent(self, epoch: int) -> Iterator[Batch]:
+        """Batches of training data that no run sees, in an order of their own."""
+        return iter(self.train.load(self._requests(-epoch)[:_REFRESHED]))
 
     def _tested(self) -> float | None:
-        """Loss on the test data at the lowest validation loss."""
-        if self.test is None or self.best[2] is None:
+        """Loss on the test data."""
+        if self.test is None:
             return None
-        self.task.model.load_state_dict(self.best[2])
-        with users_code():
-            loss, _ = judge(self.task, self.test.load(self.test.whole(512)), None)
+        loss, _ = judge(self.task, self.test.load(self.test.whole(512)), None)
         return loss if math.isfinite(loss) else None
-
-
-class Stepper:
-    """An optimizer and its schedule, stepped with or without a closure, as it asks for.
-
-    Args:
-        task: whose parameters are moved.
-        point: optimizer, settings and schedule.
-    """
-
-    def __init__(self, task: Task, point: Point) -> None:
-        self.task, self.point = task, point
-        self.optimizer = build(point, learned(task))
-        self.first: list[Any] = [group.get("lr") for group in self.optimizer.param_groups]
-        self.closing = _needs_closure(self.optimizer.step)
-        self.modal = all(callable(getattr(self.optimizer, mode, None)) for mode in ("train", "eval"))
-        if self.modal:
-            self.optimizer.train()  # type: ignore[attr-defined]
-
-    def step(self, batch: Batch, t: float) -> tuple[float, int]:
-        """Step once; return the loss of the batch, and how many gradients it took.
-
-        Raises:
-            Diverged: the optimizer failed at what the loss or its gradients had become.
-        """
-        factor = _FACTORS[self.point.schedule](t)
-        if self.point.schedule != "constant":
-            for group, lr in zip(self.optimizer.param_groups, self.first, strict=True):
-                group["lr"] = lr * factor
-        values: list[float] = []
-
-        def closure() -> Any:
-            with torch.enable_grad():
-                self.optimizer.zero_grad()
-                loss = loss_of(self.task.model, self.task.loss, batch)
-                loss.backward()  # type: ignore[no-untyped-call]
-            values.append(float(loss.detach()))
-            return loss
-
-        if not self.closing:
-            closure()
-            if not math.isfinite(values[0]):
-                return values[0], 1
-        try:
-            self._advance(closure)
-        except Exception as error:
-            if not self._wild():
-                raise
-            raise Diverged(f"{type(error).__name__}: {error}") from error
-        return values[0], len(values)
-
-    def _advance(self, closure: Callable[[], Any]) -> None:
-        if self.closing:
-            self.optimizer.step(closure)
-            return
-        try:
-            self.optimizer.step()
-        except Exception as error:  # as SAM does, whose signature says nothing
-            if "closure" not in str(error):
-                raise
-            self.closing = True
-            self.optimizer.step(closure)
-
-    def _wild(self) -> bool:
-        """Whether a gradient or a parameter is no longer finite: a linear solver then fails, say."""
-        tensors: list[torch.Tensor] = list(learned(self.task))
-        tensors += [p.grad for p in tensors if p.grad is not None]
-        return not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within, parameters are those to be judged: schedule-free methods hold two sets, told apart by a mode."""
-        if self.modal:
-            self.optimizer.eval()  # type: ignore[attr-defined]
-        try:
-            yield
-        finally:
-            if self.modal:
-                self.optimizer.train()  # type: ignore[attr-defined]
-
-
-def _needs_closure(step: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(step).parameters
-    except (TypeError, ValueError):
-        return False
-    closure = parameters.get("closure")
-    return closure is not None and closure.default is closure.empty

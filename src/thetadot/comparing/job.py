@@ -15,12 +15,26 @@ if TYPE_CHECKING:
 
 SCHEMA = "thetadot.comparison.run"
 VERSION = 1
-Measure = Literal["best", "final", "test"]
+Measure = Literal["best", "final", "returned", "test", "final-test", "returned-test"]
 MEASURES: dict[Measure, str] = {
     "best": "validation loss, lowest after an epoch",
     "final": "validation loss after the last step",
+    "returned": "validation loss of the state that each run returns",
     "test": "test loss of the state with the lowest validation loss",
+    "final-test": "test loss after the last step",
+    "returned-test": "test loss of the state that each run returns",
 }
+
+
+def untested(by: Measure) -> Measure:
+    """Return the loss on validation data of the same state.
+
+    Example:
+        >>> untested("test"), untested("final-test"), untested("returned")
+        ('best', 'final', 'returned')
+    """
+    named: dict[Measure, Measure] = {"test": "best", "final-test": "final", "returned-test": "returned"}
+    return named.get(by, by)
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class Job:
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What came of a run.
+    """What came of a run: its losses, its cost, and why it ended early.
 
     Attributes:
         point: identity of optimizer and settings.
@@ -64,6 +78,8 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         best: lowest validation loss after an epoch; None where it diverged.
         final: validation loss after the last step.
         test: test loss of the state with the lowest validation loss, where there are test data.
+        final_test: test loss after the last step.
+        keeps_best: whether the run gives back its best validated state, as thetadot's does, or its last.
         best_metric: at the lowest validation loss.
         final_metric: after the last step.
         metric: what the metric is called.
@@ -85,6 +101,8 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     best: float | None
     final: float | None
     test: float | None = None
+    final_test: float | None = None
+    keeps_best: bool = False
     best_metric: float | None = None
     final_metric: float | None = None
     metric: str | None = None
@@ -99,11 +117,21 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def score(self, by: Measure) -> float | None:
         """Return the loss that is compared; None where the run diverged."""
-        return None if self.diverged else getattr(self, by)
+        found = {"best": self.best, "final": self.final, "test": self.test, "final-test": self.final_test}
+        return None if self.diverged else found[self._state(by)]
 
     def score_metric(self, by: Measure) -> float | None:
         """Return the metric of the same state; none is kept of test data."""
-        return None if self.diverged or by == "test" else getattr(self, f"{by}_metric")
+        found = {"best": self.best_metric, "final": self.final_metric}
+        return None if self.diverged else found.get(self._state(by))
+
+    def _state(self, by: Measure) -> str:
+        """The loss of the best state or of the last that a measure comes to."""
+        if by == "returned":
+            return "best" if self.keeps_best else "final"
+        if by == "returned-test":
+            return "test" if self.keeps_best else "final-test"
+        return by
 
 
 def numbers(outcome: Outcome) -> dict[str, Any]:

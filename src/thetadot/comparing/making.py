@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def made(job: Job) -> Task:
-    """The task of a job, made after the seeds are set, where it is trained."""
+    """Return the task of a job, made after the seeds are set, on the device where it is trained."""
     seed_all(job.seed)
     make = resolve(job.make) if isinstance(job.make, str) else job.make
     with users_code():

@@ -77,7 +77,9 @@ def _outcome(job: Job, record: Record, result: Result | None, why: str) -> Outco
         steps=closing.steps if closing is not None else (last.step if last is not None else 0),
         best=None if why or best is None else best.valid_loss if closing is None else closing.valid_loss,
         final=None if why or last is None else last.valid_loss,
-        test=None if why or result is None else _tested(job, result),
+        test=None if why or closing is None else closing.test_loss,
+        final_test=None if why or result is None else _tested(job, result),
+        keeps_best=True,
         best_metric=None if best is None else best.metric,
         final_metric=None if last is None else last.metric,
         metric=record.header.metric,
@@ -99,11 +101,11 @@ def _curve(record: Record, spent: float) -> list[tuple[float, float]]:
 
 
 def _tested(job: Job, result: Result) -> float | None:
-    """Loss on the test data at the lowest validation loss."""
+    """Loss of the last state on the test data."""
     task = made(job)
     if task.test is None:
         return None
-    task.model.load_state_dict(result.best_state)
+    task.model.load_state_dict(result.final_state)
     source = Source(task.test, job.seed, device_of(job.device))
     loss, _ = judge(replace(task, loss=result.loss), source.load(source.whole(512)), None)
     return loss if math.isfinite(loss) else None

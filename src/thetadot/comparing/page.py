@@ -43,6 +43,7 @@ def page(comparison: Comparison) -> str:
         grids=[row for row in comparison.rows if row.tried],
         plain=plain,
         seeds=comparison.seeds,
+        returned=any(by.startswith("returned") for by in comparison.measures),
         facts=_facts(comparison),
         command=comparison.command,
         pictures=drawn,
@@ -71,7 +72,7 @@ def _line(comparison: Comparison, index: int, row: Row, cells: tuple[str, ...]) 
         "drawn": index < MOST_CURVES,
         "settings": "" if cells[1] == AS_GIVEN else cells[1],
         "cells": list(zip(head[2:], cells[2:], strict=True)),
-        "remarks": [*row.remarks, *([f"It diverged: {about(row)}."] if row.diverged else [])],
+        "remarks": [*comparison.remarks(row), *([f"It diverged: {about(row)}."] if row.diverged else [])],
     }
 
 
@@ -92,6 +93,15 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     found = [
         ("compared by", MEASURES[comparison.by]),
         ("budget", f"{plain(comparison.epochs)} passes over {plain(comparison.samples)} samples"),
-        ("seeds that score", plain(comparison.seeds)),
+        ("seeds that score", _seeds(comparison)),
     ]
-    return [*found, ("seeds that chose", plain(comparison.choosing))] if comparison.choosing else found
+    if comparison.choosing:
+        found.append(("seeds that chose", plain(comparison.choosing)))
+    if comparison.constant is not None:
+        found.append(("validation loss of the best constant output", plain(comparison.constant, 4)))
+    return found
+
+
+def _seeds(comparison: Comparison) -> str:
+    seeds = [outcome.seed for outcome in comparison.rows[0].outcomes]
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"

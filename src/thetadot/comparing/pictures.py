@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_CURVES = len(ROLES) * len(DASHES)
 """As many runs as colours and line styles tell apart; the table has all of them."""
 _PLACES = 200  # of a curve
+_BEYOND = 10.0  # times as far as half of the others: a run that is farther must not flatten them
 _NAME = 22  # characters of a run's name beside an axis
 _MARKS: dict[str, Mark] = {"solid": "line", "dashed": "dashed", "dotted": "dotted", "dotdash": "dotdash"}
 
@@ -144,8 +145,11 @@ def _differences(comparison: Comparison) -> Picture | None:
     if not pairs:
         return None
     each = {index: _apart(row, first, comparison) for index, row, _, _ in pairs}
-    reach = [mean + sign * half for _, _, mean, half in pairs for sign in (-1, 1)]
-    shown = np.clip(np.array([0.0, *reach]), -LARGEST, LARGEST)
+    reach = np.array([[mean - half, mean + half] for _, _, mean, half in pairs])
+    farthest = np.sort(np.abs(reach).max(1))
+    most = min(_BEYOND * float(farthest[(len(pairs) - 1) // 2]) or LARGEST, LARGEST)
+    shown = np.clip([0.0, *reach.ravel()], -most, most)
+    cut = " What is far beyond the others leaves the picture." if farthest[-1] > most else ""
     plot = axes(70 + 34 * len(pairs), spread(shown, narrowest=1e-6), (-0.6, len(pairs) - 0.4))
     for place, (index, row, mean, half) in enumerate(pairs):
         height = len(pairs) - 1.0 - place
@@ -170,7 +174,7 @@ def _differences(comparison: Comparison) -> Picture | None:
         name="differences",
         heading="Which differences are more than chance",
         reading=f"Left of the dashed line is lower than {clean(first.name, 80)}. Dots are seeds, diamonds their mean, "
-        "bars its 95% interval: where a bar crosses the line, the difference is not resolved.",
+        f"bars its 95% interval: where a bar crosses the line, the difference is not resolved.{cut}",
         says=("",),
         panels=(Panel("Paired differences of the loss (left is better)", "", plot),),
     )

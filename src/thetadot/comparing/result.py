@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from thetadot.comparing.job import MEASURES
+from thetadot.comparing.job import MEASURES, untested
 from thetadot.comparing.statistics import Difference, difference
 from thetadot.comparing.words import cell_of_difference, sentence
 from thetadot.formatting import count, plain
@@ -28,7 +28,7 @@ AS_GIVEN = "as given"
 
 @dataclass(frozen=True)
 class Row:
-    """A run that was compared.
+    """Row of a comparison: what was run, and what came of it on each seed.
 
     Attributes:
         name: as it was given.
@@ -76,8 +76,9 @@ class Comparison:
         samples: of the training data.
         choosing: number of seeds that chose, apart from those that score.
         out: folder of the runs, the table and the page.
-        measures: losses that there are: "best", "final" and, with test data, "test".
+        measures: losses that there are, of those that ``by`` may name.
         command: that repeats it; "" where the task has no name that a command could find.
+        constant: validation loss of the best constant output; None where there is none.
     """
 
     task: str
@@ -89,6 +90,7 @@ class Comparison:
     out: Path
     measures: tuple[Measure, ...] = ("best", "final")
     command: str = ""
+    constant: float | None = None
 
     @property
     def seeds(self) -> int:
@@ -116,6 +118,13 @@ class Comparison:
         measure = by or self.by
         return difference(a.name, b.name, a.losses(measure), b.losses(measure))
 
+    def remarks(self, row: Row) -> list[str]:
+        """Return sentences on a row: on its choice, and whether a constant output would do better."""
+        mean = row.mean("best")
+        if self.constant is None or mean is None or mean < self.constant:
+            return list(row.remarks)
+        return [*row.remarks, f"It learned nothing: a constant output has a loss of {plain(self.constant, 4)}."]
+
     @cached_property
     def says(self) -> str:
         """Sentence on who is lowest, and what is resolved."""
@@ -128,6 +137,7 @@ class Comparison:
             "epochs": self.epochs,
             "seeds": self.seeds,
             "choosing": self.choosing,
+            "constant": self.constant,
             "by": self.by,
             "says": self.says,
             "runs": [self._row(row) for row in self.rows],
@@ -142,13 +152,13 @@ class Comparison:
             "settings": row.point.label,
             "mean": {by: row.mean(by) for by in self.measures},
             "losses": {by: row.losses(by) for by in self.measures},
-            "metric": {by: row.metric(by) for by in self.measures if by != "test"},
+            "metric": {by: row.metric(by) for by in self.measures if untested(by) == by},
             "metric_name": row.outcomes[0].metric,
             "cost": self.cost(row),
             "diverged": [outcome.diverged or None for outcome in row.outcomes],
             "chosen": [outcome.settings for outcome in row.outcomes] if row.point.own else None,
             "tried": [{"settings": each.point.label, "mean": each.mean} for each in row.tried],
-            "remarks": list(row.remarks),
+            "remarks": self.remarks(row),
         }
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

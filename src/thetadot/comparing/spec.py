@@ -1,6 +1,7 @@
 """What is compared, as text: ``sgd:lr=0.1|1,momentum=0.9``, ``untuned``, ``prodigyopt:Prodigy(lr=1.0)``.
 
-    SPEC      = "untuned" | NAME [SETTINGS] | MODULE:NAME [SETTINGS] | file.py:NAME [SETTINGS]
+    SPEC      = ONE, or several with ";" between: a grid over optimizers
+    ONE       = "untuned" | NAME [SETTINGS] | MODULE:NAME [SETTINGS] | file.py:NAME [SETTINGS]
     SETTINGS  = ":" LIST | "(" LIST ")"
     LIST      = setting=value, ...
     value     = a number, True, False, None, a quoted string, a tuple of these, or several with "|" between: a grid
@@ -32,7 +33,9 @@ SCHEDULES = ("constant", "cosine", "linear")
 MOST_POINTS = 1000
 _LONGEST = 2000  # characters of a SPEC
 _ECHOED = 120  # of them, in an error
+_NAMED = 48  # of them, in the name of a grid
 _WORDS = {"schedule", "optimizer", "annealing", "prefer"}  # settings whose values may be bare words
+_ONE = re.compile(r"""(?:[^;'"]|'[^']*'|"[^"]*"|['"])+""")  # up to a ";" outside quotes
 _SHAPE = re.compile(
     r"(?P<head>[^:()=,|]+:[^\W\d][\w.]*|[\w-]+)\s*(?::(?P<listed>[^()].*)|\((?P<called>.*)\))?", flags=re.DOTALL
 )
@@ -56,12 +59,12 @@ class Point:
 
     @property
     def own(self) -> bool:
-        """Whether it is thetadot's own run, which counts what it costs itself."""
+        """Whether the point is thetadot's own run, which counts what it costs itself."""
         return self.optimizer == OWN
 
     @property
     def label(self) -> str:
-        """The point as a SPEC.
+        """The point as a SPEC that can be given again.
 
         Example:
             >>> Point("sgd", (("lr", 0.1), ("momentum", 0.9)), "cosine").label
@@ -101,16 +104,16 @@ class Spec:
 
     @property
     def own(self) -> bool:
-        """Whether it is thetadot's own run."""
+        """Whether the SPEC is thetadot's own run."""
         return self.points[0].own
 
 
 def parse(text: str, name: str | None = None) -> Spec:
-    """Read a SPEC.
+    """Read a SPEC, the text that says what a row of a comparison is of.
 
     Args:
         text: as in this module's first lines.
-        name: of the row; the text itself if None.
+        name: of the row; if None the text itself, or of a long grid a short one.
 
     Raises:
         InadmissibleValue: it is not one; a setting without a value, a value that is no literal or not finite.
@@ -119,9 +122,33 @@ def parse(text: str, name: str | None = None) -> Spec:
     Example:
         >>> [point.label for point in parse("sgd:lr=0.1|1,momentum=0.9").points]
         ['sgd:lr=0.1,momentum=0.9', 'sgd:lr=1,momentum=0.9']
+        >>> [point.label for point in parse("sgd:lr=0.1; adamw:lr=1e-3").points]
+        ['sgd:lr=0.1', 'adamw:lr=0.001']
     """
     require(len(text) <= _LONGEST, f"a run of {len(text)} characters", f"is longer than {_LONGEST}", "Shorten it.")
     text = text.strip()
+    parts = _ONE.findall(text)
+    if sum(map(len, parts)) + len(parts) - 1 != len(text):  # a ";" with nothing before or after it
+        raise _no_spec(text)
+    points = tuple(dict.fromkeys(point for part in parts for point in _points(part.strip())))
+    _require_few(text, len(points))
+    if len(parts) > 1 and any(point.own for point in points):
+        raise InadmissibleValue(
+            f"run {_shown(text)}: thetadot's own run cannot be a part of a grid with others, since they get what it "
+            "cost as their budget. Give it as a run of its own."
+        )
+    return Spec(name or _name(text, points), points, text)
+
+
+def _name(text: str, points: tuple[Point, ...]) -> str:
+    """The text, or of a long grid what it is of: names stand in sentences and tables."""
+    if len(text) <= _NAMED or len(points) == 1:
+        return text
+    return f"{' or '.join(dict.fromkeys(point.optimizer for point in points))}, best of {len(points):,}"
+
+
+def _points(text: str) -> Iterator[Point]:
+    """Points of a part of a SPEC, which are of one optimizer."""
     match = _SHAPE.fullmatch(text)
     if match is None:
         raise _no_spec(text)
@@ -135,7 +162,15 @@ def parse(text: str, name: str | None = None) -> Spec:
                 "or leave them out."
             )
         optimizer = OWN
-    return Spec(name or text, tuple(dict.fromkeys(_points(text, optimizer, settings))), text)
+    _require_few(text, math.prod(len(values) for values in settings.values()))
+    yield from _product(text, optimizer, settings)
+
+
+def _require_few(text: str, many: int) -> None:
+    if many > MOST_POINTS:
+        raise TooLarge(
+            f"run {_shown(text)} is a grid of {many:,} points, more than {MOST_POINTS:,}. Name fewer values."
+        )
 
 
 def _shown(text: str) -> str:
@@ -149,12 +184,7 @@ def _no_spec(text: str) -> InadmissibleValue:
     )
 
 
-def _points(text: str, optimizer: str, settings: dict[str, list[Any]]) -> Iterator[Point]:
-    many = math.prod(len(values) for values in settings.values())
-    if many > MOST_POINTS:
-        raise TooLarge(
-            f"run {_shown(text)} is a grid of {many:,} points, more than {MOST_POINTS:,}. Name fewer values."
-        )
+def _product(text: str, optimizer: str, settings: dict[str, list[Any]]) -> Iterator[Point]:
     for values in itertools.product(*settings.values()):
         given = dict(zip(settings, values, strict=True))
         schedule = given.pop("schedule", "constant") if optimizer != OWN else "constant"

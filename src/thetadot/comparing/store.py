@@ -58,7 +58,7 @@ class Shared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Store:
-    """A folder of finished runs.
+    """A comparison's folder of runs that have ended.
 
     Args:
         folder: made where there is none.
@@ -106,7 +106,7 @@ class Store:
         return None
 
     def keep(self, job: Job, outcome: Outcome, record: bytes | None) -> None:
-        """Write a run that has ended.
+        """Write a run that has ended into the folder.
 
         Raises:
             RunFolderError: it cannot be written.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """All runs of a comparison.
+    """All runs of a comparison, and the order in which they are done.
 
     Attributes:
         base: what all of them share, with the budget of epochs × samples.
@@ -40,12 +40,12 @@ class Work:
 
     @property
     def total(self) -> int:
-        """Number of runs."""
+        """Number of runs of the whole comparison, those that are kept already too."""
         points = sum(len(spec.points) for spec in self.specs if spec.grid)
         return points * len(self.choosers) + len(self.specs) * len(self.seeds)
 
     def rows(self, workers: Workers, say: Callable[[Step], None]) -> list[Row]:
-        """Do what is still to be done, and line it up."""
+        """Do the runs that are still to be done, and return a row a run, in the order given."""
 
         def do(jobs: Iterable[Job]) -> dict[tuple[str, int], Outcome]:
             return {(job.point.identity, job.seed): outcome for job, outcome in self._done(list(jobs), workers, say)}

@@ -32,30 +32,30 @@ Done = tuple["Job", "Outcome", bytes | None]
 
 
 class Workers(Protocol):
-    """Whoever does runs."""
+    """Protocol of what does the runs of a comparison: this process, several, or a cluster."""
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """Do all of them, and give each back when it has ended."""
+        """Do all jobs, and yield each with what came of it when it has ended."""
 
     def close(self) -> None:
-        """End what was started; runs that have not ended are given up."""
+        """End the workers that were started; runs that have not ended are given up."""
 
 
 class Here:
-    """The process that asks, one run after another."""
+    """Workers that are none: the process that asks does one run after another."""
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """Do all of them in order."""
+        """Do the jobs one after another, and yield each with what came of it."""
         for job in jobs:
             outcome, record = conduct(job)
             yield job, outcome, record
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Leave all as it is, since no worker was started."""
 
 
 class Processes:
-    """Processes of this machine, each with a pipe of its own, so that it is known whose run died with it.
+    """Workers that are processes of this machine, each with a pipe of its own, so that it is known whose run died.
 
     Args:
         many: at a time.
@@ -70,7 +70,7 @@ class Processes:
         self._workers: list[_Worker] = []
 
     def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """Do all of them, as workers are free."""
+        """Do all jobs, each by the next process that is free, and yield each with what came of it."""
         _require_sent(jobs)
         waiting, deaths = deque(jobs), Counter[int]()
         while waiting or any(worker.job is not None for worker in self._workers):
@@ -102,7 +102,7 @@ class Processes:
             free.begin(waiting.popleft())
 
     def close(self) -> None:
-        """End the processes, whatever they do."""
+        """End the processes that do runs, whatever they are at."""
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:

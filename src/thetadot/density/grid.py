@@ -80,7 +80,7 @@ class Grid:
 
     @property
     def dim(self) -> int:
-        """Number of dimensions."""
+        """Number of the grid's dimensions."""
         return len(self.sides)
 
     @property

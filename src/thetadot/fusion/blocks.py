@@ -91,13 +91,13 @@ class Blocks:
 
     @property
     def takes_lists(self) -> bool:
-        """Whether it can be run on lists of tensors."""
+        """Whether the program can be run on lists of tensors."""
         return self._lists is not None
 
     def batches(
         self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str], together: int = TOGETHER
     ) -> list[Batch]:
-        """The same rows cut into blocks, of which small ones make a batch that is run at once.
+        """Cut rows into blocks, of which small ones make a batch that is run at once.
 
         Args:
             tensors: contiguous, of one dtype.

@@ -84,7 +84,7 @@ _NOISY = """
 
 
 class Kernel:
-    """A compiled program.
+    """A program compiled into a shared library.
 
     Args:
         program: what is done to one element.

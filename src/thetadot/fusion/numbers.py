@@ -44,7 +44,7 @@ def flatten(tree: Any) -> list[Any]:
 
 
 def rebuild(tree: Any, numbers: Iterator[Any]) -> Any:
-    """The same nest with other numbers.
+    """Rebuild nested containers with other numbers.
 
     Example:
         >>> rebuild((1.5, ("A", None, 2.0)), iter([3, 4]))

@@ -76,7 +76,7 @@ class Recorder(TorchDispatchMode):
         self.know(seen or {})
 
     def know(self, seen: Mapping[str, Tensor]) -> None:
-        """Register further arguments."""
+        """Register further arguments of the step that is recorded."""
         for name, value in seen.items():
             self._place(value, name)
 

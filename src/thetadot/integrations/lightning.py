@@ -108,7 +108,7 @@ class WatchCallback(_host()):  # type: ignore[misc]
         self.probe.passed(self.samples, told)
 
     def on_fit_end(self, _trainer: Any, _module: Any) -> None:
-        """Close the record."""
+        """Close the record when the fit ends."""
         if self.probe is not None:
             self.probe.close()
 

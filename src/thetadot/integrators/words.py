@@ -49,7 +49,7 @@ def parse(word: str) -> tuple[Piece, ...]:
 
 
 def force_first(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-    """The same cycle from where :func:`turn` says, neighbours of one letter merged.
+    """Turn a cycle to begin where :func:`turn` says, with neighbours of one letter merged.
 
     Example:
         >>> [f"{piece.letter}{piece.share}" for piece in force_first(parse("BAOAB"))]

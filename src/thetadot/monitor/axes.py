@@ -70,7 +70,7 @@ def walk(data: Any, path: Path = ()) -> Iterator[tuple[Path, tuple[int, ...]]]:
 
 
 def take(data: Any, axes: dict[Path, int], rows: slice | Tensor, path: Path = ()) -> Any:  # noqa: PLR0911
-    """The same structure with those samples alone; what carries none is handed on as it is.
+    """Take some samples of a structure; parts that carry no samples are handed on as they are.
 
     Args:
         data: of any structure.

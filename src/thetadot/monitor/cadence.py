@@ -63,7 +63,7 @@ class Plan:
         return self.shares.get(name, usual[self.level])
 
     def at(self, every: int | Mapping[str, int] | None) -> Plan:
-        """The same, with steps between two measurements that the user chose: of steps, or by name.
+        """Return the plan with the steps between two measurements that the user chose: of steps, or by name.
 
         Example:
             >>> chosen = PLANS["default"].at({"steps": 10, "curvature": 500})

@@ -6,11 +6,12 @@ network that stands behind them.
 
 from __future__ import annotations
 
+import inspect
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 if TYPE_CHECKING:
@@ -70,3 +71,29 @@ class Call:
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else int(tensor._version)  # noqa: SLF001 - it has no other name
+
+
+def inner(model: Any) -> nn.Module:
+    """The module inside torch.compile's and DistributedDataParallel's wrappers."""
+    while True:
+        if hasattr(model, "_orig_mod"):
+            model = model._orig_mod  # noqa: SLF001 - torch.compile has no public name for it
+        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        else:
+            found: nn.Module = model
+            return found
+
+
+def bound(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by their names.
+
+    Example:
+        >>> bound(nn.Linear(1, 1), (3,), {})
+        {'input': 3}
+    """
+    try:
+        found = inspect.signature(inner(model).forward).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return {str(i): value for i, value in enumerate(args)} | kwargs
+    return dict(found)

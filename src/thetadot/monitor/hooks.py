@@ -8,7 +8,7 @@ seen, and nothing is added to it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import contextlib
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from thetadot.carried import carried
 from thetadot.monitor.axes import disagreeing, named, walk
-from thetadot.monitor.calls import Call
-from thetadot.monitor.reference import bound
+from thetadot.monitor.calls import Call, bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +106,7 @@ class ForwardHooks:
         self.evaluating = 0  # passes with gradients in eval()
         self.handles: list[RemovableHandle] = []
         self.always: list[RemovableHandle] = []
-        self.lately: list[Tensor] = []  # losses since the last step, whether it is measured or not
+        self.lately: list[Tensor | float] = []  # losses since the last step, whether it is measured or not
         self._forget()
 
     @property
@@ -137,7 +136,7 @@ class ForwardHooks:
         counts = [self._count(one, self.targets)[0] for one in passes]
         return [one.call for one in passes if one.call is not None], counts, next(iter(told), 0)
 
-    @contextmanager
+    @contextlib.contextmanager
     def silenced(self) -> Iterator[None]:
         """Do not count passes of the model that a measurement makes."""
         self.quiet = True
@@ -173,10 +172,13 @@ class ForwardHooks:
             handle.remove()
         self.always = []
 
-    def latest(self) -> Tensor | None:
+    def latest(self) -> Tensor | float | None:
         """The mean loss since the last call, where it was seen."""
-        losses, self.lately = self.lately, []
-        return None if not losses else losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        losses = self.lately
+        if not losses:
+            return None
+        self.lately = []
+        return losses[0] if len(losses) == 1 else sum(losses[1:], losses[0]) / len(losses)
 
     def rest(self) -> None:
         """Take the hooks away."""
@@ -226,11 +228,10 @@ class ForwardHooks:
 
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
-        told = value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value))
         self.told_losses = True
-        self.lately.append(told)
+        self.lately.append(_number(value) if isinstance(value, Tensor) else float(value))
         if self.listening:
-            self.said.append(told)
+            self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
 
     def passed(self, samples: int) -> None:
         """Told by the user, before the backward pass."""
@@ -280,13 +281,13 @@ class ForwardHooks:
 
     def _followed(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen() and isinstance(output, Tensor) and output.numel() == 1:
-            self.lately.append(output.detach().reshape(()))
+            self.lately.append(_number(output))
 
     def _carried(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen():
             loss = carried(output)
             if loss is not None:
-                self.lately.append(loss.detach().reshape(()))
+                self.lately.append(_number(loss))
 
     def _swept(self, parameter: Tensor) -> None:
         self.swept = True
@@ -297,7 +298,8 @@ class ForwardHooks:
             return False
         if self.quiet or not torch.is_grad_enabled() or not self.model.training:
             return False
-        return any(p.requires_grad for p in self.parameters)  # a network that is frozen for now learns nothing
+        # A network that is frozen for now learns nothing. The first parameter alone tells it at nearly every step.
+        return self.parameters[0].requires_grad or any(p.requires_grad for p in self.parameters)
 
     def _drop(self) -> None:
         if self.swept and self._emptied():
@@ -321,6 +323,19 @@ class ForwardHooks:
         self.targets: list[Places] = []
         self.told: list[int] = []  # by the user
         self.said: list[Tensor] = []
+
+
+def _number(loss: Tensor) -> Tensor | float:
+    """A loss that no later operation in place changes: a float where that is at hand, else a copy on its device."""
+    if at_hand(loss):
+        with contextlib.suppress(RuntimeError):  # within a transform of torch.func it has no value
+            return loss.item()
+    return loss.detach().clone().reshape(())
+
+
+def at_hand(loss: Tensor) -> bool:
+    """Whether reading a number waits for no accelerator."""
+    return type(loss) is Tensor and loss.is_cpu
 
 
 def _reach(one: Pass, number: int, gradient: Tensor) -> None:

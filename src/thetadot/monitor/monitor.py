@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ class Monitor:
         )
         self.measuring = self.opened = False
         self.following: float = step
+        self.last = 0
         self.prepare()
 
     def cost(self) -> float:
@@ -113,15 +115,23 @@ class Monitor:
     def prepare(self) -> None:
         """Decide, before a step's gradient is taken, whether the step is measured."""
         step = self.progress.step
-        self.measuring = (step + 1) % self.plan.motion == 0 or step <= self.progress.begun
+        self.measuring = (step + 1) % self.plan.motion == 0 or step <= self.progress.begun or step + 1 == self.last
         if not self.measuring:
             ahead = (step + 1) // self.plan.motion * self.plan.motion + self.plan.motion - 1
-            self.following = min(ahead, self.readings.following())
+            before_last = self.last - 1 if self.last > step + 1 else math.inf
+            self.following = min(ahead, before_last, self.readings.following())
             return
         self.following = step + 1
         if step and self.reads:
             with torch.no_grad():
                 self.remarks.guarded("motion", self.statistics.prelude)
+
+    def ends_at(self, step: int) -> None:
+        """Measure that step, the last one of the run, whatever the cadence; to be called before its gradient."""
+        self.last = step
+        if not self.measuring:
+            self.measuring = step == self.progress.step + 1  # without the gradient before it, which may be gone
+            self.following = min(self.following, step if self.measuring else step - 1)
 
     def open(self) -> None:
         """Prepare the reference, at the end of the first step; :meth:`end_step` does where nothing else has."""
@@ -233,6 +243,7 @@ class Monitor:
             "measuring": self.measuring,
             "opened": self.opened,
             "following": self.following,
+            "last": self.last,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -241,7 +252,7 @@ class Monitor:
             getattr(self, name).load_state_dict(state[name])
         self.losses.state = state["losses"]
         self.measuring, self.opened = bool(state["measuring"]), bool(state["opened"])
-        self.following = float(state["following"])
+        self.following, self.last = float(state["following"]), int(state["last"])
 
 
 def fetched(losses: list[Tensor]) -> list[float]:

@@ -156,7 +156,7 @@ class Passes:
         return self.spent
 
     def cost(self, batch: float, passes: int) -> float:
-        """What resampling a step takes: as the last time; at first, as if every pass were a batch."""
+        """Cost of resampling a step: as the last time; at first, as if every pass were a batch."""
         return self.spent or _cost(batch * passes, passes)
 
     def _put_off(self, step: int, steps: float) -> None:

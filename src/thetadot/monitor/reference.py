@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from thetadot.carried import carried
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.axes import Axes, Path, count_of, named, take, walk, ways
 from thetadot.monitor.cadence import forwards, gradients
+from thetadot.monitor.calls import bound, inner
 from thetadot.monitor.locate import placement
 from thetadot.monitor.operations import Counting
 from thetadot.probes import Objective
@@ -150,7 +150,7 @@ class Reference:
             self.samples = self._samples()
 
     def preparing(self, size: float, batch: float) -> float:
-        """What it costs to find out on so many samples all that has to be known, in samples' gradients."""
+        """Cost of preparing the reference on so many samples, in samples' gradients."""
         if self.layout.sharded:
             return 0.0
         cost = gradients(2.0 * size, 2, batch) + forwards(size, 1, batch)
@@ -274,7 +274,7 @@ class Reference:
         return {"way": way} | {name: getattr(self, name) for name in ("written", "narrow", "sharing")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state of a checkpoint."""
         self.axes = None if state["way"] is None else self.ways[int(state["way"])]
         self.samples = self._samples()
         self.written = None if state["written"] is None else [str(name) for name in state["written"]]
@@ -358,18 +358,6 @@ class Reference:
         return loss(output, target)
 
 
-def inner(model: Any) -> nn.Module:
-    """The module inside torch.compile's and DistributedDataParallel's wrappers."""
-    while True:
-        if hasattr(model, "_orig_mod"):
-            model = model._orig_mod  # noqa: SLF001 - torch.compile has no public name for it
-        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            model = model.module
-        else:
-            found: nn.Module = model
-            return found
-
-
 def fingerprint(reference: Reference) -> str:
     """Describe the reference in words."""
     data = reference.data
@@ -378,20 +366,6 @@ def fingerprint(reference: Reference) -> str:
     return (
         f"the function {getattr(data, '__name__', 'reference')}" if callable(data) else "the batch given as reference"
     )
-
-
-def bound(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A call's arguments by their names.
-
-    Example:
-        >>> bound(nn.Linear(1, 1), (3,), {})
-        {'input': 3}
-    """
-    try:
-        found = inspect.signature(inner(model).forward).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):
-        return {str(i): value for i, value in enumerate(args)} | kwargs
-    return dict(found)
 
 
 def samples_in(data: Any) -> int:

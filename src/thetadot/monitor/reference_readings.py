@@ -15,10 +15,10 @@ from torch import distributed
 
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.cadence import GRACE, YOUNG, Every
+from thetadot.monitor.draws import drawn
 from thetadot.monitor.measurements import MEASUREMENTS, Moment
 from thetadot.monitor.reference import PARTS
 from thetadot.monitor.restoring import restore
-from thetadot.probes.heat import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -281,7 +281,7 @@ class ReferenceReadings:
         return {name: getattr(self, name) for name in PLAIN} | {"every": every, "reference": known}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state of a checkpoint."""
         restore(self, {name: state[name] for name in PLAIN})
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])

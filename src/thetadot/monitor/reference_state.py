@@ -66,7 +66,7 @@ class ReferenceState:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the state of a checkpoint."""
         device = self.layout.parameters[0].device
         restore(self, {name: state[name] for name in PLAIN})
         for name in ESTIMATES:
@@ -88,7 +88,7 @@ class ReferenceState:
     def temperatures(
         self, reading: Reading, batch: int | None, curvatures: list[Estimate]
     ) -> tuple[Estimate | None, ...]:
-        """The same along directions of these curvatures."""
+        """Temperatures along directions of these curvatures."""
         known = self._heated(reading, batch)
         return () if known is None else along(*known, curvatures, **self._drawn)
 

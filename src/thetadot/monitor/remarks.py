@@ -49,7 +49,7 @@ class Remarks:
             warnings.warn(f"thetadot.watch, {about}: {why}.", stacklevel=2)
 
     def unseen(self, missing: dict[str, str]) -> None:
-        """What the first step did not show."""
+        """Warn of what the first step did not show."""
         for name, why in missing.items():
             self.lack(name, why)
             if self.rank == 0:
@@ -60,7 +60,7 @@ class Remarks:
         return {"silent": sorted(self.silent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore what is no longer measured."""
         self.silent = {str(name) for name in state["silent"]}
 
     def guarded(self, name: str, act: Callable[[], None]) -> None:

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import InadmissibleValue
+from thetadot.monitor.calls import inner
 from thetadot.monitor.layers import local
-from thetadot.monitor.reference import inner
 from thetadot.probes.reference import whole_state
 from thetadot.random import derive
 from thetadot.state import changes_of, keyed

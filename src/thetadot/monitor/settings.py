@@ -59,7 +59,7 @@ class Settings:
         return {"seen": self.seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the settings of a checkpoint."""
         self.seen = {int(group): dict(values) for group, values in state["seen"].items()}
 
 

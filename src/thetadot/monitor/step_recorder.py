@@ -126,7 +126,7 @@ class StepRecorder:
         return {name: getattr(self, name) for name in PLAIN} | {"window": self.window.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the state of a checkpoint."""
         restore(self, {name: state[name] for name in PLAIN})
         self.window.load_state_dict(state["window"])
 

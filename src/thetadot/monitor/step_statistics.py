@@ -21,6 +21,74 @@ if TYPE_CHECKING:
     from thetadot.reading import Reading
 
 COLUMNS = ("gradient", "weight", "update", "slope", "virial", "radial", "energy", "away", "outward", "pair")
+SMALL = 2**16
+"""Numbers of parameters that are read as one vector: of many small ones, else, each takes a dozen operations."""
+
+
+class Piece:
+    """Parameters that are read together, as one vector: small ones of a device, or a large one alone."""
+
+    def __init__(self, places: list[int], parameters: list[Tensor]) -> None:
+        self.places = places  # among all parameters
+        self.parameters = parameters
+        self.sizes = [local(p).numel() for p in parameters]
+
+    def values(self) -> Tensor:
+        """Parameters, (n,): a view where there is one."""
+        return _joined([local(p) for p in self.parameters])
+
+    def copy(self) -> Tensor:
+        """Parameters, (n,), which no step changes."""
+        values = self.values()
+        return values.clone() if values.data_ptr() == local(self.parameters[0]).data_ptr() else values
+
+    def gradients(self) -> Tensor:
+        """Gradients, (n,), zero where there is none."""
+        return _joined([
+            local(p.grad) if p.grad is not None else torch.zeros_like(_wide(local(p))) for p in self.parameters
+        ])  # fmt: skip
+
+    def weighed(self, moved: Tensor, preconditioner: dict[Tensor, Tensor]) -> Tensor:
+        """PΔ, (n,); Δ where there is no P."""
+        if not any(p in preconditioner for p in self.parameters):
+            return moved
+        parts = torch.split(moved, self.sizes)
+        return torch.cat([
+            part * _wide(local(preconditioner[p])).reshape(-1) if p in preconditioner else part
+            for p, part in zip(self.parameters, parts, strict=True)
+        ])  # fmt: skip
+
+    def products(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Inner products by parameter, (pairs, parameters)."""
+        if len(self.sizes) == 1:
+            return torch.stack([torch.dot(*pair) for pair in pairs])[:, None]
+        left, right = (torch.stack(side) for side in zip(*pairs, strict=True))
+        parts = torch.split(left.mul_(right), self.sizes, dim=1)
+        return torch.stack([part.sum(dim=1) for part in parts], dim=1)
+
+
+def pieces_of(parameters: Sequence[Tensor]) -> list[Piece]:
+    """Cut the parameters into pieces.
+
+    Example:
+        >>> [piece.places for piece in pieces_of([torch.zeros(3), torch.zeros(2**16), torch.zeros(2, 2)])]
+        [[1], [0, 2]]
+    """
+    found: list[list[int]] = []
+    filling: dict[Any, list[int]] = {}
+    room: dict[Any, int] = {}
+    for place, p in enumerate(parameters):
+        size, device = local(p).numel(), p.device
+        if size >= SMALL:
+            found.append([place])
+        elif device in filling and size <= room[device]:
+            filling[device].append(place)
+            room[device] -= size
+        else:
+            filling[device], room[device] = [place], SMALL - size
+            found.append(filling[device])
+    found.sort(key=len)
+    return [Piece(places, [parameters[place] for place in places]) for places in found]
 
 
 class StepStatistics:
@@ -29,7 +97,11 @@ class StepStatistics:
     def __init__(self, layout: Layout, *, away: bool, pairs: bool) -> None:
         self.layout = layout
         self.pairs = pairs
-        self.origin = [_wide(local(p)).clone() for p in layout.parameters] if away else None
+        self.pieces = pieces_of(layout.parameters)
+        places = [place for piece in self.pieces for place in piece.places]
+        self.order = sorted(range(len(places)), key=places.__getitem__)
+        """Where each parameter comes among the pieces."""
+        self.origin = self._copies() if away else None
         self.anchor = self.origin
         self._start: list[Tensor] | None = None
         self._previous: list[Tensor] | None = None
@@ -37,46 +109,64 @@ class StepStatistics:
     def drop_anchor(self) -> None:
         """Begin the window of estimates."""
         if self.origin is not None:
-            self.anchor = [_wide(local(p)).clone() for p in self.layout.parameters]
+            self.anchor = self._copies()
 
     def prelude(self) -> None:
         """Keep the gradient of the step that was just made."""
         if self.pairs:
-            self._previous = [g.clone() for g in self._gradients()]
+            self._previous = [piece.gradients().clone() for piece in self.pieces]
 
     def before(self) -> None:
         """Copy the parameters before the step."""
-        self._start = [local(p).clone() for p in self.layout.parameters]
+        self._start = self._copies()
 
     def after(self, reading: Reading) -> Tensor | None:
         """Return the numbers of a step, (10, parameters), on the device; None if nothing was kept before."""
         if self._start is None:
             return None
-        start, self._start = [_wide(s) for s in self._start], None
+        start, self._start = self._start, None
         previous, self._previous = self._previous, None
-        gradients = self._gradients()
-        moved = _minus([_wide(local(p)) for p in self.layout.parameters], start)
-        none = torch.zeros(len(start), dtype=gradients[0].dtype, device=gradients[0].device)
-        rows = [_squares(gradients), _squares(start), _squares(moved), _dots(gradients, moved)]
-        if self.origin is None or self.anchor is None:
-            rows += [none, none]
-        else:
-            along = _minus(start, self.anchor)
-            virial = _dots(along, gradients)
-            if reading.decay and not reading.decoupled:
-                virial = virial + reading.decay * _dots(along, start)
-            rows += [virial, _dots(along, moved)]
-        rows.append(self._energy(moved, reading.preconditioner) if reading.preconditioner else rows[2])
-        if self.origin is None:
-            rows += [none, none]
-        else:
-            away = along if self.anchor is self.origin else _minus(start, self.origin)
-            rows += [_squares(away), _dots(away, moved)]
-        rows.append(none if previous is None else _dots(previous, gradients))
-        measured = torch.stack([row.to(rows[0].dtype) for row in rows])
+        measured = [
+            self._piece(piece, reading, start[k], None if previous is None else previous[k], k)
+            for k, piece in enumerate(self.pieces)
+        ]
+        device = measured[0].device
+        dtype = torch.float64 if any(part.dtype == torch.float64 for part in measured) else torch.float32
+        numbers = torch.cat([part.to(device, dtype) for part in measured], dim=1)
+        numbers = numbers[:, self.order]
         if self.layout.sharded:
-            distributed.all_reduce(measured)
-        return measured
+            distributed.all_reduce(numbers)
+        return numbers
+
+    def _piece(self, piece: Piece, reading: Reading, start: Tensor, previous: Tensor | None, k: int) -> Tensor:
+        """The numbers of a piece, (10, parameters in it)."""
+        gradient = piece.gradients()
+        moved = piece.values() - start
+        pairs = {
+            "gradient": (gradient, gradient),
+            "weight": (start, start),
+            "update": (moved, moved),
+            "slope": (gradient, moved),
+            "energy": (moved, piece.weighed(moved, reading.preconditioner or {})),
+        }
+        if self.origin is not None and self.anchor is not None:
+            along = start - self.anchor[k]
+            away = along if self.anchor is self.origin else start - self.origin[k]
+            force = gradient + reading.decay * start if reading.decay and not reading.decoupled else gradient
+            pairs |= {
+                "virial": (along, force),
+                "radial": (along, moved),
+                "away": (away, away),
+                "outward": (away, moved),
+            }
+        if previous is not None:
+            pairs["pair"] = (previous, gradient)
+        found = piece.products(list(pairs.values()))
+        if len(pairs) == len(COLUMNS):
+            return found[[list(pairs).index(name) for name in COLUMNS]]
+        numbers = torch.zeros(len(COLUMNS), len(piece.sizes), dtype=found.dtype, device=found.device)
+        numbers[[COLUMNS.index(name) for name in pairs]] = found
+        return numbers
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the run and the window began, and the gradient before."""
@@ -84,28 +174,20 @@ class StepStatistics:
         return {"origin": self.origin, "anchor": self.anchor if anchored else None, "previous": self._previous}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the places of a checkpoint."""
         self.origin, self._previous = self._placed(state["origin"]), self._placed(state["previous"])
         self.anchor = self.origin if state["anchor"] is None else self._placed(state["anchor"])
 
+    def _copies(self) -> list[Tensor]:
+        return [piece.copy() for piece in self.pieces]
+
     def _placed(self, tensors: list[Tensor] | None) -> list[Tensor] | None:
-        """Tensors of a checkpoint where the parameters are, each of its parameter's shape."""
+        """Tensors of a checkpoint where the parameters are, each as long as its piece."""
         if tensors is None:
             return None
-        return [t.to(p.device).reshape(local(p).shape) for t, p in zip(tensors, self.layout.parameters, strict=True)]
-
-    def _energy(self, moved: Sequence[Tensor], preconditioner: dict[Tensor, Tensor]) -> Tensor:
-        weighed = [
-            m * _wide(local(preconditioner[p])).reshape(m.shape) if p in preconditioner else m
-            for p, m in zip(self.layout.parameters, moved, strict=True)
-        ]
-        return _dots(weighed, moved)
-
-    def _gradients(self) -> list[Tensor]:
-        """Gradients, zero where there is none."""
         return [
-            _wide(local(p.grad)) if p.grad is not None else torch.zeros_like(_wide(local(p)))
-            for p in self.layout.parameters
+            t.to(piece.parameters[0].device).reshape(sum(piece.sizes))
+            for t, piece in zip(tensors, self.pieces, strict=True)
         ]
 
 
@@ -113,15 +195,6 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
-def _minus(one: Any, other: Any) -> list[Tensor]:
-    return list(torch._foreach_sub(one, other))  # noqa: SLF001 - what torch's own optimizers call
-
-
-def _squares(tensors: Any) -> Tensor:
-    return torch.stack(torch._foreach_norm(tensors)).square()  # noqa: SLF001
-
-
-def _dots(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    return torch.stack([
-        torch.dot(a.reshape(-1), b.reshape(-1)) for a, b in zip(one, other, strict=True)
-    ])  # fmt: skip
+def _joined(parts: list[Tensor]) -> Tensor:
+    flat = [_wide(part).reshape(-1) for part in parts]
+    return flat[0] if len(flat) == 1 else torch.cat(flat)

@@ -240,7 +240,7 @@ class Watch:
 
     @property
     def step(self) -> int:
-        """Steps so far."""
+        """Steps that the watch has seen so far."""
         return self.progress.step
 
     @property

@@ -55,7 +55,7 @@ class EstimationWindow:
 
     @property
     def complete(self) -> bool:
-        """Whether it has to begin anew: it is full, or the settings have changed."""
+        """Whether the window has to begin anew: it is full, or the settings have changed."""
         if self.readings >= FEWEST * 2**self.before:
             return True
         first, last = self.samples[0].reading, self.samples[-1].reading
@@ -66,11 +66,11 @@ class EstimationWindow:
         return high > SAME * low
 
     def state_dict(self) -> dict[str, Any]:
-        """Return its readings."""
+        """Return the window's readings for a checkpoint."""
         return {"before": self.before, "samples": [asdict(sample) for sample in self.samples]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the readings of a checkpoint."""
         self.before = int(state["before"])
         self.samples = [Sample(**{**told, "reading": Reading(**told["reading"])}) for told in state["samples"]]
 

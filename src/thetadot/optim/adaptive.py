@@ -95,7 +95,7 @@ class Adam(Flow):
 
     @answering
     def check(self, group: dict[str, Any]) -> None:
-        """Betas in [0, 1), eps >= 0."""
+        """Require betas in [0, 1) and eps >= 0."""
         super().check(group)
         for index, beta in enumerate(pair("betas", group["betas"])):
             finite(f"betas[{index}]", beta, below=1.0)

@@ -64,7 +64,7 @@ class Launch(ABC):
 
     @property
     def repeatable(self) -> bool:
-        """Whether it holds all that the next step needs: no memories that were empty, and sums of its own."""
+        """Whether the launch holds all that the next step needs: no memories that were empty, and sums of its own."""
         return not self.fresh and (self.squares is not None or not self.measures)
 
     def addresses(self, parameters: Sequence[Tensor], gradients: Sequence[Any]) -> list[int] | None:
@@ -90,7 +90,7 @@ class Launch(ABC):
 
     @abstractmethod
     def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
-        """Run one step.
+        """Run one step of the gathered parameters.
 
         Args:
             step: its numbers.

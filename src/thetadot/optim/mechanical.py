@@ -73,7 +73,7 @@ class MechanicalFlow(Flow, ABC):
 
     @answering
     def check(self, group: dict[str, Any]) -> None:
-        """0 <= momentum < 1, temperature >= 0."""
+        """Require 0 <= momentum < 1 and temperature >= 0."""
         super().check(group)
         momentum = group["momentum"]
         if not (type(momentum) is float and 0 <= momentum < 1):

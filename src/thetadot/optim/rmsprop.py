@@ -115,7 +115,7 @@ class RMSprop(Flow):
 
     @answering
     def check(self, group: dict[str, Any]) -> None:
-        """Decay in [0, 1), eps >= 0."""
+        """Require a decay in [0, 1) and eps >= 0."""
         super().check(group)
         finite("decay", group["decay"], below=1.0)
         finite("eps", group["eps"])

@@ -1,4 +1,4 @@
-r"""Harmonic potential.
+r"""Harmonic potential of any number of dimensions.
 
 L(x) = ½ Σ_i h_i x_i²
 """

@@ -1,4 +1,4 @@
-r"""The temperature that a run's gradient noise keeps up, as it draws its batches; and how a DataLoader draws them.
+r"""The temperature that a run's gradient noise keeps up, as it draws its batches.
 
     T = trΣ · f(h),    f of :func:`~thetadot.translation.temperature` at the curvature h
 
@@ -8,20 +8,16 @@ order where the two err independently.
 
 from __future__ import annotations
 
-import gc
 import math
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from torch.utils.data import RandomSampler
-from torch.utils.data.dataloader import _BaseDataLoaderIter
-
-from thetadot.records import Draws
 from thetadot.translation import temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thetadot.probes.gradient_noise import GradientNoise
+    from thetadot.records import Draws
 
 Sampling = Literal["replacement", "epochs"]
 
@@ -140,29 +136,3 @@ def _end(value: float, *pairs: Any) -> float | None:
     if any(end <= 0 for _, end in factors):
         return 0.0
     return float(value * math.exp(sign * math.hypot(*(math.log(end / middle) for middle, end in factors))))
-
-
-def drawn() -> Draws | None:
-    """How the DataLoaders that are being iterated draw, and from how many samples; None where that is not told.
-
-    They are looked for among living objects and not touched. A loader without shuffling is passed over, as one that
-    evaluates; what is left has to agree.
-    """
-    kinds: list[type] = [_BaseDataLoaderIter]
-    for kind in kinds:
-        kinds.extend(kind.__subclasses__())
-    found = set()
-    for living in gc.get_referrers(*kinds):  # an object refers to its class: half the time of asking every object
-        if type(living) not in kinds:
-            continue
-        batches = getattr(living, "_index_sampler", None)
-        sampler = getattr(batches, "sampler", batches)
-        drop_last = bool(getattr(batches, "drop_last", False))
-        if isinstance(sampler, RandomSampler):
-            size = len(sampler.data_source)
-            if not sampler.replacement and sampler.num_samples != size:
-                return None
-            found.add(Draws(0, "replacement" if sampler.replacement else "epochs", size, drop_last))
-        elif type(sampler).__name__ == "DistributedSampler" and getattr(sampler, "shuffle", False):
-            found.add(Draws(0, "epochs", len(sampler.dataset), drop_last))  # type: ignore[union-attr]
-    return found.pop() if len(found) == 1 else None

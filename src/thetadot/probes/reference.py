@@ -29,7 +29,7 @@ class State(Protocol):
     """State that can be restored."""
 
     def restore(self) -> None:
-        """Restore the state."""
+        """Restore the state that was taken."""
 
 
 class Passing:
@@ -127,7 +127,7 @@ class Objective:
             yield
 
     def value(self) -> float:
-        """Return the loss."""
+        """Return the loss of the reference batch."""
         with self.still(), torch.no_grad():
             return float(self.loss())
 

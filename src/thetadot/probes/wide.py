@@ -38,7 +38,7 @@ def narrow(tensors: Sequence[Tensor]) -> bool:
 
 
 class WideObjective(Objective):
-    """The same loss in float32; its parameters are copies, made when it is.
+    """An objective in float32; its parameters are copies, made when it is.
 
     Args:
         model: as for :class:`~thetadot.probes.Objective`.

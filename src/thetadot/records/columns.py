@@ -265,7 +265,7 @@ def _shared(values: list[Any]) -> list[Any]:
 
 
 def joined(one: Block, other: Block) -> Block:
-    """Join two blocks."""
+    """Join two blocks of entries."""
     both = {name: _narrow(np.concatenate([one.numbers[name], other.numbers[name]])) for name in one.numbers}
     lists = {
         name: (np.concatenate([flat, other.lists[name][0]]), np.concatenate([counts, other.lists[name][1]]))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thetadot.errors import DamagedFile
-from thetadot.records.reader import Body, pieces, require_modest
+from thetadot.records.reader import Body, pieces, refused, require_modest
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ class Follower:
             raise
         except (OSError, ValueError) as error:  # ValueError: a null byte in the name
             self._forget()
-            reason = getattr(error, "strerror", None) or error
-            raise DamagedFile(f"{self.path} cannot be read ({reason}). Pass the folder of a run.") from error
+            raise refused(self.path, error) from error
         if self._body is None or self._body.header is None:
             raise DamagedFile(f"{file} has no whole line, so no header. Pass the record.jsonl of a thetadot run.")
         return self._body.record()

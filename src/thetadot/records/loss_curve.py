@@ -28,7 +28,7 @@ class LossCurve:
         steps: ascending.
         losses: of each; NaN where none was seen, infinite where it was.
         undone: the same two for each stretch that a rollback undid, in order.
-        every: whether each step from the first to the last is there.
+        every: whether each step from the first to the last is there, among those that stand or those undone.
     """
 
     steps: Array
@@ -61,8 +61,8 @@ def _curve(record: Record) -> LossCurve:
     lines, undone = _lines(record)
     motions, gone = standing(record, Motion)
     if not lines:
-        stretches = ((gone.ordered("step"), gone.column("loss")),) if len(gone) else ()
-        return LossCurve(motions.ordered("step"), motions.column("loss"), stretches, every=False)
+        few = ((gone.ordered("step"), gone.column("loss")),) if len(gone) else ()
+        return LossCurve(motions.ordered("step"), motions.column("loss"), few, every=False)
     steps = np.concatenate([first + np.arange(len(losses), dtype=np.float64) for first, losses in lines])
     losses = np.concatenate([losses for _, losses in lines])
     rest = motions.where(~np.isin(motions.ordered("step"), steps))
@@ -71,8 +71,10 @@ def _curve(record: Record) -> LossCurve:
         losses = np.concatenate([losses, rest.column("loss")])
         order = np.argsort(steps, kind="stable")
         steps, losses = steps[order], losses[order]
-    every = bool(steps[-1] - steps[0] == len(steps) - 1)
-    return LossCurve(steps, losses, tuple((f + np.arange(len(v), dtype=np.float64), v) for f, v in undone), every)
+    stretches = tuple((f + np.arange(len(v), dtype=np.float64), v) for f, v in undone)
+    seen = np.unique(np.concatenate([steps, *(gone for gone, _ in stretches)]))
+    every = bool(seen[-1] - seen[0] == len(seen) - 1)  # a run whose clock goes on after a rollback leaves a gap
+    return LossCurve(steps, losses, stretches, every)
 
 
 def _lines(record: Record) -> tuple[list[Line], list[Line]]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 512 * 2**20
 LONGEST_LINE = 2**20
+MOST_NAMED = 3
+"""Runs that are named where a folder of runs is given in place of one."""
 PIECE = 2**19
 """Bytes that are read, and entries made of, at a time; no more than a line may have."""
 
@@ -109,9 +111,28 @@ def read(path: str | Path) -> Record:
     except DamagedFile:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise DamagedFile(f"{file} cannot be read ({reason}). Pass the folder of a run.") from error
+        raise refused(Path(path), error) from error
     return body.record()
+
+
+def refused(path: Path, error: Exception) -> DamagedFile:
+    """Make the error of a path that names no record: a folder without one is told from what is not there.
+
+    Args:
+        path: as it was given, a folder or a file.
+        error: of reading it.
+    """
+    try:
+        inside = sorted(each.parent.name for each in path.glob("*/record.jsonl")) if path.is_dir() else None
+    except (OSError, ValueError):
+        inside = None
+    if inside is None or not isinstance(error, FileNotFoundError):
+        reason = getattr(error, "strerror", None) or error
+        return DamagedFile(f"{path} cannot be read ({reason}). Pass the folder of a run.")
+    shown = ", ".join(str(path / name) for name in inside[:MOST_NAMED]) + (" ..." if len(inside) > MOST_NAMED else "")
+    return DamagedFile(
+        f"the folder {path} has no record.jsonl. Pass the folder of a run{f', such as {shown}' if inside else ''}."
+    )
 
 
 def opened(record: Record | str | Path) -> Record:

@@ -193,7 +193,7 @@ class Fork(msgspec.Struct, tag_field="kind", tag="fork", frozen=True, omit_defau
 
 
 class Constant(msgspec.Struct, tag_field="kind", tag="constant", frozen=True):
-    """What the best constant output comes to, which a model that reads no input can reach."""
+    """Loss of the best constant output, which a model that reads no input can reach."""
 
     train_loss: float
     valid_loss: float
@@ -277,7 +277,7 @@ class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
 
     @property
     def learned(self) -> bool:
-        """Whether it is better than the best constant output, where there is one: else nothing was learned."""
+        """Whether the result is better than the best constant output, where there is one: else nothing was learned."""
         return self.constant_loss is None or self.valid_loss < self.constant_loss
 
 

@@ -116,7 +116,7 @@ class StepLosses:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What was collected and is in no line yet, as numbers, for a checkpoint."""
+        """Losses that are in no line yet, as numbers, for a checkpoint."""
         self._waiting = self._fetched()
         return {"step": self._step, "losses": list(self._waiting)}
 
@@ -136,10 +136,8 @@ class StepLosses:
 def _kept(loss: Any) -> Any:
     """A float; of a tensor a copy on its device, which no later operation in place changes."""
     if loss is None:
-        return float("nan")
-    if not hasattr(loss, "detach"):  # no tensor
-        return _seen(float(loss))
-    return loss.detach().clone()
+        return math.nan
+    return loss.detach().clone() if hasattr(loss, "detach") else _seen(float(loss))
 
 
 def _seen(loss: float) -> float:

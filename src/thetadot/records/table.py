@@ -61,7 +61,7 @@ def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
 
 
 def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
-    """The same as a pandas frame; a list of numbers by layer is one object of its cell.
+    """Return entries as a pandas frame; a list of numbers by layer is one object of its cell.
 
     Raises:
         ThetadotError: pandas is not installed, or ``kind`` is no kind of entry.

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from thetadot.errors import InadmissibleValue
+from thetadot.records import Rollback
 from thetadot.report.figures.picture import Key
 from thetadot.report.names import clean
+from thetadot.report.series import LARGEST, column
 from thetadot.verdicts import headline, judge
 from thetadot.verdicts.facts import Facts
 
@@ -25,6 +29,8 @@ DASHES = ("solid", "dashed", "dotted", "dotdash")
 MOST_RUNS = len(ROLES) * len(DASHES)
 """Five colours and four styles, both going round: so many pairs are different."""
 LONGEST_NAME = 60
+MOST_UNDONE = 20
+"""Of many rollbacks, those that undid most break the lines of the pictures."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,18 @@ class Run:
     def facts(self) -> Facts:
         """Facts that findings and pictures read from the record."""
         return Facts(self.record)
+
+    @cached_property
+    def undone(self) -> list[tuple[float, float]]:
+        """Stretches of steps that rollbacks undid: the step that each went back to, and the one where it did."""
+        rows = self.record.of(Rollback)
+        ends = np.stack([column(rows, "back_to"), column(rows, "step")], axis=1) if len(rows) else np.zeros((0, 2))
+        known = ends[(np.abs(ends) < LARGEST).all(axis=1) & (ends[:, 0] < ends[:, 1])]
+        found: list[tuple[float, float]] = []
+        for back, step in known[np.argsort(known[:, 0], kind="stable")].tolist():
+            begin = found.pop() if found and back <= found[-1][1] else (back, step)
+            found.append((begin[0], max(begin[1], step)))
+        return sorted(found, key=lambda ends: ends[0] - ends[1])[:MOST_UNDONE]
 
     @cached_property
     def findings(self) -> dict[str, Verdict]:

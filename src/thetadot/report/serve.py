@@ -7,6 +7,7 @@ elsewhere reads it by pointing a name of its own here.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import ipaddress
@@ -111,9 +112,13 @@ class Server(ThreadingHTTPServer):
             super().__init__((host, port), _Answer)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ThetadotError(
-                f"cannot serve on {host}, port {port} ({reason}). Pass another --port, or 0 for any that is free."
-            ) from error
+            taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+            remedy = (
+                "Pass another --port, or 0 for any that is free."
+                if taken
+                else "Pass an address of this machine with --host, or leave it out."
+            )
+            raise ThetadotError(f"cannot serve on {host}, port {port} ({reason}). {remedy}") from error
 
     def server_bind(self) -> None:
         """Bind without asking a name server who this is."""

@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the page of several runs says first.
+    """First words and table of a page of several runs.
 
     Attributes:
         headline: of all runs.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
-from thetadot.records import Choice, Rollback, Setting
+from thetadot.records import Choice, Remark, Rollback, Setting
 from thetadot.report import words
 from thetadot.report.judgement import judged, reason
 from thetadot.report.names import clean
@@ -14,6 +14,7 @@ from thetadot.report.repeat import command
 from thetadot.report.tiles import SOURCES, Tile, facts, tiles
 
 if TYPE_CHECKING:
+    from thetadot.records import Record
     from thetadot.report.runs import Run
     from thetadot.verdicts import Verdict
 
@@ -36,6 +37,7 @@ class Summary:
     rollbacks: list[tuple[str, str, str, str]]
     groups: list[tuple[str, str, str, str]]
     lacks: list[tuple[str, str]]
+    events: list[tuple[str, str, str]]
     damage: tuple[str, ...]
     more_damage: int
     command: str
@@ -47,7 +49,6 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """Summarize a run; what the record lacks is empty."""
     record, header = run.record, run.record.header
-    watched = header.watched
     return Summary(
         run=run,
         sentence=words.verdict(record),
@@ -61,7 +62,8 @@ def summarize(run: Run) -> Summary:
         ],
         rollbacks=[_rollback(entry) for entry in record.of(Rollback)[:MOST_ROWS]],
         groups=[_group(entry) for entry in record.of(Setting)[:MOST_GROUPS]],
-        lacks=[] if watched is None else list(watched.lacks.items())[:MOST_ROWS],
+        lacks=_lacks(record),
+        events=[(plain(entry.step), entry.about, entry.says) for entry in record.of(Remark) if entry.alarm][:MOST_ROWS],
         damage=record.damage[:MOST_DAMAGE],
         more_damage=max(len(record.damage) - MOST_DAMAGE, 0),
         command=command(record),
@@ -69,6 +71,22 @@ def summarize(run: Run) -> Summary:
         software=list(header.software.items())[:MOST_ROWS],
         quantities=list(header.quantities.items())[:MOST_ROWS],
     )
+
+
+def unseen(run: Run) -> str:
+    """Say why no loss of a run was seen, and what would show it."""
+    said = next((entry.says for entry in run.record.of(Remark) if entry.about == "training loss"), "")
+    return f"No loss was seen: {said or 'none is in the record'}."
+
+
+def _lacks(record: Record) -> list[tuple[str, str]]:
+    """What could not be read, and remarks on it, each once."""
+    watched = record.header.watched
+    found = {} if watched is None else dict(watched.lacks)
+    for entry in record.of(Remark):
+        if not entry.alarm:
+            found.setdefault(entry.about, entry.says)
+    return list(found.items())[:MOST_ROWS]
 
 
 def _value(choice: Choice) -> str:
@@ -82,6 +100,8 @@ def _rollback(entry: Rollback) -> tuple[str, str, str, str]:
 def _group(entry: Setting) -> tuple[str, str, str, str]:
     values = []
     for name, value in list(entry.values.items())[:MOST_ROWS]:
+        if value is None:  # torch's own choice
+            continue
         plainly = value if isinstance(value, str) else str(value) if isinstance(value, bool) else plain(value)
         values.append(f"{clean(name, 40)} {clean(plainly, 60)}")
     return plain(entry.group), plain(entry.step), plain(entry.parameters), ", ".join(values)

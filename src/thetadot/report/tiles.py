@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from thetadot.formatting import duration, plain, share
 from thetadot.records import Choice, End, Epoch, Motion
 from thetadot.report import words
 from thetadot.verdicts.headline import loss_ends
 
 if TYPE_CHECKING:
-    from thetadot.records import Header, Record
+    from thetadot.records import Header, Record, Result
+    from thetadot.report.series import Array
 
 SETTINGS = (("lr", "learning rate α"), ("momentum", "momentum β"), ("batch_size", "batch size B"))
 SOURCES = {"measured": "measured", "tried": "tried out", "rule": "by a rule", "given": "given by hand"}
@@ -29,10 +32,11 @@ def tiles(record: Record) -> list[Tile]:
     last = result or last_epoch
     found: list[Tile] = []
     if last is not None and last.metric is not None:
-        found.append((words.metric(header.metric, last.metric), header.metric or "metric", "on the validation set"))
+        label = f"validation {header.metric or 'metric'}"
+        found.append((words.metric(header.metric, last.metric), label, _whose(result, "")))
     if last is not None:
-        remark = f"best {plain(result.best_valid_loss)} at epoch {plain(result.best_epoch)}" if result else "so far"
-        found.append((plain(last.valid_loss), "validation loss", remark))
+        final = "" if result is None or result.final_valid_loss is None else plain(result.final_valid_loss)
+        found.append((plain(last.valid_loss), "validation loss", _whose(result, final)))
     found += [_setting(record, *names) for names in SETTINGS]
     steps = result.steps if result else words.last_step(record)
     found.append(
@@ -40,8 +44,16 @@ def tiles(record: Record) -> list[Tile]:
     )
     seconds = result.seconds if result else last_epoch.seconds if last_epoch else 0.0
     if seconds > 0:
-        found.append((duration(seconds), "time", "choosing and training" if result else "so far"))
-    return found
+        found.append((duration(seconds), "time", "measuring included" if result else "so far"))
+    return [tile for tile in found if tile[0] != plain(None)]
+
+
+def _whose(result: Result | None, final: str) -> str:
+    """Which state a loss or metric is of; with the loss of the last state where it is another."""
+    if result is None:
+        return "so far"
+    said = words.state(result).rstrip(",").removeprefix("The ")
+    return f"{said}; at the end {final}" if final not in ("", plain(result.valid_loss)) else said
 
 
 def _watched(record: Record) -> list[Tile]:
@@ -54,16 +66,25 @@ def _watched(record: Record) -> list[Tile]:
         found.append((plain(way[1]), "training loss", "mean over the last tenth"))
     found.append((plain(words.last_step(record)), "steps", "watched"))
     if last is not None:
-        now = "at the last step" if (motions.column("lr") != last.lr).any() else "all along"
-        found += [(plain(last.lr), "learning rate α", now), (plain(last.momentum), "momentum β", "at the last step")]
-        if last.batch_size is not None:
-            found.append((plain(last.batch_size), "batch size B", "at the last step"))
+        found += [
+            (plain(getattr(last, name)), label, _when(motions.column(name)))
+            for name, label in SETTINGS
+            if getattr(last, name) is not None
+        ]
     ends = record.of(End)
     if ends and ends[-1].work > 0:
         found.append((share(ends[-1].extra / ends[-1].work), "of the gradient work", "went into measuring"))
     if ends and ends[-1].seconds > 0:
         found.append((duration(ends[-1].seconds), "time", "watched"))
     return found
+
+
+def _when(values: Array) -> str:
+    """Say that a setting stayed, or between which values it was."""
+    known = values[np.isfinite(values)]
+    if not len(known) or (known == known[-1]).all():
+        return "all along"
+    return f"at the last step; {plain(float(known.min()))} to {plain(float(known.max()))} in all"
 
 
 def _setting(record: Record, name: str, label: str) -> Tile:
@@ -88,10 +109,11 @@ def facts(header: Header) -> list[tuple[str, str]]:
         ("threads", plain(header.threads)),
     ]
     if watched is not None:
-        samples = f" ({plain(watched.reference_samples)} samples)" if watched.reference_samples else ""
+        samples = f"{plain(watched.reference_samples)} samples"
+        told = not watched.reference_samples or samples in watched.reference
         found += [
-            ("reference batch", f"{watched.reference or 'none'}{samples}"),
-            ("level", watched.level),
+            ("reference batch", f"{watched.reference or 'none'}{'' if told else f' ({samples})'}"),
+            ("level of measuring", watched.level),
             ("ranks", plain(watched.ranks)),
         ]
         found = [(name, value) for name, value in found if value != "–"]

@@ -16,7 +16,7 @@ from thetadot.verdicts.headline import loss_ends
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.records import Fork, Record
+    from thetadot.records import Fork, Record, Result
     from thetadot.report.series import Array
 
 STILL = 0.05
@@ -48,16 +48,22 @@ def verdict(record: Record) -> str:
             f"Nothing was learned: the best validation loss, {plain(result.valid_loss)}, is no better than that of a "
             f"constant output, {plain(result.constant_loss)}."
         )
-    best = f"best loss {plain(result.best_valid_loss)} at epoch {plain(result.best_epoch)}"
-    took = f" in {duration(result.seconds)}" if result.seconds > 0 else ""
-    if result.metric is None:
-        head = f"Reached a validation loss of {plain(result.valid_loss)} ({best}){took}"
-    else:
+    took = f"; it took {duration(result.seconds)}" if result.seconds > 0 else ""
+    reached = f"a validation loss of {plain(result.valid_loss)}"
+    if result.metric is not None:
         name = record.header.metric
-        reached = metric(name, result.metric)
         label = "" if name is None else f" {name}"
-        head = f"Reached {reached}{label} on the validation set ({best}){took}"
-    return f"{head}{_hands(record)}."
+        reached = (
+            f"{metric(name, result.metric)}{label} on the validation set, and a loss of {plain(result.valid_loss)}"
+        )
+    return f"{state(result)} has {reached}{took}{_hands(record)}."
+
+
+def state(result: Result) -> str:
+    """Say whose loss and metric a result gives: those of the best validated state, in old records of the last one."""
+    if result.final_valid_loss is None and result.valid_loss != result.best_valid_loss:
+        return "The last state"
+    return f"The returned state, of epoch {plain(result.best_epoch)},"
 
 
 def last_step(record: Record) -> int:
@@ -138,6 +144,18 @@ def _times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{plain(number)} times")
 
 
+def cut(record: Record) -> str:
+    """Say that a run has no end, or ended with an exception; "" where it ended as it was to."""
+    if record.header.watched is None:
+        return "" if record.result is not None else "This run has not finished."
+    at = f"at step {plain(last_step(record))}"
+    return {
+        "finished": "",
+        "interrupted": f"The loop was interrupted by an exception {at}.",
+        "unfinished": f"The record ends {at} without an end: the loop is running, or was cut off.",
+    }[ending(record)]
+
+
 def trained(record: Record) -> str:
     """Say how far the training loss came."""
     way = loss_ends(record)
@@ -180,6 +198,12 @@ def change(noun: str, values: Array) -> str:
         return f"{noun} stayed at {plain(float(np.median(values)))}"
     if math.isclose(first, last, rel_tol=STILL):
         return f"{noun} moved between {plain(low)} and {plain(high)}"
+    beyond = STILL * (high - low)
+    below, above = low < min(first, last) - beyond, high > max(first, last) + beyond
+    if below and above:
+        return f"{noun} moved between {plain(low)} and {plain(high)} and ended at {plain(last)}"
+    if below or above:
+        return f"{noun} went from {plain(first)} to {plain(low if below else high)}, then to {plain(last)}"
     return f"{noun} {'rose' if last > first else 'fell'} from {plain(first)} to {plain(last)}"
 
 

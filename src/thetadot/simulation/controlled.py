@@ -103,7 +103,7 @@ def _coupled(motion: Motion, state: State) -> bool:
 
 
 class Marched(Controlling):
-    """The same motion, by a kernel."""
+    """An error-controlled motion that a kernel marches."""
 
     engine: ClassVar[str] = "compiled"
     patience: ClassVar[float] = 1e8

@@ -97,7 +97,7 @@ class Plain(_Numbered):
         self._sources: list[BlockNoise] = []
 
     def beginning(self, first: int) -> Self:
-        """The same for paths that are numbered from ``first``, with generators of its own."""
+        """Return an engine for paths that are numbered from ``first``, with generators of its own."""
         other = super().beginning(first)
         other._sources = []  # noqa: SLF001
         return other

@@ -26,7 +26,7 @@ _TOLERANCE = 1e-6  # of a step, in a time that should be a whole number of them
 
 @dataclass(frozen=True)
 class Save:
-    """A saving schedule.
+    """A schedule of times at which a simulation is saved.
 
     Args:
         what: kept instead of the states; None keeps the states.
@@ -72,7 +72,7 @@ class Save:
         return given
 
     def steps(self, time: float, step: float, total: int) -> tuple[int, ...]:
-        """The same, as numbers of steps; equally spaced times are taken at the nearest step.
+        """Times of saving as numbers of steps; equally spaced times are taken at the nearest step.
 
         Raises:
             InadmissibleValue: a given time that is not a whole number of steps.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Staged(Controlling):
-    """The same motion: torch evaluates the drift of all paths, and one call makes of it the next place or the step.
+    """An error-controlled motion: torch evaluates the drift of all paths, one call makes of it the next place or step.
 
     Raises:
         CannotCompile: no compiler, or paths that do not lie on the CPU.

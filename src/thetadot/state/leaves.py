@@ -25,12 +25,12 @@ _KINDS = (
 
 
 def is_leaf(value: object) -> bool:
-    """Whether it is one of them; a parameter that has no shape yet is none."""
+    """Whether a value is a leaf of the state; a parameter that has no shape yet is none."""
     return isinstance(value, _KINDS) and not (isinstance(value, torch.Tensor) and is_lazy(value))
 
 
 def is_generator(value: object) -> bool:
-    """Whether it draws random numbers."""
+    """Whether a value is a generator of random numbers."""
     return is_leaf(value) and not isinstance(value, torch.Tensor | np.ndarray)
 
 
@@ -72,7 +72,7 @@ def put_back(leaf: Any, value: Any) -> None:
 
 
 def unchanged(leaf: Any, value: Any) -> bool:
-    """Whether its value is still the same, bit for bit: a NaN is the same as itself, -0 is not 0."""
+    """Whether a leaf's value is still the same, bit for bit: a NaN is the same as itself, -0 is not 0."""
     return same_bits(leaf if isinstance(leaf, torch.Tensor | np.ndarray) else taken(leaf), value)
 
 

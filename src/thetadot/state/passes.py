@@ -75,18 +75,19 @@ def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, A
                 p.grad = None
             value = _pass(run, trial.roots, parameters)
             found = _seen(trial, parameters)
-            if copies is not None:
-                found += _seen(own, ())
+            beside = [] if copies is None else _seen(own, ())
             hidden = opaque.changes()
-            trial.restore()
-            own.restore()
+            if found:
+                trial.restore()
+            if beside:
+                own.restore()
             again = value if hidden else _pass(run, trial.roots, parameters)
         finally:
             for p, gradient in zip(parameters, gradients, strict=True):
                 p.grad = gradient
         if not _equal(value, again):
             hidden.append(Change("", "hidden", "", kept=False))
-    places = {change.place: change for change in (*found, *hidden)}
+    places = {change.place: change for change in (*found, *beside, *hidden)}
     return [places[place] for place in sorted(places)]
 
 

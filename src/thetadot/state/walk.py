@@ -178,7 +178,7 @@ class Walk:
 
 
 def is_machinery(value: object) -> bool:
-    """Whether it is data, an optimizer, or an object of a library that trains: no state of a pass, and large."""
+    """Whether a value is data, an optimizer, or an object of a library that trains: no state of a pass, and large."""
     others = (type, types.ModuleType, Dataset, DataLoader, torch.optim.Optimizer)
     return isinstance(value, others) or type(value).__module__.partition(".")[0] in _OTHERS
 

@@ -94,7 +94,7 @@ class ODE(Driven):
         return self.variables
 
     def drift(self, name: str, state: State) -> Tensor | Scalar:
-        """f; 1 for time."""
+        """Evaluate the drift f; 1 for time."""
         return 1.0 if name == TIME else self._field(self.f, state)
 
     def _field(self, function: Callable[..., Tensor | float], state: State) -> Tensor | float:
@@ -173,7 +173,7 @@ class SDE(ODE):
         return self.g.to(tensor_of(state, POSITION)) if isinstance(self.g, torch.Tensor) else self.g
 
     def in_ito(self) -> SDE:
-        """The same motion in Itô's sense: drift f_i + ½ Σ_jk g_kj ∂_k g_ij of a Stratonovich equation.
+        """Return the motion in Itô's sense: drift f_i + ½ Σ_jk g_kj ∂_k g_ij of a Stratonovich equation.
 
         Example:
             >>> middle = SDE(lambda x: 0 * x, lambda x: 2 * x, calculus="stratonovich")
@@ -183,7 +183,7 @@ class SDE(ODE):
         return self._read_as("ito", 0.5)
 
     def in_stratonovich(self) -> SDE:
-        """The same motion in Stratonovich's sense: that much less of an Itô equation."""
+        """Return the motion in Stratonovich's sense: drift f_i - ½ Σ_jk g_kj ∂_k g_ij of an Itô equation."""
         return self._read_as("stratonovich", -0.5)
 
     def _read_as(self, calculus: Calculus, share: float) -> SDE:

@@ -97,11 +97,11 @@ class GeometricBrownian(Driven):
         return self.growth if self.calculus == "stratonovich" else self.growth - self.correction
 
     def in_ito(self) -> GeometricBrownian:
-        """The same motion in Itô's sense."""
+        """Return the motion in Itô's sense."""
         return GeometricBrownian(self.mean_growth, self.volatility)
 
     def in_stratonovich(self) -> GeometricBrownian:
-        """The same motion in Stratonovich's sense."""
+        """Return the motion in Stratonovich's sense."""
         return GeometricBrownian(self.typical_growth, self.volatility, "stratonovich")
 
     def solution(self, start: Tensor, time: float, brownian: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-r"""Overdamped Langevin dynamics.
+r"""Overdamped Langevin dynamics: gradient flow with noise.
 
     dθ = -∇L(θ) dt + √(2T) dW                                                               [su2018, eq. 8, T = σ²/2]
 

@@ -16,5 +16,5 @@ class Cost:
         self.samples += count
 
     def forward(self, count: float) -> None:
-        """Count forward passes."""
+        """Count forward passes of some samples."""
         self.samples += count / 3.0

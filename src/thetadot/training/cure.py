@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WORTH = 0.1
 """Least shift, in the targets' standard deviations, that is made."""
-SHARE, FEWEST = 0.01, 64
+SHARE, FEWEST = 0.002, 64
 """Most of a run's evaluations that the mean output may take, and the samples that it is taken from at least."""
 _TOLERANCE = 1e-3
 _PART = 256

@@ -97,7 +97,7 @@ class Source:
 
     @property
     def holds_tensors(self) -> bool:
-        """Whether its samples are rows of tensors, all alike."""
+        """Whether the samples are rows of tensors, all alike."""
         return self._tensors is not None
 
     @property

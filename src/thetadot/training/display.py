@@ -101,7 +101,7 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     if result.test_loss is not None:
         score = "" if result.test_metric is None else f", {escape(header.metric or 'metric')} {result.test_metric:.4f}"
         table.add_row("test loss", f"{result.test_loss:.4g}{score}")
-    table.add_row("training loss", f"{result.train_loss:.4g}")
+    table.add_row("training loss", f"{result.train_loss:.4g} over the last epoch")
     table.add_row(
         "optimizer",
         f"{result.optimizer}; first lr {result.lr:.3g}, momentum {result.momentum:g}, batch size {result.batch_size}",
@@ -115,7 +115,8 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     )
     if rollbacks:
         table.add_row(
-            "rollbacks", f"{len(rollbacks)}; rate × {rollbacks[-1].lr_factor:.3g} of the first after the last"
+            "rollbacks",
+            f"{len(rollbacks)}; lr was {rollbacks[-1].lr_factor:.3g} times the first one after the last of them",
         )
     table.add_row("look at", escape(str(folder / "report.html")))
     out.print(table)
@@ -124,7 +125,7 @@ def summary(out: Console, record: Record, folder: Path) -> None:
 def _last(result: Result) -> str:
     """The loss of the last state, where it is another."""
     last = result.final_valid_loss
-    return "" if last is None or last == result.valid_loss else f"  (the last state: {last:.4g})"
+    return "" if last is None or last == result.valid_loss else f" (the last state: {last:.4g})"
 
 
 def _said(entry: Entry) -> str:

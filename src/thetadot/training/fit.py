@@ -16,6 +16,7 @@ from thetadot.errors import TaskError, ThetadotError
 from thetadot.training.data import Batch, Request, keyed_batch
 from thetadot.training.forward import apply, judging, loss_of
 from thetadot.training.learned import learned
+from thetadot.training.spec import in_users_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,16 @@ def _output(task: Task, source: Source) -> Any:
                 f"the inputs are {here} and the model is {there}, which it does not take ({_said(error)}). "
                 "Convert the data (x.float()), or the model (model.double())."
             ) from error
-        raise
+        if in_users_code(error):  # which names the line
+            raise
+        given = "; ".join(
+            f"{_called(f'.0{where}')} is {_described((tuple(part.shape[1:]), part.dtype))}"
+            for where, part in _parts(batch.inputs, "")
+        )
+        raise TaskError(
+            f"the model does not take the samples: {given or 'there are no tensors in them'} ({_said(error)}). "
+            "Give the model's first layer the size of a sample, or convert the data."
+        ) from error
 
 
 def _said(error: BaseException) -> str:
@@ -122,7 +132,7 @@ def _batch(source: Source, indices: list[int]) -> Batch:
 def _require_targets(task: Task, source: Source, name: str, output: Any) -> None:
     """The loss takes every target beside an output of the model."""
     if not isinstance(output, torch.Tensor) or output.dim() == 0 or output.device.type != "cpu":
-        return
+        return None
     one = output[:1].detach()
 
     def fails(indices: list[int]) -> BaseException | None:
@@ -130,17 +140,17 @@ def _require_targets(task: Task, source: Source, name: str, output: Any) -> None
         try:
             with torch.no_grad():
                 task.loss(one.expand(len(indices), *one.shape[1:]).clone(), batch.target)
-        except _ERRORS as error:
+        except (*_ERRORS, UserWarning) as error:  # torch warns of shapes that it broadcasts
             return error
         return None
 
     pair = _shown(source)[: min(2, source.size)]
     if fails(pair) is not None and (source.size <= len(pair) or fails(_shown(source)[-2:]) is not None):
-        return  # not the targets' fault: told where the loss is tried out
+        return _require_pair(task, source, output)  # not the targets' fault
     indices = list(range(source.size)) if source.holds_tensors else _shown(source)
     error = fails(indices)
     if error is None:
-        return
+        return None
     while len(indices) > 1:
         half = indices[: len(indices) // 2]
         found = fails(half)
@@ -153,6 +163,26 @@ def _require_targets(task: Task, source: Source, name: str, output: Any) -> None
         f"the loss does not take the target of sample {indices[0]}{value} in the {name} data ({_said(error)})."
         f"{classes} Correct the targets, or give the model as many outputs as there are."
     )
+
+
+def _require_pair(task: Task, source: Source, output: torch.Tensor) -> None:
+    """The loss takes what the model gives beside the targets of the same samples."""
+    target = _batch(source, list(range(min(2, source.size)))).target
+    try:
+        with torch.no_grad():
+            task.loss(output.clone(), target)
+    except (*_ERRORS, UserWarning) as error:
+        if in_users_code(error):
+            raise
+        beside = "; ".join(
+            f"{_called(f'.1{where}')} is {_described((tuple(part.shape), part.dtype))}"
+            for where, part in _parts(target, "")
+        )
+        raise TaskError(
+            f"the loss does not take the model's output beside the target: of {min(2, source.size)} samples the output "
+            f"is {_described((tuple(output.shape), output.dtype))}; {beside or 'there is no tensor in the target'} "
+            f"({_said(error)}). Let the model give the shape that the loss expects, or convert the target."
+        ) from error
 
 
 def _fewest(task: Task, source: Source, batch_size: int | None) -> int:

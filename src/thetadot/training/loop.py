@@ -146,6 +146,8 @@ class Loop:
         requests = self.source.plan(progress.epoch, lambda taken: self.plan.batch_at((before + taken) / self.total))
         self.task.model.train()
         self.epoch_steps = len(requests)
+        if progress.epoch == self.epochs - 1:
+            self.monitor.ends_at(progress.step + len(requests) - progress.place)
         for request, batch in zip(
             requests[progress.place :], self.source.load(requests[progress.place :]), strict=True
         ):

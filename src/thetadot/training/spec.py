@@ -30,6 +30,8 @@ def resolve(spec: str) -> Callable[[], Task]:
     if spec in BUILT_IN:
         return BUILT_IN[spec]
     if not is_file(spec):
+        if spec.endswith(".py"):
+            raise TaskError(f"task {spec!r} names no function. Pass {spec}:FUNCTION, which returns the task.")
         known = ", ".join(sorted(BUILT_IN))
         raise TaskError(f"task {spec!r} is unknown. Pass one of: {known}; or file.py:function.")
     made = from_file(spec, what="task")
@@ -37,7 +39,7 @@ def resolve(spec: str) -> Callable[[], Task]:
 
 
 def is_file(spec: str) -> bool:
-    """Whether it reads ``file.py:function``."""
+    """Whether a name reads ``file.py:function``."""
     path_text, separator, _ = spec.rpartition(":")
     return bool(separator) and path_text.endswith(".py")
 
@@ -156,9 +158,17 @@ def users_code() -> Iterator[None]:
         innermost = Path(frames[-1].filename)
         if not own and innermost.is_relative_to(_OURS) and innermost.name not in _SEAMS:
             raise
-        place = own[-1] if own else None
-        where = f"{place.filename}, line {place.lineno}, in {place.name}: " if place else ""
-        raise TaskError(f"{where}{type(error).__name__}: {error}") from error
+        if isinstance(error, SyntaxError) and error.filename:
+            where, said = f"{error.filename}, line {error.lineno}: ", error.msg
+        else:
+            where = f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: " if own else ""
+            said = str(error)
+        raise TaskError(f"{where}{type(error).__name__}: {said}") from error
+
+
+def in_users_code(error: BaseException) -> bool:
+    """Whether an exception began in a file of the user's, or passed through one."""
+    return any(not _foreign(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _foreign(filename: str) -> bool:

@@ -18,6 +18,7 @@ from thetadot.formatting import count, plain
 from thetadot.records import Epoch, Setting
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, number
+from thetadot.verdicts.headline import loss_ends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,8 @@ class Scored:
     Attributes:
         name: of the run on its page.
         seed: of the run.
-        loss: the last validation loss, of a run without one the training loss at its end; None where neither is known.
+        loss: the validation loss of the returned state, without one the mean training loss over the last tenth; None
+            where neither is known.
         judged: which of both: "validation" or "training".
         settings: what the runs that repeat it have in common.
         task: what the runs that it is compared with have in common.
@@ -87,7 +89,7 @@ def scored(name: str, facts: Facts) -> Scored:
     valid = result.valid_loss if result is not None else epochs[-1].valid_loss if epochs else None
     judged, loss = "validation", number(valid)
     if loss is None:
-        judged, loss = "training", facts.course[1] if facts.course is not None else None
+        judged, loss = "training", ends[1] if (ends := loss_ends(facts.record)) is not None else None
     if header.watched is None:
         settings = tuple(f"{key}={value}" for key, value in sorted(header.asked.items()) if key != "seed")
         task: tuple[str, ...] = (header.task,)

@@ -28,7 +28,7 @@ LAST = (0.9, 1.0)
 
 @dataclass(frozen=True)
 class Course:
-    """What the losses of a run show.
+    """Fall, scatter and trend that the losses of a run show.
 
     Attributes:
         start, end: where it began, and the mean of the last tenth.

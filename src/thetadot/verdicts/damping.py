@@ -91,7 +91,7 @@ def critical(lr: float, curvature: float) -> float:
 
 
 def damped(facts: Facts) -> Verdict:
-    """Judge the damping."""
+    """Judge the damping along the sharpest directions."""
     rungs = ladder(facts)
     if rungs is None:
         otherwise = facts.no_curvature

@@ -57,13 +57,13 @@ def number(value: Any) -> float | None:
 
 
 def positive(value: Any) -> float | None:
-    """The same, if it is positive."""
+    """Return a positive number as a float; None for any other."""
     found = number(value)
     return found if found is not None and found > SMALLEST else None
 
 
 def numbers(entries: Rows[Any], name: str) -> Array:
-    """One of each entry; NaN where :func:`number` is None."""
+    """Return one field of each entry; NaN where :func:`number` is None."""
     found = entries.column(name)
     good = np.abs(found) < LARGEST
     return found if good.all() else np.where(good, found, np.nan)
@@ -405,5 +405,5 @@ def at_most(limit: tuple[str, str], said: str) -> str:
 
 
 def middle(values: Sequence[float] | Array) -> float:
-    """Return the median."""
+    """Return the median of some values."""
     return float(np.median(values))

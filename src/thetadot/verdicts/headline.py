@@ -74,7 +74,7 @@ def _what(facts: Facts, advice: Verdict, others: Mapping[str, Verdict]) -> str:
 
 
 def to_do(advice: Verdict) -> str:
-    """What an advice says to do, in a few words; "no change" where that is nothing.
+    """Say what an advice says to do, in a few words; "no change" where that is nothing.
 
     Example:
         >>> to_do(Verdict("advice", "lower lr", "bad", "..."))

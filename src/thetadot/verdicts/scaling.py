@@ -88,7 +88,7 @@ class Rule:
     heat: bool = False  # whether what it keeps is, or rests on, the temperature of independent draws
 
     def applies(self, family: str) -> bool:
-        """Whether it is meant for "sgd" or "adaptive", or an optimizer of such a name."""
+        """Whether the rule is meant for "sgd" or "adaptive", or an optimizer of such a name."""
         return family_of(family) in self.families
 
     def outside(self, present: Settings, new_batch: float, noise_scale: float | None) -> str:

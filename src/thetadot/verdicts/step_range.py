@@ -46,7 +46,7 @@ Side = Literal["small", "fits", "large", "unknown"]
 
 @dataclass(frozen=True)
 class StepRange:
-    """Where the lr lies in its range.
+    """Where the learning rate lies in its range.
 
     Attributes:
         side: small, fits, large; unknown where nothing tells.

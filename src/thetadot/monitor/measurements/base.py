@@ -67,7 +67,7 @@ class Measurement(ABC):
 
     @abstractmethod
     def cost(self, size: float) -> float:
-        """What it takes on so many samples, in samples' gradients."""
+        """Cost of the measurement on so many samples, in samples' gradients."""
 
     @abstractmethod
     def measure(self, moment: Moment) -> list[Entry]:

@@ -44,11 +44,11 @@ class CurvatureMeasurement(Measurement):
     in_its_metric = True
 
     def cost(self, size: float) -> float:
-        """What a measurement takes that begins with the last one's vector."""
+        """Cost of a measurement that begins with the last one's vector."""
         return self.lanczos(size, WARM)
 
     def lanczos(self, size: float, count: int) -> float:
-        """What so many products cost, and keeping their vectors orthogonal."""
+        """Cost of so many Hessian products, and of keeping their vectors orthogonal."""
         count = min(count, self.state.layout.count)
         sharing = self.reference.sharing
         return products(size, count, self.state.batch) + orthogonalisation(self.state.layout.count, count, sharing)

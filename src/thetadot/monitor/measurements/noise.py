@@ -43,8 +43,7 @@ class NoiseMeasurement(Measurement):
         rows = torch.stack([part.gradient() for part in parts])
         state.spent += gradients(size * len(parts), len(parts), state.batch)
         found = gradient_noise(rows, size)
-        spread = (rows - rows.mean(dim=0)).square().sum(dim=0) * (size / (len(rows) - 1))
-        pieces = torch.split(spread, [p.numel() for p in state.layout.parameters])
+        pieces = torch.split(rows.var(dim=0) * size, [p.numel() for p in state.layout.parameters])
         entry = noise_entry(
             found,
             step=moment.step,

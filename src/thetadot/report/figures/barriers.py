@@ -1,4 +1,4 @@
-"""Barriers crossed: the highest loss on the straight line between two places of the motion."""
+"""Barriers: the highest loss on the straight line between two places of the motion."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     every = list(found.values())
     if not any(every):
         return None
-    # a hundredth of the loss: hills that are none must not fill the picture
+    # a hundredth of the loss: heights that are none must not fill the picture
     least = 0.01 * float(np.nanmax(np.abs(gathered(every, "start_loss"))))
-    plot = timeline.axes(240, spread(gathered(every, "height"), [least], zero=True))
+    low, high = spread(gathered(every, "height"), [least], zero=True)
+    plot = timeline.axes(240, (low - 0.05 * (high - low), high))  # marks at 0 are seen whole
     keys: list[Key] = []
     for run in runs:
         entries = list(sparse(found[run.index], "height"))
@@ -57,9 +58,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         keys.append(run.key("dot", "purple", "height of the barrier since the measurement before"))
     return Picture(
         name="barriers",
-        heading="Hills on the straight way between two places",
-        reading="At zero the loss only falls on the straight line from the place before: both lie in one valley. "
-        "A height above zero is a hill between them, that the motion went around or was shaken over.",
+        heading="Barriers on the straight line between two measurements",
+        reading="At zero the loss only falls on the straight line from the measurement before. Above zero it rises "
+        "somewhere on that line, by this much; the motion took another way, or noise carried it over.",
         says=tuple(_says(found[run.index]) for run in runs),
         panels=(Panel("Barrier above the loss where the line begins", "in loss", plot),),
         keys=(*merged(keys), *timeline.keys),
@@ -86,5 +87,5 @@ def _says(entries: Rows[Barrier]) -> str:
     if not highest.height > 0:
         return "No barrier was met: on each straight line the loss only fell."
     crossed = int((heights > 0).sum())
-    lines = f"{crossed} of {len(entries)} lines {'has' if crossed == 1 else 'have'} a hill"
+    lines = f"{crossed} of {len(entries)} lines {'has' if crossed == 1 else 'have'} a barrier"
     return f"{lines}; the highest, {plain(highest.height)}, lies before step {plain(highest.step)}."

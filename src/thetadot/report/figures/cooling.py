@@ -1,4 +1,4 @@
-"""Annealing: temperatures against the motion they keep up, and the schedule that brings them down."""
+"""Annealing: temperatures against the energy of the motion, and the schedule that lowers them."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     schedule = _schedule([run for run, _ in drawn], timeline)
     return Picture(
         name="temperature",
-        heading="Cooling: how the shaking by noise was brought down",
-        reading="Noise in the gradients shakes the parameters as heat does molecules. Where the energy of the "
-        "motion follows the temperature, the network jitters in place; where it lies above, it still moves downhill. "
-        "Lowering the learning rate, below, is what cools. Under shuffled epochs the temperature of the noise is that "
-        "of the sharpest direction; flatter ones are colder, and velocities and positions tell that of independent "
-        "draws.",
+        heading="Temperature: how much motion the gradients' noise keeps up",
+        reading="Noise in the gradients moves the parameters at random, as heat moves molecules. Where the energy of "
+        "the motion is that of the temperature, they only fluctuate about one place; where it lies above, they still "
+        "move downhill. A lower learning rate, drawn below, lowers the temperature. Under shuffled epochs the "
+        "temperature of the noise is that of the sharpest direction; flatter ones are colder, and velocities and "
+        "positions tell that of independent draws.",
         says=tuple(words.cooling(column(standing(run.record, Motion)[0], "temperature")) for run in runs),
         panels=(
             Panel("Temperature, and energy of the motion", "T and mean η², in loss per degree of freedom", plot),

@@ -46,15 +46,15 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     plot.xaxis[0].axis_label = "steps, as a multiple of the fewest possible"
     curve = plot.line(steps, samples, line_width=1.5)
     paint(curve.glyph, line_color="grey")
-    keys: list[Key] = [Key("line", "grey", "what batch sizes can trade: small ones to the right, large ones up")]
+    keys: list[Key] = [Key("line", "grey", "each batch size: small ones to the right, large ones up")]
     for run, place in placed:
         keys += _here(plot, run, place, np.clip([place.low, place.high], *ends))
     return Picture(
         name="critical",
         heading="What the batch size costs: steps against samples",
-        reading="To the right, small batches: many steps, no sample wasted. Up, large batches: few steps, many samples "
-        "that only repeat what is known. At the corner, where the batch equals the noise scale, both cost twice the "
-        "least. The curve is a model of plain descent, not a measurement of this run's steps.",
+        reading="To the right are small batches: many steps, few samples. Up are large batches: few steps, many "
+        "samples. At the corner, where the batch equals the noise scale, both cost twice the least. The curve is a "
+        "model of plain descent, not a measurement of this run's steps.",
         says=tuple(run.finding("batch") if any(run is each for each, _ in placed) else "" for run in runs),
         panels=(Panel("Samples, as a multiple of the fewest possible", "E/Emin against S/Smin", plot),),
         keys=merged(keys),

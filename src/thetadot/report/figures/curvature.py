@@ -46,9 +46,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     eyes = " as the optimizer sees it" if gathered(every, "preconditioned").any() else ""
     return Picture(
         name="curvature",
-        heading="How sharply the landscape curves, against what the step can bear",
-        reading="In a valley that is curved more sharply than the limit, each step lands higher on the opposite wall "
-        f"than it left: the loss grows. Below the limit a step is safe. {FACTORS}",
+        heading="The largest curvature of the loss, against the limit of the step",
+        reading="Along a direction that is curved more sharply than the limit, each step goes too far and the loss "
+        f"grows. Below the limit the step is stable. {FACTORS}",
         says=tuple(run.finding("edge") if found[run.index] else "" for run in runs),
         panels=(
             Panel(f"Largest curvature of the loss{eyes}", "λmax, in loss per parameter²", plot),

@@ -1,4 +1,4 @@
-"""Fluctuation against dissipation: a dial that reads 1 once the motion only jitters in place."""
+"""Fluctuation against dissipation: a ratio that is 1 once the motion only fluctuates about one place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUTSIDE = (-1.0, 3.0)
 MARKS = {"stationary": ("circle", True), "moving": ("diamond", True), "unresolved": ("circle", False)}
 MEANINGS = {
     "stationary": "stationary: fluctuation and dissipation balance, the loss has no trend",
-    "moving": "moving: still on its way",
+    "moving": "moving: not there yet",
     "unresolved": "unresolved: too few steps",
 }
 
@@ -50,11 +50,11 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
             keys += _run(plot, run, found[run.index], shown)
     return Picture(
         name="equilibrium",
-        heading="The stationarity dial: does the motion still go somewhere?",
-        reading="At the dashed line, what noise shakes up is what friction takes away, as it must be once the motion "
-        "only jitters about one place. Away from it the motion still goes downhill or drifts. Where the zone is "
-        "shaded, the windows were stationary: more steps at these settings gain nothing, a smaller step would. "
-        "Ratios far outside are drawn at the edge.",
+        heading="Stationarity: does the motion still go somewhere?",
+        reading="At the dashed line noise brings as much energy as friction takes away, as it must be once the motion "
+        "only fluctuates about one place. Away from it the motion still goes downhill or drifts. Where the zone is "
+        "shaded, the windows were stationary: more steps at these settings gain nothing, a smaller learning rate "
+        "would. Ratios far outside are drawn at the edge.",
         says=tuple(run.finding("stationarity") if found[run.index] else "" for run in runs),
         panels=(Panel("Fluctuation-dissipation ratio", "1 once stationary", plot),),
         keys=(

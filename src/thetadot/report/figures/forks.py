@@ -11,7 +11,7 @@ from bokeh.models import ColumnDataSource, FixedTicker
 from thetadot.formatting import plain
 from thetadot.records import Fork
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, axes, dots, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, axes, dots, hover, path, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.runs import Run, merged
@@ -46,7 +46,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
             _fork(plot, run, place, fork)
         if found[run.index]:
             keys += [run.key("line", "blue", "the run"), run.key("line", "orange", "a copy of it at a larger rate")]
-            keys.append(Key("dot", "ink", "the level of the one that the run went on from"))
+            keys.append(Key("dot", "ink", "filled: the mean of the one that the run went on from"))
     raised = any(fork.raised for fork in every)
     return Picture(
         name="forks",
@@ -67,7 +67,7 @@ def _fork(plot: figure, run: Run, place: int, fork: Fork) -> None:
     )
     for winner, (role, losses, level, lr) in zip((not fork.raised, fork.raised), branches, strict=True):
         if losses:
-            trace(plot, run, (_along(place, len(losses)), np.asarray(losses, dtype=np.float64)), role, width=1.6)
+            path(plot, run, (_along(place, len(losses)), np.asarray(losses, dtype=np.float64)), role, width=1.6)
         at = number(level)
         if not math.isfinite(at):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -146,10 +147,50 @@ def trace(
     alpha: float = 1.0,
     dash: str = "solid",
 ) -> Any:
-    """A line of a run."""
+    """A line of a run along its steps, broken where a rollback undid them; a point by itself is a dot."""
+    found = [tuple(np.asarray(each, dtype=np.float64)[piece] for each in xy) for piece in pieces(run, xy[0], xy[1])]
+    drawn: Any = None
+    single = [piece for piece in found if len(piece[0]) == 1]
+    if single:
+        x, y = (np.concatenate(each) for each in zip(*single, strict=True))
+        drawn = plot.scatter(x, y, size=width + 3)
+        paint(drawn.glyph, line_color=run.role(role), fill_color=run.role(role))
+        run.own(drawn)
+    if len(found) > len(single) or drawn is None:
+        drawn = path(plot, run, joined([piece for piece in found if len(piece[0]) > 1]), role, width, alpha, dash)
+    return drawn
+
+
+def path(
+    plot: figure, run: Run, xy: Any, role: str, width: float = 2.0, alpha: float = 1.0, dash: str = "solid"
+) -> Any:
+    """A line of a run through all points, whatever lies on its axes."""
     line = plot.line(*xy, line_width=width, line_alpha=alpha, line_dash=run.dash(dash))
     paint(line.glyph, line_color=run.role(role))
     return run.own(line)
+
+
+def pieces(run: Run, x: Array, *others: Array) -> list[slice]:
+    """Stretches of a line between places that are no numbers, and between points of which a rollback undid most."""
+    x = np.asarray(x, dtype=np.float64)
+    good = np.all([np.isfinite(each) for each in (x, *others)], axis=0)
+    hidden = np.zeros(max(len(x) - 1, 0))
+    for back, step in run.undone:
+        # where steps were counted anew after the rollback, the next point lies within
+        inside = np.minimum(x[1:], step) - np.maximum(x[:-1], back)
+        hidden += np.where(x[1:] > step, np.maximum(inside, 0.0), 0.0)
+    cuts = hidden > np.maximum(0.5 * np.diff(x), 1.0)
+    edges = np.flatnonzero(cuts | (good[1:] != good[:-1])) + 1
+    return [slice(begin, end) for begin, end in pairwise([0, *edges.tolist(), len(x)]) if end > begin and good[begin]]
+
+
+def joined(found: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Stretches as one line, with a gap between two."""
+    if not found:
+        return np.zeros(0), np.zeros(0)
+    gap = np.full(1, np.nan)
+    parts = [tuple(np.append(each, gap) for each in piece) for piece in found[:-1]] + [found[-1]]
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
 def dots(
@@ -169,11 +210,21 @@ def dots(
     return run.own(marks)
 
 
-def band(plot: figure, run: Run, x: Array, low: Array, high: Array, role: str, *, alpha: float = 0.22) -> Any:
-    """The area between two lines of a run."""
-    area = plot.varea(x=x, y1=low, y2=high, fill_alpha=alpha * (0.6 if run.several else 1))
-    paint(area.glyph, fill_color=run.role(role))
-    return run.own(area)
+def band(plot: figure, run: Run, x: Array, low: Array, high: Array, role: str, *, alpha: float = 0.22) -> None:
+    """The area between two lines of a run, broken like a line; of a point by itself a bar."""
+    alpha *= 0.6 if run.several else 1
+    single: list[int] = []
+    for piece in pieces(run, x, low, high):
+        if piece.stop - piece.start == 1:
+            single.append(piece.start)
+            continue
+        area = plot.varea(x=x[piece], y1=low[piece], y2=high[piece], fill_alpha=alpha)
+        paint(area.glyph, fill_color=run.role(role))
+        run.own(area)
+    if single:
+        bars = plot.segment(x0=x[single], y0=low[single], x1=x[single], y1=high[single], line_width=7, line_alpha=alpha)
+        paint(bars.glyph, line_color=run.role(role))
+        run.own(bars)
 
 
 def rule(plot: figure, at: float, role: str, *, dimension: Literal["width", "height"] = "width") -> None:

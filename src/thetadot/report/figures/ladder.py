@@ -1,4 +1,4 @@
-"""The damping ladder: ζ along each of the sharpest directions."""
+"""Damping ratios ζ along each of the sharpest directions."""
 
 from __future__ import annotations
 
@@ -44,16 +44,17 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     rule(plot, 1.0, "ink")
     keys: list[Key] = [
         Key("dashed", "ink", "ζ = 1, critical damping: fastest without overshoot"),
-        Key("band", "blue", "above: overdamped, it creeps"),
-        Key("band", "orange", "below: underdamped, it swings"),
+        Key("band", "blue", "above: overdamped, slow (dots)"),
+        Key("band", "orange", "below: underdamped, it oscillates (diamonds)"),
     ]
     for run in runs:
         keys += _run(plot, run, found[run.index])
     return Picture(
         name="ladder",
-        heading="Does the motion swing or creep? Damping along the sharpest directions",
-        reading="Each rung is one direction of the landscape. Friction suits one curvature only: sharper directions "
-        "swing, flatter ones creep. Lower momentum lifts all rungs, higher momentum lowers them. " + FACTORS,
+        heading="Damping along the sharpest directions: does the motion oscillate?",
+        reading="Each mark is one direction of the parameters. Friction suits one curvature only: along sharper "
+        "directions the motion oscillates, along flatter ones it is slow. Lower momentum raises all ratios, higher "
+        "momentum lowers them. " + FACTORS,
         says=tuple(run.finding("damping") if found[run.index] else "" for run in runs),
         panels=(Panel("Damping ratio", "ζ", plot),),
         keys=merged(keys),
@@ -74,10 +75,10 @@ def _run(plot: figure, run: Run, entries: Sequence[Curvature]) -> list[Key]:
     keys: list[Key] = []
     if len(entries) > 1:
         _rung(plot, run, entries[0], filled=False)
-        keys.append(run.key("ring", "ink", f"at the first measurement{_when(run, entries[0])}"))
+        keys.append(run.key("ring", "ink", f"open: at the first measurement{_when(run, entries[0])}"))
     if entries:
         _rung(plot, run, entries[-1], filled=True)
-        keys.append(run.key("dot", "ink", f"at the last measurement{_when(run, entries[-1])}"))
+        keys.append(run.key("dot", "ink", f"filled: at the last measurement{_when(run, entries[-1])}"))
     return keys
 
 

@@ -64,10 +64,11 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     panels = [_panel(run, timeline, *sheets[run.index], ends, shows[0].name) for run in runs if run.index in sheets]
     return Picture(
         name="layers",
-        heading="Layer by layer: who moves, who is still, who is noisy",
+        heading="Layer by layer: update, gradient and noise",
         reading="Each row is a layer, from the first at the top; each colour a factor, not an amount. A dark row "
         "hardly learns; a bright one moves fast. Rows of one colour mean that the learning rate suits all. "
-        "Usual is an update of about a thousandth of the weight a step. Empty cells had no gradient.",
+        "Usual is an update of about a thousandth of the weight a step. Empty cells had no gradient, or a rollback "
+        "undid them.",
         says=tuple(_says(*sheets[run.index]) if run.index in sheets else "" for run in runs),
         panels=tuple(panels),
         shows=shows,
@@ -94,14 +95,14 @@ def _sheets(run: Run) -> tuple[list[str], dict[str, Sheet]]:
 
     found = {}
     if rows:
-        ratio, norm = _Sums(by_step(rows), len(groups)), _Sums(by_step(rows), len(groups))
+        ratio, norm = (_Sums(by_step(rows), len(groups), run.undone) for _ in range(2))
         for places, parts in rows.tables("gradient", "weight", "update"):
             gradient, weight, update = (total(part, 2.0) for part in parts)
             ratio.add(places, np.divide(update, weight, out=np.full_like(update, np.nan), where=weight > 0))
             norm.add(places, gradient)
         found = {"update": ratio.sheet(), "gradient": norm.sheet()}
     if noises:
-        variance = _Sums(by_step(noises), len(groups))
+        variance = _Sums(by_step(noises), len(groups), run.undone)
         for places, (part,) in noises.tables("layers"):
             variance.add(places, total(np.maximum(part, 0.0), 1.0))
         found["noise"] = variance.sheet()
@@ -142,9 +143,10 @@ class _Sums:
     Args:
         steps: of all entries.
         width: how many values each has.
+        undone: stretches of steps in which nothing stands.
     """
 
-    def __init__(self, steps: Array, width: int) -> None:
+    def __init__(self, steps: Array, width: int, undone: Sequence[tuple[float, float]] = ()) -> None:
         good = np.isfinite(steps)
         known = steps[good]
         self._start, self._end, columns = 0.0, 1.0, min(len(known), MOST_COLUMNS)
@@ -155,6 +157,9 @@ class _Sums:
             along = (known - self._start) / (self._end - self._start) * columns
             self._place[good] = np.clip(along.astype(np.int64), 0, columns - 1)
         self._entries = np.bincount(self._place[good], minlength=columns)
+        middle = self._start + (np.arange(columns) + 0.5) / max(columns, 1) * (self._end - self._start)
+        inside = [(middle > back) & (middle <= step) for back, step in undone]
+        self._undone = np.any(inside, axis=0) if inside else np.zeros(columns, dtype=np.bool_)
         self._sums, self._counts = np.zeros((columns, width)), np.zeros((columns, width), dtype=np.int64)
 
     def add(self, places: slice, values: Array) -> None:
@@ -167,12 +172,13 @@ class _Sums:
             np.add.at(self._counts, place[runs], np.add.reduceat(seen, runs, dtype=np.int64))
 
     def sheet(self) -> Sheet:
-        """The mean of each stretch, or what was last known where it has no entry."""
+        """The mean of each stretch, or what was last known where it has no entry; nothing where all was undone."""
         if not len(self._entries):
             return Sheet(np.full((self._sums.shape[1], 1), np.nan), 0.0, 1.0)
         cells = np.divide(self._sums, self._counts, out=np.full_like(self._sums, np.nan), where=self._counts > 0)
         known = np.maximum.accumulate(np.where(self._entries > 0, np.arange(len(cells)), 0))
-        return Sheet(cells[known].T, self._start, self._end)
+        held = np.where((self._undone & (self._entries == 0))[:, None], np.nan, cells[known])
+        return Sheet(held.T, self._start, self._end)
 
 
 def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:
@@ -237,6 +243,6 @@ def _says(names: Sequence[str], found: dict[str, Sheet]) -> str:
         return ""
     fast, slow = known[mean[known].argmax()], known[mean[known].argmin()]
     return (
-        f"At the end {clean(names[fast], 60)} moved most in a step, {plain(float(mean[fast]), 2)} of its length, "
-        f"and {clean(names[slow], 60)} least, {plain(float(mean[slow]), 2)}."
+        f"At the end layer {clean(names[fast], 60)} moved most in a step, {plain(float(mean[fast]), 2)} of its "
+        f"length, and layer {clean(names[slow], 60)} least, {plain(float(mean[slow]), 2)}."
     )

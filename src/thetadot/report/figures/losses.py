@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import count
-from thetadot.records import Epoch, Losses, Motion, loss_curve, standing
+from thetadot.formatting import count, plain
+from thetadot.records import Epoch, Motion, loss_curve, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
@@ -39,14 +39,16 @@ if TYPE_CHECKING:
 
 LOG_FROM = 20.0
 """Losses that span more than this factor are drawn on a logarithmic axis."""
+HIGHEST = 2.5
+"""A single step's loss is within the axis up to so many times the height of the rest, or the square as a factor."""
 HEIGHT = 300
 LOWER = 230
 """Of several runs, whose table stands below."""
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """Training loss and validation loss; None where neither steps nor epochs are recorded."""
-    if not any(run.record.of(kind) for run in runs for kind in (Motion, Epoch, Losses)):
+    """Training loss and validation loss; None where no loss was seen."""
+    if not any(_seen(run) for run in runs):
         return None
     plot, log, top = _axes(runs, timeline, LOWER if len(runs) > 1 else HEIGHT)
     keys: list[Key] = []
@@ -103,14 +105,26 @@ def beneath(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
     return Panel("Training loss on the same steps", "L, running mean", plot)
 
 
+def _seen(run: Run) -> bool:
+    return bool(len(loss_curve(run.record).losses) and np.isfinite(loss_curve(run.record).losses).any()) or any(
+        len(found) for found in (_epochs(run, "valid_loss")[0], _reference(run)[0], _wild(run))
+    )
+
+
 def _any(runs: Sequence[Run], kind: type[Epoch]) -> bool:
     return any(run.record.of(kind) for run in runs)
 
 
 def _says(run: Run) -> str:
-    """How far the loss came; whether that is overfitting, a finding says."""
+    """How far the loss came, and what ended it; whether that is overfitting, a finding says."""
     epochs, _ = standing(run.record, Epoch)
     said = words.losses(epochs) if epochs else words.trained(run.record)
+    wild = _wild(run)
+    if len(wild):
+        last = losses_of(run.record)[0][-1:]
+        since = f"From step {plain(float(wild[0]))} on" if not len(last) or wild[0] > last[0] else "At some steps"
+        said = f"{said} {since} it was no number or infinite.".strip()
+    said = f"{said} {words.cut(run.record)}".strip()
     judged = run.findings.get("generalization")
     return f"{said} {judged.says}".strip() if judged is not None and judged.state in ("attention", "bad") else said
 
@@ -130,7 +144,8 @@ def _smoothing(runs: Sequence[Run]) -> str:
     wide = span(len(x))
     line = f" The line is the running mean of {wide} {each}s, 2% of them." if wide > 1 else ""
     missing = "" if curve.every else f" Of {count(words.last_step(runs[0].record), 'step')} {len(x):,} were recorded."
-    return f"{faint}{line}{missing}"
+    undone = " Dotted are steps that a rollback undid; the run went on from the state before them."
+    return f"{faint}{line}{missing}{undone if curve.undone else ''}"
 
 
 def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure, bool, float]:
@@ -144,6 +159,14 @@ def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure,
     alone = raw if len(runs) == 1 else []  # single steps are drawn; one wild one must not flatten the rest
     inner = [np.percentile(y, [0.5, 99.8]) for y in alone if len(y)]
     shown = spread(every, *inner, log=log)
+    tops = [float(y.max()) for y in alone if len(y)]
+    # a highest loss that does not flatten the rest is within the picture
+    near = [
+        top
+        for top in tops
+        if (top < HIGHEST**2 * shown[1] if log else top - shown[0] < HIGHEST * (shown[1] - shown[0]))
+    ]
+    shown = spread(every, *inner, near, log=log)
     return timeline.axes(height, shown, log=log, label=_label(runs)), log, shown[1]
 
 
@@ -204,13 +227,14 @@ def _lost(plot: figure, run: Run, top: float) -> list[Key]:
     for steps, losses in curve.undone:
         good = (np.abs(losses) < LARGEST) & (np.abs(steps) < LARGEST)
         nothing = np.full(1, np.nan)  # so that stretches are not joined
-        apart += [np.stack([np.append(x, nothing) for x in thin(steps[good], losses[good], 400)])] if good.any() else []
+        mean = smooth(losses[good])
+        apart += [np.stack([np.append(x, nothing) for x in thin(steps[good], mean, 400)])] if good.any() else []
     if apart:
-        lost = plot.line(*np.concatenate(apart[:20], axis=1), line_width=1, line_alpha=0.5, line_dash="dotted")
+        lost = plot.line(*np.concatenate(apart[:20], axis=1), line_width=1.5, line_alpha=0.8, line_dash="dotted")
         paint(lost.glyph, line_color="red")
         run.own(lost)
-        keys.append(Key("dots", "red", "steps that a rollback undid"))
-    wild = curve.steps[np.isinf(curve.losses) & (np.abs(curve.steps) < LARGEST)]
+        keys.append(Key("dots", "red", "steps that a rollback undid, running mean"))
+    wild = _wild(run)
     if len(wild):
         at = wild[np.unique(np.linspace(0, len(wild) - 1, MOST_MARKS).astype(np.int64))]
         marks = plot.scatter(at, np.full(len(at), top), marker="x", size=9, line_width=2)
@@ -218,6 +242,12 @@ def _lost(plot: figure, run: Run, top: float) -> list[Key]:
         run.own(marks)
         keys.append(Key("cross", "red", "the loss was no number, or infinite: drawn at the top"))
     return keys
+
+
+def _wild(run: Run) -> Array:
+    """Steps whose loss was no number, or infinite."""
+    curve = loss_curve(run.record)
+    return curve.steps[np.isinf(curve.losses) & (np.abs(curve.steps) < LARGEST)]
 
 
 def _marks(plot: figure, run: Run, at: Array, values: Array, what: str) -> None:

@@ -53,9 +53,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
             keys.append(run.key("thin" if run.several else "line", "orange", "batch size that was used"))
     return Picture(
         name="noise",
-        heading="How many samples it takes before a gradient is more signal than noise",
-        reading="Where the batch lies below the noise scale, single gradients are mostly noise and a larger batch "
-        f"would pay; above it, more samples only repeat what is known. {FACTORS}",
+        heading="The noise scale: the batch at which a gradient is half noise",
+        reading="Where the batch lies below the noise scale, a gradient is mostly noise, and a larger batch gives "
+        f"better steps. Above it, more samples in a batch change little. {FACTORS}",
         says=tuple(run.finding("noise") if found[run.index] else "" for run in runs),
         panels=(Panel("Batch at which noise and signal are equal", "trΣ/|G|², in samples", plot),),
         keys=(*merged(keys), *timeline.keys),

@@ -10,7 +10,7 @@ from bokeh.transform import linear_cmap
 
 from thetadot.records import Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import axes, hover, spread, trace
+from thetadot.report.figures.frame import axes, hover, path, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import RAMP, paint
 from thetadot.report.series import by_step, column, smooth
@@ -46,10 +46,10 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     faint_key = () if several else (Key("dot", "grey", "single steps; the coloured path is their running mean"),)
     return Picture(
         name="portrait",
-        heading="The whole run as one path: how far it had come, and how fast it was going",
+        heading="Distance from the start, and speed",
         reading=("Follow each path" if several else "Follow the colours")
         + " from the open circle (start) to the full square (end). High means fast; "
-        "at zero the motion is at rest, below zero it goes back. A loop is an overshoot that comes back.",
+        "at zero the motion is at rest, below zero it goes back. A loop is an overshoot.",
         says=tuple(words.portrait(steps, calm) for _, steps, _, _, calm in paths),
         panels=(
             Panel("Speed (upward) against distance, both along the way to the end", "parameter per unit of time", plot),
@@ -73,7 +73,7 @@ def _kept(steps: Array) -> Any:
 def _draw(plot: figure, run: Run, steps: Array, place: Array, speed: Array) -> None:
     rows = [("step", "@step{0,0}"), ("distance", "@x{%.4g}"), ("speed", "@y{%.4g}")]
     source = ColumnDataSource({"x": place, "y": speed, "step": steps})
-    trace(plot, run, (place, speed), "grey", width=1.5, alpha=1.0 if run.several else 0.6)
+    path(plot, run, (place, speed), "grey", width=1.5, alpha=1.0 if run.several else 0.6)
     if run.several:
         marks = plot.scatter("x", "y", source=source, size=6, fill_alpha=0, line_alpha=0)
     else:

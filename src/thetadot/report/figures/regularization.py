@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import plain, share
+from thetadot.formatting import plain, ratio
 from thetadot.records import Regularization, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
@@ -49,7 +49,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         name="regularization",
         heading="What the size of the step adds to the loss",
         reading="A step of finite size descends not the loss but the loss plus these terms, which keep the motion out "
-        f"of steep places. Far below the loss they change nothing; near it, the step decides where one ends. {FACTORS}",
+        f"of steep places. Far below the loss they change little; near it, they decide where the run ends. {FACTORS}",
         says=tuple(_says(found[run.index]) for run in runs),
         panels=(Panel("Loss, and what is added to it", "L", plot),),
         keys=(*merged(keys), *timeline.keys),
@@ -64,11 +64,12 @@ def _says(entries: Sequence[Regularization]) -> str:
     noise = 0.0 if last.noise_term is None else number(last.noise_term)
     if not (number(last.loss) > 0 and own + noise >= 0):
         return ""
-    part = share((own + noise) / last.loss)
+    part = ratio((own + noise) / last.loss)
+    beyond = "" if own + noise < last.loss else " So large, they say only that the step is not small."
     if last.noise_term is None:
         return (
-            f"At step {plain(last.step)} the term came to {part} of the loss. Batches add one of their own where each "
-            "epoch shuffles them anew; here they are not known to be drawn so."
+            f"At step {plain(last.step)} the term came to {part} the loss.{beyond} Batches add one of their own where "
+            "each epoch shuffles them anew; here they are not known to be drawn so."
         )
     larger = "the step itself" if own >= noise else "the batches' noise"
-    return f"At step {plain(last.step)} the terms came to {part} of the loss, most of it from {larger}."
+    return f"At step {plain(last.step)} the terms came to {part} the loss, most of it from {larger}.{beyond}"

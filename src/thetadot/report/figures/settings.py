@@ -8,7 +8,7 @@ import numpy as np
 
 from thetadot.records import Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import Timeline, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.series import by_step, column, finite, thin
 
@@ -19,34 +19,35 @@ if TYPE_CHECKING:
 
 PANELS = (
     ("lr", "Learning rate", "α"),
-    ("time_step", "Time step: how far the motion's clock goes in one step", "γ"),
+    ("time_step", "Time step: the motion's time that one step takes", "γ"),
     ("momentum", "Momentum: the share of velocity that survives a step", "β"),
     ("friction", "Friction: how fast velocity is lost", "λ"),
     ("batch_size", "Batch size: samples averaged into one gradient", "B"),
-    ("temperature", "Temperature: how hard noise shakes", "T"),
+    ("temperature", "Temperature: energy of the motion that noise keeps up", "T"),
 )
-"""The optimizer's words on the left, their twins on the right."""
+"""The optimizer's words on the left, their counterparts on the right."""
+KEYS = (Key("line", "blue", "the optimizer's setting"), Key("line", "green", "its counterpart in mechanics"))
+LOG_FROM = 100.0
+"""Of several runs whose largest values differ by more than this factor, a linear axis shows the largest only."""
 
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
-    """Pairs of panels, the optimizer's word left and its physical twin right; of the known quantities only."""
+    """Pairs of panels, the optimizer's word left and its physical counterpart right; of the known quantities only."""
     if not any(run.record.of(Motion) for run in runs):
         return None
-    panels = [panel for names in PANELS if (panel := _panel(runs, timeline, *names)) is not None]
+    found = [panel for names in PANELS if (panel := _panel(runs, timeline, *names)) is not None]
+    panels, log = [panel for panel, _ in found], any(log for _, log in found)
     several = runs[0].several
     return Picture(
         name="settings",
-        heading="The same settings twice: as the optimizer's knobs and as a motion",
-        reading="Training can be read as a ball rolling down a landscape. Left is what is handed to the optimizer, "
-        "right is what it means for the ball; a knob may turn while its meaning stays the same.",
+        heading="The same settings twice: in the optimizer's words and as mechanics",
+        reading="Left is what is given to the optimizer. Right is what it comes to when training is read as the motion "
+        "of a body with friction, the loss being its potential energy. A setting may change while its counterpart "
+        f"stays the same.{f' {FACTORS}' if log else ''}",
         says=tuple(_says(run) for run in runs),
         panels=tuple(panels),
         keys=(
-            *(
-                ()
-                if several
-                else (Key("line", "blue", "the optimizer's knob"), Key("line", "green", "its meaning for the motion"))
-            ),
+            *(() if several else KEYS),
             *timeline.keys,
         ),
         columns=2,
@@ -67,20 +68,28 @@ def _says(run: Run) -> str:
     return " ".join(text for text in (said, cooled) if text)
 
 
-def _panel(runs: Sequence[Run], timeline: Timeline, *names: str) -> Panel | None:
+def _panel(runs: Sequence[Run], timeline: Timeline, *names: str) -> tuple[Panel, bool] | None:
     name, label, symbol = names
     role = "blue" if name in ("lr", "momentum", "batch_size") else "green"
     lines = []
     for run in runs:
         motions, _ = standing(run.record, Motion)
         x, y = finite(by_step(motions), column(motions, name))
-        if len(x) or run.record.header.watched is None:
+        if len(x):
             lines.append((run, x, y))
     if not lines:
         return None
+    tops = [float(y.max()) for _, _, y in lines]
+    log = min(tops) > 0 and max(tops) > LOG_FROM * min(tops)
+    if log:  # 0, where a warm-up begins, has no place there
+        lines = [(run, *finite(x, y, positive=True)) for run, x, y in lines]
     every = np.concatenate([y for _, _, y in lines])
-    plot = timeline.axes(170, spread(every, zero=name != "momentum", narrowest=0.02 if name == "momentum" else 0.2))
+    plot = timeline.axes(
+        170,
+        spread(every, log=log, zero=name != "momentum" and not log, narrowest=0.02 if name == "momentum" else 0.2),
+        log=log,
+    )
     for run, x, y in lines:
         line = trace(plot, run, thin(x, y), role)
         hover(plot, run, line, [("step", "@x{0,0}"), (name.replace("_", " "), "@y{%.4g}")], along=True)
-    return Panel(label, symbol, plot)
+    return Panel(label, symbol, plot), log
