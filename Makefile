@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TASK ?= digits
 ARGS ?=
 
-.PHONY: run test slow check lint types imports examples benchmark clean
+.PHONY: run test slow check lint types imports docs examples benchmark clean
 
 run: $(VENV)/.installed
 	$(BIN)/thetadot run $(TASK) $(ARGS)
@@ -16,7 +16,7 @@ test: $(VENV)/.developing
 slow: $(VENV)/.developing
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m slow
 
-check: lint types imports examples
+check: lint types imports docs examples
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
@@ -27,6 +27,12 @@ types: $(VENV)/.developing
 
 imports: $(VENV)/.developing
 	$(BIN)/lint-imports
+
+# the site, in build/docs; needs no network, and takes a warning for an error
+docs: $(VENV)/.developing
+	$(BIN)/python docs/gallery.py
+	for name in run compare simulate convert report export; do COLUMNS=96 $(BIN)/thetadot $$name --help > docs/pictures/$$name.txt || exit 1; done
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
 
 examples: $(VENV)/.developing
 	set -e; for script in examples/[0-9]*.py examples/wrong_on_purpose.py; do echo "== $$script"; $(BIN)/python $$script; done
