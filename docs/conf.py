@@ -31,7 +31,7 @@ napoleon_use_ivar = True  # attributes are listed with their class, and have no 
 
 html_theme = "furo"
 html_title = f"thetadot {release}"
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 
 _LITERAL = re.compile(r"(``.+?``|`.+?`)")
 _SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Examples?|Sources?|Note|Notes):")
