@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from thetadot.errors import DamagedFile
+from thetadot.formatting import html_table, plain
 from thetadot.records.entries import Entries, Growing
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
 from thetadot.records.table import frame, table
@@ -90,6 +91,13 @@ class Record:
         """The closing line; None while the run is in progress or after it was cut off."""
         results = self.of(Result)
         return results[-1] if results else None
+
+    def _repr_html_(self) -> str:
+        header = self.header
+        rows = [("task", f"{header.task}, seed {header.seed}"), ("parameters", plain(header.parameters))]
+        rows += [("entries", plain(len(self.entries))), ("unreadable", "; ".join(self.damage))]
+        rows += [("file", "" if self.path is None else str(self.path))]
+        return html_table((name, value) for name, value in rows if value)
 
 
 @checked
