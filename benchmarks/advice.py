@@ -2,18 +2,19 @@
 
     python benchmarks/advice.py --out DIR [--seeds 3] [--half chooses] [--task digits] [--quick] [--workers 1] [--say]
 
-Which half sets thresholds was fixed before any was set; what changed in the protocol since, and what was chosen after
-the other half had been seen, docs/verdicts.md says: today's figures of that half are no longer those of unseen tasks.
-Sixteen tasks of eight kinds (advice_tasks.py), one of each kind to
-set thresholds on, the other only reported. A right setting of SGD (momentum .9) and of AdamW, from a sweep of lr on
-other seeds, and wrong ones made of it. Every run sees as many samples, and is watched at the level "default" (--level).
-Losses are those of all training samples in eval(), after the run.
+Tasks of eight kinds: the sixteen of advice_tasks.py set thresholds; those of advice_unseen.py, written before any
+verdict on them was looked at, are only reported (what was seen of them since, docs/verdicts.md says). A right setting
+of SGD (momentum .9) and of AdamW, from a sweep of lr on other seeds, and wrong ones made of it. Every run sees as many
+samples, and is watched at the level "default" (--level). Losses are those of all training samples in eval(), after the
+run. Of a setting it is decided on all of its seeds, and of one whose seeds disagree it is not:
 
-    harmful:   a wrong setting's loss is above the right one's of the same seed by 2% of what that fell
+    harmful:   its loss is above the right setting's of the same seed by 2% of what that fell, on every seed
+    right:     on no seed is it above that at three times its lr, or at a third, by more than 2% of its fall; a seed on
+               which the setting found by the sweep diverged is left out, and so is one that a neighbour beats
     named:     the advice begins with a change that undoes what was done
     misnamed:  with another change;  silent: with none
     accused:   a right setting is told to change anything (annealing at the end of a run is no accusation), or any
-               verdict on it is "attention" or "bad"; a seed on which the right setting itself diverged is no good run
+               verdict on it is "attention" or "bad"
     followed:  the one change that the advice names first, trained again: better or worse where the loss
                changed by more than 2% of the right run's fall, else the same
     to chance: worse, and no longer below a constant predictor where it was
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from advice_tasks import HELD_BACK, TASKS, Task, standard
+from advice_unseen import UNSEEN
 from torch import Tensor, nn
 
 import thetadot
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
     from thetadot.verdicts import Verdict
 
 HARM = 0.02
-GRID = [10 ** (k / 2) for k in range(-7, 2)]
+ALL = TASKS + UNSEEN
+THIRDS = (3.0, 1 / 3)
+GRID = {"SGD": [10 ** (k / 2) for k in range(-6, 2)], "AdamW": [10 ** (k / 2) for k in range(-7, -1)]}
 NAMES = {
     "lr too high": {"lower lr"},
     "lr far too high": {"lower lr"},
@@ -105,7 +109,7 @@ def settings(task: Task) -> dict[str, Setting]:
 @cache
 def parts(name: str, scaled: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: FBT001
     """Inputs and targets, to train on and held back."""
-    task = next(task for task in TASKS if task.name == name)
+    task = next(task for task in ALL if task.name == name)
     x, y = task.data()
     x = standard(x) if task.raw and scaled else x
     kept = len(x) - int(HELD_BACK * len(x))
@@ -115,10 +119,14 @@ def parts(name: str, scaled: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # 
 def constant(task: Task) -> float:
     """Loss of the best constant predictor."""
     y = parts(task.name, True)[1]  # noqa: FBT003
-    if y.is_floating_point():
-        return float(y.var(correction=0))
-    share = torch.bincount(y.flatten()).float() / y.numel()
-    return float(-torch.special.xlogy(share, share).sum())
+    if not y.is_floating_point():
+        share = torch.bincount(y.flatten()).float() / y.numel()
+        logits = share.clamp_min(1e-9).log()
+        each = [task.loss(logits[None], torch.tensor([k])) * share[k] for k in range(len(share)) if share[k] > 0]
+        return float(sum(each))
+    mean, median = y.mean(0), y.median(0).values
+    tried = [mean, median, torch.logit(mean.clamp(1e-6, 1 - 1e-6)), mean.clamp_min(1e-6).log()]
+    return min(float(task.loss(value.expand_as(y), y)) for value in tried)
 
 
 def build(task: Task, setting: Setting, seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -150,6 +158,18 @@ def whole(task: Task, model: nn.Module, x: Tensor, y: Tensor) -> float:
     return found if math.isfinite(found) else 1e30
 
 
+def step_of(task: Task, model: nn.Module, x: Tensor, y: Tensor, probe: Any) -> None:
+    """The passes of one step, as the task's loop makes them."""
+    for xs, ys in zip(x.chunk(task.accumulate), y.chunk(task.accumulate), strict=True):
+        if task.function:
+            loss = nn.functional.cross_entropy(model(xs), ys)
+            if probe is not None:
+                probe.loss(loss)
+        else:
+            loss = loss_of(task, model, xs, ys)
+        (loss / task.accumulate).backward()
+
+
 def train(task: Task, setting: Setting, seed: int, folder: Path, level: str) -> dict[str, Any]:
     """Train as set, watched if there is a level; the losses before and after, and the seconds."""
     x, y, held_x, held_y = parts(task.name, setting.scaled)
@@ -159,20 +179,26 @@ def train(task: Task, setting: Setting, seed: int, folder: Path, level: str) -> 
     size = min(max(setting.batch, 1), len(x))
     total, step = task.epochs * math.ceil(len(x) / size), 0
     reference = {"inputs": x[:256], "labels": y[:256]} if task.named else (x[:256], y[:256])
-    loss_fn = None if task.named else task.loss
+    loss_fn = None if task.named else nn.functional.cross_entropy if task.function else task.loss
     watch = None
     if level:
         watch = thetadot.watch(
             model, optimizer, loss_fn=loss_fn, reference=reference, out=folder, dataset_size=len(x), level=level
         ).start()
+    cycle = None
+    if task.schedule == "onecycle":
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, setting.lr, total, cycle_momentum=False)
     began = time.process_time()
     for _ in range(task.epochs):
         for rows in torch.randperm(len(x), generator=shuffle).split(size):
             if setting.anneal:
-                optimizer.param_groups[0]["lr"] = setting.lr * min(1.0, (total - step) / (0.4 * total))
+                base = setting.lr if cycle is None else cycle.get_last_lr()[0]
+                optimizer.param_groups[0]["lr"] = base * min(1.0, (total - step) / (0.4 * total))
             optimizer.zero_grad()
-            loss_of(task, model, x[rows], y[rows]).backward()
+            step_of(task, model, x[rows], y[rows], watch)
             optimizer.step()
+            if cycle is not None:
+                cycle.step()
             step += 1
     seconds = time.process_time() - began
     if watch is not None:
@@ -228,8 +254,8 @@ class Outcome:
     seed: int
     last: float
     after: float | None
-    harmful: bool
-    naming: str  # named, misnamed, silent; of right runs accused, left alone; "" of a wrong one that did no harm
+    excess: float  # of its loss above the right one's, or above its best neighbour's, over the fall
+    told: str  # named, misnamed, silent; of right runs accused, left alone, or diverged
     effect: str  # better, same, worse, chance; "" where nothing was followed
     held: str
     finding: str
@@ -249,30 +275,30 @@ def outcome(job: tuple[Path, str, str, int, str]) -> Outcome:
     """Train, judge, follow, train again."""
     out, name, what, seed, level = job
     torch.set_num_threads(1)
-    task = next(task for task in TASKS if task.name == name)
+    task = next(task for task in ALL if task.name == name)
     setting, optimizer = settings(task)[what], what.split(":", maxsplit=1)[0]
     right, _ = kept(out, task, settings(task)[f"{optimizer}: right"], seed)
     run, folder = kept(out, task, setting, seed, level)
     advice, *others = judge(thetadot.records.read(folder))
     fall = max(right["first"] - right["last"], 1e-9)
     done, told = what.split(": ", maxsplit=1)[1], advice.finding
-    harmful = done != "right" and run["last"] > right["last"] + HARM * fall
-    if done == "right" and run["last"] > run["first"]:
-        naming = ""
-    elif done == "right":
+    beside = [right["last"]]
+    if done == "right":
+        near = (dataclasses.replace(setting, lr=setting.lr * times) for times in THIRDS)
+        beside = [kept(out, task, one, seed)[0]["last"] for one in near]
         blamed = any(verdict.state in {"attention", "bad"} for verdict in others)
         naming = "accused" if blamed or told not in INNOCENT else "left alone"
-    elif told in NAMES[done]:
-        naming = "named" if harmful else ""
+        naming = "diverged" if run["last"] > run["first"] else naming
     else:
-        naming = ("silent" if told in INNOCENT else "misnamed") if harmful else ""
+        naming = "named" if told in NAMES[done] else "silent" if told in INNOCENT else "misnamed"
+    excess = (run["last"] - min(beside)) / fall
     new, effect, held, after = followed(advice, setting), "", "", None
     if new is not None:
         again, _ = kept(out, task, new, seed)
         after = again["last"]
         effect = effect_of(run["last"], after, fall, constant(task))
         held = effect_of(run["held"], again["held"], fall, math.inf)
-    return Outcome(name, task.half, what, seed, run["last"], after, harmful, naming, effect, held, told, advice.says)
+    return Outcome(name, task.half, what, seed, run["last"], after, excess, naming, effect, held, told, advice.says)
 
 
 # Tables.
@@ -288,19 +314,32 @@ def wilson(hits: int, count: int) -> str:
     return f"{hits} of {count}, {p:.1%} ({max(low, 0):.1%} to {min(high, 1):.1%})"
 
 
+def resolved(found: list[Outcome]) -> tuple[list[Outcome], list[Outcome], list[Outcome]]:
+    """The runs of settings that are harmful, of those that are right, and of right ones whose seeds disagree."""
+    harmful, right, neither = [], [], []
+    for name, what in dict.fromkeys((o.task, o.what) for o in found):
+        some = [o for o in found if (o.task, o.what) == (name, what) and o.told != "diverged"]
+        above = [o.excess > HARM for o in some]
+        if not what.endswith(": right"):
+            harmful += some if all(above) else []
+        elif not all(above):
+            (neither if any(above) else right).extend(some)
+    return harmful, right, neither
+
+
 def summary(title: str, found: list[Outcome]) -> str:
     """The counts of one half."""
-    harmful = [o for o in found if o.harmful]
-    right = [o for o in found if o.what.endswith(": right") and o.naming]
+    harmful, right, neither = resolved(found)
     effects = Counter(o.effect for o in found if o.effect)
-    naming = Counter(o.naming for o in harmful)
+    naming = Counter(o.told for o in harmful)
     count = sum(effects.values())
     worse = effects["worse"] + effects["chance"]
     rows = (
         ("harmful runs named", wilson(naming["named"], len(harmful))),
         ("silent", wilson(naming["silent"], len(harmful))),
         ("misnamed", wilson(naming["misnamed"], len(harmful))),
-        ("right runs accused", wilson(sum(o.naming == "accused" for o in right), len(right))),
+        ("right runs accused", wilson(sum(o.told == "accused" for o in right), len(right))),
+        ("the same, where seeds disagree", wilson(sum(o.told == "accused" for o in neither), len(neither))),
         (
             "harmful runs whose advice makes them better",
             wilson(sum(o.effect == "better" for o in harmful), len(harmful)),
@@ -320,12 +359,14 @@ def by_kind(found: list[Outcome]) -> str:
         "| what was done | harmful | named | silent | misnamed | advice: better | same | worse |",
         "|---" * 8 + "|",
     ]
+    harmful, right, _ = resolved(found)
     for what in dict.fromkeys(o.what for o in found):
         some = [o for o in found if o.what == what]
-        naming, effects = Counter(o.naming for o in some), Counter(o.effect for o in some)
+        bad = [o for o in harmful + right if o.what == what]
+        naming, effects = Counter(o.told for o in bad), Counter(o.effect for o in some)
         counts = [naming["named"], naming["silent"], naming["misnamed"] + naming["accused"], effects["better"]]
         counts += [effects["same"], effects["worse"] + effects["chance"]]
-        told = f"{sum(o.harmful for o in some)} of {len(some)}"
+        told = f"{0 if what.endswith(': right') else len(bad)} of {len(some)}"
         lines.append(f"| {what} | {told} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines) + "\n"
 
@@ -334,9 +375,9 @@ def sweep(job: tuple[Path, str, str]) -> str:
     """The middle of the lrs, half decades, within 1% of the best on seeds 10 and 11."""
     out, name, optimizer = job
     torch.set_num_threads(1)
-    task = next(task for task in TASKS if task.name == name)
+    task = next(task for task in ALL if task.name == name)
     found = {}
-    for lr in GRID:
+    for lr in GRID[optimizer]:
         losses = [kept(out, task, Setting(optimizer, lr, task.batch), seed)[0]["last"] for seed in (10, 11)]
         found[lr] = sum(losses) / 2
     best = min(found.values())
@@ -360,7 +401,7 @@ def main() -> None:
     parser.add_argument("--sweep", action="store_true", help="find the lrs that advice_tasks.py holds")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    tasks = [t for t in TASKS if chosen.task in t.name and chosen.half in {None, t.half}]
+    tasks = [t for t in ALL if chosen.task in t.name and chosen.half in {None, t.half}]
     if chosen.quick:
         tasks, chosen.seeds = [t for t in tasks if t.half == "chooses"][::2], 1
     with multiprocessing.get_context("spawn").Pool(chosen.workers) as pool:
@@ -376,7 +417,8 @@ def main() -> None:
             found.append(one)
             if chosen.say:
                 after = "" if one.after is None else f" -> {one.after:.4g} {one.effect} {one.held}"
-                print(f"{one.task} | {one.what} {one.seed} | {one.last:.4g} | {one.finding} {one.naming}{after}")
+                run = f"{one.task} | {one.what} {one.seed} | {one.last:.4g} {one.excess:+.3f}"
+                print(f"{run} | {one.finding} {one.told}{after}")
                 print(f"      {one.says}", flush=True)
     for half in dict.fromkeys(o.half for o in found):
         title = f"half that {'sets thresholds' if half == 'chooses' else 'is only reported'}"

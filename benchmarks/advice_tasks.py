@@ -1,7 +1,7 @@
 """Sixteen small tasks of eight kinds, for advice.py: data from packages or made, every step about a millisecond.
 
-Of each kind one task chooses (thresholds may be set on it) and one is only reported. That half was named here before
-any threshold was touched, and stays.
+Two of each kind. Thresholds may be set on all of them: the second of each kind was kept aside until it had been seen.
+Those that are only reported now are in advice_unseen.py.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class Task:
         lrs: by optimizer.
         named: whether batches are dicts, and the model returns its loss.
         raw: whether the inputs come in units of very different sizes, standardised only where a setting says so.
+        function: whether the loop calls a function for its loss, which no hook sees, and tells it.
+        schedule: of the lr, whose largest is what a setting says.
+        accumulate: passes a step, on equal parts of its batch.
     """
 
     name: str
@@ -47,6 +50,9 @@ class Task:
     lrs: dict[str, float]
     named: bool = False
     raw: bool = False
+    function: bool = False
+    schedule: Literal["constant", "onecycle"] = "constant"
+    accumulate: int = 1
 
 
 def made(seed: int) -> torch.Generator:
@@ -102,9 +108,13 @@ def signals() -> Data:
 
 def characters(count: int, length: int) -> Data:
     """Source text of Python's own json package, and the next characters."""
-    parts = sorted(Path(json.__file__).parent.glob("*.py"))
-    text = "".join(part.read_text(encoding="utf-8") for part in parts).lower()
-    codes = torch.tensor([ord(c) - 32 if 32 <= ord(c) < 127 else 95 for c in text])
+    return text(sorted(Path(json.__file__).parent.glob("*.py")), count, length)
+
+
+def text(parts: list[Path], count: int, length: int) -> Data:
+    """Pieces of some files in small letters, and the next characters."""
+    whole = "".join(part.read_text(encoding="utf-8") for part in parts).lower()
+    codes = torch.tensor([ord(c) - 32 if 32 <= ord(c) < 127 else 95 for c in whole])
     pieces = codes[: len(codes) // (length + 1) * (length + 1)].view(-1, length + 1)
     pieces = pieces[torch.randperm(len(pieces), generator=made(11))][:count]
     return pieces[:, :-1].contiguous(), pieces[:, 1:].contiguous()
@@ -227,29 +237,29 @@ def _task(name: str, kind: str, half: str, data: Callable[[], Data], model: Call
     return Task(name, kind, half, data, model, loss, batch, epochs, {"SGD": sgd, "AdamW": adamw}, **more)  # type: ignore[arg-type]
 
 
-A, B = "chooses", "reported"
+A = "chooses"
 TASKS = (
     _task("digits", "perceptron", A, digits, lambda: dense(64, 64, 10), CE, 32, 15, 0.1, 0.01),
-    _task("friedman", "perceptron", B, friedman, lambda: dense(8, 32, 32, 1, act=RELU), MSE, 32, 15, 0.03, 0.003),
+    _task("friedman", "perceptron", A, friedman, lambda: dense(8, 32, 32, 1, act=RELU), MSE, 32, 15, 0.03, 0.003),
     _task("images", "CNN with BatchNorm", A, lambda: digits(1000), images, CE, 32, 10, 0.1, 0.01),
-    _task("waves", "CNN with BatchNorm", B, signals, waves, CE, 32, 12, 0.1, 0.01),
+    _task("waves", "CNN with BatchNorm", A, signals, waves, CE, 32, 12, 0.1, 0.01),
     _task("text", "GRU, dict batches", A, lambda: characters(500, 20), lambda: Recurrent(96, 32), CE, 16, 10, 1, 0.03,
           named=True),
-    _task("adding", "GRU, dict batches", B, adding, lambda: Recurrent(0, 24), MSE, 16, 10, 0.1, 0.01, named=True),
+    _task("adding", "GRU, dict batches", A, adding, lambda: Recurrent(0, 24), MSE, 16, 10, 0.1, 0.01, named=True),
     _task("next", "transformer", A, lambda: characters(750, 20), lambda: Attentive(96, 20), CE, 16, 8, 0.3, 0.01),
-    _task("majority", "transformer", B, majority, lambda: Attentive(6, 16, 6), CE, 16, 8, 0.01, 0.001),
+    _task("majority", "transformer", A, majority, lambda: Attentive(6, 16, 6), CE, 16, 8, 0.01, 0.001),
     _task("ratings", "factorisation", A, lambda: ratings(60, 45, 4, 0.1), lambda: Factors(60, 45, 4, 0.1), MSE, 32, 25,
           0.3, 0.03),
-    _task("saddle", "factorisation", B, lambda: ratings(80, 40, 3, 0.3), lambda: Factors(80, 40, 5, 0.03), MSE, 16, 12,
+    _task("saddle", "factorisation", A, lambda: ratings(80, 40, 3, 0.3), lambda: Factors(80, 40, 5, 0.03), MSE, 16, 12,
           0.1, 0.01),
     _task("diabetes", "raw-scaled table", A, lambda: table(load_diabetes, scaled=False),
           lambda: dense(10, 32, 1, act=RELU), MSE, 16, 25, 0.01, 0.01, raw=True),
-    _task("cells", "raw-scaled table", B, lambda: table(load_breast_cancer), lambda: dense(30, 24, 2, act=RELU), CE, 16,
+    _task("cells", "raw-scaled table", A, lambda: table(load_breast_cancer), lambda: dense(30, 24, 2, act=RELU), CE, 16,
           15, 0.1, 0.03, raw=True),
     _task("mislabelled", "noisy labels", A, lambda: digits(1250, 0.4), lambda: dense(64, 48, 10, act=RELU), CE, 32, 15,
           0.1, 0.01),
-    _task("linear law", "noisy labels", B, noisy, lambda: nn.Linear(20, 1), MSE, 16, 8, 0.001, 0.01),
+    _task("linear law", "noisy labels", A, noisy, lambda: nn.Linear(20, 1), MSE, 16, 8, 0.001, 0.01),
     _task("iris", "tiny data", A, lambda: tidy(load_iris, 75), lambda: dense(4, 16, 3), CE, 8, 50, 0.1, 0.03),
-    _task("wine", "tiny data", B, lambda: tidy(load_wine, 60), lambda: dense(13, 16, 3, act=RELU), CE, 8, 40, 0.03,
+    _task("wine", "tiny data", A, lambda: tidy(load_wine, 60), lambda: dense(13, 16, 3, act=RELU), CE, 8, 40, 0.03,
           0.1),
 )  # fmt: skip

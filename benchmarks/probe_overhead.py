@@ -16,10 +16,10 @@ import time
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 from torch import nn
 
 import thetadot
+from thetadot.intervals import interval
 
 NOTHING = thetadot.monitor.cadence.Plan("default", 10**9, away=False, pairs=False, early=False)
 BLOCK = 20
@@ -115,9 +115,9 @@ def repeat(build, level: str, steps: int) -> tuple[float, float, float, float]:
     return watched.seconds / plain.seconds, null.seconds / plain.seconds, counted, 1e3 * plain.seconds / steps
 
 
-def interval(values: list[float]) -> str:
-    mean = float(np.mean(values))
-    half = student.ppf(0.975, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+def said(values: list[float]) -> str:
+    mean, half = interval(values)
+    half = math.nan if half is None else half
     return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
@@ -136,7 +136,7 @@ def main() -> None:
             found = [repeat(MODELS[name], level, options.steps) for _ in range(options.repeats)]
             watched, null, counted, milliseconds = (list(column) for column in zip(*found, strict=True))
             print(
-                f"| {name} | {level} | {np.mean(milliseconds):.2f} | {interval(watched)} | {interval(null)} "
+                f"| {name} | {level} | {np.mean(milliseconds):.2f} | {said(watched)} | {said(null)} "
                 f"| {np.mean(counted):.3f} |",
                 flush=True,
             )

@@ -39,6 +39,8 @@ _NAMES = {
     "Result": "thetadot.training",
     "run": "thetadot.training",
     "load": "thetadot.training",
+    "suggest": "thetadot.training",
+    "Suggestion": "thetadot.training",
     "simulate": "thetadot.simulation",
     "watch": "thetadot.monitor",
     "Comparison": "thetadot.comparing",
@@ -48,6 +50,7 @@ _NAMES = {
 __all__ = [
     "Comparison",
     "Result",
+    "Suggestion",
     "Task",
     "analysis",
     "compare",
@@ -67,6 +70,7 @@ __all__ = [
     "schedules",
     "simulate",
     "simulation",
+    "suggest",
     "systems",
     "tasks",
     "training",
@@ -101,7 +105,7 @@ if TYPE_CHECKING:
     from thetadot.monitor import watch
     from thetadot.simulation import simulate
     from thetadot.tasks import Task
-    from thetadot.training import Result, load, run
+    from thetadot.training import Result, Suggestion, load, run, suggest
 
 
 def __getattr__(name: str) -> Any:

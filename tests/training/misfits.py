@@ -1,5 +1,6 @@
 """Tasks whose parts do not fit one another, in one way each."""
 
+import numpy as np
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -125,3 +126,73 @@ def scaled(factor):
 def infinite_slope():
     """The loss is finite where its gradient is not."""
     return task(loss=lambda out, y: (0.0 * out).sum().abs().sqrt() + nn.functional.cross_entropy(out, y))
+
+
+def nan():
+    x = X.clone()
+    x[17, 2] = float("nan")
+    return task(train=TensorDataset(x, Y))
+
+
+def infinite_target():
+    y = Y.float()[:, None].clone()
+    y[5] = float("inf")
+    return task(
+        model=nn.Linear(4, 1), loss=nn.MSELoss(), valid=TensorDataset(X, y), train=TensorDataset(X, 0 * X[:, :1])
+    )
+
+
+def missing_values_that_the_model_knows():
+    class Filled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.layer(x.nan_to_num())
+
+    x = X.clone()
+    x[::7, 1] = float("nan")
+    return task(model=Filled(), train=TensorDataset(x, Y))
+
+
+def text():
+    return task(train=Rows(lambda at, x, y: (["red", "blue"][at % 2], y)))
+
+
+def rows_of_objects():
+    return task(train=Rows(lambda at, x, y: (np.array(["red", 1.5, 2.0, 3.0], dtype=object), y)))
+
+
+def targets(change, outputs=2, loss=None):
+    y = change(Y)
+    data = TensorDataset(X, y)
+    return task(model=nn.Linear(4, outputs), loss=loss or nn.CrossEntropyLoss(), train=data, valid=data)
+
+
+def floats_for_classes():
+    return targets(lambda y: y.float())
+
+
+def a_column_of_classes():
+    return targets(lambda y: y[:, None])
+
+
+def whole_numbers_for_probabilities():
+    return targets(lambda y: y[:, None], 1, nn.BCEWithLogitsLoss())
+
+
+def one_dimension_too_few():
+    return targets(lambda y: y.float(), 1, nn.BCEWithLogitsLoss())
+
+
+def a_flat_target():
+    return targets(lambda y: y.float(), 1, nn.MSELoss())
+
+
+def classes_from_one():
+    return targets(lambda y: y + 1)
+
+
+def no_probabilities():
+    return targets(lambda y: 2.0 * y[:, None], 1, nn.BCEWithLogitsLoss())

@@ -11,7 +11,6 @@ from thetadot.records import Choice, Remark
 from thetadot.training.cost import Cost
 from thetadot.training.cure import cured, is_squared_error, last_bias, squared_error
 from thetadot.training.data import Source
-from thetadot.training.scales import remarks
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(256, 3, generator=G)
@@ -160,33 +159,3 @@ def test_raw_targets_are_learned_with_it_said_aloud_and_it_can_be_refused(tmp_pa
     assert not [c for c in without.of(Choice) if c.setting.startswith("first ")]
     assert without.header.asked["cure"] == "False"
     assert any(r.about == "targets" and "800" in r.says for r in with_it.of(Remark))
-
-
-COLUMNS = {
-    "columns of very different size": (X * torch.tensor([1.0, 1.0, 1e4]), "differ 1"),
-    "a column far from 0": (X + torch.tensor([0.0, 500.0, 0.0]), "column 1 of the inputs lies at 500"),
-    "all of them large": (X * 300.0, "deviation is"),
-}
-
-
-@pytest.mark.parametrize("kind", COLUMNS)
-def test_badly_scaled_inputs_are_said_with_the_remedy(kind):
-    x, said = COLUMNS[kind]
-    (remark,) = remarks(Source(TensorDataset(x, X[:, :1]), 0, CPU), squared=True)
-    assert said in remark.says
-    assert "x.mean(0)) / x.std(0)" in remark.says
-
-
-@pytest.mark.parametrize(
-    "x",
-    [
-        X,
-        X + 5.0,
-        torch.cat([X, torch.zeros(256, 2), torch.full((256, 1), 7.0)], 1),
-        (X > 0).float(),
-        torch.randint(9, (256, 3)),
-        torch.randn(64, 1, 8, 8),
-    ],
-)
-def test_ordinary_inputs_are_passed_over(x):
-    assert not list(remarks(Source(TensorDataset(x, torch.zeros(len(x), 1)), 0, CPU), squared=True))

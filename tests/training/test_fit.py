@@ -3,9 +3,13 @@
 import importlib
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 import thetadot
 from thetadot.errors import TaskError
+from thetadot.training.data import Source
+from thetadot.training.misfit import remarks_on_targets
 
 misfits = importlib.import_module("training.misfits")
 
@@ -32,6 +36,17 @@ misfits = importlib.import_module("training.misfits")
         ("loss_class", r"loss is the class CrossEntropyLoss.*Pass CrossEntropyLoss\(\)"),
         ("metric_class", r"metric is the class L1Loss.*Pass L1Loss\(\)"),
         ("model_class", "model is the class Linear"),
+        ("nan", "sample 17 has NaN .* in the training data: 1 of 64 samples .* column 2.*leave these rows out"),
+        ("infinite_target", "target of sample 5 .* in the validation data"),
+        ("text", r"the inputs hold '(red|blue)'.*pandas.factorize"),
+        ("rows_of_objects", "sample 0 of the training data holds 'red'.*pandas.get_dummies"),
+        ("floats_for_classes", r"of shape \(2,\) and float32.*pass y\.long\(\)"),
+        ("a_column_of_classes", r"pass y\.squeeze\(1\)"),
+        ("whole_numbers_for_probabilities", r"pass y\.float\(\)"),
+        ("one_dimension_too_few", r"pass y\.unsqueeze\(1\)"),
+        ("a_flat_target", r"pass y\.unsqueeze\(1\)"),
+        ("classes_from_one", "They are 1 to 2 here: pass y - 1"),
+        ("no_probabilities", r"between 0 and 2.*outside of \[0, 1\]"),
     ],
 )
 def test_a_misfit_names_the_sample_and_the_remedy(tmp_path, name, said):
@@ -45,9 +60,27 @@ def test_a_batch_of_one_beside_statistics_of_a_batch_is_refused_where_it_is_aske
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["few_with_batch_norm", "ignored"])
+@pytest.mark.parametrize("name", ["few_with_batch_norm", "ignored", "missing_values_that_the_model_knows"])
 def test_what_fits_is_trained(tmp_path, name):
     assert thetadot.run(getattr(misfits, name), out=tmp_path / "run", epochs=2).record.result is not None
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (torch.ones(300).long(), "all 300 training targets are 1"),
+        (torch.full((300, 1), 2.5), "all 300 training targets are 2.5"),
+        ((torch.arange(300) == 7).long(), "class 1 has 1 of 300 training samples"),
+    ],
+)
+def test_targets_that_tell_little_are_said(y, said):
+    (remark,) = remarks_on_targets(Source(TensorDataset(torch.zeros(300, 2), y), 0, torch.device("cpu")))
+    assert said in remark.says
+
+
+@pytest.mark.parametrize("y", [torch.arange(300) % 3, torch.randn(300, 1), torch.arange(300), torch.rand(300) < 0.5])
+def test_ordinary_targets_are_passed_over(y):
+    assert not list(remarks_on_targets(Source(TensorDataset(torch.zeros(300, 2), y), 0, torch.device("cpu"))))
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""The command: ``thetadot run``, ``compare``, ``simulate``, ``convert``, ``report``, ``export``. A sub-command, a file.
+"""The command: ``thetadot run``, ``suggest``, ``compare``, ``simulate``, ``convert``, ``report``, ``export``.
+
+A sub-command is a file.
 
 Errors become one sentence and exit code 2; signals that ask a process to end are taken like Ctrl-C
 (:mod:`thetadot.cli.signals`), and standard streams that fail end nothing (:mod:`thetadot.cli.streams`).
@@ -11,7 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from thetadot.cli import compare, convert, export, report, run, simulate
+from thetadot.cli import compare, convert, export, report, run, simulate, suggest
 from thetadot.cli.signals import ending
 from thetadot.cli.streams import enduring
 from thetadot.errors import ThetadotError
@@ -21,7 +23,7 @@ from thetadot.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (run, compare, simulate, convert, report, export)
+COMMANDS = (run, suggest, compare, simulate, convert, report, export)
 
 
 class _Parser(argparse.ArgumentParser):

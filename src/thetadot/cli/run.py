@@ -78,6 +78,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load data (default: 0)")
     parser.add_argument("--resume", metavar="DIR", help="continue the run in DIR exactly where it was cut off")
     parser.add_argument(
+        "--extend",
+        type=int,
+        metavar="N",
+        help="with --resume: N more epochs of a run that has finished, warmed up and annealed again",
+    )
+    parser.add_argument(
         "--new-data", action="store_true", help="resume although the data are others than the run was begun with"
     )
     parser.add_argument(
@@ -108,6 +114,8 @@ def act(options: argparse.Namespace) -> int:
         out = Path(options.out) if options.out else fresh(name.rpartition(":")[2])
     if options.new_data and options.resume is None:
         raise ThetadotError("--new-data is for a run that is resumed. Leave it out, or pass --resume DIR.")
+    if options.extend is not None and options.resume is None:
+        raise ThetadotError("--extend is for a run that has finished. Pass its folder too: --resume DIR.")
     make = resolve(name)
     with Display(console(sys.stderr), out) as show:
         try:
@@ -119,6 +127,7 @@ def act(options: argparse.Namespace) -> int:
                     name=name,
                     resume=options.resume is not None,
                     new_data=options.new_data,
+                    extend=options.extend,
                     show=show,
                     **given,
                 )
@@ -159,6 +168,7 @@ def _remembered(folder: Path, name: str | None, given: dict[str, Any]) -> tuple[
     place = folder / checkpoint.NAME
     saved = asdict(checkpoint.converted(checkpoint.load(folder)["arguments"], Arguments, place))
     task = saved.pop("task")
+    del saved["extended"]  # which run() remembers itself
     if name is not None and name != task:
         raise ThetadotError(
             f"{folder} was begun with task {task!r}, not {name!r}. Leave the task out to resume it, or begin a new run."

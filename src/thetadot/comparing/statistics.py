@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scipy.stats import nct as shifted
-from scipy.stats import t as student
+
+from thetadot.intervals import LEVEL, interval, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,20 +65,6 @@ class Difference:
         return self.mean == 0 and self.half == 0
 
 
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and half-width of its 95% t-interval; no width of one value.
-
-    Example:
-        >>> mean, half = interval([1.0, 2.0, 3.0])
-        >>> round(mean, 6), round(half, 3)  # 4.303/√3
-        (2.0, 2.484)
-    """
-    if len(values) < 2:
-        return statistics.fmean(values), None
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values), float(student.ppf(0.975, len(values) - 1)) * error
-
-
 def difference(a: str, b: str, first: Sequence[float | None], second: Sequence[float | None]) -> Difference:
     """Compare two runs seed by seed.
 
@@ -123,7 +110,7 @@ def needed(mean: float, spread: float) -> int | None:
 
     def enough(n: int) -> bool:
         shift = abs(mean) * math.sqrt(n) / spread
-        return shift > _CERTAIN or float(shifted.sf(student.ppf(0.975, n - 1), n - 1, shift)) >= POWER
+        return shift > _CERTAIN or float(shifted.sf(quantile(LEVEL, n - 1), n - 1, shift)) >= POWER
 
     if spread == 0:
         return 2

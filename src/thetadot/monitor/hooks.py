@@ -2,8 +2,9 @@
 
 It listens on measured steps only: between them a step costs nothing here, and is taken to have the same batch. What the
 user tells goes before what hooks see. Passes whose gradients were dropped (a loss scaler skipped the step) are
-forgotten, and passes whose output no backward pass reached are none. Inside a graph that torch.compile makes nothing is
-seen, and nothing is added to it.
+forgotten, with their losses: they are no step's, and no other step's either. That is seen where gradients are gone
+before the next pass, or before the next backward pass where a loop empties them as late as that. Passes whose output no
+backward pass reached are none. Inside a graph that torch.compile makes nothing is seen, and nothing is added to it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import unserializable_hook
 
 from thetadot.carried import carried
 from thetadot.monitor.axes import disagreeing, named, walk
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from thetadot.monitor.reference import Reference
 
 Places = list[tuple["Path", tuple[int, ...]]]
+_NOTED = ("lately", "passes", "losses", "targets", "told", "said")
 
 
 @dataclass
@@ -74,7 +77,7 @@ class ForwardHooks:
         model: what the loop calls.
         loss_fn: whatever it is.
         parameters: the watched ones.
-        dropped: called when passes are forgotten.
+        dropped: called when passes are forgotten, with whether the next backward pass has begun.
         batch_dim: the axis of the first argument along which samples lie.
         samples: how many a pass averages, or a function of the call's arguments that says it.
         reference: tells where samples lie, once it is prepared.
@@ -85,7 +88,7 @@ class ForwardHooks:
         model: nn.Module,
         loss_fn: object,
         parameters: list[Any],
-        dropped: Callable[[], None],
+        dropped: Callable[[bool], None],
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
         reference: Reference | None = None,
@@ -97,7 +100,6 @@ class ForwardHooks:
         self.dropped = dropped
         self.quiet = False  # while a probe calls the model
         self.keeping = False  # whether passes of the present step are kept, so that they can be made again
-        self.swept = False  # a backward pass has come since the last step
         self.carries = loss_fn is None
         self.batch_dim = batch_dim
         self.samples = samples
@@ -107,6 +109,7 @@ class ForwardHooks:
         self.handles: list[RemovableHandle] = []
         self.always: list[RemovableHandle] = []
         self.lately: list[Tensor | float] = []  # losses since the last step, whether it is measured or not
+        self.latest()
         self._forget()
 
     @property
@@ -152,18 +155,22 @@ class ForwardHooks:
             return
         self.handles = [
             self.model.register_forward_pre_hook(self.entered, with_kwargs=True),
-            self.parameters[-1].register_post_accumulate_grad_hook(self._swept),
+            self.model.register_forward_hook(self._left),
         ]
-        self.handles.append(self.model.register_forward_hook(self._left))
         if isinstance(self.loss_fn, nn.Module):
             self.handles.append(self.loss_fn.register_forward_hook(self._lost))
 
     def follow(self) -> None:
-        """Note the loss of every step, until :meth:`leave`."""
+        """Note the loss of every step, and whether its gradients were dropped, until :meth:`leave`."""
+        last = self.parameters[-1]
+        self.always = [
+            last.register_hook(self._arriving),
+            last.register_post_accumulate_grad_hook(self._swept),
+        ]
         if isinstance(self.loss_fn, nn.Module):
-            self.always = [self.loss_fn.register_forward_hook(self._followed)]
+            self.always.append(self.loss_fn.register_forward_hook(self._followed))
         elif self.carries:
-            self.always = [self.model.register_forward_hook(self._carried)]
+            self.always.append(self.model.register_forward_hook(self._carried))
 
     def leave(self) -> None:
         """Take every hook away."""
@@ -173,7 +180,10 @@ class ForwardHooks:
         self.always = []
 
     def latest(self) -> Tensor | float | None:
-        """The mean loss since the last call, where it was seen."""
+        """The mean loss since the last call, where it was seen; to be called at every step."""
+        self.sweeps = 0  # backward passes since the last step, or since gradients were dropped
+        self.marks: dict[str, int] = {}  # what was noted before the last of them
+        self.version = 0  # of the last parameter's gradient after it
         losses = self.lately
         if not losses:
             return None
@@ -229,7 +239,7 @@ class ForwardHooks:
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
         self.told_losses = True
-        self.lately.append(_number(value) if isinstance(value, Tensor) else float(value))
+        self._note(_number(value) if isinstance(value, Tensor) else float(value))
         if self.listening:
             self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
 
@@ -281,16 +291,28 @@ class ForwardHooks:
 
     def _followed(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen() and isinstance(output, Tensor) and output.numel() == 1:
-            self.lately.append(_number(output))
+            self._note(_number(output))
 
     def _carried(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen():
             loss = carried(output)
             if loss is not None:
-                self.lately.append(_number(loss))
+                self._note(_number(loss))
+
+    def _note(self, loss: Tensor | float) -> None:
+        """Take a loss of this step; what was noted before gradients were dropped is of none."""
+        self._drop()
+        self.lately.append(loss)
+
+    @unserializable_hook  # type: ignore[untyped-decorator]  # a model that is saved as a whole does not warn of it
+    def _arriving(self, _gradient: Tensor) -> None:
+        """Before a gradient is added: what was noted before the last backward pass, if that one's was dropped."""
+        if self.sweeps and self._emptied():
+            self._part_with(begun=True)
 
     def _swept(self, parameter: Tensor) -> None:
-        self.swept = True
+        self.sweeps += 1
+        self.marks = {name: len(getattr(self, name)) for name in (_NOTED if self.handles else ("lately",))}
         self.version = 0 if parameter.grad is None else parameter.grad._version  # noqa: SLF001 - it has no other name
 
     def _seen(self) -> bool:
@@ -302,9 +324,23 @@ class ForwardHooks:
         return self.parameters[0].requires_grad or any(p.requires_grad for p in self.parameters)
 
     def _drop(self) -> None:
-        if self.swept and self._emptied():
-            self._forget()
-            self.dropped()
+        if self.sweeps and self._emptied():
+            self._part_with(begun=False)
+
+    def _part_with(self, *, begun: bool) -> None:
+        """Forget what was noted before the last backward pass, whose gradients no step will take.
+
+        Args:
+            begun: whether the next backward pass has begun; with nothing noted since, it is of what was noted before.
+        """
+        for name, mark in self.marks.items():
+            noted = getattr(self, name)
+            if name == "said" or (name == "lately" and self.told_losses):
+                del noted[: max(mark, self.sweeps)]  # told before the backward pass, or after it
+            elif not begun or len(noted) > mark:
+                del noted[:mark]
+        self.sweeps = 0
+        self.dropped(begun)
 
     def _emptied(self) -> bool:
         """Whether gradients were taken away, or made zeros, since a backward pass; values are read only if written."""
@@ -316,8 +352,6 @@ class ForwardHooks:
         )
 
     def _forget(self) -> None:
-        self.swept = False
-        self.version = 0  # of the last parameter's gradient, when a backward pass had come to it
         self.passes: list[Pass] = []  # by hooks
         self.losses: list[Tensor] = []
         self.targets: list[Places] = []
@@ -354,34 +388,3 @@ def _unlike(passes: list[Pass], fresh: list[Pass], losses: int) -> str:
     if losses and len(passes) > 1 and losses % len(passes):
         return f"loss_fn was called {losses} times in a step of {len(passes)} passes: they have different losses"
     return ""
-
-
-def unseen(batch: int | None, loss: Tensor | None, evaluating: int = 0, loss_fn: object = None) -> dict[str, str]:
-    """Say what a measured step did not show, and how to supply it."""
-    if batch is None and evaluating:
-        return {
-            "samples": f"model is in eval(), and passes in it ({evaluating} in this step) are taken for validation. "
-            "Call model.train(), and eval() only on the layers that are to keep their statistics or drop nothing; or "
-            "call probe.passed(samples, loss) in the loop"
-        }
-    if batch is None:
-        return {
-            "samples": "no pass through model was seen. Pass the model that the loop calls (the compiled one, or "
-            "torch.compile(model) in place of model.compile()), or call probe.passed(samples, loss) in the loop"
-        }
-    return {"training loss": _lossless(loss_fn)} if loss is None else {}
-
-
-LINE = "Add one line to the loop, after the loss is computed: probe.loss(loss)"
-
-
-def _lossless(loss_fn: object) -> str:
-    """Why no loss was seen, and the line that shows it."""
-    if loss_fn is None:
-        return f"the model's output carries none, and no loss_fn was given. {LINE}"
-    if isinstance(loss_fn, nn.Module):
-        name = type(loss_fn).__name__
-        said = f"this {name} was not called in the step, so the loop uses another {name} or a "
-        return f"{said}function. Pass the very module that the loop calls as loss_fn. Or: {LINE[0].lower()}{LINE[1:]}"
-    name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
-    return f"{name} is no module, and only calls of modules are seen. {LINE}"

@@ -22,16 +22,20 @@ def ill(model: nn.Module, held: Any) -> str | None:
     A model that begins with a normalization takes inputs of any size.
     """
     first = next((m for m in _leaves(model)), None)
-    if first is not None and type(first).__name__.startswith(NORMS):
+    if first is not None and normalizes(first):
         return None
     given = next((leaf for leaf in tree_leaves(held) if isinstance(leaf, Tensor)), None)
     said = None if given is None else badly_scaled(given)
     return None if said is None else f"{said}. {REMEDY}"
 
 
+def normalizes(module: nn.Module) -> bool:
+    """Whether a module brings its input to size 1."""
+    return type(module).__name__.startswith(NORMS)
+
+
 def _leaves(model: nn.Module) -> Iterable[nn.Module]:
     """Modules that hold parameters, or are norms, and no other module, in order."""
     for module in model.modules():
-        norm = type(module).__name__.startswith(NORMS)
-        if not list(module.children()) and (norm or next(module.parameters(), None) is not None):
+        if not list(module.children()) and (normalizes(module) or next(module.parameters(), None) is not None):
             yield module

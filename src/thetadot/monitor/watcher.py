@@ -24,7 +24,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.kinds import require_count
 from thetadot.monitor.arguments import require_kinds_of, require_numbers_of, require_periods
 from thetadot.monitor.cadence import PLANS, Every, Level
-from thetadot.monitor.hooks import ForwardHooks, unseen
+from thetadot.monitor.hooks import ForwardHooks
 from thetadot.monitor.inputs import ill
 from thetadot.monitor.layers import Layout
 from thetadot.monitor.measurements import MEASUREMENTS
@@ -34,6 +34,7 @@ from thetadot.monitor.passes import Passes
 from thetadot.monitor.process_group import WatchingRanks
 from thetadot.monitor.recorder import RunRecorder, describe
 from thetadot.monitor.reference import Reference
+from thetadot.monitor.unseen import unseen
 from thetadot.records import End
 
 if TYPE_CHECKING:
@@ -316,11 +317,13 @@ class Watch:
             self.ahead.remove()
             self.ahead = None
 
-    def _dropped(self) -> None:
+    def _dropped(self, begun: bool) -> None:  # noqa: FBT001 - called by the hooks alone
         """Discard passes whose step was skipped by the loss scaler."""
         if self.together.micro.handles:
             self.together.micro.disarm()
-            self.together.micro.arm()
+            self.together.micro.square = None
+            if not begun:  # else the next backward pass would be read by half
+                self.together.micro.arm()
 
     def _meet(self) -> None:
         """Disable collective measurements unless every rank is being watched."""

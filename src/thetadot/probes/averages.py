@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import t as student
 
 from thetadot.errors import InadmissibleValue, require
+from thetadot.intervals import quantile
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:
@@ -210,11 +210,6 @@ def coarser(x: Series) -> Iterator[Series]:
         yield x[: count * size].reshape(count, size).mean(axis=1)
         size *= 2
         count = len(x) // size
-
-
-def quantile(level: float, freedom: float) -> float:
-    """Student's two-sided quantile, one degree of freedom at least."""
-    return float(student.ppf(0.5 + 0.5 * level, max(freedom, 1.0)))
 
 
 def as_series(series: ArrayLike, level: float) -> Series:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.errors import require
-from thetadot.probes.averages import bounded, fieller, quantile
+from thetadot.intervals import quantile
+from thetadot.probes.averages import bounded, fieller
 from thetadot.probes.gradient_noise import leave_one_out
 from thetadot.random import derive, words
 from thetadot.signatures import checked

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.probes.averages import Interval, as_series, coarser, quantile
+from thetadot.intervals import quantile
+from thetadot.probes.averages import Interval, as_series, coarser
 from thetadot.signatures import checked
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from thetadot.records.columns import number
 from thetadot.records.observed import Draws, End, Setting
-from thetadot.records.schema import Choice, Constant, Fork, Result, Rollback, Trial
+from thetadot.records.schema import Choice, Constant, Extension, Fork, Result, Rollback, Trial
 from thetadot.records.step_losses import Losses
 from thetadot.records.units import quantity, tag
 from thetadot.signatures import checked
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WITH_ENDS = {"noise": "noise_scale", "equilibrium": "ratio"}
 _BY_LAYER = {"layers", "gradient", "weight", "update", "angle"}
-_UNNUMBERED = (Trial, Choice, Fork, Constant, Rollback, Setting, Draws, End, Result)
+_UNNUMBERED = (Trial, Choice, Fork, Constant, Rollback, Extension, Setting, Draws, End, Result)
 """Kinds that are no reading of a moment: what was tried, decided or given, and closing lines."""
 
 

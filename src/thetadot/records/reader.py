@@ -12,7 +12,7 @@ import msgspec
 from thetadot.errors import DamagedFile
 from thetadot.formatting import html_table, plain
 from thetadot.records.entries import Entries, Growing
-from thetadot.records.schema import SCHEMA, VERSION, Entry, Header, Result
+from thetadot.records.schema import SCHEMA, VERSION, Entry, Extension, Header, Result
 from thetadot.records.table import frame, table
 from thetadot.signatures import checked
 
@@ -88,9 +88,22 @@ class Record:
 
     @property
     def result(self) -> Result | None:
-        """The closing line; None while the run is in progress or after it was cut off."""
+        """The closing line; None while the run, or its extension, is in progress or after it was cut off."""
         results = self.of(Result)
-        return results[-1] if results else None
+        if not results or self._places(Extension) > self._places(Result):
+            return None
+        return results[-1]
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs that are planned, extensions included; None where that is not known."""
+        extensions = self.of(Extension)
+        return extensions[-1].epoch + extensions[-1].epochs if extensions else self.header.epochs
+
+    def _places(self, kind: type[msgspec.Struct]) -> int:
+        """The place of the last entry of a kind; -1 where there is none."""
+        found = self.columns.places(kind)
+        return int(found[-1]) if len(found) else -1
 
     def _repr_html_(self) -> str:
         header = self.header

@@ -162,13 +162,15 @@ class Trial(msgspec.Struct, tag_field="kind", tag="trial", frozen=True):
     cost: float
 
 
-class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True):
+class Choice(msgspec.Struct, tag_field="kind", tag="choice", frozen=True, omit_defaults=True):
     """One setting, its value, and why."""
 
     setting: str
     value: float | int | str
     because: str
     source: Literal["measured", "tried", "rule", "given"] = "measured"
+    low: float | None = None  # ends of the value, by those of what it was measured from, of 95%
+    high: float | None = None
 
 
 class Fork(msgspec.Struct, tag_field="kind", tag="fork", frozen=True, omit_defaults=True):
@@ -248,6 +250,20 @@ class Rollback(msgspec.Struct, tag_field="kind", tag="rollback", frozen=True):
     lr_factor: float
 
 
+class Extension(msgspec.Struct, tag_field="kind", tag="extension", frozen=True):
+    """A finished run goes on for some more epochs, by a plan of its own; the result before it is no longer the last."""
+
+    step: int  # where it goes on
+    epoch: int  # that are done by then
+    epochs: int  # that are added
+    optimizer: str
+    lr: float
+    momentum: float
+    batch_size: int
+    annealing: str
+    because: str
+
+
 class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
     """The last line of a finished run; from version 3 on, losses and metric are of the best validated state."""
 
@@ -293,6 +309,7 @@ Entry = (
     | Losses
     | Epoch
     | Rollback
+    | Extension
     | Result
     | Setting
     | Draws

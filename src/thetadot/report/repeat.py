@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from thetadot.records import Choice
+from thetadot.records import Choice, Extension
 from thetadot.report.names import clean
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ ORDER = (
     "workers",
 )  # fmt: skip
 """Of ``thetadot run``, in the order in which a page says them; others follow."""
+AGAIN = "runs/again"
+"""Folder in which a run that was extended is repeated."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
@@ -33,12 +35,13 @@ def command(record: Record) -> str:
     header = record.header
     if header.watched is not None:
         return ""
-    options = _options(record)
+    options, more = _options(record), [entry.epochs for entry in record.of(Extension)]
     if header.address is None:
-        return _call(options)
+        return _call(options, more)
     task = shlex.quote(clean(header.address or header.task))
     flags = (_flag(name, value) for name, value in options.items())
-    return " ".join([f"thetadot run {task}", *flags])
+    first = " ".join([f"thetadot run {task}", *flags, *([f"--out {AGAIN}"] if more else [])])
+    return " && ".join([first, *(f"thetadot run --resume {AGAIN} --extend {epochs}" for epochs in more)])
 
 
 def _options(record: Record) -> dict[str, str]:
@@ -72,8 +75,10 @@ def _flag(name: str, value: str) -> str:
     return f"--{word} {shlex.quote(value)}"
 
 
-def _call(options: dict[str, str]) -> str:
-    """The call in Python, of a task that was made there."""
+def _call(options: dict[str, str], more: list[int]) -> str:
+    """The call in Python, of a task that was made there; one more for each time that the run was extended."""
     number = re.compile(r"-?\d[\d.e+-]*|True|False|None")
-    said = (f"{name}={value if number.fullmatch(value) else repr(value)}" for name, value in options.items())
-    return f"thetadot.run({', '.join(['task', *said])})"
+    said = [f"{name}={value if number.fullmatch(value) else repr(value)}" for name, value in options.items()]
+    common = ["task", *said, *([f"out={AGAIN!r}"] if more else [])]
+    calls = [common, *([*common, "resume=True", f"extend={epochs}"] for epochs in more)]
+    return "; ".join(f"thetadot.run({', '.join(call)})" for call in calls)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import plain
-from thetadot.records import Choice, Remark, Rollback, Setting
+from thetadot.records import Choice, Extension, Remark, Rollback, Setting
 from thetadot.report import words
 from thetadot.report.judgement import judged, reason
 from thetadot.report.names import clean
@@ -56,10 +56,7 @@ def summarize(run: Run) -> Summary:
         facts=facts(header),
         verdicts=[each for each in judged(run) if each[-1].state != "unknown"],
         unknown=[(question, reason(verdict)) for *_, question, verdict in judged(run) if verdict.state == "unknown"],
-        choices=[
-            (choice.setting, _value(choice), choice.because, choice.source, SOURCES[choice.source])
-            for choice in record.of(Choice)[:MOST_ROWS]
-        ],
+        choices=_choices(record),
         rollbacks=[_rollback(entry) for entry in record.of(Rollback)[:MOST_ROWS]],
         groups=[_group(entry) for entry in record.of(Setting)[:MOST_GROUPS]],
         lacks=_lacks(record),
@@ -87,6 +84,16 @@ def _lacks(record: Record) -> list[tuple[str, str]]:
         if not entry.alarm:
             found.setdefault(entry.about, entry.says)
     return list(found.items())[:MOST_ROWS]
+
+
+def _choices(record: Record) -> list[tuple[str, str, str, str, str]]:
+    """Settings, and the plans by which the run was extended."""
+    found = [(c.setting, _value(c), c.because, c.source, SOURCES[c.source]) for c in record.of(Choice)[:MOST_ROWS]]
+    later = [
+        (f"extended at epoch {plain(e.epoch)}", f"by {plain(e.epochs)}", e.because, "given", SOURCES["given"])
+        for e in record.of(Extension)[:MOST_ROWS]
+    ]
+    return [*found, *later]
 
 
 def _value(choice: Choice) -> str:

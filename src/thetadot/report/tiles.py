@@ -40,7 +40,7 @@ def tiles(record: Record) -> list[Tile]:
     found += [_setting(record, *names) for names in SETTINGS]
     steps = result.steps if result else words.last_step(record)
     found.append(
-        (plain(steps), "steps", f"{plain(result.epochs)} epochs" if result else f"of {plain(header.epochs)} epochs")
+        (plain(steps), "steps", f"{plain(result.epochs)} epochs" if result else f"of {plain(record.epochs)} epochs")
     )
     seconds = result.seconds if result else last_epoch.seconds if last_epoch else 0.0
     if seconds > 0:

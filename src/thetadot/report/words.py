@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetadot.formatting import count, duration, plain, share
-from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Layers, Motion, Noise
+from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Extension, Layers, Motion, Noise
 from thetadot.report.names import clean
 from thetadot.report.series import column
 from thetadot.verdicts.headline import loss_ends
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from thetadot.records import Fork, Record, Result
     from thetadot.report.series import Array
 
+MOST = 5
+"""Extensions that are said in a sentence."""
 STILL = 0.05
 """A setting that moves by less than this share of itself is called constant."""
 
@@ -56,7 +58,7 @@ def verdict(record: Record) -> str:
         reached = (
             f"{metric(name, result.metric)}{label} on the validation set, and a loss of {plain(result.valid_loss)}"
         )
-    return f"{state(result)} has {reached}{took}{_hands(record)}."
+    return f"{state(result)} has {reached}{took}{_extended(record)}{_hands(record)}."
 
 
 def state(result: Result) -> str:
@@ -111,8 +113,14 @@ def _unfinished(record: Record) -> str:
     if not epochs:
         return f"{head}, before the end of the first epoch."
     last = epochs[-1]
-    done = f"after epoch {plain(last.epoch)} of {plain(record.header.epochs)}"
+    done = f"after epoch {plain(last.epoch)} of {plain(record.epochs)}"
     return f"{head}; {done} the validation loss was {plain(last.valid_loss)}."
+
+
+def _extended(record: Record) -> str:
+    """By how many epochs a run was extended, and when."""
+    found = [f"{count(e.epochs, 'epoch')} after epoch {plain(e.epoch)}" for e in record.of(Extension)[:MOST]]
+    return f"; it was extended by {' and '.join(found)}" if found else ""
 
 
 def _hands(record: Record) -> str:

@@ -76,10 +76,10 @@ class Task:
                 )
             if value is not None and not callable(value):
                 raise TaskError(f"{name} is a {type(value).__name__}. Pass a function of (output, target).")
-        _require_data("train", self.train)
-        _require_data("valid", self.valid)
+        require_data("train", self.train)
+        require_data("valid", self.valid)
         if self.test is not None:
-            _require_data("test", self.test)
+            require_data("test", self.test)
 
     def _require_model(self) -> None:
         if isinstance(self.model, type):
@@ -94,7 +94,7 @@ class Task:
             raise TaskError("the model has complex parameters, which are not measured. Keep real and imaginary parts.")
 
 
-def _require_data(name: str, data: object) -> None:
+def require_data(name: str, data: object) -> None:
     """Raise TaskError unless ``data`` is a map-style dataset with a sample in it."""
     if data is None:
         raise TaskError(f"{name} is missing. Pass {name}=, a dataset or a DataLoader.")

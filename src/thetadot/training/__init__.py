@@ -3,5 +3,7 @@
 from thetadot.training.job import run
 from thetadot.training.loading import load
 from thetadot.training.result import Result
+from thetadot.training.suggesting import suggest
+from thetadot.training.suggestion import Suggestion
 
-__all__ = ["Result", "load", "run"]
+__all__ = ["Result", "Suggestion", "load", "run", "suggest"]

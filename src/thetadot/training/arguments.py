@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 EPOCHS = 60
 FORK_MEMORY = 2**30
 _MOST = 1024  # threads or processes
+_NO_OPTIONS = ("task", "extended")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Arguments of a run, kept in its folder."""
+    """Arguments of a run, kept in its folder; ``extended`` are epochs that were added to it once it had finished."""
 
     task: str
     epochs: int = EPOCHS
@@ -36,6 +37,7 @@ class Arguments:
     annealing: Annealing | None = None
     cure: bool = True
     fork_memory: int = FORK_MEMORY
+    extended: tuple[int, ...] = ()
 
     def options(self) -> dict[str, str]:
         """Return the arguments as command-line options, leaving out defaults.
@@ -45,11 +47,13 @@ class Arguments:
             {'epochs': '60', 'minutes': '2.5', 'seed': '0', 'lr': '0.1'}
         """
         plain = {"device": "cpu", "workers": 0, "cure": True, "fork_memory": FORK_MEMORY}
-        found = {name: value for name, value in asdict(self).items() if name != "task" and value is not None}
+        found = {name: value for name, value in asdict(self).items() if name not in _NO_OPTIONS and value is not None}
         return {name: str(value) for name, value in found.items() if plain.get(name) != value}
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs={self.epochs}", "is below 1", "Pass epochs >= 1.")
+        for more in self.extended:
+            require(more >= 1, f"extend={more}", "is below 1", "Pass the epochs that are to be added.")
         require(0 <= self.seed < 2**63, f"seed={self.seed}", "is outside [0, 2^63)", "Pass a non-negative seed.")
         threads = 1 if self.threads is None else self.threads
         require(
@@ -99,7 +103,7 @@ class Arguments:
 def require_same(asked: Arguments, remembered: dict[str, Any], out: Path) -> None:
     """Raise RunFolderError where ``asked`` contradicts what the folder remembers."""
     for name, value in asdict(asked).items():
-        if remembered.get(name) != value:
+        if name != "extended" and remembered.get(name) != value:
             raise RunFolderError(
                 f"{out} was begun with {name}={remembered.get(name)!r}, not {value!r}. "
                 f"Leave {name} out to resume it, or begin a new run."

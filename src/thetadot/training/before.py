@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from thetadot.training.cost import Cost
     from thetadot.training.data import Source
 
+MOVED = 16
+"""Samples whose gradient tells whether anything moves."""
 MICRO_BATCHES = 8
 ITERATIONS = 8
 
@@ -43,10 +45,11 @@ class Before:
         task: what is trained.
         source: its training data, of which the first in keyed order are measured on.
         cost: where evaluations are counted.
+        most: evaluations that may have been counted in the end; what does not fit is not measured.
     """
 
-    def __init__(self, task: Task, source: Source, cost: Cost) -> None:
-        self.task, self.source, self.cost = task, source, cost
+    def __init__(self, task: Task, source: Source, cost: Cost, most: float = math.inf) -> None:
+        self.task, self.source, self.cost, self.most = task, source, cost, most
         self.order = source.order(-1)
 
     def _kept(self) -> AbstractContextManager[Kept]:
@@ -58,7 +61,8 @@ class Before:
 
     def loss(self, samples: int) -> tuple[float, float]:
         """Mean loss of some samples, the model as training sees it, and its standard error."""
-        indices = self.order[: max(2, min(samples, self.source.size))]
+        room = self.most - self.cost.samples - min(MOVED, self.source.size)  # the gradient is taken too
+        indices = self.order[: max(2, int(min(samples, self.source.size, 3.0 * room)))]
         size = max(2, len(indices) // MICRO_BATCHES)
         parts = [indices[i : i + size] for i in range(0, len(indices), size)]
         found = []
@@ -80,14 +84,25 @@ class Before:
 
     def curvature(self, samples: int) -> Curvature | None:
         """Largest curvature; None where it is not finite."""
-        return next((e for e in self._measured(CurvatureMeasurement, samples) if isinstance(e, Curvature)), None)
+        found = self._measured(CurvatureMeasurement, samples, 2.0 * ITERATIONS)
+        return next((e for e in found if isinstance(e, Curvature)), None)
 
     def noise(self, samples: int) -> Noise | None:
         """Gradient noise from micro-batches; None where too few samples or not finite."""
-        return next((e for e in self._measured(NoiseMeasurement, samples) if isinstance(e, Noise)), None)
+        found = self._measured(NoiseMeasurement, samples, 1.0)
+        return next((e for e in found if isinstance(e, Noise)), None)
 
-    def _measured(self, kind: type[Measurement], samples: int) -> list[Any]:
-        """Entries of one of the monitor's measurements, of an optimizer that has made no step."""
+    def _measured(self, kind: type[Measurement], samples: int, price: float) -> list[Any]:
+        """Entries of one of the monitor's measurements, of an optimizer that has made no step.
+
+        Args:
+            kind: of the measurement.
+            samples: that it is taken on.
+            price: of each, in gradient evaluations.
+        """
+        samples = min(samples, int((self.most - self.cost.samples) / price)) if math.isfinite(self.most) else samples
+        if samples < 1:
+            return []
         layout = Layout(self.task.model, torch.optim.SGD(learned(self.task)), self.task.loss)
         reference = reference_batch(self.task, self.source, self.order[:samples], layout)
         if kind.in_parts and not reference.parts()[0]:

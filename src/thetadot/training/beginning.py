@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from thetadot.errors import TaskError
 from thetadot.records import Remark
 from thetadot.state import generators_kept, kept
-from thetadot.training.before import Before
+from thetadot.training.before import MOVED, Before
 from thetadot.training.constant import constant
 from thetadot.training.cure import cured, squared_error
 from thetadot.training.drift import Drift, judges_of
 from thetadot.training.fit import require_motion
 from thetadot.training.forks import Forks
+from thetadot.training.forward import judge
 from thetadot.training.learned import learned
-from thetadot.training.scales import remarks
+from thetadot.training.misfit import remarks_on_targets
+from thetadot.training.scales import in_usual_units, remarks, residual_loss, scales
 from thetadot.training.start import Given, Start, typical_size
 from thetadot.training.steering import Steering
 
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
     from thetadot.training.cost import Cost
     from thetadot.training.data import Source
     from thetadot.training.plan import Plan
+    from thetadot.training.units import Coordinates
 
 FEW = 100
 """Validation samples below which the best of their losses is said to flatter itself."""
-_MOVED = 16  # samples whose gradient tells whether anything moves
+_KNOWN = 256  # samples that tell whether a model is trained already
 _FLATTERS = (
     "there are {} validation samples, below {}: the best of so few flatters the state that is returned by it. Hold "
     "more back, or pass Task(test=...), which nothing is chosen by"
@@ -47,11 +50,13 @@ class Begun(NamedTuple):
         loss: at the first parameters, and its standard error.
         constant: what the best constant output comes to; None where there is none.
         offset: the last bias, where it was moved: it says nothing of how large a step may be.
+        coordinates: units that the model is trained in, where they are not its own.
     """
 
     loss: tuple[float, float] = 0.0, 0.0
     constant: Constant | None = None
     offset: Tensor | None = None
+    coordinates: Coordinates | None = None
 
 
 class Beginning:
@@ -60,27 +65,33 @@ class Beginning:
     Args:
         task: what is trained; its last bias may move.
         source: training data.
-        valid: validation data.
+        valid: validation data; None where there are none.
         asked: arguments of the run.
         least: samples that a step takes at least.
         cost: counts evaluations.
         write: receives what was seen and settled.
+        steered: whether the run decides further on the way.
+        most: evaluations that measuring may have taken in the end.
     """
 
     def __init__(
         self,
         task: Task,
         source: Source,
-        valid: Source,
+        valid: Source | None,
         asked: Arguments,
         *,
         least: int,
         cost: Cost,
         write: Callable[[Entry], None],
+        steered: bool = True,
+        most: float = math.inf,
     ) -> None:
         self.task, self.source, self.valid, self.asked = task, source, valid, asked
-        self.least, self.cost, self.write = least, cost, write
+        self.least, self.cost, self.write, self.steered = least, cost, write, steered
+        self.before = Before(task, source, cost, most)
         self.samples = asked.epochs * source.size
+        self.coordinates: Coordinates | None = None
 
     def settle(self) -> tuple[Plan, Begun]:
         """Return the first settings, and what is known before the first step.
@@ -89,17 +100,17 @@ class Beginning:
             TaskError: the loss or its gradient is not finite there, or nothing would move.
         """
         with generators_kept():
-            offset = self._look()
             with kept(model=self.task.model, loss=self.task.loss):
-                bar = constant(self.task, self.source, self.valid)
+                bar = constant(self.task, self.source, self.valid or self.source)
+            offset = self._look(bar)
             if bar is not None:
                 self.write(bar)
         self.task.model.train()
-        before = Before(self.task, self.source, self.cost)
+        before = self.before
         loss = before.loss(min(512, max(16, self.samples // 300)))
         if not math.isfinite(loss[0]):
             raise TaskError(self._not_finite(loss[0]))
-        gradient = before.gradient(_MOVED)
+        gradient = before.gradient(MOVED)
         if not bool(gradient.isfinite().all()):
             raise TaskError(self._not_finite(loss[0]))
         require_motion(gradient, loss[0])
@@ -113,29 +124,48 @@ class Beginning:
             size=typical_size(learned(self.task), offset),
             slope=typical_size([gradient]),
             least=self.least,
+            steered=self.steered,
         )
         with generators_kept():
-            return start.plan(), Begun(loss, bar, offset)
+            return start.plan(), Begun(loss, bar, offset, self.coordinates)
 
-    def _look(self) -> Tensor | None:
-        """Say what is badly scaled; cure the last bias, and return it where it was moved."""
+    def _look(self, bar: Constant | None) -> Tensor | None:
+        """Take other units where some are bad; cure the last bias, and return it where it was moved."""
         squared = squared_error(self.task, self.source)
-        for remark in remarks(self.source, squared=squared):
+        residual = squared or residual_loss(self.task, self.source)
+        found = scales(self.source, offset=not squared)
+        if self.asked.cure and found.any and not self._knows(bar):
+            self.coordinates = in_usual_units(
+                self.task, self.source, found, residual=residual, cost=self.cost, write=self.write
+            )
+            self.coordinates.take()
+        else:
+            for remark in remarks(found, residual=residual):
+                self.write(remark)
+        for remark in remarks_on_targets(self.source):
             self.write(remark)
-        if self.valid.size < FEW:
+        if self.valid is not None and self.valid.size < FEW:
             self.write(Remark(0, "validation", _FLATTERS.format(self.valid.size, FEW)))
         if not (squared and self.asked.cure):
             return None
         return cured(self.task, self.source, self.samples, self.cost, self.write)
 
-    def steering(self, plan: Plan) -> Steering:
-        """What decides the rate on the way: nothing where it was given."""
-        steps = max(1, self.samples // plan.batch_size)
+    def _knows(self, bar: Constant | None) -> bool:
+        """Whether the model comes better than a constant output: its parameters are of the data's own units."""
+        if bar is None:
+            return False
+        indices = self.source.order(-1)[:_KNOWN]
+        self.cost.forward(len(indices))
+        return judge(self.task, self.source.load(self.source.whole(_KNOWN, indices)), None)[0] < bar.train_loss
+
+    def steering(self, plan: Plan, samples: int) -> Steering:
+        """What decides the rate on the way, in so many samples: nothing where it was given."""
+        steps = max(1, samples // plan.batch_size)
         if self.asked.lr is not None:
             return Steering()
         if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
             return Forks(steps)
-        return Drift(steps, judges_of(self.source.order(-1), self.samples))
+        return Drift(steps, judges_of(self.source.order(-1), samples))
 
     def _not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""

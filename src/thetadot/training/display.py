@@ -8,7 +8,19 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from thetadot.records import Choice, Constant, Curvature, Epoch, Fork, Header, Motion, Noise, Remark, Rollback
+from thetadot.records import (
+    Choice,
+    Constant,
+    Curvature,
+    Epoch,
+    Extension,
+    Fork,
+    Header,
+    Motion,
+    Noise,
+    Remark,
+    Rollback,
+)
 from thetadot.verdicts import headline, judge
 
 if TYPE_CHECKING:
@@ -148,6 +160,8 @@ def _said(entry: Entry) -> str:
         case Choice():
             value = f"{entry.value:.4g}" if isinstance(entry.value, float) else str(entry.value)
             said = f"[cyan]{escape(entry.setting)}[/cyan] {escape(value)}: {escape(entry.because)}"
+        case Extension():
+            said = f"[cyan]extended[/cyan] by {entry.epochs} epochs: {escape(entry.because)}"
         case Rollback():
             back = f"back to the state of step {entry.back_to}, rate × {entry.lr_factor:.3g}"
             said = f"step {entry.step}: {escape(entry.because)}; {back}"

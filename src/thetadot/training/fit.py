@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.errors import TaskError, ThetadotError
+from thetadot.training.constant import targets_of
 from thetadot.training.data import Batch, Request, keyed_batch
 from thetadot.training.forward import apply, judging, loss_of
 from thetadot.training.learned import learned
+from thetadot.training.misfit import TEXT, first_line, other_targets, require_finite, require_shares, text_in
 from thetadot.training.spec import in_users_code
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 MOST = 512
 """Samples of a set that are read; what others hold is told at the step that meets them."""
 
-_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, UserWarning)
 
 
 def require_fit(task: Task, source: Source, valid: Source, batch_size: int | None) -> int:
@@ -36,20 +38,38 @@ def require_fit(task: Task, source: Source, valid: Source, batch_size: int | Non
     To be called where the state of the run is kept: batch statistics move.
 
     Raises:
-        TaskError: samples of different shapes, a target that the loss does not admit, a model that does not take the
-            inputs, or a batch of one where two are needed.
+        TaskError: samples of different shapes or of text, a target that the loss does not admit, a model that does not
+            take the inputs, values that are not finite and reach the loss, or a batch of one where two are needed.
     """
-    for name, each in (("training", source), ("validation", valid)):
+    sets = (("training", source), ("validation", valid))
+    for name, each in sets:
+        _require_numbers(each, name)
         _require_alike(each, name)
     output = _output(task, source)
-    for name, each in (("training", source), ("validation", valid)):
+    for name, each in sets:
         _require_targets(task, each, name, output)
+        require_shares(task.loss, each, name)
+    for name, each in sets:
+        require_finite(task, each, name)
     return _fewest(task, source, batch_size)
 
 
 def _shown(source: Source) -> list[int]:
     step = max(1, -(-source.size // MOST))
     return sorted({*range(0, source.size, step), source.size - 1})
+
+
+def _require_numbers(source: Source, name: str) -> None:
+    """Text, and objects that are no numbers, are told where they cannot be collated or where the model takes rows."""
+    if source.holds_tensors or source.collates:
+        return
+    try:
+        keyed_batch(source.dataset, Request(0, [0]))
+    except TaskError as error:
+        found = text_in(source.dataset[0])
+        if found is None:
+            raise
+        raise TaskError(f"sample 0 of the {name} data holds {found}, which is no number. {TEXT}.") from error
 
 
 def _require_alike(source: Source, name: str) -> None:
@@ -101,12 +121,15 @@ def _output(task: Task, source: Source) -> Any:
     except ThetadotError:
         raise
     except _ERRORS as error:
+        text = text_in(batch.inputs)
+        if text is not None:
+            raise TaskError(f"the inputs hold {text}, which the model does not take. {TEXT}.") from error
         came = {part.dtype for _, part in _parts(batch.inputs, "") if part.is_floating_point()}
         own = {p.dtype for p in learned(task)}
         if came and not came <= own:
             here, there = (", ".join(sorted(str(d).removeprefix("torch.") for d in each)) for each in (came, own))
             raise TaskError(
-                f"the inputs are {here} and the model is {there}, which it does not take ({_said(error)}). "
+                f"the inputs are {here} and the model is {there}, which it does not take ({first_line(error)}). "
                 "Convert the data (x.float()), or the model (model.double())."
             ) from error
         if in_users_code(error):  # which names the line
@@ -116,13 +139,9 @@ def _output(task: Task, source: Source) -> Any:
             for where, part in _parts(batch.inputs, "")
         )
         raise TaskError(
-            f"the model does not take the samples: {given or 'there are no tensors in them'} ({_said(error)}). "
-            "Give the model's first layer the size of a sample, or convert the data."
+            f"the model does not take the samples: {given or 'there are no tensors in them'} ({first_line(error)}). "
+            "Give the model's first layer the size of a sample, or convert the data (x.float())."
         ) from error
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def _batch(source: Source, indices: list[int]) -> Batch:
@@ -159,8 +178,13 @@ def _require_targets(task: Task, source: Source, name: str, output: Any) -> None
     target = next((part for _, part in _parts(_batch(source, indices).target, "")), None)
     value = f", {target.reshape(-1)[0].item()}," if target is not None and target.numel() == 1 else ""
     classes = f" The model gives {one.shape[1]} outputs: classes are 0 to {one.shape[1] - 1}." if one.dim() > 1 else ""
+    whole = targets_of(source)
+    if whole is not None and not whole.is_floating_point() and one.dim() > 1:
+        low, high = int(whole.min()), int(whole.max())
+        if low > 0 and high - low < one.shape[1] <= high:
+            classes += f" They are {low} to {high} here: pass y - {low}, so that they begin at 0."
     raise TaskError(
-        f"the loss does not take the target of sample {indices[0]}{value} in the {name} data ({_said(error)})."
+        f"the loss does not take the target of sample {indices[0]}{value} in the {name} data ({first_line(error)})."
         f"{classes} Correct the targets, or give the model as many outputs as there are."
     )
 
@@ -181,7 +205,8 @@ def _require_pair(task: Task, source: Source, output: torch.Tensor) -> None:
         raise TaskError(
             f"the loss does not take the model's output beside the target: of {min(2, source.size)} samples the output "
             f"is {_described((tuple(output.shape), output.dtype))}; {beside or 'there is no tensor in the target'} "
-            f"({_said(error)}). Let the model give the shape that the loss expects, or convert the target."
+            f"({first_line(error)}). Let the model give the shape that the loss expects, or convert the target"
+            f"{other_targets(task.loss, output, target)}."
         ) from error
 
 
@@ -203,8 +228,8 @@ def _fewest(task: Task, source: Source, batch_size: int | None) -> int:
     if source.size == 1 or batch_size == 1:
         what = "batch_size=1" if batch_size == 1 else "a training set of one sample"
         raise TaskError(
-            f"{what} does not do for this model, whose statistics need more ({_said(error)}). Pass batches of 2 or "
-            "more, or normalize by sample (GroupNorm, LayerNorm) instead of BatchNorm."
+            f"{what} does not do for this model, whose statistics need more ({first_line(error)}). Pass batches of 2 "
+            "or more, or normalize by sample (GroupNorm, LayerNorm) instead of BatchNorm."
         )
     return 2
 

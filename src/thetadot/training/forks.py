@@ -106,7 +106,7 @@ class Forks(Steering):
             return
         progress = loop.progress
         factor = min(RAISE * progress.factor, loop.highest())
-        room = (loop.total - progress.samples) / loop.plan.batch_at(progress.samples / loop.total)
+        room = (loop.total - loop.seen) / loop.plan.batch_at(loop.seen / loop.total)
         if factor <= LEAST_RAISE * progress.factor or room <= self.length:
             return
         lr = loop.plan.lr

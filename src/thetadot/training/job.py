@@ -6,7 +6,6 @@ import datetime as dt
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -18,12 +17,11 @@ import torch
 from torch import nn
 
 from thetadot import signatures
-from thetadot.errors import Diverged, InadmissibleValue, TaskError, require
+from thetadot.errors import Diverged, require
 from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
 from thetadot.records import Result as Closing
-from thetadot.state import changes_of, kept
 from thetadot.tasks.task import Task
 from thetadot.terminal import console, watched
 from thetadot.training import checkpoint
@@ -31,11 +29,11 @@ from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_
 from thetadot.training.beginning import Beginning, Begun
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
+from thetadot.training.extending import ended, extension, first_epoch, go_on, lengthened
 from thetadot.training.fingerprint import fingerprint, require_same_data
-from thetadot.training.fit import require_fit
 from thetadot.training.folder import RECORD, claim, draw, fresh
-from thetadot.training.forward import derived_metric, judge, judging, loss_of
-from thetadot.training.learned import learned, require_all_learned
+from thetadot.training.forward import judge
+from thetadot.training.learned import learned
 from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
 from thetadot.training.plan import Plan
@@ -43,10 +41,11 @@ from thetadot.training.result import Result
 from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import address, checked, users_code
+from thetadot.training.trying import tried
+from thetadot.training.units import Coordinates
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
-    from thetadot.tasks.task import Metric
     from thetadot.training.plan import Annealing, Family
 
 _LOST = (
@@ -77,6 +76,7 @@ def run(
     fork_memory: int = FORK_MEMORY,
     resume: bool = False,
     new_data: bool = False,
+    extend: int | None = None,
     show: Show | None = None,
     progress: bool | None = None,
     page: bool = True,
@@ -103,11 +103,14 @@ def run(
         threads: of torch; None leaves them as they are. A resumed run takes as many as it began with.
         annealing: "linear" is constant, then falls in a straight line to 0 in the last 40%; "cosine" falls all along;
             "coupled" raises momentum as lr falls, at fixed friction. None: coupled for heavy ball, linear for Adam.
-        cure: move the last layer's bias to the targets' mean, where the loss is a squared error and that is far off.
+        cure: train badly scaled inputs and targets in their own units, and begin with the targets' mean, where that is
+            exact; False leaves all as it is.
         fork_memory: bytes of parameters up to which the run forks, which copies its state twice; a larger model is
             steered by its mean motion, which copies the parameters three times and nothing else.
         resume: continue the run in ``out``, bit for bit.
         new_data: resume although the data are others than those that the run was begun with.
+        extend: with ``resume``, of a run that has finished: go on for so many more epochs, at the rate that it had
+            found, warmed up and annealed again. The best validated state is that of both.
         show: receives every record entry as it is written, instead of a display of progress.
         progress: on stderr; None: in a terminal or a notebook.
         page: draw report.html at the end (``thetadot report DIR`` draws it at any time).
@@ -121,6 +124,9 @@ def run(
     """
     called = name or str(getattr(task, "__name__", "task"))
     require(out is not None or not resume, "resume=True", "needs the run's folder", "Pass out.")
+    require(
+        resume or extend is None, f"extend={extend}", "is of a run that has finished", "Pass out= and resume=True too."
+    )
     folder = fresh(called) if out is None else Path(out)
     asked = Arguments(
         called, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing, cure,
@@ -130,7 +136,9 @@ def run(
     try:
         with ExitStack() as held:
             say = show or _shown(folder, held, wanted=watched() if progress is None else progress)
-            return _Run(task, folder, asked, say, held, resume=resume, new_data=new_data, page=page).result()
+            return _Run(
+                task, folder, asked, say, held, resume=resume, new_data=new_data, extend=extend, page=page
+            ).result()
     finally:
         torch.set_num_threads(before)
 
@@ -157,6 +165,7 @@ class _Run:
         *,
         resume: bool,
         new_data: bool,
+        extend: int | None,
         page: bool,
     ) -> None:
         self.began = time.monotonic()
@@ -166,6 +175,8 @@ class _Run:
         self.saved = checkpoint.load(out) if resume else None
         if self.saved is not None:
             require_same(asked, self.saved["arguments"], out)
+            asked = lengthened(asked, self.saved, extend, out)
+        self.extending = extend is not None
         self.asked, self.show, self.out, self.page = asked, show, out, page
         self.address = address(task, asked.task)
         threads = self.saved["threads"] if self.saved else asked.threads
@@ -182,14 +193,9 @@ class _Run:
             self.task.loss.to(self.device)
         self.source = Source(self.task.train, asked.seed, self.device, asked.workers)
         self.valid = Source(self.task.valid, asked.seed, self.device, asked.workers)
-        if asked.batch_size is not None and asked.batch_size > self.source.size:
-            raise InadmissibleValue(
-                f"batch_size={asked.batch_size} is larger than the training data ({self.source.size} samples). "
-                "Pass a smaller batch_size."
-            )
-        self.cost = Cost()
+        self.cost, self.coordinates, self.held = Cost(), Coordinates(self.task.model), held
         self.samples = asked.epochs * self.source.size
-        self.metric_name, self.metric = self._try_out()
+        self.tried = tried(self.task, self.source, self.valid, asked.batch_size)
         with users_code():
             self.data = fingerprint(self.task, asked.seed)
         if self.saved is not None and not new_data:
@@ -205,11 +211,11 @@ class _Run:
             if self.saved is None:
                 # before the first line, so that no kill leaves a folder that cannot be resumed
                 self._save("measuring", {"start": Snapshot.take(**self._parts()).pack()})
-            elif self.saved["phase"] == "done":
+            elif self.saved["phase"] == "done" and not self.extending:
                 return self._finished()
             if self.writer.offset == 0:
                 self._write(self._header())
-                for change in self.lost:
+                for change in self.tried.lost:
                     self._write(Remark(0, "resume", f"{change} {_LOST}"))
             loop = self._loop()
             self._train(loop)
@@ -217,87 +223,81 @@ class _Run:
             best = loop.best or final
             best.put(**self._parts())
             self._write(self._closing(loop))
-            self._save("done", {"final": final.pack(), "best": best.pack()})
+            self._save(
+                "done",
+                {"final": final.pack(), "best": best.pack(), "plan": asdict(loop.plan), "loop": ended(loop)},
+            )
+            final, best = self.coordinates.left(self.task, final, best)
         return Result(self.task.model, best.model, final.model, read(self.out), self.task.loss, unwritten=self._drawn())
 
     # Steps.
 
-    def _try_out(self) -> tuple[str | None, Metric | None]:
-        """One batch through model and loss, so that a misfit is told before anything is written."""
-        with kept(**self._parts()), users_code(), warnings.catch_warnings():
-            # (B, 1) against (B,): torch broadcasts with a warning, and the run would learn nothing
-            warnings.filterwarnings("error", message="Using a target size")
-            self.least = require_fit(self.task, self.source, self.valid, self.asked.batch_size)
-            self._require_mean()
-            batch = next(iter(self.source.load(self.source.whole(min(2, self.source.size)))))
-            require_all_learned(self.task, loss_of(self.task.model, self.task.loss, batch))
-            self.changes = changes_of(lambda parts: loss_of(parts["model"], parts["loss"], batch), self._parts())
-            self.lost = [change for change in self.changes if not change.kept]
-            return derived_metric(self.task, batch)
-
     def _parts(self) -> dict[str, Any]:
         return {"model": self.task.model, "loss": self.task.loss}
 
-    def _require_mean(self) -> None:
-        """A loss that doubles when every sample is repeated is a sum: its scale, noise and step depend on the batch."""
-        pair = list(range(min(2, self.source.size)))
-        with judging(self.task):
-            once, twice = (
-                float(loss_of(self.task.model, self.task.loss, batch))
-                for indices in (pair, pair + pair)
-                for batch in self.source.load(self.source.whole(len(indices), indices))
-            )
-        if once != 0 and math.isclose(twice, 2.0 * once, rel_tol=1e-3):
-            raise TaskError(
-                f"loss(output, target) doubles, from {once:.4g} to {twice:.4g}, when every sample is repeated: "
-                "it is a sum. Return a mean over the batch."
-            )
-
     def _loop(self) -> Loop:
-        """The loop at its start, or where the checkpoint left it."""
+        """The loop at its start, where the checkpoint left it, or at the start of an extension."""
         saved = self.saved
         beginning = Beginning(
-            self.task, self.source, self.valid, self.asked, least=self.least, cost=self.cost, write=self._write
+            self.task, self.source, self.valid, self.asked, least=self.tried.least, cost=self.cost, write=self._write
         )
-        measured = [] if self.lost else reference_of(self.source, 0, self.samples)
+        first, begun = 0, Begun()
         with users_code():
-            if saved is not None and saved["phase"] == "training":
+            if saved is not None and saved["phase"] != "measuring":
                 plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
-                begun = Begun()
+                first = first_epoch(saved, self.out)
+                with checkpoint.same_model(self.out):
+                    begun = Begun(coordinates=Coordinates.unpack(self.task.model, saved.get("units", [])))
+                if self.extending:
+                    plan = plan.again(float(saved["loop"]["progress"]["factor"]))
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
                         Snapshot.unpack(saved["start"]).restore(**self._parts())
                 plan, begun = beginning.settle()
-            loop = Loop(
-                task=self.task,
-                plan=plan,
-                source=self.source,
-                valid=self.valid,
-                metric=self.metric,
-                epochs=self.asked.epochs,
-                monitor=partial(
-                    monitor_of,
-                    self.task,
-                    self.source,
-                    measured,
-                    samples=self.samples,
-                    batch=plan.batch_size,
-                    changes=self.changes,
-                ),
-                cost=self.cost,
-                write=self._write,
-                checkpoint=lambda durable: self._save(
-                    "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
-                ),
-                steering=beginning.steering(plan),
-                begun=begun,
-                minutes=self.asked.minutes,
-                began=self.began,
-            )
+            self.coordinates = self.held.enter_context(begun.coordinates or self.coordinates)
+            loop = self._made(beginning, plan, begun, first)
         if saved is not None and saved["phase"] == "training":
             with checkpoint.same_model(self.out):
                 loop.load_state_dict(saved["loop"])
+        elif saved is not None and self.extending:
+            with checkpoint.same_model(self.out):
+                go_on(loop, saved["loop"], *(Snapshot.unpack(saved[name]) for name in ("final", "best")))
+            self._write(extension(loop, self.asked.extended[-1]))
+            loop.checkpoint(True)  # noqa: FBT003 - durable
+        return loop
+
+    def _made(self, beginning: Beginning, plan: Plan, begun: Begun, first: int) -> Loop:
+        """A loop from its first step on."""
+        epochs = first + self.asked.extended[-1] if self.asked.extended else self.asked.epochs
+        measured = [] if self.tried.lost else reference_of(self.source, 0, self.samples)
+        loop = Loop(
+            task=self.task,
+            plan=plan,
+            source=self.source,
+            valid=self.valid,
+            metric=self.tried.metric,
+            epochs=epochs,
+            first=first,
+            monitor=partial(
+                monitor_of,
+                self.task,
+                self.source,
+                measured,
+                samples=epochs * self.source.size,
+                batch=plan.batch_size,
+                changes=self.tried.changes,
+            ),
+            cost=self.cost,
+            write=self._write,
+            checkpoint=lambda durable: self._save(
+                "training", {"plan": asdict(plan), "loop": loop.state_dict()}, durable=durable
+            ),
+            steering=beginning.steering(plan, (epochs - first) * self.source.size),
+            begun=begun,
+            minutes=self.asked.minutes,
+            began=self.began,
+        )
         return loop
 
     def _train(self, loop: Loop) -> None:
@@ -325,7 +325,7 @@ class _Run:
             software={"thetadot": __version__, "torch": str(torch.__version__)},
             quantities=UNITS,
             layers=layers_of(self.task.model, self.task.loss),
-            metric=self.metric_name,
+            metric=self.tried.metric_name,
             started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             asked=self.asked.options(),
             address=self.address,
@@ -339,7 +339,7 @@ class _Run:
         test: tuple[float | None, float | None] = (None, None)
         if self.task.test is not None:
             source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
-            test = judge(self.task, source.load(source.whole(512)), self.metric)
+            test = judge(self.task, source.load(source.whole(512)), self.tried.metric)
         return Closing(
             optimizer=plan.optimizer,
             lr=plan.lr,
@@ -384,6 +384,7 @@ class _Run:
                 "threads": torch.get_num_threads(),
                 "offset": self.writer.offset,
                 "data": self.data,
+                "units": self.coordinates.pack(),
                 **content,
             },
             durable=durable,
@@ -392,10 +393,9 @@ class _Run:
     def _finished(self) -> Result:
         assert self.saved is not None  # noqa: S101 - only a loaded run is finished
         with checkpoint.same_model(self.out):
-            best = Snapshot.unpack(self.saved["best"])
-            best.put(**self._parts())
+            states = (Snapshot.unpack(self.saved[name]) for name in ("final", "best"))
+            final, best = Coordinates.unpack(self.task.model, self.saved.get("units", [])).left(self.task, *states)
         record = read(self.out)
         if record.result is not None:
             self.show(record.result)
-        final = self.saved["final"]["model"]
-        return Result(self.task.model, best.model, final, record, self.task.loss, self._drawn())
+        return Result(self.task.model, best.model, final.model, record, self.task.loss, self._drawn())

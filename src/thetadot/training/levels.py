@@ -34,6 +34,7 @@ RECENT = 4
 waits at a saddle does not lie above it."""
 KEPT = 2  # states: the last one may have been taken when the loss already ran away
 _SIGMAS = 4.0
+_ORIGIN = ("start", "scale", "chance")
 
 
 def piece_of(steps: int, epoch: int) -> int:
@@ -168,6 +169,15 @@ class Guard:
     def worse(self, loss: float) -> bool:
         """Whether a run that ends so is worse than no run."""
         return not loss <= bound(self.start, self.scale)
+
+    def origin(self) -> dict[str, Any]:
+        """What gains are counted from, whatever plan the run is at."""
+        return {name: getattr(self, name) for name in _ORIGIN}
+
+    def load_origin(self, state: dict[str, Any]) -> None:
+        """Count gains from :meth:`origin`."""
+        self.start, self.scale = float(state["start"]), float(state["scale"])
+        self.chance = msgspec.convert(state["chance"], float | None)
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers, and the states to go back to."""

@@ -14,6 +14,7 @@ from thetadot.training.arguments import Arguments
 from thetadot.training.result import Result
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.spec import checked, resolve
+from thetadot.training.units import Coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,5 +51,5 @@ def load(folder: str | Path, task: Task | Callable[[], Task] | str | None = None
         final = Snapshot.unpack(saved["final"] if done else saved["loop"]["now"])
         kept = (saved if done else saved["loop"])["best"]
         best = final if kept is None else Snapshot.unpack(kept)
-        best.put(made.model, loss=made.loss)
+        final, best = Coordinates.unpack(made.model, saved.get("units", [])).left(made, final, best)
     return Result(made.model, best.model, final.model, read(folder), made.loss)

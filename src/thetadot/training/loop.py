@@ -13,6 +13,7 @@ import torch
 from thetadot.errors import Diverged
 from thetadot.records import Constant, Curvature, Epoch, Noise, Rollback
 from thetadot.state import kept
+from thetadot.training.blame import blamed
 from thetadot.training.forks import packed
 from thetadot.training.forward import judge, loss_of
 from thetadot.training.learned import learned
@@ -54,7 +55,8 @@ class Loop:
         source: training batches.
         valid: validation batches.
         metric: judged beside the loss; may be None.
-        epochs: passes over the data.
+        epochs: passes over the data, earlier plans' included.
+        first: of the epochs that this plan is for: earlier ones were another's.
         monitor: makes what measures the run, of its optimizer, where entries go and what the run has cost otherwise.
         cost: counts evaluations.
         write: receives record entries.
@@ -80,12 +82,13 @@ class Loop:
         checkpoint: Callable[[bool], None],
         steering: Steering,
         begun: Begun,
+        first: int = 0,
         minutes: float | None = None,
         began: float | None = None,
     ) -> None:
         self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
         self.epochs, self.cost, self.write, self.checkpoint = epochs, cost, write, checkpoint
-        self.total = epochs * source.size
+        self.first, self.total = first, (epochs - first) * source.size
         self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
         self.monitor = monitor(self.optimizer, self.note, lambda: self.cost.samples)
@@ -113,7 +116,7 @@ class Loop:
         self.diverged = False
         self.minutes = minutes
         self.began = time.monotonic() if began is None else began
-        self.seconds_before = 0.0
+        self.seconds_before = self.seconds_first = 0.0  # of this process's beginning, and of the plan's
 
     def run(self) -> None:
         """Train to the end."""
@@ -142,7 +145,7 @@ class Loop:
 
     def _epoch(self) -> None:
         progress = self.progress
-        before = progress.epoch * self.source.size
+        before = (progress.epoch - self.first) * self.source.size
         requests = self.source.plan(progress.epoch, lambda taken: self.plan.batch_at((before + taken) / self.total))
         self.task.model.train()
         self.epoch_steps = len(requests)
@@ -157,7 +160,7 @@ class Loop:
     def _step(self, batch: Batch, indices: list[int]) -> None:
         progress = self.progress
         self.steering.begin(self)
-        settings = self.plan.at((progress.samples + 0.5 * batch.size) / self.total, progress.factor)
+        settings = self.plan.at((self.seen + 0.5 * batch.size) / self.total, progress.factor)
         put(self.optimizer, settings)
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(self.task.model, self.task.loss, batch)
@@ -215,7 +218,13 @@ class Loop:
             self._back_to_the_best(LOST_VALID)
 
     def _late(self) -> bool:
-        return self.minutes is not None and self.progress.epoch > 0 and self.seconds > 60.0 * self.minutes
+        passed = self.seconds - self.seconds_first
+        return self.minutes is not None and self.progress.epoch > self.first and passed > 60.0 * self.minutes
+
+    @property
+    def seen(self) -> int:
+        """Samples seen by this plan."""
+        return self.progress.samples - self.first * self.source.size
 
     @property
     def seconds(self) -> float:
@@ -253,7 +262,9 @@ class Loop:
         state.put(self.task.model, loss=self.task.loss)
         at_good = self._loss_at_good(batch)
         if not math.isfinite(at_good) or self.guard.rollbacks > MOST_ROLLBACKS:
-            raise Diverged(f"step {at}: {self._blame(at_good, indices)} The last good state is in the checkpoint.")
+            raise Diverged(
+                f"step {at}: {blamed(self.source, at_good, indices)} The last good state is in the checkpoint."
+            )
         self._go_back(step, state, factor, NOT_FINITE)
         raise Rewound
 
@@ -264,17 +275,6 @@ class Loop:
         self.monitor.rewind(self.progress.step, self.optimizer)
         self.progress.factor *= factor
         self.write(Rollback(self.progress.step, step, because, self.progress.factor))
-
-    def _blame(self, at_good: float, indices: list[int]) -> str:
-        if math.isfinite(at_good):
-            return (
-                f"{MOST_ROLLBACKS} ever smaller steps did not help. "
-                "A gradient may be infinite where the loss is finite: look for square roots and logarithms near 0."
-            )
-        return self.source.fault(at_good, indices) or (
-            f"the loss is {at_good} on this batch (training samples {_some(indices)}) at the last good "
-            "parameters too, although its data are finite: the model or the loss is at fault, not the step."
-        )
 
     def _loss_at_good(self, batch: Batch) -> float:
         with torch.no_grad():
@@ -349,6 +349,12 @@ class Loop:
             **self.branch(),
             "guard": self.guard.state_dict(),
             "steering": self.steering.state_dict(),
+            **self.known(),
+        }
+
+    def known(self) -> dict[str, Any]:
+        """Return what was measured and counted, whatever plan the run is at."""
+        return {
             "monitor": self.monitor.state_dict(),
             "noise": packed(self.noise),
             "sharpness": self.sharpness,
@@ -358,27 +364,25 @@ class Loop:
             "valid_scale": self.valid_scale,
             "cost": self.cost.samples,
             "seconds": self.seconds,
+            "seconds_first": self.seconds_first,
+            "first": self.first,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`, bit for bit."""
         self.guard.load_state_dict(state["guard"])
         self.steering.load_state_dict(state["steering"])
+        self.load_known(state)
+        self.take_branch(state)
+        self.unsaved = 0
+
+    def load_known(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`known`."""
         self.monitor.load_state_dict(state["monitor"])
         self.noise = msgspec.convert(state["noise"], Noise | None)
         self.sharpness = msgspec.convert(state["sharpness"], float | None)
         self.constant = msgspec.convert(state["constant"], Constant | None)
         self.offset = self.parameters[state["offset"]] if 0 <= state["offset"] < len(self.parameters) else None
-        self.start_loss, self.valid_scale, self.cost.samples, self.seconds_before = (
-            float(state[name]) for name in ("start_loss", "valid_scale", "cost", "seconds")
+        self.start_loss, self.valid_scale, self.cost.samples, self.seconds_before, self.seconds_first = (
+            float(state[name]) for name in ("start_loss", "valid_scale", "cost", "seconds", "seconds_first")
         )
-        self.take_branch(state)
-        self.unsaved = 0
-
-
-_SAMPLES_SHOWN = 8
-
-
-def _some(indices: list[int]) -> str:
-    shown = ", ".join(map(str, indices[:_SAMPLES_SHOWN]))
-    return shown + (", …" if len(indices) > _SAMPLES_SHOWN else "")

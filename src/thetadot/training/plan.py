@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.optim import Adam, HeavyBall
@@ -68,7 +68,15 @@ class Plan:
         """Lr and momentum at elapsed fraction ``t`` in [0, 1]; ``factor`` multiplies the rate."""
         t = min(t, 1.0)
         falling = linear(max(0.0, t - 1.0 + FALL) / FALL) if self.annealing == "linear" else cosine(t, self.end)
-        fraction = falling * warmup(t, self.warmup)
+        return self._with(factor, falling * warmup(t, self.warmup))
+
+    def again(self, factor: float) -> Plan:
+        """The plan once more, at the rate that ``factor`` has made of its own."""
+        reached = self._with(factor, 1.0)
+        return replace(self, lr=reached.lr, momentum=reached.momentum)
+
+    def _with(self, factor: float, fraction: float) -> Coupled:
+        """Lr and momentum at a share of the first rate."""
         if self.annealing == "coupled" and self.momentum > 0:
             return at_fixed_friction(self.lr * max(1.0, factor), self.momentum, fraction * min(1.0, factor))
         return Coupled(self.lr * factor * fraction, self.momentum)

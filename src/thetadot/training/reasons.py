@@ -17,8 +17,10 @@ PRICE = (
 )
 
 
-def batch_size(value: int, noise: Noise | None, source: Source) -> Choice:
-    """Give the reason for a batch size."""
+def batch_size(
+    value: int, noise: Noise | None, source: Source, ends: tuple[float | None, float | None] = (None, None)
+) -> Choice:
+    """Give the reason for a batch size; ``ends`` are those by the ends of the noise scale."""
     if source == "given":
         return Choice("batch_size", value, "given", "given")
     if noise is None:
@@ -29,7 +31,7 @@ def batch_size(value: int, noise: Noise | None, source: Source) -> Choice:
     else:
         bound = "" if noise.resolved else "at least "
         why = f"below the noise scale ({bound}{scale}), where a larger batch still buys more than it costs"
-    return Choice("batch_size", value, why, "measured")
+    return Choice("batch_size", value, why, "measured", *ends)
 
 
 def optimizer(family: Family, *, given: bool, by_lr: bool) -> Choice:
@@ -47,22 +49,35 @@ def given_lr(lr: float) -> Choice:
     return Choice("lr", lr, "given: it is not forked", "given")
 
 
-def adam_lr(lr: float, size: float) -> Choice:
+def _further(*, steered: bool) -> str:
+    """What finds out whether the first rate is too small."""
+    if steered:
+        return "forks on the way find out whether twice as much is better"
+    return "thetadot.run would find out on the way whether twice as much is better, again and again"
+
+
+def adam_lr(lr: float, size: float, *, steered: bool = True) -> Choice:
     """Give the reason for Adam's first learning rate."""
     if lr < 0.5 * size or size == 0:
         why = f"a safe start, below half the parameters' typical size of {size:.3g}"
     else:
         why = f"half the parameters' typical size of {size:.3g}, or 0.001: Adam moves each of them by lr a step"
-    return Choice("lr", lr, f"{why}; forks on the way find out whether twice as much is better", "rule")
+    return Choice("lr", lr, f"{why}; {_further(steered=steered)}", "rule")
 
 
-def heavy_lr(lr: float, sharpness: float | None) -> Choice:
-    """Give the reason for heavy ball's first learning rate."""
-    end = "forks on the way find out whether twice as much is better"
+def heavy_lr(
+    lr: float,
+    sharpness: float | None,
+    ends: tuple[float | None, float | None] = (None, None),
+    *,
+    steered: bool = True,
+) -> Choice:
+    """Give the reason for heavy ball's first learning rate; ``ends`` are those by the ends of the curvature."""
+    end = _further(steered=steered)
     if sharpness is None:
         return Choice("lr", lr, f"the curvature could not be measured; {end}", "rule")
     why = f"lr/(1-momentum) is an eighth of 1/curvature, which is {sharpness:.3g} at the start"
-    return Choice("lr", lr, f"{why}; {end}", "measured")
+    return Choice("lr", lr, f"{why}; {end}", "measured", *ends)
 
 
 def momentum(family: Family, lr: float, value: float, *, given: bool) -> Choice:
@@ -82,7 +97,7 @@ def annealing(plan: Plan, *, given: bool) -> Choice:
     """Give the reason for the schedule."""
     source: Source = "given" if given else "rule"
     if plan.annealing == "linear":
-        why = "lr is constant, so that forks find the rate of the whole run, then falls in a straight line to 0"
+        why = "lr is constant, so that one rate holds for most of the run, then falls in a straight line to 0"
         return Choice("annealing", "linear", why, source)
     grows = f" while the batch grows to {plan.last_batch}" if plan.last_batch > plan.batch_size else ""
     falls = f"falls to {plan.end:.0%} of its start{grows}"
@@ -112,3 +127,14 @@ def drift(level: float, further: float, lr: float, other_lr: float, *, raised: b
     )
     end = f"so lr rises to {other_lr:.3g}" if raised else f"so lr stays {lr:.3g}"
     return f"{found}: {end}"
+
+
+def extension(plan: Plan, epoch: int, epochs: int) -> str:
+    """Say by which plan a finished run goes on."""
+    falls = (
+        f"constant, then in a straight line to 0 after {epochs} more epochs"
+        if plan.annealing == "linear"
+        else (f"annealed again ({plan.annealing}) over {epochs} more epochs")
+    )
+    where = f"from the last state of epoch {epoch}, at rest"
+    return f"{where}: lr rises to {plan.lr:.3g}, the rate that the run had found, is {falls}"

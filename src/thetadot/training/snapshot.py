@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,8 @@ import torch
 from thetadot.state import generators, pack, restore_generators, unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from thetadot.optim import Flow
@@ -64,6 +66,13 @@ class Snapshot:
         """Model and loss alone."""
         model.load_state_dict(self.model)
         unpack(self.rest, {"model": model, "loss": loss}, without=_in_state_dict(model))
+
+    def after(self, change: Callable[[], None], model: nn.Module, *, loss: Any = None) -> Snapshot:
+        """The state that ``change`` makes of this one; the model is in it afterwards."""
+        self.put(model, loss=loss)
+        change()
+        made = Snapshot.take(model, loss=loss)
+        return replace(self, model=made.model, rest=made.rest)
 
     @property
     def devices(self) -> list[int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _OURS = Path(__file__).resolve().parents[1]
-_SEAMS = ("forward.py", "data.py", "job.py", "fit.py")  # here we call what the user wrote
+_SEAMS = ("forward.py", "data.py", "job.py", "fit.py", "trying.py")  # here we call what the user wrote
 
 
 def resolve(spec: str) -> Callable[[], Task]:

@@ -65,6 +65,7 @@ class Start:
         size: root mean square of the parameters.
         slope: root mean square of the gradient.
         least: samples that a step takes at least: 2 where a model has statistics of a batch.
+        steered: whether the run decides further on the way; else its rate is not forked and its batch does not grow.
     """
 
     source: Source
@@ -75,6 +76,7 @@ class Start:
     size: float
     slope: float
     least: int = 1
+    steered: bool = True
 
     def plan(self) -> Plan:
         """Settle what is not given, and say why."""
@@ -103,10 +105,18 @@ class Start:
             self.write(reasons.batch_size(value, None, "rule"))
             return value
         noise = self._noise()
-        wanted = float(BATCH) if noise is None else noise.noise_scale
         room = min(512, self.samples // 2000, self.source.size // 16)
-        value = max(min(BATCH, most), power_of_two(min(wanted, room)))
-        self.write(reasons.batch_size(value, noise, "measured" if noise is not None else "rule"))
+
+        def taken(wanted: float) -> int:
+            return max(min(BATCH, most), power_of_two(min(wanted, room)))
+
+        if noise is None:
+            value = taken(float(BATCH))
+            self.write(reasons.batch_size(value, None, "rule"))
+            return value
+        value = taken(noise.noise_scale)
+        ends = taken(noise.low), taken(noise.high)
+        self.write(reasons.batch_size(value, noise, "measured", ends))
         return value
 
     def _noise(self) -> Noise | None:
@@ -117,7 +127,7 @@ class Start:
 
     def _last_batch(self, batch: int, annealing: Annealing) -> int:
         """Four times the first where a wave falls, as far as the data go; a given batch size stays."""
-        if self.given.batch_size is not None or annealing == "linear":
+        if self.given.batch_size is not None or annealing == "linear" or not self.steered:
             return batch
         return max(batch, min(4 * batch, power_of_two(self.source.size // 8)))
 
@@ -134,12 +144,15 @@ class Start:
             return self.given.lr
         if family == "adam":
             lr = max(LEAST_LR, min(ADAM_LR, SHARE_OF_SIZE * self.size))
-            self.write(reasons.adam_lr(lr, self.size))
+            self.write(reasons.adam_lr(lr, self.size, steered=self.steered))
             return lr
         found = self._curvature()
-        sharpness = found.sharpness if found is not None and found.sharpness > 0 else None
-        lr = (1.0 - momentum) / (GENTLE * sharpness) if sharpness is not None else LEAST_LR
-        self.write(reasons.heavy_lr(lr, sharpness))
+        if found is None or not found.sharpness > 0:
+            self.write(reasons.heavy_lr(LEAST_LR, None, steered=self.steered))
+            return LEAST_LR
+        rate = (1.0 - momentum) / GENTLE
+        lr, low = rate / found.sharpness, rate / found.high if found.high else None
+        self.write(reasons.heavy_lr(lr, found.sharpness, (low, lr), steered=self.steered))
         return lr
 
     def _curvature(self) -> Curvature | None:

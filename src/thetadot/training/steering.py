@@ -23,7 +23,7 @@ class Steering:
     def due(self, loop: Loop) -> bool:
         """Whether a place is reached; it is then passed."""
         progress = loop.progress
-        if progress.forks >= len(self.places) or progress.samples < self.places[progress.forks] * loop.total:
+        if progress.forks >= len(self.places) or loop.seen < self.places[progress.forks] * loop.total:
             return False
         progress.forks += 1
         return True

@@ -184,7 +184,7 @@ def _warmer(facts: Facts, factor: float) -> str:
 def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     """A smaller batch, where steps are what the run lacks: never below 16, and eightfold at a time."""
     found, present, noise = course(facts), facts.batch, fit(facts)
-    if present is None or not short(facts) or step_range(facts).side == "large":
+    if present is None or not short(facts) or step_range(facts).side == "large" or (found and found.spent):
         return None
     wasted = verdicts["batch"].finding == "batch wasted"
     if not wasted and (found is None or (not unlowered(facts) and found.gaining < LARGELY / 2)):
@@ -206,6 +206,8 @@ def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
     found, present = course(facts), facts.batch
     noise = nearest_noise(facts, 0.0)
     if found is None or present is None or noise is None or present >= SMALLEST_BATCH or noise < 2 * present:
+        return None
+    if found.spent:
         return None
     if learned(facts) and found.rose <= EVEN:
         return None

@@ -1,20 +1,16 @@
-r"""Several runs compared by their loss: runs of the same settings and other seeds are repetitions.
+"""Several runs compared by their loss: runs of the same settings and other seeds are repetitions.
 
-    mean ± t₀.₉₇₅(n-1)·s/√n                    of the losses of n seeds
-    d̄ ± t₀.₉₇₅(n-1)·s_d/√n                     of differences between two settings at the same n seeds
-    x̄ - ȳ ± t₀.₉₇₅(ν)·√(s_x²/n + s_y²/m)       at other seeds, ν by Welch and Satterthwaite
-
-A difference is resolved where its interval does not hold 0. Source: B. L. Welch, Biometrika 34, 28 (1947).
+Intervals are Student's (:mod:`thetadot.intervals`): of the losses of n seeds, of differences between two settings at
+the same seeds, and Welch's of means at other seeds. A difference is resolved where its interval does not hold 0.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import mean, variance
 from typing import TYPE_CHECKING
 
 from thetadot.formatting import count, plain
+from thetadot.intervals import interval, welch
 from thetadot.records import Epoch, Setting
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, number
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 
 WORST: tuple[State, ...] = ("bad", "attention", "unknown", "good")
 """Of several headlines the first of these is the state of all."""
-LEVEL = 0.975
 
 
 @dataclass(frozen=True)
@@ -134,37 +129,18 @@ def _losses(runs: Sequence[Scored]) -> dict[int, float]:
 
 
 def _group(runs: Sequence[Scored]) -> Group:
-    losses = list(_losses(runs).values())
-    half = _quantile(len(losses) - 1) * math.sqrt(variance(losses) / len(losses)) if len(losses) > 1 else None
-    return Group(tuple(runs), mean(losses), half)
+    return Group(tuple(runs), *interval(list(_losses(runs).values())))
 
 
 def _against(best: Group, group: Group) -> Group:
     ours, theirs = _losses(group.runs), _losses(best.runs)
-    difference, half = group.mean - best.mean, None
+    difference = group.mean - best.mean
     if len(ours) > 1 and ours.keys() == theirs.keys():
-        apart = [ours[seed] - theirs[seed] for seed in ours]
-        half = _quantile(len(apart) - 1) * math.sqrt(variance(apart) / len(apart))
-    elif len(ours) > 1 and len(theirs) > 1:
-        half = _welch(list(ours.values()), list(theirs.values()))
+        _, half = interval([ours[seed] - theirs[seed] for seed in ours])
+    else:
+        half = welch(list(ours.values()), list(theirs.values()))
     low, high = (None, None) if half is None else (difference - half, difference + half)
     return Group(group.runs, group.mean, group.half, difference, low, high)
-
-
-def _welch(x: Sequence[float], y: Sequence[float]) -> float:
-    """Half the interval of a difference of means of unequal variances."""
-    parts = [variance(each) / len(each) for each in (x, y)]
-    total = sum(parts)
-    if total == 0:
-        return 0.0
-    freedom = total**2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, (x, y), strict=True))
-    return _quantile(freedom) * math.sqrt(total)
-
-
-def _quantile(freedom: float) -> float:
-    from scipy.special import stdtrit  # noqa: PLC0415 - a page of one run needs none of it
-
-    return float(stdtrit(freedom, LEVEL))
 
 
 def compare(headlines: Mapping[str, Verdict], found: Sequence[Group]) -> Verdict:

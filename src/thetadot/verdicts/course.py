@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thetadot.verdicts.loss import began, stuck
-from thetadot.verdicts.thresholds import CURVE, EARLIEST, END
+from thetadot.verdicts.thresholds import CURVE, EARLIEST, END, LEFT
 
 if TYPE_CHECKING:
     from thetadot.records.columns import Array
@@ -38,6 +38,7 @@ class Course:
         scatter: of a step's loss, over the fall; None where it did not fall.
         rose: the highest mean of three successive losses above the start, beyond their scatter, over the deepest fall.
         fell: whether the fall is beyond two standard errors.
+        spent: whether no loss was negative, and so little is left of it that no change could gain much.
     """
 
     start: float
@@ -48,6 +49,7 @@ class Course:
     scatter: float | None
     rose: float
     fell: bool
+    spent: bool = False
 
     @property
     def gaining(self) -> float:
@@ -74,7 +76,8 @@ def course(facts: Facts) -> Course | None:
     first = max(1, min(int(len(losses) * END), max(EARLIEST, len(losses) // 100)))
     fell = fall > 2.0 * spread * math.sqrt(1.0 / first + 1.0 / len(end))
     gain = (float(third.mean()) - float(end.mean())) / fall
-    return Course(start, float(end.mean()), fall, gain, error, spread / fall, rose, fell)
+    spent = bool(losses.min() >= 0.0) and fell and float(end.mean()) <= LEFT * fall
+    return Course(start, float(end.mean()), fall, gain, error, spread / fall, rose, fell, spent)
 
 
 def unlowered(facts: Facts) -> bool:

@@ -25,6 +25,8 @@ from thetadot.verdicts.thresholds import (
     GAINED,
     LARGELY,
     LONG,
+    MOSTLY,
+    NEARER,
     ROOM,
     ROOM_UNSEEN,
     ROSE,
@@ -69,6 +71,7 @@ class _Reach:
     room: float  # below it there is room for ten times
     said: str
     accuses: bool  # whether it is high, and reliably so
+    late: float = GAINED  # share of the fall that has to have come late before it is called small
 
 
 def step_range(facts: Facts) -> StepRange:
@@ -80,11 +83,19 @@ def step_range(facts: Facts) -> StepRange:
     harm = _harm(facts, found)
     if reach is None:
         return StepRange("unknown", why="neither curvature nor the length of steps is known", evidence=evidence)
+    if found.spent:
+        return StepRange(
+            "fits",
+            why=f"the loss came to {share(max(found.end / found.start, 0.0))} of where it began, "
+            "so that no other lr would gain much",
+            evidence=evidence,
+        )
     if reach.accuses and harm:
         factor = min(max(reach.ratio, THREEFOLD), TENFOLD)
         return StepRange("large", factor, f"{harm}, and {reach.said}", evidence)
     still = unlowered(facts)
-    if reach.ratio <= reach.room and (still or found.gaining > GAINED):
+    near = NEARER * reach.ratio / reach.room if reach.room else 0.0
+    if reach.ratio <= reach.room and (still or found.gaining > max(reach.late, near)):
         far = TENFOLD * reach.ratio <= reach.room and (still or found.gaining > LARGELY)
         gained = "the loss has hardly begun to fall" if still else f"{share(found.gain or 0.0)} of its fall came late"
         return StepRange("small", TENFOLD if far else THREEFOLD, f"{gained}, and {reach.said}", evidence)
@@ -140,7 +151,7 @@ def _by_length(facts: Facts, *, flung: bool, far: float | None) -> _Reach | None
         return None
     reach = stride / (1.0 - beta) * _to_peak(facts, number(facts.motions[0].step))
     said = f"a gradient moves a layer by {share(reach)} of its length"
-    return _Reach(reach / LONG, SHORT_REACH / LONG, said, accuses=False)
+    return _Reach(reach / LONG, SHORT_REACH / LONG, said, accuses=False, late=MOSTLY)
 
 
 def _harm(facts: Facts, found: Course) -> str:
