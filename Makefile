@@ -31,7 +31,7 @@ imports: $(VENV)/.developing
 # the site, in build/docs; needs no network, and takes a warning for an error
 docs: $(VENV)/.developing
 	$(BIN)/python docs/gallery.py
-	for name in run compare simulate convert report export; do COLUMNS=96 $(BIN)/thetadot $$name --help > docs/pictures/$$name.txt || exit 1; done
+	for name in $$(sed -n 's/^## thetadot //p' docs/command.md); do COLUMNS=96 $(BIN)/thetadot $$name --help > docs/pictures/$$name.txt || exit 1; done
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
 
 # an sdist, the wheel made from it, and that wheel in a fresh environment, away from this folder
