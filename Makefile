@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TASK ?= digits
 ARGS ?=
 
-.PHONY: run test slow check lint types imports examples benchmark clean
+.PHONY: run test slow check lint types imports docs package examples benchmark clean
 
 run: $(VENV)/.installed
 	$(BIN)/thetadot run $(TASK) $(ARGS)
@@ -16,7 +16,7 @@ test: $(VENV)/.developing
 slow: $(VENV)/.developing
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m slow
 
-check: lint types imports examples
+check: lint types imports docs package examples
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
@@ -27,6 +27,22 @@ types: $(VENV)/.developing
 
 imports: $(VENV)/.developing
 	$(BIN)/lint-imports
+
+# the site, in build/docs; needs no network, and takes a warning for an error
+docs: $(VENV)/.developing
+	$(BIN)/python docs/gallery.py
+	for name in $$(sed -n 's/^## thetadot //p' docs/command.md); do COLUMNS=96 $(BIN)/thetadot $$name --help > docs/pictures/$$name.txt || exit 1; done
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
+
+# an sdist, the wheel made from it, and that wheel in a fresh environment, away from this folder
+package: $(VENV)/.developing
+	rm -rf dist build/fresh
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/fresh
+	build/fresh/bin/python -m pip install --quiet --constraint constraints.txt dist/thetadot-*.whl
+	cd build/fresh && bin/thetadot --version && bin/thetadot convert --lr 0.1 --momentum 0.9 --batch-size 128 --to-lr 0.01 && bin/thetadot simulate dirac-gan --time 5 --out simulated
+	test -f build/fresh/lib/python3*/site-packages/thetadot/py.typed
+	rm -rf build/fresh
 
 examples: $(VENV)/.developing
 	set -e; for script in examples/[0-9]*.py examples/wrong_on_purpose.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -1,8 +1,14 @@
-"""Numbers, percentages, durations and intervals as text: one form for verdicts, pages and terminals."""
+"""Numbers, percentages, durations, intervals, tables and near names as text: one form for pages and terminals."""
 
 from __future__ import annotations
 
+import html
 import math
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def plain(value: float | None, digits: int = 3) -> str:
@@ -99,3 +105,26 @@ def times(factor: float) -> str:
         ('3.14 times', '0.5 times')
     """
     return f"{plain(factor)} times"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?`` for a name that resembles a known one, else a full stop.
+
+    Example:
+        >>> nearest("dirac_gan", ["dirac-gan", "jacobi"]), nearest("zzz", ["jacobi"])
+        ("; did you mean 'dirac-gan'?", '.')
+    """
+    found = get_close_matches(name.lower().replace("_", "-"), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else "."
+
+
+def html_table(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and values as a table for a notebook, every character of them escaped.
+
+    Example:
+        >>> html_table([("loss", "<1")])
+        "<table><tr><th style='text-align:left'>loss</th><td style='text-align:left'>&lt;1</td></tr></table>"
+    """
+    left = "style='text-align:left'"
+    cells = (f"<th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td>" for name, value in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"

@@ -282,7 +282,7 @@ def test_what_is_compared_can_be_told(tmp_path):
         (tasks.line, {"runs": ["sgd:batch_size=65"]}, InadmissibleValue, "larger than the training data"),
         (tasks.line, {"device": "abacus"}, InadmissibleValue, "cannot be used here"),
         (lambda: tasks.line(valid=torch.utils.data.TensorDataset(tasks.X * math.nan, tasks.Y)), {}, TaskError,
-         "validation loss is nan: the input of sample 0"),
+         "the input of sample 0 has NaN or infinite values in the validation data"),
         (lambda: tasks.line(loss=lambda output, target: (output - target).square()), {}, TaskError, "scalar"),
     ],
 )  # fmt: skip

@@ -9,13 +9,15 @@ Errors become one sentence and exit code 2; signals that ask a process to end ar
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from thetadot.cli import compare, convert, export, report, run, simulate, suggest
 from thetadot.cli.signals import ending
 from thetadot.cli.streams import enduring
 from thetadot.errors import ThetadotError
+from thetadot.formatting import nearest
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
@@ -25,10 +27,34 @@ COMMANDS = (run, suggest, compare, simulate, convert, report, export)
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but an error is one sentence."""
+    """argparse, but an error is one sentence, which asks for the name that may have been meant."""
 
     def error(self, message: str) -> NoReturn:
-        raise ThetadotError(f"{message}. See: {self.prog} --help")
+        came, _, known = message.partition(" (choose from ")
+        word = re.search(r"invalid choice: '(.*)'$", came)
+        meant = nearest(word[1], re.findall(r"[\w-]+", known)) if word else "."
+        raise ThetadotError(f"{message}{meant} See: {self.prog} --help")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and say of an option that is not there which one resembles it."""
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            one = options.parser
+            meant = nearest(rest[0].partition("=")[0], one._option_string_actions)  # noqa: SLF001 - argparse lists them nowhere else
+            raise ThetadotError(f"unrecognized arguments: {' '.join(rest)}{meant} See: {one.prog} --help")
+        return options
+
+
+class _Completion(argparse.Action):
+    """Print what a shell needs to complete commands and options, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _space: Any, values: Any, _option: str | None = None) -> None:
+        try:
+            import shtab
+        except ImportError as error:
+            raise ThetadotError("completion needs shtab. Install it: pip install 'thetadot[completion]'.") from error
+        print(shtab.complete(_parser([module.NAME for module in COMMANDS]), values))
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +122,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Every command, with the options of the one that was given: what the others offer is loaded by them."""
     parser = _Parser(prog="thetadot", description="Training read as motion.")
     parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what this shell needs to complete commands and options",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     for module in COMMANDS:
         sub = commands.add_parser(
@@ -108,7 +140,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         if module.NAME in given:
             module.arguments(sub)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        sub.set_defaults(act=module.act)
+        sub.set_defaults(act=module.act, parser=sub)
     return parser
 
 

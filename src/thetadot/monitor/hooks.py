@@ -108,6 +108,9 @@ class ForwardHooks:
         self.evaluating = 0  # passes with gradients in eval()
         self.handles: list[RemovableHandle] = []
         self.always: list[RemovableHandle] = []
+        self.tracking: list[RemovableHandle] = []  # of backward passes: on measured steps, and where losses are uneven
+        self.uneven = False  # whether a step has had other than the usual number of losses
+        self.usual = 0  # losses of the last measured step
         self.lately: list[Tensor | float] = []  # losses since the last step, whether it is measured or not
         self.latest()
         self._forget()
@@ -159,42 +162,60 @@ class ForwardHooks:
         ]
         if isinstance(self.loss_fn, nn.Module):
             self.handles.append(self.loss_fn.register_forward_hook(self._lost))
+        self._track()
+
+    def _track(self) -> None:
+        """See backward passes, which tell whether the gradients of a loss were dropped."""
+        if not self.tracking:
+            last = self.parameters[-1]
+            self.tracking = [
+                last.register_hook(self._arriving),
+                last.register_post_accumulate_grad_hook(self._swept),
+            ]
 
     def follow(self) -> None:
-        """Note the loss of every step, and whether its gradients were dropped, until :meth:`leave`."""
-        last = self.parameters[-1]
-        self.always = [
-            last.register_hook(self._arriving),
-            last.register_post_accumulate_grad_hook(self._swept),
-        ]
+        """Note the loss of every step, until :meth:`leave`."""
         if isinstance(self.loss_fn, nn.Module):
-            self.always.append(self.loss_fn.register_forward_hook(self._followed))
+            self.always = [self.loss_fn.register_forward_hook(self._followed)]
         elif self.carries:
-            self.always.append(self.model.register_forward_hook(self._carried))
+            self.always = [self.model.register_forward_hook(self._carried)]
 
     def leave(self) -> None:
         """Take every hook away."""
         self.rest()
-        for handle in self.always:
+        for handle in (*self.always, *self.tracking):
             handle.remove()
-        self.always = []
+        self.always, self.tracking = [], []
 
     def latest(self) -> Tensor | float | None:
-        """The mean loss since the last call, where it was seen; to be called at every step."""
+        """The mean loss since the last call, where it was seen; to be called at every step.
+
+        Backward passes are seen on measured steps alone until a step between them has more losses than the last
+        measured one. Then the first of them were dropped, and from there on every backward pass is seen.
+        """
         self.sweeps = 0  # backward passes since the last step, or since gradients were dropped
         self.marks: dict[str, int] = {}  # what was noted before the last of them
         self.version = 0  # of the last parameter's gradient after it
         losses = self.lately
+        if self.handles:
+            self.usual = len(losses)
         if not losses:
             return None
         self.lately = []
+        if not self.tracking and len(losses) > max(self.usual, 1):
+            self.uneven = True
+            self._track()
+            losses = losses[-max(self.usual, 1) :]
         return losses[0] if len(losses) == 1 else sum(losses[1:], losses[0]) / len(losses)
 
     def rest(self) -> None:
         """Take the hooks away."""
-        for handle in self.handles:
+        unneeded = [] if self.uneven else self.tracking
+        for handle in (*self.handles, *unneeded):
             handle.remove()
         self.handles = []
+        if not self.uneven:
+            self.tracking = []
 
     def taken(self) -> Step:
         """Return the observations since the last call."""

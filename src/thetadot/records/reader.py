@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from thetadot.errors import DamagedFile
+from thetadot.formatting import html_table, plain
 from thetadot.records.entries import Entries, Growing
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Extension, Header, Result
 from thetadot.records.table import frame, table
@@ -103,6 +104,13 @@ class Record:
         """The place of the last entry of a kind; -1 where there is none."""
         found = self.columns.places(kind)
         return int(found[-1]) if len(found) else -1
+
+    def _repr_html_(self) -> str:
+        header = self.header
+        rows = [("task", f"{header.task}, seed {header.seed}"), ("parameters", plain(header.parameters))]
+        rows += [("entries", plain(len(self.entries))), ("unreadable", "; ".join(self.damage))]
+        rows += [("file", "" if self.path is None else str(self.path))]
+        return html_table((name, value) for name, value in rows if value)
 
 
 @checked

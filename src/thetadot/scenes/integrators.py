@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from thetadot import integrators
 from thetadot.errors import InadmissibleValue, require
+from thetadot.formatting import nearest
 from thetadot.integrators import tableaus
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
 from thetadot.integrators.words import LETTERS
-from thetadot.scenes.names import nearest
 from thetadot.scenes.spelling import argument, word
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue, TooLarge, require
+from thetadot.formatting import nearest
 from thetadot.integrators.adaptive import Embedded
 from thetadot.scenes.integrators import require_steps, rule
-from thetadot.scenes.names import nearest
 from thetadot.scenes.scene import FRAMES
 from thetadot.scenes.spelling import COMMON, argument, either, word
 from thetadot.scenes.storage import Request

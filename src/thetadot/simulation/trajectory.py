@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue
+from thetadot.formatting import html_table, plain
 from thetadot.plotting import axes
 from thetadot.systems.base import POSITION
 
@@ -79,6 +80,14 @@ class Trajectory:
         if name not in self.series:
             raise InadmissibleValue(f"there is no series {name!r}. Those saved are {', '.join(self.series)}.")
         return self.series[name]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{len(each.times)} times, shape {tuple(each.values.shape)}") for name, each in self.series.items()
+        ]
+        rows += [("end", f"time {plain(self.end.time)}, {plain(self.end.steps)} steps, key {self.key}")]
+        rows += [("engine", self.engine), ("remark", self.remark)]
+        return html_table((name, value) for name, value in rows if value)
 
     @property
     def key(self) -> int:

@@ -28,7 +28,7 @@ SHARES = {"noise": 0.004, "curvature": 0.012}
 READINGS = 60
 """Gradients that a reference sample is passed through in a run: a first curvature of 12 products, two later ones of 6,
 and noise a few times."""
-ROWS = 50
+ROWS = 100
 """Steps that a short run measures; a measured one takes a third of a small network's step more."""
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thetadot.formatting import duration, plain
+from thetadot.formatting import duration, html_table, plain
 from thetadot.verdicts import headline, judge
 
 if TYPE_CHECKING:
@@ -40,12 +39,7 @@ class Result:
         return "\n".join(f"{name:<16} {value}" for name, value in self._lines())
 
     def _repr_html_(self) -> str:
-        left = "style='text-align:left'"
-        rows = "".join(
-            f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td></tr>"
-            for name, value in self._lines()
-        )
-        return f"<table>{rows}</table>"
+        return html_table(self._lines())
 
     def _lines(self) -> list[tuple[str, str]]:
         """What came of the run, in names and values."""

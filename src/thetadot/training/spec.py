@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from thetadot.errors import TaskError, ThetadotError
+from thetadot.formatting import nearest
 from thetadot.tasks import BUILT_IN, Task
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def resolve(spec: str) -> Callable[[], Task]:
         if spec.endswith(".py"):
             raise TaskError(f"task {spec!r} names no function. Pass {spec}:FUNCTION, which returns the task.")
         known = ", ".join(sorted(BUILT_IN))
-        raise TaskError(f"task {spec!r} is unknown. Pass one of: {known}; or file.py:function.")
+        meant = nearest(spec, BUILT_IN)
+        raise TaskError(f"task {spec!r} is unknown{meant} Pass one of: {known}; or file.py:function.")
     made = from_file(spec, what="task")
     return lambda: checked(made())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from thetadot.formatting import html_table
+
 State = Literal["good", "attention", "bad", "unknown"]
 
 
@@ -31,6 +33,11 @@ class Verdict:
     confidence: str = ""
     advice: str = ""
     settings: tuple[tuple[str, float], ...] = ()
+
+    def _repr_html_(self) -> str:
+        rows = [(self.name, f"{self.finding} ({self.state})"), ("in words", self.says), ("advice", self.advice)]
+        rows += [("evidence", "; ".join(self.evidence)), ("how sure", self.confidence)]
+        return html_table((name, value) for name, value in rows if value)
 
 
 @dataclass(frozen=True)
