@@ -32,13 +32,13 @@ import json
 import math
 import multiprocessing
 import time
-from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from advice_tables import HARM, Outcome, by_kind, summary
 from advice_tasks import HELD_BACK, TASKS, Task, standard
 from advice_unseen import UNSEEN
 from torch import Tensor, nn
@@ -49,7 +49,6 @@ from thetadot.verdicts import judge
 if TYPE_CHECKING:
     from thetadot.verdicts import Verdict
 
-HARM = 0.02
 ALL = TASKS + UNSEEN
 THIRDS = (3.0, 1 / 3)
 GRID = {"SGD": [10 ** (k / 2) for k in range(-6, 2)], "AdamW": [10 ** (k / 2) for k in range(-7, -1)]}
@@ -244,24 +243,6 @@ def followed(advice: Verdict, setting: Setting) -> Setting | None:
     return dataclasses.replace(setting, **new, batch=batch) if told else None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one run and of its advice."""
-
-    task: str
-    half: str
-    what: str
-    seed: int
-    last: float
-    after: float | None
-    excess: float  # of its loss above the right one's, or above its best neighbour's, over the fall
-    told: str  # named, misnamed, silent; of right runs accused, left alone, or diverged
-    effect: str  # better, same, worse, chance; "" where nothing was followed
-    held: str
-    finding: str
-    says: str
-
-
 def effect_of(before: float, after: float, scale: float, chance: float) -> str:
     """Better, same, worse, or worse and to chance."""
     if abs(after - before) <= HARM * scale:
@@ -299,76 +280,6 @@ def outcome(job: tuple[Path, str, str, int, str]) -> Outcome:
         effect = effect_of(run["last"], after, fall, constant(task))
         held = effect_of(run["held"], again["held"], fall, math.inf)
     return Outcome(name, task.half, what, seed, run["last"], after, excess, naming, effect, held, told, advice.says)
-
-
-# Tables.
-
-
-def wilson(hits: int, count: int) -> str:
-    """A share with its 95% interval."""
-    if not count:
-        return "none of 0"
-    z, p = 1.96, hits / count
-    middle, half = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    low, high = ((middle + sign * half) / (1 + z * z / count) for sign in (-1, 1))
-    return f"{hits} of {count}, {p:.1%} ({max(low, 0):.1%} to {min(high, 1):.1%})"
-
-
-def resolved(found: list[Outcome]) -> tuple[list[Outcome], list[Outcome], list[Outcome]]:
-    """The runs of settings that are harmful, of those that are right, and of right ones whose seeds disagree."""
-    harmful, right, neither = [], [], []
-    for name, what in dict.fromkeys((o.task, o.what) for o in found):
-        some = [o for o in found if (o.task, o.what) == (name, what) and o.told != "diverged"]
-        above = [o.excess > HARM for o in some]
-        if not what.endswith(": right"):
-            harmful += some if all(above) else []
-        elif not all(above):
-            (neither if any(above) else right).extend(some)
-    return harmful, right, neither
-
-
-def summary(title: str, found: list[Outcome]) -> str:
-    """The counts of one half."""
-    harmful, right, neither = resolved(found)
-    effects = Counter(o.effect for o in found if o.effect)
-    naming = Counter(o.told for o in harmful)
-    count = sum(effects.values())
-    worse = effects["worse"] + effects["chance"]
-    rows = (
-        ("harmful runs named", wilson(naming["named"], len(harmful))),
-        ("silent", wilson(naming["silent"], len(harmful))),
-        ("misnamed", wilson(naming["misnamed"], len(harmful))),
-        ("right runs accused", wilson(sum(o.told == "accused" for o in right), len(right))),
-        ("the same, where seeds disagree", wilson(sum(o.told == "accused" for o in neither), len(neither))),
-        (
-            "harmful runs whose advice makes them better",
-            wilson(sum(o.effect == "better" for o in harmful), len(harmful)),
-        ),
-        ("followed advice: better", wilson(effects["better"], count)),
-        ("followed advice: same", wilson(effects["same"], count)),
-        ("followed advice: worse", wilson(worse, count)),
-        ("of these to chance", str(effects["chance"])),
-        ("worse on samples held back", wilson(sum(o.held == "worse" for o in found), count)),
-    )
-    return "\n".join([f"| {title}, {len(found)} runs | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]) + "\n"
-
-
-def by_kind(found: list[Outcome]) -> str:
-    """The counts by what was done."""
-    lines = [
-        "| what was done | harmful | named | silent | misnamed | advice: better | same | worse |",
-        "|---" * 8 + "|",
-    ]
-    harmful, right, _ = resolved(found)
-    for what in dict.fromkeys(o.what for o in found):
-        some = [o for o in found if o.what == what]
-        bad = [o for o in harmful + right if o.what == what]
-        naming, effects = Counter(o.told for o in bad), Counter(o.effect for o in some)
-        counts = [naming["named"], naming["silent"], naming["misnamed"] + naming["accused"], effects["better"]]
-        counts += [effects["same"], effects["worse"] + effects["chance"]]
-        told = f"{0 if what.endswith(': right') else len(bad)} of {len(some)}"
-        lines.append(f"| {what} | {told} | {' | '.join(map(str, counts))} |")
-    return "\n".join(lines) + "\n"
 
 
 def sweep(job: tuple[Path, str, str]) -> str:
