@@ -158,15 +158,20 @@ def summary(found: dict[str, dict[str, np.ndarray]], groups: list[str], pairs: l
         if names:
             sides = ({name: found[name][says][:, side].tolist() for name in names} for side in (0, 1))
             total = thetadot.comparing.overall(*sides)
+            middle, low, high = map(number, (total.ratio, total.low, total.high))
             lines.append(
-                f"| {group} | {len(names)} | {says} | {total.ratio:.3f} ({total.low:.3f} to {total.high:.3f}) | "
+                f"| {group} | {len(names)} | {says} | {middle} ({low} to {high}) | "
                 f"{total.each[total.worst]:.2f} ({total.worst}) | {total.within(1.05)} |"
             )
     return lines
 
 
+def number(value: float) -> str:
+    return f"{value:.3f}" if 0.01 <= value < 100 else f"{value:.1e}"
+
+
 def ratio(pairs: np.ndarray | None) -> str:
-    return "" if pairs is None else f"{pairs[:, 0].mean() / pairs[:, 1].mean():.3f}"
+    return "" if pairs is None else number(pairs[:, 0].mean() / pairs[:, 1].mean())
 
 
 def against_grid(out: Path, other: str) -> str:
@@ -201,12 +206,14 @@ def against_peers(out: Path) -> str:
     peers = [peer for peer in PEERS if found[peer]]
     if not peers:
         return "Against peers: no task is done yet."
-    lines = ["Against peers, ours returned / theirs last:\n", f"| task | {' | '.join(peers)} |"]
-    lines.append("|---" * (len(peers) + 1) + "|")
+    lines = ["Against peers, ours returned / theirs last:\n", f"| task | seeds | {' | '.join(peers)} |"]
+    lines.append("|---" * (len(peers) + 2) + "|")
     for name in TASKS:
         cells = [found[peer].get(name, {}).get("returned/last") for peer in peers]
         if any(cell is not None for cell in cells):
-            lines.append(f"| {name} | {' | '.join(map(ratio, cells))} |")
+            seeds = sorted({len(cell) for cell in cells if cell is not None})
+            said = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
+            lines.append(f"| {name} | {said} | {' | '.join(map(ratio, cells))} |")
     for peer in peers:
         lines += ["", f"Against {peer}:\n", *summary(found[peer], ["all", "chooses", "reported"], list(PAIRS)[::3])]
     return "\n".join(lines)

@@ -30,6 +30,12 @@ def test_what_a_pair_has_in_common_is_no_spread():
     assert (found.low, found.ratio, found.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
+def test_a_loss_of_zero_on_a_seed_is_one():
+    found = overall({"x": [1.0, 1.0, 1.0], "y": [1.0]}, {"x": [0.0, 0.0, 3.0], "y": [1.0]})
+    assert found.ratio == pytest.approx(1.0)
+    assert found.low <= 1.0 < found.high < math.inf
+
+
 def test_the_interval_is_of_the_spread_over_seeds():
     """The logarithm of a mean of n lognormals of small spread s has a standard error of s/√n, a ratio's √2 of it."""
     tasks, n, s = 30, 12, 0.1
@@ -47,8 +53,9 @@ def test_the_interval_is_of_the_spread_over_seeds():
         ({"x": [1.0]}, {"y": [1.0]}, "differ"),
         ({"x": [1.0]}, {"x": [1.0, 2.0]}, "are no pairs"),
         ({"x": []}, {"x": []}, "are no pairs"),
-        ({"x": [0.0]}, {"x": [1.0]}, "is not positive and finite"),
-        ({"x": [1.0]}, {"x": [math.inf]}, "is not positive and finite"),
+        ({"x": [0.0]}, {"x": [1.0]}, "or all are 0"),
+        ({"x": [2.0, -1.0]}, {"x": [1.0, 1.0]}, "below 0"),
+        ({"x": [1.0]}, {"x": [math.inf]}, "is not finite"),
         (3, {"x": [1.0]}, "first=3 is not a mapping"),
     ],
 )

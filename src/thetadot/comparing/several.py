@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _DRAWS = 2000
+_LEAST = 1e-300  # of a mean: a resample may be of losses of 0 alone
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ def overall(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[
     tells of other seeds on these tasks, not of other tasks.
 
     Args:
-        first: losses of a on each seed, by task; positive.
+        first: losses of a on each seed, by task; not below 0, and not 0 on all seeds.
         second: losses of b on the same seeds.
 
     Raises:
-        InadmissibleValue: no task, other tasks or seeds on either side, a loss that is not positive and finite.
+        InadmissibleValue: no task, other tasks or seeds on either side, a loss that is not finite or is
+            below 0, or a mean of 0.
 
     Example:
         >>> found = overall({"one": [1.0, 3.0], "two": [2.0, 2.0]}, {"one": [4.0, 4.0], "two": [1.0, 1.0]})
@@ -71,8 +73,8 @@ def overall(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[
         a, b = (np.asarray(side[task], dtype=np.float64) for side in (first, second))
         require(len(a) == len(b) > 0, f"{task}: {len(a)} and {len(b)} losses", "are no pairs", "Pass one a seed.")
         found = np.stack([a, b])
-        good = bool(np.isfinite(found).all() and (found > 0).all())
-        require(good, f"{task}: a loss", "is not positive and finite", "Leave the task out, or say what it counts as.")
+        good = bool(np.isfinite(found).all() and (found >= 0).all() and (found.mean(1) > 0).all())
+        require(good, f"{task}: a loss", "is not finite, or below 0, or all are 0", "Leave the task out.")
         pairs[task] = found
     rng = np.random.default_rng(0)
     logs = np.zeros(_DRAWS)
@@ -86,4 +88,5 @@ def overall(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[
 
 
 def _log_ratio(found: np.ndarray) -> float:
-    return math.log(float(found[0].mean())) - math.log(float(found[1].mean()))
+    first, second = (math.log(max(float(mean), _LEAST)) for mean in found.mean(1))
+    return first - second
