@@ -29,7 +29,7 @@ def refused(capsys, *arguments):
         ("loss_not_scalar", "not a scalar tensor"),
         ("loss_not_tensor", "type float, not a scalar tensor"),
         ("nan_in_data", "the input of sample 17 has NaN or infinite values in the training data"),
-        ("nan_in_validation", "validation loss is nan"),
+        ("nan_in_validation", "has NaN or infinite values in the validation data"),
         ("nan_at_a_step", "step"),
         ("empty", "train is empty"),
         ("returns_something_else", "returned a dict"),
