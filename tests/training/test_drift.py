@@ -42,11 +42,12 @@ def test_it_judges_at_the_mean_and_twice_as_far_and_leaves_the_run_where_it_was(
         def __init__(self):
             self.parameters = [torch.zeros(1)]
             self.progress = thetadot.training.loop.Progress()
-            self.total, self.written, self.seen = 100, [], []
+            self.total, self.written, self.places = 100, [], []
+            self.seen = 6  # samples
 
         def loss_on(self, _):
-            self.seen.append(float(self.parameters[0]))
-            return -self.seen[-1]
+            self.places.append(float(self.parameters[0]))
+            return -self.places[-1]
 
         def highest(self):
             return float("inf")
@@ -54,12 +55,11 @@ def test_it_judges_at_the_mean_and_twice_as_far_and_leaves_the_run_where_it_was(
         write = property(lambda self: self.written.append)
 
     line, drift = Line(), Drift(100, [0])
-    line.progress.samples = 6
     for t in range(6):
         drift.begin(line)
         line.parameters[0].fill_(float(t))
         drift.took(line, 0.0)
-    assert line.seen == [4.0, 4.0 + AHEAD * 3.0]
+    assert line.places == [4.0, 4.0 + AHEAD * 3.0]
     assert float(line.parameters[0]) == 5.0
     assert line.progress.factor == 2.0
     assert line.written[0].raised
