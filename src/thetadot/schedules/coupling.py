@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from thetadot.cayley import cayley, lr_of
+from thetadot.core.cayley import cayley, lr_of
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 from thetadot.translation import to_physical
 
 

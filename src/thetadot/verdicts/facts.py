@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import (
     Barrier,
     Choice,

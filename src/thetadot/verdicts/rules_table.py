@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from thetadot.core.limits import limit_at
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue
-from thetadot.limits import limit_at
-from thetadot.signatures import checked
 from thetadot.verdicts.families import ADAPTIVE, DESCENT, family_of
 from thetadot.verdicts.scaling import RULES, Rule, Settings
 from thetadot.verdicts.warmth import broken

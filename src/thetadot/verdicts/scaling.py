@@ -30,7 +30,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from thetadot.cayley import cayley, damping, lr_of
+from thetadot.core.cayley import cayley, damping, lr_of
 from thetadot.verdicts.families import Family, family_of
 
 if TYPE_CHECKING:
