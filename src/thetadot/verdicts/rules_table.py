@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from thetadot.errors import InadmissibleValue
+from thetadot.dictionary.batch_rules import RULES
+from thetadot.dictionary.families import known_family
+from thetadot.dictionary.warmth import broken
 from thetadot.limits import limit_at
 from thetadot.signatures import checked
-from thetadot.verdicts.families import ADAPTIVE, DESCENT, family_of
-from thetadot.verdicts.scaling import RULES, Rule, Settings
-from thetadot.verdicts.warmth import broken
+
+if TYPE_CHECKING:
+    from thetadot.dictionary.rule import Rule
+    from thetadot.dictionary.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def table(
         present: settings now.
         new_batch: B' > 0.
         noise_scale: B_n; None where it is not known.
-        family: "sgd" or "adaptive", or the name of an optimizer that tells it, such as "adam".
+        family: "sgd", "adaptive" or "spectral", or the name of an optimizer that tells it, such as "adam".
         sharpness: measured largest curvature; None: no veto.
         limit: the optimizer's own limit on it at the present settings; None: no veto.
         dataset_size: N, where batches are those of shuffled epochs; None: they are drawn independently.
@@ -65,12 +68,7 @@ def table(
         >>> {row.rule.name: row.standing for row in rows}["linear"]
         'vetoed'
     """
-    known = family_of(family)
-    if known is None:
-        raise InadmissibleValue(
-            f"family={family!r} is not known. Pass 'sgd' or 'adaptive', or an optimizer's name that holds one of "
-            f"{', '.join(DESCENT + ADAPTIVE)}."
-        )
+    known = known_family(family)
     rows = []
     for rule in RULES:
         if known not in rule.families:
