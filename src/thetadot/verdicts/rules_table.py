@@ -64,6 +64,7 @@ def table(
         InadmissibleValue: a family that is not known.
 
     Example:
+        >>> from thetadot.verdicts import Settings
         >>> rows = table(Settings(0.1, 32, 0.9), 128, 1000.0, family="sgd", sharpness=12.0, limit=38.0)
         >>> {row.rule.name: row.standing for row in rows}["linear"]
         'vetoed'
