@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from thetadot import cayley as formulas
+from thetadot.dictionary import sign_step
 from thetadot.dictionary import twins as _twins
 from thetadot.epochs import Epoch, epoch_share
 from thetadot.errors import InadmissibleValue, require
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Physical",
     "Settings",
+    "SignStep",
     "Twins",
     "cayley",
     "damping",
     "lr_of",
     "momentum_at",
+    "optimal_sign_step",
     "step_of",
     "temperature",
     "to_lr_momentum",
@@ -46,6 +49,7 @@ __all__ = [
 
 
 cayley, damping, lr_of = checked(formulas.cayley), checked(formulas.damping), checked(formulas.lr_of)
+SignStep, optimal_sign_step = sign_step.SignStep, checked(sign_step.optimal_sign_step)
 Twins, twins = _twins.Twins, checked(_twins.twins)
 
 

@@ -22,7 +22,8 @@ neither. Malladi changes both betas, Li and the square root none. Fu (2306.09000
 at fixed momentum that is the linear rule, at fixed lr it is Smith's.
 
 Mean field: every component has the same |g|/σ, so that E sign = erf(√(B/2B_n)) ≈ (1 + πB_n/(2B))^(-1/2), within 11%.
-Of random g, H, Σ it stays within a small factor of the exact optimum where Li's, with that stand-in, is 7 times below;
+From B = 32 to 8192, of random g, H, Σ in 40 dimensions, it stayed within 3.2 times the exact optimum, where Li's with
+that stand-in fell up to 12 times below and the square root rose up to 15 times above.
 :func:`thetadot.translation.optimal_sign_step` is the exact one. Muon's: E msign(G_B) ≈ (E G_B G_Bᵀ)^(-1/2) G, and of
 isotropic noise E G_B G_Bᵀ = GGᵀ + mσ²/B, m rows or columns, whichever are more; where G's singular values are alike
 that is G/|G|·√r (1 + B_n/B)^(-1/2), and a step has the same length whatever the noise.
@@ -271,6 +272,8 @@ LI = Rule(
     _li,
     _noise_known,
     batch_at=_li_batch,
+    beyond="beyond the noise scale, which only stands in for the batch of its peak, it fell up to 12 times below the "
+    "exact optimum (thetadot.translation.optimal_sign_step)",
 )
 MAREK = Rule(
     "Marek",

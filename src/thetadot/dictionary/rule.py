@@ -26,6 +26,7 @@ class Rule:
         move: settings, B' and B_n to settings; unchecked. None where something it needs is not known.
         bounds: why the rule does not hold there; "" where it does.
         heat: whether what it keeps is, or rests on, the temperature of independent draws.
+        beyond: what is said of it at a batch above the noise scale.
         batch_at: settings, lr' and B_n to the B' at which the rule asks for that lr; None where the rule moves no lr.
     """
 
@@ -38,6 +39,11 @@ class Rule:
     bounds: Callable[[Settings, float, float | None], str]
     heat: bool = False
     batch_at: Callable[[Settings, float, float | None], float | None] | None = None
+    beyond: str = ""
+
+    def caution(self, new_batch: float, noise_scale: float | None) -> str:
+        """What to think of the rule's numbers at this batch, though it may hold; "" where nothing is to be said."""
+        return self.beyond if noise_scale is not None and new_batch > noise_scale else ""
 
     def applies(self, family: str) -> bool:
         """Whether the rule is meant for a family, or for an optimizer of such a name."""

@@ -25,7 +25,8 @@ class Row:
         settings: what its formula gives, also where it should not be used; None where it gives nothing.
         standing: "usable", "outside" its own condition, or "vetoed" by the stability limit.
         reason: why, where it is not usable.
-        remark: why it does not keep the temperature under shuffled epochs; "" where it does, or claims nothing.
+        remark: why it does not keep the temperature under shuffled epochs, or what else to think of its numbers; ""
+            where nothing is to be said.
     """
 
     rule: Rule
@@ -80,7 +81,8 @@ def table(
             rows.append(Row(rule, new, "outside", reason or "it gives no admissible setting"))
             continue
         reason = _veto(present, new, sharpness, limit)
-        remark = broken(present, new, dataset_size, known) if rule.heat else ""
+        lost = broken(present, new, dataset_size, known) if rule.heat else ""
+        remark = lost or rule.caution(new_batch, noise_scale)
         rows.append(Row(rule, new, "vetoed" if reason else "usable", reason, remark))
     return tuple(rows)
 
