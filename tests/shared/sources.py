@@ -25,8 +25,10 @@ def imports(tree):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            while name.startswith("thetadot") and name not in modules():
-                name = name.rpartition(".")[0]
-            if name in modules():
-                yield node, name
+        yield from ((node, found) for found in map(_module, names) if found)
+
+
+def _module(name):
+    while name not in modules() and "." in name:
+        name = name.rpartition(".")[0]
+    return name if name in modules() else None
