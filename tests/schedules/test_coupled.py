@@ -68,6 +68,7 @@ def test_a_falling_lr_at_fixed_friction_is_the_dictionary_s(lr, momentum, share)
     assert (point.lr, point.momentum) == pytest.approx((float(again.lr), float(again.momentum)), rel=1e-8)
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 8), st.integers(1, 16), st.integers(1, 64), st.sampled_from([0.5, 1.0]), st.booleans())
 def test_cooling_grows_the_batch_first_and_lowers_the_step_after_it(multiple, times, growth, power, held):
     first, largest = multiple * times, multiple * times * growth
