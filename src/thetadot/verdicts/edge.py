@@ -27,9 +27,9 @@ from thetadot.verdicts.sureness import at_most, confidence
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FAIR, FEW, NEAR, RECENT, ROSE, SCATTERED, START, WARM
 
 if TYPE_CHECKING:
+    from thetadot.dictionary.settings import Settings
     from thetadot.records import Curvature
     from thetadot.verdicts.loss import Loss
-    from thetadot.verdicts.scaling import Settings
 
 
 @dataclass(frozen=True)
