@@ -280,11 +280,9 @@ class Join(Curve):
 
     def value(self, t: float) -> float:
         """Return the value of the part that holds t; where two meet, of the later one."""
-        place, start = 0, 0.0
-        for place, start in enumerate(self.starts()):
-            if place + 1 == len(self.parts) or t < start + self.parts[place].duration:
-                break
-        return self.parts[place](t - start)
+        starts = self.starts()
+        place = bisect_right(starts, t) - 1
+        return self.parts[place](t - starts[place])
 
     def starts(self) -> tuple[float, ...]:
         """Return the times at which the parts begin."""
