@@ -282,7 +282,8 @@ class Join(Curve):
         """Return the value of the part that holds t; where two meet, of the later one."""
         starts = self.starts()
         place = bisect_right(starts, t) - 1
-        return self.parts[place](t - starts[place])
+        ended = t >= self.duration  # where t - start may round to less than the last part's duration
+        return self.parts[place](self.parts[-1].duration if ended else t - starts[place])
 
     def starts(self) -> tuple[float, ...]:
         """Return the times at which the parts begin."""
