@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
-from thetadot.limits import limit_at
+from thetadot.core.formatting import count, plain
+from thetadot.core.limits import limit_at
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, ends
 from thetadot.verdicts.facts import Facts, interval, middle, number, positive
@@ -27,9 +27,9 @@ from thetadot.verdicts.sureness import at_most, confidence
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FAIR, FEW, NEAR, RECENT, ROSE, SCATTERED, START, WARM
 
 if TYPE_CHECKING:
+    from thetadot.dictionary.settings import Settings
     from thetadot.records import Curvature
     from thetadot.verdicts.loss import Loss
-    from thetadot.verdicts.scaling import Settings
 
 
 @dataclass(frozen=True)

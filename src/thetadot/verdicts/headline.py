@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.verdicts.advice import basis
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import ends

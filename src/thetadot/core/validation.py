@@ -106,9 +106,16 @@ def require_finite(**values: object) -> None:
         finite = _finite(value)
         bad = len(finite) - sum(finite)
         if bad and len(finite) == 1:
-            raise InadmissibleValue(f"{name}={float(value):g} is not finite. Pass a finite number.")  # type: ignore[arg-type]
+            raise InadmissibleValue(f"{name}={_only(value):g} is not finite. Pass a finite number.")
         if bad:
             raise InadmissibleValue(f"{name} is not finite: {bad} of {len(finite)} numbers. Pass finite ones.")
+
+
+def _only(value: Any) -> Any:
+    """The number of what holds one, whatever its shape."""
+    if hasattr(value, "tolist"):
+        return _only(value.detach().tolist() if is_tensor(value) else value.tolist())
+    return _only(value[0]) if isinstance(value, Sequence) else value
 
 
 def _finite(value: Any) -> list[bool]:
