@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from thetadot.core.rng import derive
 from thetadot.errors import InadmissibleValue
-from thetadot.random import derive
 from thetadot.schedules import BatchSampler, BatchSchedule, Clock, Coupled, KeyedDataset, Linear, staircase
 from thetadot.training.data import Source
 

@@ -117,7 +117,7 @@ def _shuffled(present: Row, row: Row, dataset_size: float | None) -> Row:
 
 
 def _to_lr(present: Row, lr: float) -> list[Row]:
-    from thetadot.cayley import kept_friction
+    from thetadot.core.cayley import kept_friction
 
     ratio = lr / present.lr
     heat = lr_heat(present)
@@ -139,7 +139,7 @@ def _to_lr(present: Row, lr: float) -> list[Row]:
 
 
 def _to_batch_size(present: Row, batch_size: float) -> list[Row]:
-    from thetadot.cayley import cayley, lr_of
+    from thetadot.core.cayley import cayley, lr_of
 
     ratio = batch_size / present.batch_size
     heat = lr_heat(present)
@@ -165,7 +165,7 @@ def lr_heat(present: Row) -> float:
 
 
 def _row(keeps: str, lr: float, momentum: float, batch_size: float, heat: float) -> Row:
-    from thetadot.cayley import friction_of, step_of
+    from thetadot.core.cayley import friction_of, step_of
 
     if not -1 < momentum < 1:
         return Row(keeps, lr, momentum, batch_size, math.nan, math.nan, math.nan)
@@ -176,7 +176,7 @@ def _row(keeps: str, lr: float, momentum: float, batch_size: float, heat: float)
 def _judged(row: Row, sharpness: float | None) -> Row:
     from dataclasses import replace
 
-    from thetadot.limits import stability_limit
+    from thetadot.core.limits import stability_limit
 
     if not 0 <= row.momentum < 1:
         return replace(row, verdict="vetoed: the momentum is outside [0, 1), so large a change cannot keep these")
@@ -248,7 +248,7 @@ def _check(
 def _show(present: Row, rows: list[Row]) -> None:
     from rich.markup import escape
 
-    from thetadot.terminal import console
+    from thetadot.core.terminal import console
 
     out = console(sys.stdout)
     out.print(f"[bold]now[/bold]   {_settings(present)}")

@@ -7,8 +7,8 @@ from collections.abc import Sequence  # noqa: TC003 - asked at run time
 from dataclasses import dataclass
 from itertools import pairwise
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 
 @checked

@@ -7,8 +7,8 @@ from collections.abc import Callable  # noqa: TC003 - asked at run time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, require
-from thetadot.signatures import checked
 
 Unit = Literal["steps", "samples", "tokens", "epochs", "time"]
 

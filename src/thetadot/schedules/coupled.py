@@ -24,10 +24,10 @@ from collections.abc import Callable, Sequence  # noqa: TC003 - asked at run tim
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-from thetadot.cayley import cayley, damping, friction_of, kept_friction, lr_of
+from thetadot.core.cayley import cayley, damping, friction_of, kept_friction, lr_of
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, require
 from thetadot.schedules.coupling import with_friction
-from thetadot.signatures import checked
 
 Moved = Literal["lr", "momentum", "batch_size", "weight_decay", "temperature"]
 Invariant = Literal["friction", "clock", "temperature", "decay time"]

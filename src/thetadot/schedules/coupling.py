@@ -13,9 +13,9 @@ Source:
 
 from __future__ import annotations
 
-from thetadot.cayley import cayley, lr_of
+from thetadot.core.cayley import cayley, lr_of
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 from thetadot.translation import Settings, to_physical
 
 

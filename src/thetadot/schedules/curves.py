@@ -20,10 +20,10 @@ from collections.abc import Sequence  # noqa: TC003 - asked at run time
 from dataclasses import dataclass
 from typing import Literal
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_finite
 from thetadot.errors import require
-from thetadot.kinds import require_finite
 from thetadot.schedules.shapes import cosine, linear
-from thetadot.signatures import checked
 
 Fall = Literal["linear", "cosine"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.random import derive
+from thetadot.core.rng import derive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from thetadot.core.rng import derive
+from thetadot.core.validation import plain, require_count, said_of
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import plain, require_count, said_of
-from thetadot.random import derive
 from thetadot.schedules.drawing import FEWEST, permutation, spans
 from thetadot.state import keyed
 

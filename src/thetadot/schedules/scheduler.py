@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from thetadot.cayley import step_of
+from thetadot.core.cayley import step_of
+from thetadot.core.validation import said_of
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import said_of
 from thetadot.schedules.clock import Clock
 from thetadot.schedules.coupled import Coupled
 from thetadot.schedules.curves import Curve
