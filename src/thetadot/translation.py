@@ -19,16 +19,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from thetadot import cayley as formulas
+from thetadot.core import cayley as formulas
+from thetadot.core.epochs import Epoch, epoch_share
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import sqrt
 from thetadot.dictionary import conversion, sign_step
 from thetadot.dictionary import twins as _twins
-from thetadot.epochs import Epoch, epoch_share
 from thetadot.errors import InadmissibleValue, require
-from thetadot.signatures import checked
-from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 __all__ = [
     "Conversion",
@@ -179,7 +179,7 @@ def temperature(
 
         T = α trΣ / (2 (1-β) B d)                                        batches drawn independently, h → 0
         T = h⟨θ²⟩ = that · 2(1+β)/(2(1+β)-αh)                            the same at curvature h
-        T = h⟨θ²⟩, :mod:`thetadot.epochs`                                shuffled epochs of N samples, at curvature h
+        T = h⟨θ²⟩, :mod:`thetadot.core.epochs`                           shuffled epochs of N samples, at curvature h
 
     The first is exact as γs²/(2λB) in (λ, γ), an average over directions when Σ is not isotropic. The batches of a
     shuffled epoch sum to the full gradient, so that their noise is anticorrelated: directions that move little in an

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from thetadot.cli import main
-from thetadot.files import sealed
+from thetadot.core.files import sealed
 
 TASKS = Path(__file__).parents[1] / "training" / "tasks.py"
 RIGHT = ["run", f"{TASKS}:right", "--epochs", "1", "--threads", "1"]

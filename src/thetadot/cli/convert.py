@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.formatting import plain
 from thetadot.errors import ThetadotError
-from thetadot.formatting import plain
 
 if TYPE_CHECKING:
     import argparse
@@ -133,7 +133,7 @@ def _finite(value: Any) -> Any:
 def _show(found: Conversion) -> None:
     from rich.markup import escape
 
-    from thetadot.terminal import console
+    from thetadot.core.terminal import console
 
     out = console(sys.stdout)
     out.print(f"[bold]now[/bold]   {escape(found.optimizer)}, {_settings(found.present)}")

@@ -40,7 +40,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from thetadot.cayley import cayley, damping, kept_friction, lr_of, step_of
+from thetadot.core.cayley import cayley, damping, kept_friction, lr_of, step_of
 from thetadot.dictionary.rule import ROUNDING, Rule
 
 if TYPE_CHECKING:

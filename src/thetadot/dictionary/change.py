@@ -28,7 +28,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.cayley import kept_friction
+from thetadot.core.cayley import kept_friction
 from thetadot.dictionary.rule import ROUNDING
 
 if TYPE_CHECKING:

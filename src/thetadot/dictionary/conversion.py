@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.cayley import friction_of, step_of
+from thetadot.core.cayley import friction_of, step_of
+from thetadot.core.formatting import plain
 from thetadot.dictionary.batch_rules import EVERY, MALLADI, MAREK
 from thetadot.dictionary.change import LAWS, Change, Law, decay_samples, with_decay_time
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named, require_settings, settings_of
@@ -19,7 +20,6 @@ from thetadot.dictionary.twins import Twins, twins_of, warmth
 from thetadot.dictionary.veto import Ceiling
 from thetadot.dictionary.warmth import broken
 from thetadot.errors import InadmissibleValue, require
-from thetadot.formatting import plain
 
 if TYPE_CHECKING:
     from thetadot.dictionary.rule import Rule

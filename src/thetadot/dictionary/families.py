@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from thetadot.core.validation import said_of
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import said_of
 
 Family = Literal["sgd", "adaptive", "spectral"]
 ADAPTIVE = (

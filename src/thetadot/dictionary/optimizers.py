@@ -14,10 +14,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from thetadot.core.formatting import nearest
+from thetadot.core.validation import refuse, require_numbers, said_of
 from thetadot.dictionary.settings import Settings
 from thetadot.errors import InadmissibleValue, require
-from thetadot.formatting import nearest
-from thetadot.kinds import refuse, require_numbers, said_of
 
 if TYPE_CHECKING:
     from thetadot.dictionary.families import Family

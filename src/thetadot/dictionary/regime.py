@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from thetadot.core.formatting import plain
 from thetadot.dictionary.batch_rules import LINEAR, MALLADI, MCCANDLISH, MEAN_FIELD, MOTION, MUON, ROOT, SMITH
 from thetadot.dictionary.change import FRICTION, HEAT
-from thetadot.formatting import plain
 
 if TYPE_CHECKING:
     from thetadot.dictionary.change import Change

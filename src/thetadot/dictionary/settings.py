@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from thetadot.kinds import refuse, require_ranged
+from thetadot.core.validation import refuse, require_ranged
 
 
 @dataclass(frozen=True)

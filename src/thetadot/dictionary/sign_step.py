@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from thetadot.core.validation import is_tensor, refuse, require_coordinates, require_finite, require_numbers
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import is_tensor, refuse, require_coordinates, require_finite, require_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

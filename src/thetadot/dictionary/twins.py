@@ -36,7 +36,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.cayley import damping, friction_of, step_of
+from thetadot.core.cayley import damping, friction_of, step_of
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named, settings_of
 
 if TYPE_CHECKING:

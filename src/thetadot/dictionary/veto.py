@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from thetadot.core.formatting import plain
+from thetadot.core.limits import adaptive_stability_limit, stability_limit
 from thetadot.errors import InadmissibleValue
-from thetadot.formatting import plain
-from thetadot.limits import adaptive_stability_limit, stability_limit
 
 if TYPE_CHECKING:
     from thetadot.dictionary.conversion import Row
@@ -24,7 +24,7 @@ class Ceiling:
 
     @classmethod
     def of(cls, kind: Optimizer, sharpness: float | None) -> Ceiling:
-        """Return the ceiling.
+        """Return the limit that an optimizer has on a sharpness.
 
         Raises:
             InadmissibleValue: a sharpness for an optimizer whose linear limit is not known.
@@ -52,16 +52,21 @@ class Ceiling:
 
     def limit(self, lr: float, momentum: float, decay: float, *, decoupled: bool) -> float:
         """The largest stable curvature at some settings."""
-        kick = lr * decay if decoupled else 0.0
-        coupled = decay if not decoupled and self.kind.family == "sgd" else 0.0
+        base, extra = self._form(momentum, decay, decoupled=decoupled)
+        return base / lr - extra
+
+    def _form(self, momentum: float, decay: float, *, decoupled: bool) -> tuple[float, float]:
+        """Bound on lr·(h + extra): decoupled decay multiplies it by 1 - αw/2, coupled decay is a curvature w."""
         if self.kind.motion == "mean":
-            return adaptive_stability_limit(momentum, kick) / lr
-        return stability_limit(momentum, 1.0 if self.kind.name == "nesterov" else 0.0, kick) / lr - coupled
+            base = adaptive_stability_limit(momentum)
+        else:
+            base = stability_limit(momentum, 1.0 if self.kind.name == "nesterov" else 0.0)
+        coupled = decay if self.kind.family == "sgd" else 0.0
+        return base, base * decay / 2.0 if decoupled else coupled
 
     def _above(self, row: Row, beta: float, *, decoupled: bool) -> str:
         if self.sharpness is None or row.lr is None:
             return ""
-        limit = self.limit(row.lr, beta, row.weight_decay, decoupled=decoupled)
-        if self.sharpness < limit:
-            return ""
-        return f"the stability limit would be {plain(limit)}, the sharpness is {plain(self.sharpness)}"
+        base, extra = self._form(beta, row.weight_decay, decoupled=decoupled)
+        highest = base / (self.sharpness + extra)
+        return "" if row.lr < highest else f"lr is above the stability limit {highest:.4g} at this sharpness"

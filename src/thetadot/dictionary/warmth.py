@@ -8,7 +8,7 @@ said here, by the exact law, at a tenth of the curvature 3(1-β)/(αm) below whi
 draws. Of an adaptive method P is taken to be made by noise, P ∝ 1/√B.
 
 Source:
-    :mod:`thetadot.epochs`.
+    :mod:`thetadot.core.epochs`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from thetadot.core.epochs import Epoch, epoch_share
+from thetadot.core.formatting import plain, share
 from thetadot.dictionary.families import known_family
-from thetadot.epochs import Epoch, epoch_share
-from thetadot.formatting import plain, share
 
 if TYPE_CHECKING:
     from thetadot.dictionary.families import Family

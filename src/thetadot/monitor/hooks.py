@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import unserializable_hook
 
-from thetadot.carried import carried
+from thetadot.core.output_loss import carried
 from thetadot.monitor.axes import disagreeing, named, walk
 from thetadot.monitor.calls import Call, bound
 

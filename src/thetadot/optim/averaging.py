@@ -10,11 +10,11 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from thetadot.core.tensors import real_view
 from thetadot.errors import InadmissibleValue
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
 from thetadot.optim.shards import drop_gathered, is_sharded
 from thetadot.state import generators_kept
-from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -17,11 +17,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from thetadot.core.failures import answering
+from thetadot.core.rounding import NARROW
+from thetadot.core.tensors import real_view
+from thetadot.core.validation import require_instances, require_word, said_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
-from thetadot.failures import answering
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
-from thetadot.kinds import require_instances, require_word, said_of
 from thetadot.optim import ranks
 from thetadot.optim.averaging import averages
 from thetadot.optim.groups import (
@@ -44,10 +46,8 @@ from thetadot.optim.replay import replayable
 from thetadot.optim.shards import is_sharded, local, spread
 from thetadot.optim.states import first_state
 from thetadot.optim.stepping import Stepping
-from thetadot.rounding import NARROW
 from thetadot.systems import Problem
 from thetadot.systems.base import POSITION, System, noisy
-from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
+    from thetadot.core.annotations import Scalar
     from thetadot.optim.move import Decay
-    from thetadot.typing import Scalar
 
 
 class Flow(Optimizer):

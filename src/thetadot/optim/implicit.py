@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.integrators.implicit import reach_of, settle
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.optim.rows import Row
-    from thetadot.typing import State
 
 
 def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any]) -> None:

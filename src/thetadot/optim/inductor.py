@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thetadot.core.rng import derive, normal, words
+from thetadot.core.tensors import tensor_of
 from thetadot.fusion import flatten
-from thetadot.fusion.numbers import rebuild
+from thetadot.fusion.nested_numbers import rebuild
 from thetadot.fusion.program import CannotCompile
 from thetadot.optim.shards import local
-from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from thetadot.core.annotations import State
     from thetadot.optim.move import Move
     from thetadot.optim.rows import Row
-    from thetadot.typing import State
 
 
 def able(row: Row) -> bool:

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from thetadot.core.tensors import real_view
+from thetadot.core.validation import plain
 from thetadot.errors import InadmissibleValue, MissingClosure, require
 from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.program import CannotCompile
 from thetadot.fusion.sums import Sums
 from thetadot.integrators.base import name_of
-from thetadot.kinds import plain
 from thetadot.optim import ranks
 from thetadot.optim.memory import walkable
 from thetadot.optim.programs import arrays, force_of, once, shared
 from thetadot.optim.shards import is_sharded, wholes
-from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

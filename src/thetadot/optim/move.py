@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from thetadot import rounding
+from thetadot.core import rounding
+from thetadot.core.tensors import tensor_of
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Scalar, State
+    from thetadot.core.rounding import LowPrecision
     from thetadot.integrators.base import Integrator
-    from thetadot.rounding import LowPrecision
-    from thetadot.typing import Draw, Scalar, State
 
 Decay = Literal["none", "decoupled", "l2"]
 

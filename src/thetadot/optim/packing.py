@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from thetadot.core.tensors import real_view
 from thetadot.errors import DamagedFile, InadmissibleValue, ThetadotError
-from thetadot.fusion.numbers import is_number
+from thetadot.fusion.nested_numbers import is_number
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
 from thetadot.optim.groups import settle
 from thetadot.optim.shards import alike
 from thetadot.optim.states import dtype_of, variables
-from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable

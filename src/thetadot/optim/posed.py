@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Scalar
     from thetadot.optim.flow import Flow
-    from thetadot.typing import Scalar
 
 _AGREE = 1e-6  # settings of float32 tensors say the same number
 

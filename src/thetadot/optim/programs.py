@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from thetadot.fusion import Array, flatten, structure, trace
-from thetadot.fusion.numbers import rebuild
+from thetadot.fusion.nested_numbers import rebuild
 from thetadot.fusion.program import NUMBER, CannotCompile
 from thetadot.optim.shards import local
 from thetadot.systems.base import POSITION

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, distributed
 
 if TYPE_CHECKING:
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 
 def together() -> int:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.core.validation import said_of
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import said_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

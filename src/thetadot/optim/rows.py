@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thetadot.core.rng import derive, normal, words
+from thetadot.core.tensors import tensor_of
 from thetadot.fusion import draws
 from thetadot.optim.shards import local
-from thetadot.random import derive, normal, words
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from thetadot.core.annotations import Draw, State
     from thetadot.optim.move import Move, Settings
-    from thetadot.typing import Draw, State
 
 
 @dataclass(frozen=True, slots=True)

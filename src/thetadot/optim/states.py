@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from thetadot.core.rounding import NARROW
+from thetadot.core.tensors import accumulation_dtype, real_view, tensor_of
 from thetadot.integrators.base import MechanicalIntegrator, initial_state
 from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, COMPENSATION
 from thetadot.optim.shards import local, wholes
-from thetadot.rounding import NARROW
 from thetadot.systems.base import POSITION
-from thetadot.tensors import accumulation_dtype, real_view, tensor_of
 
 if TYPE_CHECKING:
+    from thetadot.core.annotations import State
     from thetadot.optim.flow import Flow
     from thetadot.optim.rows import Sweep
     from thetadot.systems.base import System
-    from thetadot.typing import State
 
 
 def first_state(

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from thetadot.fusion.numbers import apart
+from thetadot.core.rng import derive
+from thetadot.core.tensors import accumulation_dtype, real_view
+from thetadot.fusion.nested_numbers import apart
 from thetadot.optim.gathered import Launch, Step
 from thetadot.optim.groups import settle
 from thetadot.optim.launch import launch
@@ -23,8 +25,6 @@ from thetadot.optim.programs import arrays
 from thetadot.optim.rows import Row, Sweep
 from thetadot.optim.shards import gradient_of, is_sharded, local, place, refuse_sparse
 from thetadot.optim.states import first_state, variables
-from thetadot.random import derive
-from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
     from thetadot.optim.flow import Flow

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 
 @checked

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
+from thetadot.core.rng import derive
 from thetadot.errors import TaskError, ThetadotError
-from thetadot.random import derive
 from thetadot.state import keyed
 from thetadot.tasks.loaded import Collated, loaded
 from thetadot.training.spec import users_code

@@ -11,7 +11,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share
+from thetadot.core.formatting import plain, share
 from thetadot.verdicts.base import Change, Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.damping import forgetting, remembers

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.records import Layers, standing
 from thetadot.verdicts.course import unlowered
 from thetadot.verdicts.facts import number

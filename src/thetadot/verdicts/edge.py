@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
-from thetadot.limits import limit_at
+from thetadot.core.formatting import count, plain
+from thetadot.core.limits import limit_at
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course
 from thetadot.verdicts.facts import Facts, interval, middle, number, positive

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetadot.core.formatting import plain
 from thetadot.dictionary.families import family_of
 from thetadot.dictionary.settings import Settings
-from thetadot.formatting import plain
 from thetadot.records import (
     Barrier,
     Choice,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import loss_curve
 from thetadot.verdicts.advice import basis
 from thetadot.verdicts.base import Verdict

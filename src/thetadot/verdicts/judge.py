@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - asked at run time
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
+from thetadot.core.signatures import checked
 from thetadot.records import Record, opened
-from thetadot.signatures import checked
 from thetadot.verdicts.advice import advise, save
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share
+from thetadot.core.formatting import plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.dead import dead

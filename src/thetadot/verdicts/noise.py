@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import between, count, plain, share, times
+from thetadot.core.formatting import between, count, plain, share, times
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.facts import Facts, number, positive

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import plain, share
+from thetadot.core.formatting import plain, share
 from thetadot.records import Epoch, standing
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import numbers

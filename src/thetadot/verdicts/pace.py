@@ -17,7 +17,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, interval, number, positive
 from thetadot.verdicts.learning import learned

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share, times
+from thetadot.core.formatting import plain, share, times
 from thetadot.verdicts.base import Change
 from thetadot.verdicts.damping import forgetting
 from thetadot.verdicts.edge import accusing, began_above, points

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from thetadot.core.limits import limit_at
+from thetadot.core.signatures import checked
 from thetadot.dictionary.batch_rules import RULES
 from thetadot.dictionary.families import known_family
 from thetadot.dictionary.warmth import broken
-from thetadot.limits import limit_at
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from thetadot.dictionary.rule import Rule

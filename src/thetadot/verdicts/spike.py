@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import count, plain, times
+from thetadot.core.formatting import count, plain, times
 from thetadot.records import Layers, standing
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.edge import accusing, points

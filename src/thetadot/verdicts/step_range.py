@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.formatting import plain, share, times
+from thetadot.core.formatting import plain, share, times
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import number, positive

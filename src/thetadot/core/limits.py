@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 
 @checked

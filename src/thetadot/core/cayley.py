@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 
 def cayley(x: Scalar) -> Scalar:

@@ -3,11 +3,11 @@
     @explained
     class Euler(Direct): ...
 
-A door that asks (:func:`thetadot.signatures.checked`) costs as much as a small step, and what is traced or compiled is
-a symbol, which is of no kind. So these methods run as they are. Where one ends in an error that is Python's or torch's,
-arguments are compared with the kinds that their annotations name, the state with the names that were looked up, and
-tensors with each other; what does not fit is said in a sentence. What fits throughout, and what comes from a function
-that was passed in, is raised as it is.
+A door that asks (:func:`thetadot.core.signatures.checked`) costs as much as a small step, and what is traced or
+compiled is a symbol, which is of no kind. So these methods run as they are. Where one ends in an error that is Python's
+or torch's, arguments are compared with the kinds that their annotations name, the state with the names that were looked
+up, and tensors with each other; what does not fit is said in a sentence. What fits throughout, and what comes from a
+function that was passed in, is raised as it is.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thetadot.core.signatures import ANYTHING, kind_of
+from thetadot.core.validation import Kind, is_tensor, plain, refuse, said_of
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import Kind, is_tensor, plain, refuse, said_of
-from thetadot.signatures import ANYTHING, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ _Named = TypeVar("_Named", bound=type)
 _Called = TypeVar("_Called", bound="Callable[..., Any]")
 
 _ERRORS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError, NotImplementedError)
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 
 
 def explained(kind: _Named) -> _Named:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from thetadot.core.files import Claim, open_plain, place_text, placed, put_text, sealed, unsealed
 from thetadot.errors import DamagedFile, RunFolderError
-from thetadot.files import Claim, open_plain, place_text, placed, put_text, sealed, unsealed
 from thetadot.records import Writer
 
 
@@ -86,7 +86,7 @@ def test_a_device_that_a_user_names_is_written_to_and_stays(tmp_path):
 
 KILLED = """
 import os, pathlib, sys
-from thetadot.files import Claim, placed
+from thetadot.core.files import Claim, placed
 claim = Claim(pathlib.Path(sys.argv[1]))
 with placed(pathlib.Path(sys.argv[1]) / "report.html") as stream:
     stream.write(b"half")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from thetadot.core.failures import answering, explained
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import answering, explained
 from thetadot.integrators import Euler, EulerMaruyama, Heun, Leapfrog, RungeKutta, SemiImplicitEuler, Splitting
 from thetadot.optim import Adam, Amos, GradientDescent, HeavyBall, Kramers, Nesterov, NormalizedDescent, Polyak, RMSprop
 from thetadot.systems import ODE, DampedNewton, GradientFlow, InvertedPendulum, Langevin, PolyakFlow, WGANDiv

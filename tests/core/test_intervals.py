@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thetadot.intervals import interval, quantile, welch
+from thetadot.core.intervals import interval, quantile, welch
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])

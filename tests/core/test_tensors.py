@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import forward_ad
 
-from thetadot.tensors import sqrt
+from thetadot.core.tensors import sqrt
 
 F32, F64 = torch.float32, torch.float64
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)

@@ -38,7 +38,7 @@ def stochastic(x: Tensor, dtype: torch.dtype, words: Tensor) -> Tensor:
 
     Example:
         >>> x = torch.full((1000,), 1.0 + 2.0**-10)  # an eighth of the way from 1 to its neighbour 1 + 2⁻⁷
-        >>> from thetadot.random import words
+        >>> from thetadot.core.rng import words
         >>> rounded = stochastic(x, torch.bfloat16, words(x, key=1))
         >>> sorted(set(rounded.tolist())), round(float((rounded > 1).float().mean()), 1)
         ([1.0, 1.0078125], 0.1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from scipy.stats import nct as shifted
 
-from thetadot.intervals import LEVEL, interval, quantile
+from thetadot.core.intervals import LEVEL, interval, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

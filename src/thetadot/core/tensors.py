@@ -17,7 +17,7 @@ from torch.autograd.forward_ad import unpack_dual
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 _NUMBERS = (float, int, np.generic, np.ndarray)  # numpy's arrays of shape () among them
 

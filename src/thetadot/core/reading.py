@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from thetadot.limits import shrunk
+from thetadot.core.limits import shrunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +42,8 @@ class Reading:
     def decayed(self, decay: float, lr: float, *, decoupled: bool) -> Reading:
         """Return the reading with weight decay w, of which its limit knew nothing.
 
-        Decoupled, the limit is multiplied by 1 - αw/2: exact, :mod:`thetadot.limits`. Coupled (l2), w is taken off it;
-        behind a preconditioner the largest w/P, which is exact where the sharpest direction has it, and careful
+        Decoupled, the limit is multiplied by 1 - αw/2: exact, :mod:`thetadot.core.limits`. Coupled (l2), w is taken off
+        it; behind a preconditioner the largest w/P, which is exact where the sharpest direction has it, and careful
         elsewhere.
 
         Args:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 import torch
 from torch import Tensor
 
-from thetadot.tensors import sqrt
+from thetadot.core.tensors import sqrt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

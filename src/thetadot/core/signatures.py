@@ -33,8 +33,8 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from thetadot.core.validation import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, is_nan, plain, refuse, with_article
 from thetadot.errors import ThetadotError
-from thetadot.kinds import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, is_nan, plain, refuse, with_article
 
 if TYPE_CHECKING:
     from collections.abc import Callable
