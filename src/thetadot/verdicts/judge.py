@@ -14,6 +14,7 @@ from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped
 from thetadot.verdicts.edge import closeness
 from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.headline import lowered
 from thetadot.verdicts.learning import learning
 from thetadot.verdicts.loss import lost
 from thetadot.verdicts.noise import limited, wasted
@@ -63,7 +64,7 @@ def _before(verdict: Verdict, loss: Loss) -> Verdict:
     """A verdict on the part before the loss was lost: nothing there is well, and no advice but on what lost it."""
     if verdict.finding == "unknown":
         return verdict
-    says = f"Until step {plain(loss.before)}, before the loss was lost: {verdict.says}"
+    says = f"Until step {plain(loss.before)}, before the loss was lost: {lowered(verdict.says)}"
     if verdict.finding in CAUSES and verdict.state != "good":
         return replace(verdict, says=says)
     return replace(verdict, says=says, state="unknown", advice="")
