@@ -14,7 +14,7 @@ from pilot_tasks import TASKS, maker
 from thetadot.comparing.conduct import conduct
 from thetadot.comparing.job import Job, Outcome
 from thetadot.comparing.spec import parse
-from thetadot.files import place_text
+from thetadot.core.files import place_text
 
 if TYPE_CHECKING:
     from pathlib import Path

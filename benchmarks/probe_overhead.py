@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import thetadot
-from thetadot.intervals import interval
+from thetadot.core.intervals import interval
 
 NOTHING = thetadot.monitor.cadence.Plan("default", 10**9, away=False, pairs=False, early=False)
 BLOCK = 20

@@ -22,10 +22,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import thetadot
-from thetadot.schedules import Coupled
 from thetadot.training import checkpoint
 from thetadot.training.loop import Loop
 from thetadot.training.plan import Plan, put
+from thetadot.translation import Settings
 
 
 class Transformer(nn.Module):
@@ -72,7 +72,7 @@ def by_hand(make, epochs, family, lr, batch):
         for x, y in loader:
             seen += len(y)
             settings = plan.at(seen / total)
-            put(optimizer, Coupled(settings.lr, settings.momentum))
+            put(optimizer, Settings(settings.lr, settings.momentum))
             optimizer.zero_grad(set_to_none=True)
             loss = task.loss(task.model(x), y)
             loss.item()

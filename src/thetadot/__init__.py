@@ -32,7 +32,6 @@ _MODULES = (
     "training",
     "translation",
     "verdicts",
-    "watching",  # the former name of monitor
 )
 _NAMES = {
     "Task": "thetadot.tasks",

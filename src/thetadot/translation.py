@@ -8,7 +8,8 @@ r"""The dictionary between torch's words (lr, momentum, batch size) and mechanic
 freedom, trΣ summed variance of one sample's gradient, d number of parameters. The article's equation (9) has e^(-L/σ²)
 where dθ = -∇L dt + σ dW has e^(-2L/σ²); here T = σ²/2, so that the law is e^(-L/T) throughout.
 
-Everything is arithmetic on floats or tensors; ranges are checked for floats and tensors alike.
+Everything of this is arithmetic on floats or tensors; ranges are checked for floats and tensors alike. :func:`twins`
+reads any optimizer's settings, weight decay and β₂ among them; :func:`convert` says what they become where some change.
 
 Source:
     [su2018] Su Jianlin, https://kexue.fm/archives/5655 (2018).
@@ -18,30 +19,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from thetadot import cayley as formulas
-from thetadot.epochs import Epoch, epoch_share
+from thetadot.core import cayley as formulas
+from thetadot.core.epochs import Epoch, epoch_share
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import sqrt
+from thetadot.dictionary import conversion, sign_step
+from thetadot.dictionary import twins as _twins
 from thetadot.errors import InadmissibleValue, require
-from thetadot.signatures import checked
-from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 __all__ = [
+    "Conversion",
     "Physical",
     "Settings",
+    "SignStep",
+    "Twins",
     "cayley",
+    "convert",
     "damping",
     "lr_of",
     "momentum_at",
+    "optimal_sign_step",
     "step_of",
     "temperature",
     "to_lr_momentum",
     "to_physical",
+    "twins",
 ]
 
 
 cayley, damping, lr_of = checked(formulas.cayley), checked(formulas.damping), checked(formulas.lr_of)
+Conversion, convert = conversion.Conversion, checked(conversion.convert)
+SignStep, optimal_sign_step = sign_step.SignStep, checked(sign_step.optimal_sign_step)
+Twins, twins = _twins.Twins, checked(_twins.twins)
 
 
 class Physical(NamedTuple):
@@ -167,7 +179,7 @@ def temperature(
 
         T = α trΣ / (2 (1-β) B d)                                        batches drawn independently, h → 0
         T = h⟨θ²⟩ = that · 2(1+β)/(2(1+β)-αh)                            the same at curvature h
-        T = h⟨θ²⟩, :mod:`thetadot.epochs`                                shuffled epochs of N samples, at curvature h
+        T = h⟨θ²⟩, :mod:`thetadot.core.epochs`                           shuffled epochs of N samples, at curvature h
 
     The first is exact as γs²/(2λB) in (λ, γ), an average over directions when Σ is not isotropic. The batches of a
     shuffled epoch sum to the full gradient, so that their noise is anticorrelated: directions that move little in an

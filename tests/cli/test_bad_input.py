@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from thetadot.cli import main
-from thetadot.files import sealed
+from thetadot.core.files import sealed
 
 TASKS = Path(__file__).parents[1] / "training" / "tasks.py"
 RIGHT = ["run", f"{TASKS}:right", "--epochs", "1", "--threads", "1"]
@@ -169,7 +169,15 @@ def test_data_at_fault_names_the_step_and_keeps_the_last_good_state(capsys, tmp_
         (["--lr", "0.1", "--momentum", "1", "--to-lr", "0.1"], "momentum=1"),
         (["--lr", "0.1", "--to-batch-size", "-4"], "to_batch_size=-4"),
         (["--lr", "0.1"], "required"),
-        (["--lr", "0.1", "--to-lr", "1", "--to-batch-size", "2"], "not allowed with"),
+        (["--to-lr", "1"], "--lr missing"),
+        (["--lr", "0.1", "--to-epochs", "3"], "epochs"),
+        (["--lr", "0.1", "--to-lr", "1", "--optimizer", "adan"], "heavy-ball, nesterov, adam, adamw"),
+        (["--lr", "0.1", "--to-lr", "1", "--beta2", "0.9"], "sgd does not have"),
+        (["--lr", "0.1", "--to-lr", "1", "--decay-mode", "both"], "coupled (l2) or decoupled"),
+        (["--lr", "0.1", "--to-lr", "1", "--noise-scale", "-1"], "noise_scale=-1"),
+        (["--lr", "0.1", "--to-lr", "1", "--from", "nowhere"], "nowhere"),
+        (["--lr", "0.1", "--to-weight-decay", "-1"], "to_weight_decay=-1"),
+        (["--lr", "0.1", "--to-lr", "1", "--optimizer", "amos", "--weight-decay", "1", "--momentum", "0"], "amos"),
         (["--lr", "0.1", "--to-lr", "1", "--sharpness", "0"], "sharpness=0"),
         (["--lr", "1e300", "--to-lr", "1e-300"], "a ratio of 0"),
     ],

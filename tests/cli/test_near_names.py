@@ -5,7 +5,7 @@ import io
 import pytest
 
 from thetadot.cli import COMMANDS, main
-from thetadot.terminal import console
+from thetadot.core.terminal import console
 
 
 def said(capsys, *arguments):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from thetadot.cli import main
+from thetadot.core.files import sealed
 from thetadot.errors import DamagedFile
-from thetadot.files import sealed
 from thetadot.scenes import storage
 from thetadot.simulation import initial
 

@@ -295,7 +295,7 @@ def test_bad_input_is_told_before_anything_is_written(tmp_path, make, given, kin
 
 
 def test_a_second_process_is_kept_away(tmp_path):
-    from thetadot.files import Claim
+    from thetadot.core.files import Claim
 
     (tmp_path / "c").mkdir()
     with Claim(tmp_path / "c"), pytest.raises(RunFolderError, match="in use by another process"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thetadot.comparing.statistics import MOST_SEEDS, POWER, difference, needed
+from thetadot.comparing.paired import MOST_SEEDS, POWER, difference, needed
 from thetadot.comparing.words import verdict
 
 RNG = np.random.default_rng(0)

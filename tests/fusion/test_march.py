@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from thetadot.core.rng import derive, normal
 from thetadot.fusion.compiler import compiler
 from thetadot.fusion.components import components
 from thetadot.fusion.march import March
-from thetadot.random import derive, normal
 from thetadot.simulation.noise import signs
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")

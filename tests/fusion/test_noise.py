@@ -1,4 +1,4 @@
-"""The noise of compiled code is that of thetadot.random, and has the law that it should."""
+"""The noise of compiled code is that of thetadot.core.rng, and has the law that it should."""
 
 import concurrent.futures
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
+from thetadot.core.rng import box_muller, derive, normal, threefry2x32, words
 from thetadot.fusion import draws
 from thetadot.fusion.draws import Places, derived
-from thetadot.random import box_muller, derive, normal, threefry2x32, words
 
 F32 = torch.float32
 ONES = 0xFFFFFFFF

@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thetadot import tensors
+from thetadot.core import tensors
 
 F32, F64, BF16, F16 = torch.float32, torch.float64, torch.bfloat16, torch.float16
 bits_of_float = st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=64)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from thetadot.epochs import Epoch, epoch_share, flat_share, heavy_ball_covariance, heavy_ball_variance, remainder_share
+from thetadot.core.epochs import (
+    Epoch,
+    epoch_share,
+    flat_share,
+    heavy_ball_covariance,
+    heavy_ball_variance,
+    remainder_share,
+)
 from thetadot.errors import InadmissibleValue
 from thetadot.translation import temperature
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thetadot.random import derive, normal, threefry2x32
+from thetadot.core.rng import derive, normal, threefry2x32
 
 ONES = 0xFFFFFFFF
 PI_COUNTER, PI_KEY = (0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344)

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 import thetadot
+from thetadot.core.reading import Reading
 from thetadot.monitor.pending import Sample
 from thetadot.monitor.window import LONGEST, EstimationWindow, equilibrium
-from thetadot.reading import Reading
 from thetadot.records import Equilibrium
 
 

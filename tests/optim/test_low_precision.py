@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from thetadot.core.rng import words
+from thetadot.core.rounding import stochastic
 from thetadot.optim import GradientDescent, HeavyBall
-from thetadot.random import words
-from thetadot.rounding import stochastic
 
 NARROW = (torch.bfloat16, torch.float16)
 BUILD = {

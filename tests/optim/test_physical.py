@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thetadot.core.reading import Readable
 from thetadot.errors import InadmissibleValue
 from thetadot.optim import Adam, GradientDescent, HeavyBall, ImplicitHeavyBall, Kramers, Langevin, Nesterov
-from thetadot.reading import Readable
 from thetadot.translation import to_physical
 
 MECHANICAL = {

@@ -7,7 +7,7 @@ import torch
 
 import thetadot
 from thetadot.analysis import stability_limit
-from thetadot.limits import adaptive_stability_limit
+from thetadot.core.limits import adaptive_stability_limit
 from thetadot.optim import Adam, GradientDescent, HeavyBall, Kramers, Langevin, Nesterov, RMSprop
 from thetadot.probes.readings import ADAPTERS, read
 from thetadot.probes.readings.unread import REASONS

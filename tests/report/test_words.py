@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from thetadot.formatting import count, duration, plain, share
+from thetadot.core.formatting import count, duration, plain, share
 from thetadot.records import Choice
 from thetadot.report import words
 from thetadot.report.figures import forks as pictures

@@ -4,8 +4,8 @@ import math
 
 import torch
 
+from thetadot.core.rng import derive, normal
 from thetadot.integrators import SRA1
-from thetadot.random import derive, normal
 
 
 class Brownian:

@@ -9,8 +9,8 @@ import pytest
 from shared.blobs import blobs
 
 import thetadot
+from thetadot.core.files import Claim
 from thetadot.errors import DamagedFile, RunFolderError
-from thetadot.files import Claim
 from thetadot.training import checkpoint
 
 GIVEN = {"optimizer": "adam", "lr": 0.01, "batch_size": 20, "name": "it"}

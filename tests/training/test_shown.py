@@ -8,7 +8,7 @@ from comparing import tasks
 
 import thetadot
 from thetadot import report
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 
 
 def trained(tmp_path, **given):

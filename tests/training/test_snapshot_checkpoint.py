@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from thetadot.core.files import sealed
 from thetadot.errors import DamagedFile, RunFolderError, TaskError
-from thetadot.files import sealed
 from thetadot.optim import Adam, HeavyBall
 from thetadot.state import generators, restore_generators
 from thetadot.training import checkpoint

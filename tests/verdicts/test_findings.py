@@ -42,6 +42,17 @@ def test_zero_from_the_start_is_a_start_to_be_made_anew_and_an_unused_layer_is_n
     assert verdicts(motions(), rows, head=head)["learning"].finding == "still falling"  # it learns without them
 
 
+def test_weights_that_never_have_a_gradient_are_not_called_zero():
+    rows, head = layers((0.0, 0.0, 1.0), first=(0.0, 0.0, 1.0), update=(0.0, 0.0, 0.1))
+    off = verdicts(motions(loss=lambda t: 2.3), rows, head=head)
+    assert "never a gradient" in off["learning"].says
+    assert "other weights and biases" in off["advice"].says
+    zero = [msgspec.structs.replace(row, weight=(0.0, 0.0, 1.0)) for row in rows]
+    assert "weights of zero never part" in verdicts(motions(loss=lambda t: 2.3), zero, head=head)["advice"].says
+    for found in (off, verdicts(motions(loss=lambda t: 2.3), zero, head=head)):
+        assert found["pace"].state == "unknown"  # no lr helps
+
+
 def test_badly_scaled_inputs_come_first_also_where_the_loss_is_lost():
     remark = Remark(
         1, "inputs", "column 3 of the inputs has a root mean square of 569, where layers expect about 1. Standardize"
@@ -66,7 +77,12 @@ def epochs(valid, train=None):
         ([2.0, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3], None, "overfitting"),
         ([2.0, 1.0, 0.5, 0.51, 0.5, 0.52, 0.51], None, "no overfitting"),  # within a twentieth of the gain
         ([2.0, 1.5, 1.0, 0.8, 0.7, 0.6, 0.5], None, "no overfitting"),
-        ([2.0, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3], [2.0, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3], "no overfitting"),  # both rise: lost
+        (
+            [2.0, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3],
+            [2.0, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3],
+            "both rose",
+        ),  # lost rather than overfitting
+        ([2.0, 1.0, 0.8, 0.5, 1.2], None, "unresolved"),  # one epoch since the best
         ([2.0, 1.0, 0.5], None, "unknown"),
     ],
 )
@@ -112,6 +128,15 @@ def test_a_spike_above_the_limit_is_of_the_edge_and_names_the_layer():
     found = verdicts(dense(curve((150,))), above, norms, head=header(layers=("in", "mid", "out")))["spikes"]
     assert found.finding == "spike of the edge"
     assert any("gradient of mid: 40 times" in line for line in found.evidence)
+
+
+def test_where_the_loss_has_not_fallen_a_spike_is_measured_against_the_loss():
+    def flat(height):
+        values = [2.3 - 0.0001 * i + 0.001 * ((i * 7919) % 13 / 6 - 1) for i in range(300)]
+        values[150] += height
+        return verdicts(dense(values))["spikes"].finding
+
+    assert (flat(0.04), flat(2.0)) == ("none", "spike of the data")
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e5])

@@ -64,7 +64,7 @@ def test_of_a_lost_run_nothing_is_good_and_what_came_after_does_not_count():
     assert found["edge"].finding == "diverged"
     assert found["noise"].finding == "balanced"  # 64 samples before, .5 after
     assert found["damping"].finding == "under-damped"
-    assert found["damping"].says.startswith("Until step 210, before the loss was lost: Under-damped")
+    assert found["damping"].says.startswith("Until step 210, before the loss was lost: under-damped")
     assert found["stationarity"].finding == "lost"
     assert not found["damping"].advice
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thetadot.analysis import adaptive_stability_limit, stability_limit
+from thetadot.core.limits import limit_at
 from thetadot.errors import InadmissibleValue
-from thetadot.limits import limit_at
 from thetadot.translation import to_physical
 from thetadot.verdicts.rules_table import table
 from thetadot.verdicts.scaling import (

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_numbers, require_tensors
 from thetadot.errors import require
-from thetadot.kinds import require_numbers, require_tensors
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

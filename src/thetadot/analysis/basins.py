@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import field_at, require_functions, require_numbers, require_tensors, require_whole
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import field_at, require_functions, require_numbers, require_tensors, require_whole
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis.floquet import floquet
+from thetadot.core.plotting import axes
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_functions, require_tensors
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import require_functions, require_tensors
-from thetadot.plotting import axes
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

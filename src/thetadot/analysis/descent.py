@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.analysis.phase import field_of, phase_space
-from thetadot.kinds import require_instances, require_tensors
-from thetadot.signatures import checked
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import require_instances, require_tensors
 from thetadot.systems.base import POSITION
 from thetadot.systems.problem import Problem
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from thetadot.analysis.phase import as_taken, field_of, jacobian
+from thetadot.core.signatures import checked
+from thetadot.core.validation import field_at, require_count, require_finite, require_wide
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import field_at, require_count, require_finite, require_wide
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

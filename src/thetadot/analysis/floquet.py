@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_finite, result_of
 from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import require_finite, result_of
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

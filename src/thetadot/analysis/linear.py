@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import require_finite, require_instances, require_numbers
 from thetadot.errors import IncompatiblePair, require
 from thetadot.integrators.base import Integrator, initial_state, name_of
-from thetadot.kinds import require_finite, require_instances, require_numbers
 from thetadot.systems.base import POSITION, System
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import State
+    from thetadot.core.annotations import State
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,11 @@ from scipy.linalg import logm
 
 from thetadot.analysis.linear import linearize
 from thetadot.analysis.phase import field_of
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_count, require_finite
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.tableaus import Tableau
-from thetadot.kinds import require_count, require_finite
 from thetadot.potentials import gradient_of
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

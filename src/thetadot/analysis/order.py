@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import field_at, require_count, require_finite, require_instances, require_tensors
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.integrators.base import Integrator, MechanicalIntegrator, initial_state, name_of
 from thetadot.integrators.whole import whole_step
-from thetadot.kinds import field_at, require_count, require_finite, require_instances, require_tensors
-from thetadot.signatures import checked
 from thetadot.systems.base import System, noisy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.typing import Force, Scalar, State
+    from thetadot.core.annotations import Force, Scalar, State
 
 
 _MOST = 10_000_000  # steps

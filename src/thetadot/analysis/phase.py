@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.integrators.base import Integrator, initial_state, name_of
-from thetadot.integrators.whole import whole_step
-from thetadot.kinds import (
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import (
     require_finite,
     require_functions,
     require_instances,
@@ -26,18 +25,19 @@ from thetadot.kinds import (
     require_tensors,
     require_wide,
 )
-from thetadot.signatures import checked
+from thetadot.errors import InadmissibleValue, IncompatiblePair, require
+from thetadot.integrators.base import Integrator, initial_state, name_of
+from thetadot.integrators.whole import whole_step
 from thetadot.systems.base import POSITION, PerStep, System, noisy
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
     Field = Callable[[Tensor], Tensor]
     Motion = System | Problem | Field

@@ -16,12 +16,12 @@ import torch
 
 from thetadot.analysis.fixed_points import FixedPoint, find_fixed_points
 from thetadot.analysis.phase import as_taken, field_of, jacobian, step_of
+from thetadot.core.plotting import axes
+from thetadot.core.signatures import checked
+from thetadot.core.validation import field_at, require_coordinates, require_whole
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.runge_kutta import RungeKutta
 from thetadot.integrators.tableaus import RK4
-from thetadot.kinds import field_at, require_coordinates, require_whole
-from thetadot.plotting import axes
-from thetadot.signatures import checked
 from thetadot.systems.custom import ODE
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""Stability limits from the integrator's own step matrix, beside the closed forms of :mod:`thetadot.limits`."""
+"""Stability limits from the integrator's own step matrix, beside the closed forms of :mod:`thetadot.core.limits`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from thetadot.analysis.linear import linearize
-from thetadot.limits import adaptive_stability_limit, stability_limit
+from thetadot.core.limits import adaptive_stability_limit, stability_limit
 
 if TYPE_CHECKING:
     from thetadot.integrators.base import Integrator

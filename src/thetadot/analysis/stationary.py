@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Literal, overload
 import torch
 
 from thetadot.analysis.linear import linearize
+from thetadot.core.validation import require_numbers
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.integrators.base import name_of
-from thetadot.kinds import require_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

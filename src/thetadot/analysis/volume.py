@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis.phase import field_of, jacobian, step_of
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_count, require_finite, require_wide
 from thetadot.errors import Diverged
-from thetadot.kinds import require_count, require_finite, require_wide
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from thetadot.cli import compare, convert, export, report, run, simulate, suggest
 from thetadot.cli.signals import ending
 from thetadot.cli.streams import enduring
+from thetadot.core.formatting import nearest
 from thetadot.errors import ThetadotError
-from thetadot.formatting import nearest
 from thetadot.version import __version__
 
 if TYPE_CHECKING:

@@ -96,7 +96,7 @@ def act(options: argparse.Namespace) -> int:
 def _show(found: Comparison, stream: Any) -> None:
     """Print the table, the sentence, and where the page is."""
     from thetadot.comparing.store import PAGE
-    from thetadot.terminal import console
+    from thetadot.core.terminal import console
 
     out = console(stream)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thetadot.cli.streams import for_data
+from thetadot.core.files import put_text
 from thetadot.errors import ThetadotError
-from thetadot.files import put_text
 
 if TYPE_CHECKING:
     import argparse

@@ -93,7 +93,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(options: argparse.Namespace) -> int:
     """Run, show, and print."""
-    from thetadot.terminal import console
+    from thetadot.core.terminal import console
     from thetadot.training import run
     from thetadot.training.checkpoint import NAME as NAME_OF_CHECKPOINT
     from thetadot.training.display import Display, summary

@@ -133,8 +133,8 @@ def _show(result: Result, *, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from thetadot.core.terminal import console
     from thetadot.scenes.table import COLUMNS, words
-    from thetadot.terminal import console
 
     out, asked = console(sys.stdout), result.request
     fine = f"step {asked.step:g}" if asked.step is not None else "steps by their error"
@@ -158,9 +158,9 @@ def _show(result: Result, *, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
+    from thetadot.core.terminal import console
     from thetadot.scenes import SCENES
     from thetadot.scenes.names import ADAPTIVE, PLAIN
-    from thetadot.terminal import console
 
     if as_json:
         print(

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from thetadot.comparing.spec import Spec, parse
+from thetadot.core.validation import WHOLE, refuse
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import WHOLE, refuse
 from thetadot.tasks.task import Task
 
 CHOOSERS = 1 << 20

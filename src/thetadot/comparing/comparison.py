@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from thetadot import signatures
 from thetadot.comparing.asking import MOST_JOBS, require_counts, require_maker, seeds_of, specs_of, text_of
 from thetadot.comparing.checks import tried_out
 from thetadot.comparing.job import MEASURES, Job, Measure
@@ -20,8 +19,9 @@ from thetadot.comparing.showing import shown
 from thetadot.comparing.store import PAGE, RESULT, Store, place_result
 from thetadot.comparing.work import Work
 from thetadot.comparing.workers import Here, Processes, Workers
+from thetadot.core import signatures
+from thetadot.core.files import Claim
 from thetadot.errors import InadmissibleValue
-from thetadot.files import Claim
 from thetadot.training.arguments import EPOCHS
 
 if TYPE_CHECKING:

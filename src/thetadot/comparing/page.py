@@ -9,7 +9,7 @@ from thetadot.comparing.job import MEASURES
 from thetadot.comparing.pictures import MOST_CURVES, mark, pictures, role
 from thetadot.comparing.result import AS_GIVEN
 from thetadot.comparing.words import about, cell_of_difference, verdict
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.report.shell import compose
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from thetadot.comparing.job import MEASURES, untested
-from thetadot.comparing.statistics import Difference, difference
+from thetadot.comparing.paired import Difference, difference
 from thetadot.comparing.words import cell_of_difference, sentence
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot import signatures
+from thetadot.core import signatures
 from thetadot.errors import require
 
 if TYPE_CHECKING:

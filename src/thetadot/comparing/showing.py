@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from thetadot.formatting import plain
-from thetadot.terminal import console, watched
+from thetadot.core.formatting import plain
+from thetadot.core.terminal import console, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from thetadot.comparing.job import SCHEMA, VERSION, Outcome
+from thetadot.core.files import place_text, placed, sweep
 from thetadot.errors import DamagedFile, RunFolderError
-from thetadot.files import place_text, placed, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.comparing.statistics import MOST_SEEDS
-from thetadot.formatting import plain
+from thetadot.comparing.paired import MOST_SEEDS
+from thetadot.core.formatting import plain
 
 if TYPE_CHECKING:
+    from thetadot.comparing.paired import Difference
     from thetadot.comparing.result import Comparison, Row
-    from thetadot.comparing.statistics import Difference
 
 
 def cell_of_difference(found: Difference) -> tuple[str, str]:
     """A difference and a ratio, each with its interval, as text.
 
     Example:
-        >>> from thetadot.comparing.statistics import difference
+        >>> from thetadot.comparing.paired import difference
         >>> cell_of_difference(difference("a", "b", [2.0, 2.0], [1.0, 1.0]))
         ('+1 ± 0', '2 (2 to 2)')
     """
@@ -33,7 +33,7 @@ def verdict(found: Difference) -> str:
     """Whether a difference is resolved, and what would resolve it.
 
     Example:
-        >>> from thetadot.comparing.statistics import difference
+        >>> from thetadot.comparing.paired import difference
         >>> verdict(difference("a", "b", [1.0, 3.0, 2.0], [1.1, 2.8, 2.3]))
         'not resolved: about 114 seeds would'
     """

@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.analysis import divergence
+from thetadot.core.signatures import checked
+from thetadot.core.validation import field_at, require_coordinates, require_numbers, require_tensors, require_whole
 from thetadot.density.chain import least_chain
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import field_at, require_coordinates, require_numbers, require_tensors, require_whole
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 
 _ROUNDS = 2000  # of Newton's steps at the time asked for

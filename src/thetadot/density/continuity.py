@@ -16,9 +16,9 @@ import torch
 from scipy.integrate import solve_ivp
 
 from thetadot.analysis import divergence
+from thetadot.core.signatures import checked
+from thetadot.core.validation import field_at, require_finite, require_tensors
 from thetadot.errors import Diverged, InadmissibleValue, NotConverged, require
-from thetadot.kinds import field_at, require_finite, require_tensors
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,11 +18,11 @@ import torch
 from scipy import sparse
 from scipy.sparse import linalg
 
+from thetadot.core.validation import require_coordinates, require_finite
 from thetadot.density.chebyshev import chebyshev
 from thetadot.density.picture import draw
 from thetadot.density.uniformization import uniformization
 from thetadot.errors import InadmissibleValue, NotConverged, require
-from thetadot.kinds import require_coordinates, require_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

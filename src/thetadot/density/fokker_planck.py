@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.validation import field_at, require_instances
 from thetadot.density.evolution import Evolution
 from thetadot.density.grid import Grid
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.rates import driven_rates, reversible_rates
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
 from thetadot.integrators.base import name_of
-from thetadot.kinds import field_at, require_instances
 from thetadot.systems import SDE, Langevin, Problem
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Scalar
     from thetadot.density.rates import Rates, Scheme
-    from thetadot.typing import Scalar
 
 _STEEPEST = 4.0  # median |f|h/T: there the cells' own diffusion exceeds T
 

@@ -21,12 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot import random
+from thetadot.core import rng
+from thetadot.core.validation import (
+    each_at,
+    require_count,
+    require_instances,
+    require_tensors,
+    require_whole,
+    values_at,
+)
 from thetadot.density.grid import Grid
 from thetadot.density.landscape import exponent_on, require_temperature
 from thetadot.density.picture import draw
 from thetadot.errors import require
-from thetadot.kinds import each_at, require_count, require_instances, require_tensors, require_whole, values_at
 from thetadot.potentials import Harmonic
 from thetadot.systems import Problem
 
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 _OUTSIDE = 1e-9  # share of the mass that may lie beyond the walls
 _REFINEMENTS = 8
@@ -175,11 +182,11 @@ class Gibbs:
         require_count(1, _MOST, count=count)
         if self._deviations is not None:
             blank = torch.empty(count, self.grid.dim, dtype=torch.float64)
-            return self._deviations * random.normal(blank, random.derive(key, 0))
-        position, weight = self._propose(count, random.derive(key, 0))
+            return self._deviations * rng.normal(blank, rng.derive(key, 0))
+        position, weight = self._propose(count, rng.derive(key, 0))
         for turn in range(1, _REFINEMENTS + 1):
-            other, other_weight = self._propose(count, random.derive(key, turn))
-            accept = _uniform(count, random.derive(key, turn, 1)) < torch.exp(other_weight - weight)
+            other, other_weight = self._propose(count, rng.derive(key, turn))
+            accept = _uniform(count, rng.derive(key, turn, 1)) < torch.exp(other_weight - weight)
             position = torch.where(accept[:, None], other, position)
             weight = torch.where(accept, other_weight, weight)
         return position
@@ -187,9 +194,9 @@ class Gibbs:
     def _propose(self, count: int, key: int) -> tuple[Tensor, Tensor]:
         """Places evenly in cells drawn by mass, and the logarithm of π over its value at the cell's centre."""
         total = self._masses.flatten().cumsum(0)
-        drawn = _uniform(count, random.derive(key, 0)) * total[-1]
+        drawn = _uniform(count, rng.derive(key, 0)) * total[-1]
         cell = torch.searchsorted(total, drawn).clamp(max=len(total) - 1)
-        place = torch.stack([_uniform(count, random.derive(key, 1, axis)) - 0.5 for axis in range(self.grid.dim)], -1)
+        place = torch.stack([_uniform(count, rng.derive(key, 1, axis)) - 0.5 for axis in range(self.grid.dim)], -1)
         spacing = torch.tensor(self.grid.spacing, dtype=torch.float64)
         centre = self.grid.points.reshape(-1, self.grid.dim)[cell]
         position = centre + place * spacing
@@ -202,7 +209,7 @@ class Gibbs:
         require_whole(key=key)
         require_count(1, _MOST, count=count)
         blank = torch.empty(count, self.grid.dim, dtype=torch.float64)
-        return math.sqrt(float(self.temperature)) * random.normal(blank, random.derive(key, 1))
+        return math.sqrt(float(self.temperature)) * rng.normal(blank, rng.derive(key, 1))
 
     def free_energy(self, density: Tensor) -> float:
         """F = ∫ p U + T ∫ p log p >= -T log Z, its value at π; it falls along the Fokker-Planck equation."""
@@ -236,4 +243,4 @@ class Gibbs:
 
 def _uniform(count: int, key: int) -> Tensor:
     """Uniform numbers in (0, 1), float64."""
-    return (random.words(torch.empty(count, dtype=torch.float64), key).double() + 0.5) * 2.0**-32
+    return (rng.words(torch.empty(count, dtype=torch.float64), key).double() + 0.5) * 2.0**-32

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from thetadot.core.validation import plain, require_coordinates, require_numbers, require_tensors, require_whole
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import plain, require_coordinates, require_numbers, require_tensors, require_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

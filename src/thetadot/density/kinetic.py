@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_functions, require_instances, require_numbers, values_at
 from thetadot.density.evolution import Evolution
 from thetadot.density.grid import Grid
 from thetadot.density.landscape import coarseness, exponent_on, require_temperature
 from thetadot.density.rates import Rates, exchange, walled
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.kinds import require_functions, require_instances, require_numbers, values_at
-from thetadot.signatures import checked
 from thetadot.systems import Kramers, PerStep, Problem
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 _NARROWEST = 4.0  # standard deviations of the velocity to the wall
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.validation import require_finite, require_instances, require_numbers, values_at
 from thetadot.density.grid import Grid
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_finite, require_instances, require_numbers, values_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 _SEAM = 1e-6  # of a side: how far from its ends a potential is asked whether it is periodic
 _JUMP = 1e-4  # of T: what may be between them

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_finite, require_tensors, require_wide, result_of
 from thetadot.errors import InadmissibleValue, NotConverged, require
 from thetadot.integrators.minimum import minimum
-from thetadot.kinds import require_finite, require_tensors, require_wide, result_of
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

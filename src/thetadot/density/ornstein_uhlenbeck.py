@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 import torch
 from scipy.linalg import solve_continuous_lyapunov
 
-from thetadot import random
+from thetadot.core import rng
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_finite, require_instances, require_numbers, require_tensors, require_whole
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.kinds import require_finite, require_instances, require_numbers, require_tensors, require_whole
 from thetadot.potentials import Harmonic
-from thetadot.signatures import checked
 from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class OrnsteinUhlenbeck:
         require_finite(covariance=spread)
         values, vectors = torch.linalg.eigh(spread)  # a root also where a variable has no noise yet
         root = vectors * values.clamp(min=0.0).sqrt()
-        states: Tensor = mean + random.normal(mean, random.derive(key, 0)) @ root.T
+        states: Tensor = mean + rng.normal(mean, rng.derive(key, 0)) @ root.T
         return states
 
     def _require_state(self, start: Tensor, axes: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.plotting import axes
+from thetadot.core.validation import require_tensors
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import require_tensors
-from thetadot.plotting import axes
 
 if TYPE_CHECKING:
     from torch import Tensor

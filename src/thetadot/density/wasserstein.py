@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import require_finite, require_instances, require_wide
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import explained
 from thetadot.integrators import Euler, Integrator
 from thetadot.integrators.base import initial_state
-from thetadot.kinds import require_finite, require_instances, require_wide
 from thetadot.potentials import gradient_of
-from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 
 _MOST = 1e7  # steps

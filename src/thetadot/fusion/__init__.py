@@ -6,7 +6,7 @@ rounded once, so that its results are those of torch's own operations bit for bi
 
 from thetadot.fusion.blocks import Blocks
 from thetadot.fusion.kernel import Kernel
-from thetadot.fusion.numbers import flatten, structure
+from thetadot.fusion.nested_numbers import flatten, structure
 from thetadot.fusion.program import Array, Program, trace
 
 __all__ = ["Array", "Blocks", "Kernel", "Program", "flatten", "structure", "trace"]

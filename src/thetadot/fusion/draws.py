@@ -1,4 +1,4 @@
-"""Noise of :mod:`thetadot.random` for many tensors at once in numpy, bit for bit that of the kernels."""
+"""Noise of :mod:`thetadot.core.rng` for many tensors at once in numpy, bit for bit that of the kernels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from thetadot.core.rng import box_muller, element_words, halves, threefry2x32
 from thetadot.fusion.program import trace
 from thetadot.fusion.vectors import Vectors
-from thetadot.random import box_muller, element_words, halves, threefry2x32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,10 +37,10 @@ class Keys(NamedTuple):
 
 
 def derived(key: int, branches: NDArray[np.int64], *path: int) -> Keys:
-    """``derive(key, branch, *path)`` of :mod:`thetadot.random` for many branches at once.
+    """``derive(key, branch, *path)`` of :mod:`thetadot.core.rng` for many branches at once.
 
     Example:
-        >>> from thetadot.random import derive
+        >>> from thetadot.core.rng import derive
         >>> keys = derived(7, np.array([3, 4]), 0, 1)
         >>> [int(low) | int(high) << 32 for low, high in zip(*keys)] == [derive(7, 3, 0, 1), derive(7, 4, 0, 1)]
         True
@@ -124,7 +124,7 @@ class Places:
 
 
 def normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
-    """:func:`thetadot.random.normal` of one tensor on the CPU: the same bits in a fifth of the time."""
+    """:func:`thetadot.core.rng.normal` of one tensor on the CPU: the same bits in a fifth of the time."""
     places = Places([index], [like.numel()])
     drawn = torch.empty(places.total)
     places.normals(_one(key), drawn)
@@ -132,7 +132,7 @@ def normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
 
 
 def words(like: Tensor, key: int, index: int) -> Tensor:
-    """:func:`thetadot.random.words` of one tensor on the CPU."""
+    """:func:`thetadot.core.rng.words` of one tensor on the CPU."""
     places = Places([index], [like.numel()])
     drawn = torch.empty(places.total, dtype=torch.int32)
     places.words(_one(key), drawn)

@@ -91,7 +91,7 @@ class Kernel:
         arrays: its array inputs in the order of the rows' addresses; outputs of these names are written there.
         shared: its number inputs that all rows have in common, in order.
         own: those that every row has for itself.
-        stage: branch of the noise's key; see :mod:`thetadot.random`.
+        stage: branch of the noise's key; see :mod:`thetadot.core.rng`.
         name: for the log.
 
     Raises:

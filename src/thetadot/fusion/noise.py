@@ -1,4 +1,4 @@
-"""The noise of :mod:`thetadot.random` as C++, traced from the very functions that torch runs."""
+"""The noise of :mod:`thetadot.core.rng` as C++, traced from the very functions that torch runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.rng import box_muller, element_words, threefry2x32
 from thetadot.fusion.program import trace
 from thetadot.fusion.source import TYPES, Writer
-from thetadot.random import box_muller, element_words, threefry2x32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

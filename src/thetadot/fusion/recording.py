@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from thetadot.tensors import every_operation_seen
+from thetadot.core.tensors import every_operation_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.fusion.program import CannotCompile, Interacting
 from thetadot.integrations.cluster import Cluster, host, last_line
@@ -27,18 +28,17 @@ from thetadot.simulation.choice import MOST_OPERATIONS, called, choose, operatio
 from thetadot.simulation.engines import MARCH, traced_step
 from thetadot.simulation.noise import PATHS
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.simulation.asked import Asked
     from thetadot.simulation.choice import Compile
     from thetadot.simulation.engines import Engine, Randomness
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
 
 _LIVES = 4  # workers that may die of one shard
 _SHARDS = 4  # a worker and march: the last to finish then keeps the others waiting a quarter as long

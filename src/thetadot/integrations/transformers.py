@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.carried import carried
+from thetadot.core.output_loss import carried
 from thetadot.errors import ThetadotError
 from thetadot.monitor import Batch, watch
 

@@ -20,17 +20,17 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from thetadot.core.failures import explained
+from thetadot.core.validation import require_instances, require_numbers, require_whole
 from thetadot.errors import IncompatiblePair, require
-from thetadot.failures import explained
 from thetadot.integrators.base import name_of, require_noiseless
 from thetadot.integrators.controller import Controller
 from thetadot.integrators.tableaus import BOGACKI_SHAMPINE, DORMAND_PRINCE, Tableau
-from thetadot.kinds import require_instances, require_numbers, require_whole
 from thetadot.systems.base import PerStep
 
 if TYPE_CHECKING:
+    from thetadot.core.annotations import Scalar
     from thetadot.systems.base import System
-    from thetadot.typing import Scalar
 
 
 @explained

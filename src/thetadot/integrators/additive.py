@@ -17,16 +17,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
+from thetadot.core.tensors import tensor_of
 from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving, slope_and_noise
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Scalar, State
     from thetadot.systems.base import System
-    from thetadot.typing import Draw, Scalar, State
 
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...]]
 

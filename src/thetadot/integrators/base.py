@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, 
 
 import torch
 
+from thetadot.core.failures import answering, explained
+from thetadot.core.tensors import accumulation_dtype, tensor_of
 from thetadot.errors import IncompatiblePair
-from thetadot.failures import answering, explained
 from thetadot.systems.base import POSITION, Beginning, System, noise_kind, noisy, shaken
-from thetadot.tensors import accumulation_dtype, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Force, Scalar, State
     from thetadot.systems.base import Calculus, Mechanical
-    from thetadot.typing import Draw, Force, Scalar, State
 
 
 Evaluation = Literal["position", "midpoint"]

@@ -23,20 +23,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt, tensor_of
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import explained
 from thetadot.integrators.base import require_mechanical
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.splitting import Splitting, SubStep
 from thetadot.integrators.words import parse, reversible
 from thetadot.systems.base import POSITION, System, over
-from thetadot.tensors import sqrt, tensor_of
 from thetadot.translation import cayley
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Draw, Force, Scalar, State
+    from thetadot.core.annotations import Draw, Force, Scalar, State
 
 LATE, LOST = "late", "lost"
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.failures import explained
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

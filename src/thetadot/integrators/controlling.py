@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
+from thetadot.core.failures import answering
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import answering
 from thetadot.integrators.adaptive import require_timed
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
@@ -22,16 +23,15 @@ from thetadot.integrators.endless import Guarded
 from thetadot.integrators.pace import WINDOW, Pace
 from thetadot.integrators.runge_kutta import combined, moving, slopes
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.integrators.adaptive import Embedded
     from thetadot.systems.base import System
-    from thetadot.typing import State
 
 ROUNDINGS = 16.0
 """A step of fewer roundings of the time it starts from is none."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import Diverged, NotConverged
 from thetadot.integrators.pace import HOPELESS, Look, Pace, look
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.integrators.adaptive import Embedded
-    from thetadot.typing import State
 
 
 class Stalled(Diverged):

@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
 from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Scalar, State
     from thetadot.systems.base import System
-    from thetadot.typing import Draw, Scalar, State
 
     Pair = tuple[System, Scalar]
 

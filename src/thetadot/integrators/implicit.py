@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import NotConverged
 from thetadot.integrators.minimum import minimum
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.integrators.base import Integrator
-    from thetadot.typing import State
 
 _NOISE = 16.0  # roundings of the position, by which a gradient is off
 

@@ -18,17 +18,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-from thetadot.cayley import cayley, damping
+from thetadot.core.cayley import cayley, damping
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt, tensor_of
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_mechanical
 from thetadot.systems.base import POSITION, System, over
-from thetadot.tensors import sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Draw, Force, Scalar, State
+    from thetadot.core.annotations import Draw, Force, Scalar, State
 
 Convention = Literal["physical", "displacement", "torch"]
 CONVENTIONS: tuple[Convention, ...] = ("physical", "displacement", "torch")

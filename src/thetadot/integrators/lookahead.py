@@ -24,16 +24,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
+from thetadot.core.tensors import tensor_of
 from thetadot.integrators.leapfrog import CayleyMap, KickDrift, kick
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Scalar, State
     from thetadot.integrators.base import Evaluation
-    from thetadot.typing import Draw, Scalar, State
 
 
 @explained

@@ -14,14 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
 from thetadot.integrators.leapfrog import CayleyMap, KickDrift, Leapfrog
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, State
     from thetadot.integrators.base import Evaluation
-    from thetadot.typing import Draw, State
 
 
 @explained

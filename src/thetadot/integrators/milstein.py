@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, require_noise, shaken_by
 from thetadot.integrators.runge_kutta import moving
 from thetadot.systems.base import noise_kind
@@ -25,8 +25,8 @@ from thetadot.systems.base import noise_kind
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Scalar, State
     from thetadot.systems.base import Calculus, System
-    from thetadot.typing import Draw, Scalar, State
 
     Prepared = tuple[System, Scalar, tuple[Scalar | None, ...], bool]
 

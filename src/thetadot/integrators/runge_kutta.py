@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
+from thetadot.core.validation import require_instances
 from thetadot.integrators.base import Direct, require_noiseless
 from thetadot.integrators.tableaus import RK4, Tableau
-from thetadot.kinds import require_instances
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Scalar, State
     from thetadot.systems.base import System
-    from thetadot.typing import Draw, Scalar, State
 
     Pair = tuple[System, Scalar]
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from thetadot.core.failures import explained
+from thetadot.core.tensors import exp, log, sqrt, tensor_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.failures import explained
 from thetadot.integrators.base import Direct, NoiseOrder, name_of, require_mechanical
 from thetadot.integrators.words import Piece, drifted, force_first, parse, reversible, stages, tells, turn
 from thetadot.systems.base import POSITION, System, over
-from thetadot.tensors import exp, log, sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Force, Scalar, State
     from thetadot.systems.base import Mechanical
-    from thetadot.typing import Draw, Force, Scalar, State
 
     Shares = tuple[tuple[str, float], ...]
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from thetadot.core.failures import explained
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import explained
 
 Number = Fraction | float
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.integrators.implicit import reach_of, settle
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, Force, Scalar, State
     from thetadot.integrators.base import Integrator
-    from thetadot.typing import Draw, Force, Scalar, State
 
     Measure = Callable[[State, Tensor], Mapping[str, Scalar]]
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.reading import Reading
     from thetadot.probes import GradientNoise
-    from thetadot.reading import Reading
     from thetadot.records import Draws
 
 ROUNDING = 1e-5

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from thetadot.core.validation import require_count, require_whole, require_word
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_count, require_whole, require_word
 from thetadot.monitor.cadence import PLANS, STEPS
 from thetadot.monitor.measurements import MEASUREMENTS
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import unserializable_hook
 
-from thetadot.carried import carried
+from thetadot.core.output_loss import carried
 from thetadot.monitor.axes import disagreeing, named, walk
 from thetadot.monitor.calls import Call, bound
 
@@ -112,7 +112,9 @@ class ForwardHooks:
         self.uneven = False  # whether a step has had other than the usual number of losses
         self.usual = 0  # losses of the last measured step
         self.lately: list[Tensor | float] = []  # losses since the last step, whether it is measured or not
-        self.latest()
+        self.sweeps = 0  # backward passes since the last step, or since gradients were dropped
+        self.marks: dict[str, int] = {}  # what was noted before the last of them
+        self.version = 0  # of the last parameter's gradient after it
         self._forget()
 
     @property
@@ -193,20 +195,20 @@ class ForwardHooks:
         Backward passes are seen on measured steps alone until a step between them has more losses than the last
         measured one. Then the first of them were dropped, and from there on every backward pass is seen.
         """
-        self.sweeps = 0  # backward passes since the last step, or since gradients were dropped
-        self.marks: dict[str, int] = {}  # what was noted before the last of them
-        self.version = 0  # of the last parameter's gradient after it
+        self.sweeps = 0
         losses = self.lately
         if self.handles:
             self.usual = len(losses)
         if not losses:
             return None
         self.lately = []
+        if len(losses) == 1:
+            return losses[0]
         if not self.tracking and len(losses) > max(self.usual, 1):
             self.uneven = True
             self._track()
             losses = losses[-max(self.usual, 1) :]
-        return losses[0] if len(losses) == 1 else sum(losses[1:], losses[0]) / len(losses)
+        return sum(losses[1:], losses[0]) / len(losses)
 
     def rest(self) -> None:
         """Take the hooks away."""
@@ -260,7 +262,7 @@ class ForwardHooks:
     def loss(self, value: Tensor | float) -> None:
         """Told by the user."""
         self.told_losses = True
-        self._note(_number(value) if isinstance(value, Tensor) else float(value))
+        self._note(value)
         if self.listening:
             self.said.append(value.detach().reshape(()) if isinstance(value, Tensor) else torch.tensor(float(value)))
 
@@ -312,18 +314,22 @@ class ForwardHooks:
 
     def _followed(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen() and isinstance(output, Tensor) and output.numel() == 1:
-            self._note(_number(output))
+            self._note(output)
 
     def _carried(self, _module: nn.Module, _args: object, output: Any) -> None:
         if not self.told_losses and self._seen():
             loss = carried(output)
             if loss is not None:
-                self._note(_number(loss))
+                self._note(loss)
 
     def _note(self, loss: Tensor | float) -> None:
-        """Take a loss of this step; what was noted before gradients were dropped is of none."""
-        self._drop()
-        self.lately.append(loss)
+        """Take a loss of this step; what was noted before gradients were dropped is of none.
+
+        At every step, where the code of the step before has left no cache warm: a call more costs microseconds.
+        """
+        if self.sweeps:
+            self._drop()
+        self.lately.append(_number(loss))
 
     @unserializable_hook  # type: ignore[untyped-decorator]  # a model that is saved as a whole does not warn of it
     def _arriving(self, _gradient: Tensor) -> None:
@@ -383,11 +389,15 @@ class ForwardHooks:
         self.said: list[Tensor] = []
 
 
-def _number(loss: Tensor) -> Tensor | float:
-    """A loss that no later operation in place changes: a float where that is at hand, else a copy on its device."""
+def _number(loss: Tensor | float) -> Tensor | float:
+    """A loss that no later operation in place changes: a float where no accelerator is waited for, else a copy."""
+    if not isinstance(loss, Tensor):
+        return float(loss)
     if at_hand(loss):
-        with contextlib.suppress(RuntimeError):  # within a transform of torch.func it has no value
+        try:
             return loss.item()
+        except RuntimeError:  # within a transform of torch.func it has no value
+            pass
     return loss.detach().clone().reshape(())
 
 

@@ -165,7 +165,9 @@ class Monitor:
         progress = self.progress
         progress.step += 1
         measured = self.measuring
-        self._keep(self.losses.add(progress.step, loss))
+        line = self.losses.add(progress.step, loss)
+        if line is not None:
+            self._keep(line)
         if batch and not measured:
             progress.add(sum(batch))
         if progress.step < self.following:

@@ -13,9 +13,9 @@ from thetadot.records import Layers, Motion
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.layers import Layout
     from thetadot.probes.heat import Estimate
-    from thetadot.reading import Reading
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.core.files import Claim
 from thetadot.errors import RunFolderError
-from thetadot.files import Claim
 from thetadot.monitor.reference import PARTS, fingerprint
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
 from thetadot.version import __version__

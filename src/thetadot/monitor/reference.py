@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from thetadot.carried import carried
+from thetadot.core.output_loss import carried
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.axes import Axes, Path, count_of, named, take, walk, ways
 from thetadot.monitor.cadence import forwards, gradients

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from msgspec import convert, to_builtins
 
+from thetadot.core.rng import derive
 from thetadot.errors import require
 from thetadot.monitor.restoring import restore
 from thetadot.probes.heat import Estimate, along, heat
 from thetadot.probes.wide import NARROW
-from thetadot.random import derive
 from thetadot.records import Draws, Noise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.layers import Layout
     from thetadot.monitor.reference import Reference
     from thetadot.probes.heat import Sampling
-    from thetadot.reading import Reading
 
 START_KEY = 7
 ESTIMATES = ("sharpest", "variance")

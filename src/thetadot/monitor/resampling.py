@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.rng import derive
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.calls import inner
 from thetadot.monitor.layers import local
 from thetadot.probes.reference import whole_state
-from thetadot.random import derive
 from thetadot.state import changes_of, keyed
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from thetadot.translation import damping, step_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.layers import Layout
-    from thetadot.reading import Reading
 
 _OTHERS = ("params", "thetadot", "param_names")
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.layers import Layout
     from thetadot.monitor.progress import Progress
     from thetadot.monitor.reference_state import ReferenceState
     from thetadot.monitor.remarks import Remarks
     from thetadot.monitor.settings import Settings
     from thetadot.monitor.step_statistics import StepStatistics
-    from thetadot.reading import Reading
     from thetadot.records import Entry
 
 ON_DEVICE = 16

@@ -17,8 +17,8 @@ from thetadot.monitor.layers import local
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.layers import Layout
-    from thetadot.reading import Reading
 
 COLUMNS = ("gradient", "weight", "update", "slope", "virial", "radial", "energy", "away", "outward", "pair")
 SMALL = 2**16

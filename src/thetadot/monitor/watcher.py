@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 from torch import nn
 
+from thetadot.core.validation import require_count
 from thetadot.errors import InadmissibleValue
-from thetadot.kinds import require_count
 from thetadot.monitor.arguments import require_kinds_of, require_numbers_of, require_periods
 from thetadot.monitor.cadence import PLANS, Every, Level
 from thetadot.monitor.hooks import ForwardHooks

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetadot.core.reading import Reading
 from thetadot.monitor.pending import Sample
 from thetadot.probes import alignment, stationarity
-from thetadot.reading import Reading
 from thetadot.records import Equilibrium
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from thetadot.analysis.stability import adaptive_stability_limit
+from thetadot.core.failures import answering
+from thetadot.core.reading import Reading
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, flag, of_settings, pair, reads
-from thetadot.reading import Reading
-from thetadot.signatures import checked
 from thetadot.systems import AdaptiveFlow
 from thetadot.systems.base import PerStep
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
+    from thetadot.core.annotations import Scalar
     from thetadot.systems.base import System
-    from thetadot.typing import Scalar
 
 
 _WEIGHTS = ("mean_weight", "square_weight")

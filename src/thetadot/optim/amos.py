@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from thetadot.analysis.stability import stability_limit
+from thetadot.core.failures import answering
+from thetadot.core.reading import Reading
+from thetadot.core.tensors import accumulation_dtype, real_view
+from thetadot.core.validation import require_ranged, require_word
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
-from thetadot.kinds import require_ranged, require_word
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings, reads
-from thetadot.reading import Reading
 from thetadot.schedules.amos import approach_per_step
 from thetadot.systems import Amos as PublishedAmos
 from thetadot.systems import ScheduledAmos
 from thetadot.systems.base import TINY, PerStep
-from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 
 Kind = Literal["published", "constant", "decaying"]

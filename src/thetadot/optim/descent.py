@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Self
 
+from thetadot.core.failures import answering
+from thetadot.core.reading import Reading
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_ranged
 from thetadot.errors import require
-from thetadot.failures import answering
 from thetadot.integrators import Euler
-from thetadot.kinds import require_ranged
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import of_settings, reads
-from thetadot.reading import Reading
-from thetadot.signatures import checked
 from thetadot.systems import NormalizedFlow, PolyakFlow, SignFlow
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 
 class SignDescent(Flow):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from thetadot.core.tensors import real_view
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import name_of
-from thetadot.optim.states import first_state
-from thetadot.tensors import real_view
+from thetadot.optim.engine.states import first_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from thetadot.core.validation import plain, require_ranged, said_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair, NoParameters, require
-from thetadot.kinds import plain, require_ranged, said_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from thetadot.reading import Reading
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
+    from thetadot.core.reading import Reading
 
 HYPERPARAMETERS = frozenset(
     (

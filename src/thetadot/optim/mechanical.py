@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import torch
 
 from thetadot.analysis.stability import stability_limit
+from thetadot.core.failures import answering
+from thetadot.core.reading import Reading
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import accumulation_dtype, real_view, sqrt
+from thetadot.core.validation import require_ranged
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import answering
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
-from thetadot.kinds import require_ranged
+from thetadot.optim.engine.states import first_state
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings, reads
-from thetadot.optim.states import first_state
-from thetadot.reading import Reading
-from thetadot.signatures import checked
 from thetadot.systems import DampedNewton, Kramers
 from thetadot.systems.base import PerStep
-from thetadot.tensors import accumulation_dtype, real_view, sqrt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch.optim.optimizer import ParamsT
 
+    from thetadot.core.annotations import Scalar
     from thetadot.systems.base import System
-    from thetadot.typing import Scalar
 
 
 class MechanicalFlow(Flow, ABC):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from thetadot.analysis.stability import stability_limit
+from thetadot.core.failures import answering
+from thetadot.core.reading import Reading
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_numbers
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import answering
 from thetadot.integrators import (
     CentredLeapfrog,
     CentredSplitting,
@@ -17,13 +20,10 @@ from thetadot.integrators import (
     LookAhead,
     Splitting,
 )
-from thetadot.kinds import require_numbers
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, flag, of_settings, reads
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
-from thetadot.optim.posed import temperature_of
-from thetadot.reading import Reading
-from thetadot.signatures import checked
+from thetadot.optim.problem_force import temperature_of
 from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     import torch
     from torch.optim.optimizer import ParamsT
 
+    from thetadot.core.annotations import Scalar
     from thetadot.integrators.base import MechanicalIntegrator
     from thetadot.integrators.leapfrog import Convention
     from thetadot.systems.base import System
-    from thetadot.typing import Scalar
 
 
 def _decay(convention: Convention, common: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
+from thetadot.core.rounding import LOW_PRECISION
+from thetadot.core.validation import require_word
 from thetadot.errors import IncompatiblePair
 from thetadot.integrators.base import MechanicalIntegrator, name_of
-from thetadot.kinds import require_word
 from thetadot.optim.groups import flag
-from thetadot.rounding import LOW_PRECISION
 
 if TYPE_CHECKING:
+    from thetadot.core.rounding import LowPrecision
     from thetadot.integrators.base import Integrator
-    from thetadot.rounding import LowPrecision
 
 Start = Literal["zero", "rest"]
 Compile = bool | Literal["auto", "inductor"]

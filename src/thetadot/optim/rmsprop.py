@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from thetadot.analysis.stability import stability_limit
+from thetadot.core.failures import answering
+from thetadot.core.reading import Reading
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import accumulation_dtype, real_view
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import answering
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings, reads
-from thetadot.reading import Reading
-from thetadot.signatures import checked
 from thetadot.systems import ErrorControlledFlow
 from thetadot.systems.base import PerStep
-from thetadot.tensors import accumulation_dtype, real_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim.optimizer import ParamsT
 
+    from thetadot.core.annotations import Scalar
     from thetadot.systems.error_controlled import Norm
-    from thetadot.typing import Scalar
 
 
 def _ours(group: Mapping[str, Any]) -> dict[str, Any]:

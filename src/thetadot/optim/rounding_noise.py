@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.core.rounding import NARROW
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import real_view
 from thetadot.errors import InadmissibleValue, require
-from thetadot.rounding import NARROW
-from thetadot.signatures import checked
-from thetadot.tensors import real_view
 
 if TYPE_CHECKING:
     from torch import Tensor

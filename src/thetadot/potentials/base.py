@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
-from thetadot.kinds import require_functions
-from thetadot.signatures import checked
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_coordinates
 from thetadot.errors import require
-from thetadot.kinds import require_coordinates
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

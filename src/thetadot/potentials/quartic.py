@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_numbers
 from thetadot.errors import require
-from thetadot.kinds import require_numbers
 from thetadot.potentials.ring import components
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

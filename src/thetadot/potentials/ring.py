@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_numbers
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_numbers
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

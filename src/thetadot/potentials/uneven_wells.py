@@ -16,9 +16,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_numbers
 from thetadot.errors import require
-from thetadot.kinds import require_numbers
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thetadot.core.intervals import quantile
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, require
-from thetadot.intervals import quantile
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

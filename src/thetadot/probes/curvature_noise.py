@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.intervals import quantile
+from thetadot.core.rng import derive, words
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import accumulation_dtype
 from thetadot.errors import require
-from thetadot.intervals import quantile
 from thetadot.probes.averages import bounded, fieller
 from thetadot.probes.gradient_noise import leave_one_out
-from thetadot.random import derive, words
-from thetadot.signatures import checked
-from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,12 +29,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import accumulation_dtype
 from thetadot.errors import require
 from thetadot.probes.gradient_noise import noise_from_squares
 from thetadot.probes.reference import Objective  # noqa: TC001 - the door asks for it
 from thetadot.probes.shares import COVERED, Share, shares
-from thetadot.signatures import checked
-from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,10 +29,10 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import accumulation_dtype
 from thetadot.errors import require
 from thetadot.probes.averages import mean_interval, ratio_interval
-from thetadot.signatures import checked
-from thetadot.tensors import accumulation_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

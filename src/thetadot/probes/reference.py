@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 from thetadot.state import Kept, keyed
 
 if TYPE_CHECKING:

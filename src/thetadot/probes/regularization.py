@@ -21,8 +21,8 @@ Source:
 from __future__ import annotations
 
 from thetadot.analysis.modified import gradient_penalty
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 
 @checked

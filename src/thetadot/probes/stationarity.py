@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
 from thetadot.probes.averages import Interval, Ratio, as_series, ratio_interval
 from thetadot.probes.trend import trend
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

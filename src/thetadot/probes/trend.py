@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.intervals import quantile
+from thetadot.core.intervals import quantile
+from thetadot.core.signatures import checked
 from thetadot.probes.averages import Interval, as_series, coarser
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from thetadot.core.signatures import checked
 from thetadot.records.columns import number
 from thetadot.records.observed import Draws, End, Setting
 from thetadot.records.schema import Choice, Constant, Extension, Fork, Result, Rollback, Trial
 from thetadot.records.step_losses import Losses
 from thetadot.records.units import quantity, tag
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

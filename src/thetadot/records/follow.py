@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot.core.signatures import checked
 from thetadot.errors import DamagedFile
 from thetadot.records.reader import Body, pieces, refused, require_modest
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thetadot.core.signatures import checked
 from thetadot.records.schema import Motion, Rollback
 from thetadot.records.standing import standing
 from thetadot.records.step_losses import Losses
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from thetadot.records.columns import Array

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
+from thetadot.core.formatting import html_table, plain
+from thetadot.core.signatures import checked
 from thetadot.errors import DamagedFile
-from thetadot.formatting import html_table, plain
 from thetadot.records.entries import Entries, Growing
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Extension, Header, Result
 from thetadot.records.table import frame, table
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

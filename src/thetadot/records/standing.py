@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import numpy as np
 
+from thetadot.core.signatures import checked
 from thetadot.records.schema import Rollback
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

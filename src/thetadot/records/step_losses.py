@@ -95,7 +95,12 @@ class StepLosses:
         Returns:
             The line to write: the one that this loss completes, or the one before where ``step`` is not the next step.
         """
-        broken = self.end() if self._waiting and step != self._step + 1 else None
+        waiting = self._waiting
+        if type(loss) is float and waiting and step == self._step + 1 and len(waiting) < BLOCK - 1:  # nearly always
+            self._step = step
+            waiting.append(_seen(loss))
+            return None
+        broken = self.end() if waiting and step != self._step + 1 else None
         if loss is None and not self._waiting:
             return broken
         self._step = step

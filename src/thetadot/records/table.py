@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 import msgspec
 import numpy as np
 
+from thetadot.core.signatures import checked
 from thetadot.errors import ThetadotError
 from thetadot.records.columns import EXACT, options
 from thetadot.records.schema import Entry
 from thetadot.records.step_losses import Losses
 from thetadot.records.units import tag
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     import pandas as pd

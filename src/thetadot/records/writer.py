@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from thetadot.core.files import open_plain
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, RunFolderError
-from thetadot.files import open_plain
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

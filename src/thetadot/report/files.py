@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot.core.files import place_text, put_text
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue
-from thetadot.files import place_text, put_text
 from thetadot.records import Record, opened
 from thetadot.report.page import render
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

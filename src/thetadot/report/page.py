@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.signatures import checked
 from thetadot.records import Record, opened
 from thetadot.report.figures import (
     barriers,
@@ -31,7 +32,6 @@ from thetadot.report.scaling import scaling
 from thetadot.report.several import compared
 from thetadot.report.shell import asset, compose
 from thetadot.report.summary import summarize, unseen
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,11 +9,11 @@ from thetadot.verdicts.edge import stability
 from thetadot.verdicts.noise import scale
 
 if TYPE_CHECKING:
+    from thetadot.dictionary.families import Family
+    from thetadot.dictionary.settings import Settings
     from thetadot.verdicts import Rule
     from thetadot.verdicts.facts import Facts
-    from thetadot.verdicts.families import Family
     from thetadot.verdicts.noise import Scale
-    from thetadot.verdicts.scaling import Settings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.report.present import Present, present
 from thetadot.verdicts.scaling import RULES, Rule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import between, plain
+from thetadot.core.formatting import between, plain
 from thetadot.records import Epoch
 from thetadot.report import words
 from thetadot.report.judgement import STATES

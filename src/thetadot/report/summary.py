@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import Choice, Extension, Remark, Rollback, Setting
 from thetadot.report import words
 from thetadot.report.judgement import judged, reason

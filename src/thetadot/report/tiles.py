@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import duration, plain, share
+from thetadot.core.formatting import duration, plain, share
 from thetadot.records import Choice, End, Epoch, Motion
 from thetadot.report import words
 from thetadot.verdicts.headline import loss_ends

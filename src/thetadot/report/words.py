@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetadot.formatting import count, duration, plain, share
+from thetadot.core.formatting import count, duration, plain, share
 from thetadot.records import Choice, Curvature, End, Epoch, Equilibrium, Extension, Layers, Motion, Noise
 from thetadot.report.names import clean
 from thetadot.report.series import column

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thetadot.analysis import phase_portrait
+from thetadot.core.signatures import checked
 from thetadot.density import Gibbs, Grid
 from thetadot.errors import InadmissibleValue, TaskError, ThetadotError
 from thetadot.integrators import Euler
@@ -22,7 +23,6 @@ from thetadot.scenes.pictures.phase import in_projection, phase
 from thetadot.scenes.request import request_of
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import FRAMES, Scene, Settings, Setup
-from thetadot.signatures import checked
 from thetadot.simulation.initial import started
 from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System

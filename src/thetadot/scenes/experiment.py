@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thetadot.core.files import Claim
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, RunFolderError, ThetadotError, require
-from thetadot.files import Claim
 from thetadot.integrators.adaptive import Embedded, require_timed
 from thetadot.scenes import folder as folders
 from thetadot.scenes import storage
@@ -23,7 +24,6 @@ from thetadot.scenes.result import Result
 from thetadot.scenes.scene import Settings
 from thetadot.scenes.storage import described
 from thetadot.scenes.table import Table
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

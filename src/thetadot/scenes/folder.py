@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import torch
 
+from thetadot.core.files import place_text
 from thetadot.errors import RunFolderError
-from thetadot.files import place_text
 from thetadot.scenes import storage
 from thetadot.scenes.files import PAGE
 from thetadot.scenes.page import page

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thetadot import integrators
+from thetadot.core.formatting import nearest
 from thetadot.errors import InadmissibleValue, require
-from thetadot.formatting import nearest
 from thetadot.integrators import tableaus
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of

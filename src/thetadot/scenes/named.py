@@ -6,11 +6,11 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.core.signatures import checked
 from thetadot.scenes.catalogue import SCENES
 from thetadot.scenes.experiment import Experiment
 from thetadot.scenes.request import request_of
 from thetadot.scenes.scene import FRAMES
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from thetadot.scenes.scene import Scene, Value

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import name_of
 from thetadot.report.shell import compose
-from thetadot.scenes.pictures.time import energy, fan
+from thetadot.scenes.pictures.over_time import energy, fan
 from thetadot.scenes.rows import ERRORS
 from thetadot.scenes.table import verdict, words
 

@@ -6,8 +6,8 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.formatting import nearest
 from thetadot.errors import InadmissibleValue, TooLarge, require
-from thetadot.formatting import nearest
 from thetadot.integrators.adaptive import Embedded
 from thetadot.scenes.integrators import require_steps, rule
 from thetadot.scenes.scene import FRAMES

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue
 from thetadot.scenes import folder, storage
 from thetadot.scenes.figures import layout_of
 from thetadot.scenes.files import PAGE
 from thetadot.scenes.page import page, pictures
 from thetadot.scenes.storage import described
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture

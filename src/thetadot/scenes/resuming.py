@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.formatting import nearest
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue
-from thetadot.formatting import nearest
 from thetadot.scenes import custom, storage
 from thetadot.scenes.catalogue import SCENES
 from thetadot.scenes.experiment import Experiment, continued
 from thetadot.scenes.request import check, values_of
-from thetadot.signatures import checked
 from thetadot.training.spec import is_file
 
 if TYPE_CHECKING:

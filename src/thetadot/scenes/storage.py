@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 import torch
 
+from thetadot.core.files import Claim, place_text, sealed, unsealed
 from thetadot.errors import DamagedFile, RunFolderError
-from thetadot.files import Claim, place_text, sealed, unsealed
 from thetadot.report.names import clean
 from thetadot.scenes.files import ARRAYS, PAGE, RECORD
 from thetadot.scenes.spelling import either

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, overload
 
+from thetadot.core.formatting import plain
 from thetadot.errors import InadmissibleValue
-from thetadot.formatting import plain
 
 if TYPE_CHECKING:
     from thetadot.scenes.rows import Row

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 from thetadot.systems.scheduled_amos import Approach  # noqa: TC001 - asked at run time
 
 

@@ -13,23 +13,14 @@ Source:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from thetadot.cayley import cayley, lr_of
+from thetadot.core.cayley import cayley, lr_of
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
-from thetadot.translation import to_physical
-
-
-class Coupled(NamedTuple):
-    """lr and momentum at one moment."""
-
-    lr: float
-    momentum: float
+from thetadot.translation import Settings, to_physical
 
 
 @checked
-def at_fixed_friction(lr: float, momentum: float, fraction: float) -> Coupled:
+def at_fixed_friction(lr: float, momentum: float, fraction: float) -> Settings:
     """Settings when the time step is ``fraction`` of that of (lr, momentum), friction unchanged; exact.
 
     Args:
@@ -50,7 +41,17 @@ def at_fixed_friction(lr: float, momentum: float, fraction: float) -> Coupled:
     """
     require(0 < fraction <= 1, f"fraction={fraction:g}", "is outside (0, 1]", "Pass the step as a share of the first.")
     require(0 <= momentum < 1, f"momentum={momentum:g}", "is outside [0, 1)", "Pass a momentum with friction.")
+    return with_friction(lr, momentum, fraction)
+
+
+def with_friction(lr: float, momentum: float, fraction: float) -> Settings:
+    """Settings at γ = ``fraction`` γ₀ for any fraction > 0: longer steps too, whose momentum may be below 0.
+
+    Example:
+        >>> with_friction(0.5, 0.0, 2.0).momentum < 0
+        True
+    """
     start = to_physical(lr, momentum)
     step = float(start.step) * fraction
     beta = float(cayley(float(start.friction) * step))
-    return Coupled(float(lr_of(step, beta)), beta)
+    return Settings(float(lr_of(step, beta)), beta)

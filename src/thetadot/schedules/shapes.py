@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
+from thetadot.core.signatures import checked
 from thetadot.errors import require
-from thetadot.signatures import checked
 
 
 def _check(t: float, end: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import Diverged, NotConverged
 from thetadot.simulation.choice import require_known
 from thetadot.simulation.controlled import controlling
@@ -16,13 +17,13 @@ from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.motion import posed
 from thetadot.simulation.run import bar
 from thetadot.simulation.trajectory import End, Trajectory
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.integrators.adaptive import Embedded
     from thetadot.integrators.base import Integrator
     from thetadot.simulation.choice import Compile
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from thetadot.simulation.saving import Save
     from thetadot.systems.base import System
     from thetadot.systems.problem import Problem
-    from thetadot.typing import State
 
 COUNTS = ("accepted", "rejected", "shortest", "longest")
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
 
     Made = TypeVar("Made")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import IncompatiblePair
 from thetadot.fusion.components import components
 from thetadot.fusion.controlled import ControlledMarch
@@ -23,18 +24,17 @@ from thetadot.simulation.drift import asked_slopes
 from thetadot.simulation.initial import each_its_own_time
 from thetadot.simulation.staged import Staged
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Scalar, State
     from thetadot.fusion.components import Components
     from thetadot.integrators.adaptive import Embedded
     from thetadot.simulation.choice import Compile
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import Scalar, State
 
     Entry = Callable[[Sequence[Tensor], Sequence[float]], tuple[int, int]]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.fusion.recording import Recorder
 from thetadot.integrators.runge_kutta import moving, slopes
 from thetadot.simulation.asked import PATHS, Asked, code_of
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
+    from thetadot.core.annotations import State
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
 
 
 def asked_slopes(motion: Motion, state: State) -> Asked:

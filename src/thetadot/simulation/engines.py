@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.fusion import compiler as machine
 from thetadot.fusion.blocks import Blocks
 from thetadot.fusion.components import Components, component, components
@@ -25,16 +26,15 @@ from thetadot.fusion.program import CannotCompile
 from thetadot.simulation.asked import asked, kept
 from thetadot.simulation.noise import PATHS, BlockNoise, Noise, by_counter
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Draw, State
     from thetadot.simulation.asked import Asked
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import Draw, State
 
 MARCH = 1 << 28
 """Components × steps between two looks at whether all is finite: a fraction of a second."""

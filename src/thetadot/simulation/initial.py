@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from thetadot.core.rng import derive
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import plain, require_whole
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import name_of
-from thetadot.kinds import plain, require_whole
-from thetadot.random import derive
 from thetadot.simulation.memory import require_room
 from thetadot.simulation.motion import clocked, detached
 from thetadot.simulation.noise import by_counter
@@ -20,17 +21,16 @@ from thetadot.simulation.run import Begun
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.systems.base import POSITION, noisy
 from thetadot.systems.custom import TIME
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
 
+    from thetadot.core.annotations import State
     from thetadot.simulation.motion import Motion
     from thetadot.simulation.noise import Noise
     from thetadot.simulation.saving import Save
-    from thetadot.typing import State
 
     Points = Tensor | np.ndarray | Sequence[Any]
     Initial = Points | Mapping[str, Points] | Trajectory

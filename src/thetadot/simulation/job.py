@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import require_numbers
 from thetadot.errors import require
-from thetadot.kinds import require_numbers
 from thetadot.simulation.asked import asked
 from thetadot.simulation.choice import choose, require_known
 from thetadot.simulation.engines import Randomness
@@ -19,7 +20,6 @@ from thetadot.simulation.ledger import Ledger
 from thetadot.simulation.run import Run, bar
 from thetadot.simulation.saving import schedules
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair, ThetadotError, require
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Direct, Integrator, initial_state, name_of
@@ -17,14 +18,13 @@ from thetadot.potentials import Potential
 from thetadot.systems.base import POSITION, Beginning, Multiplicative, System, sources
 from thetadot.systems.custom import TIME, Driven
 from thetadot.systems.problem import Problem
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
-    from thetadot.typing import Draw, Force, Scalar, State
+    from thetadot.core.annotations import Draw, Force, Scalar, State
 
 _NOISE = "noise"
 

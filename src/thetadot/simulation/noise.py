@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
+from thetadot.core.rng import derive, normal, words
 from thetadot.errors import InadmissibleValue
-from thetadot.random import derive, normal, words
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import Diverged
 from thetadot.simulation.engines import Compiled, Plain, Randomness
 from thetadot.simulation.keeping import CALL, Keeping
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import TIME
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from thetadot.core.annotations import State
     from thetadot.simulation.engines import Engine
     from thetadot.simulation.ledger import Ledger
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from numbers import Integral
 import numpy as np
 from torch import Tensor
 
+from thetadot.core.validation import require_coordinates, require_whole
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_coordinates, require_whole
 
 Statistic = Callable[[float, dict[str, Tensor]], Tensor]
 """Of the time and the variables by name, each (paths, dim): a tensor, in place of the states."""

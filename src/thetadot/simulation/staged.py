@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.fusion.controlled_parts import COLUMNS, Method
 from thetadot.fusion.controlled_stages import ControlledStages
 from thetadot.fusion.program import CannotCompile
 from thetadot.integrators.controlling import Controlling, settings_of
 from thetadot.integrators.pace import WINDOW
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
+    from thetadot.core.annotations import State
     from thetadot.integrators.adaptive import Embedded
     from thetadot.simulation.motion import Motion
-    from thetadot.typing import State
 
 
 class Staged(Controlling):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.formatting import html_table, plain
+from thetadot.core.plotting import axes
 from thetadot.errors import InadmissibleValue
-from thetadot.formatting import html_table, plain
-from thetadot.plotting import axes
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.typing import State
+    from thetadot.core.annotations import State
 
 
 @dataclass(frozen=True)

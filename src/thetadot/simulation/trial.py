@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.fusion.program import CannotCompile
 from thetadot.simulation.engines import Compiled, InPlace, Plain
 from thetadot.systems.base import POSITION
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt, tensor_of
 from thetadot.systems.base import POSITION, TINY, Rate, admissible, over
-from thetadot.tensors import sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 
 @explained

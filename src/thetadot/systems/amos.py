@@ -27,13 +27,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt
 from thetadot.systems.base import TINY, Rate, admissible
 from thetadot.systems.relative import Relative
-from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 _QUARTER = 0.25  # how fast c and d fall; the authors' code has the same number for both
 

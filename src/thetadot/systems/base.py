@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor
 
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt
+from thetadot.core.validation import require_numbers
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import explained
-from thetadot.kinds import require_numbers
-from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 POSITION = "position"
 

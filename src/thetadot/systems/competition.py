@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import explained
-from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import State
+    from thetadot.core.annotations import State
 
 Pair = tuple[float, float]
 

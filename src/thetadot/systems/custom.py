@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt, tensor_of
+from thetadot.core.validation import plain, require_word
 from thetadot.errors import InadmissibleValue
-from thetadot.failures import explained
-from thetadot.kinds import plain, require_word
 from thetadot.systems.base import POSITION
-from thetadot.tensors import sqrt, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Scalar, State
     from thetadot.systems.base import Calculus
-    from thetadot.typing import Scalar, State
 
 TIME = "time"
 

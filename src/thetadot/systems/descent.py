@@ -23,15 +23,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from thetadot.core.failures import explained
+from thetadot.core.tensors import larger, sign, smaller, sqrt
 from thetadot.errors import require
-from thetadot.failures import explained
 from thetadot.systems.base import TINY
-from thetadot.tensors import larger, sign, smaller, sqrt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 
 @explained

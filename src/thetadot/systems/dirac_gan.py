@@ -37,18 +37,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import require_numbers, require_word
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import explained
-from thetadot.kinds import require_numbers, require_word
-from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import State
+    from thetadot.core.annotations import State
 
 Game = Literal["non-saturating", "min-max", "linear", "wgan"]
 Penalty = Literal["gp", "qp"]

@@ -22,15 +22,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.failures import explained
-from thetadot.kinds import plain, require_word
+from thetadot.core.failures import explained
+from thetadot.core.tensors import sqrt
+from thetadot.core.validation import plain, require_word
 from thetadot.systems.base import TINY, Rate, admissible, over
-from thetadot.tensors import sqrt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 Norm = Literal["coordinate", "global"]
 

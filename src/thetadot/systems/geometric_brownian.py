@@ -22,19 +22,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import sqrt, tensor_of
+from thetadot.core.validation import require_word
 from thetadot.errors import require
-from thetadot.failures import explained
-from thetadot.kinds import require_word
-from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import Driven
-from thetadot.tensors import sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from thetadot.core.annotations import Scalar, State
     from thetadot.systems.base import Calculus
-    from thetadot.typing import Scalar, State
 
 
 @explained

@@ -26,17 +26,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import cos, tensor_of
 from thetadot.errors import require
-from thetadot.failures import explained
-from thetadot.signatures import checked
 from thetadot.systems.base import POSITION
 from thetadot.systems.custom import TIME, Driven
-from thetadot.tensors import cos, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 
 @explained

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from thetadot.core.failures import explained
 from thetadot.errors import InadmissibleValue, IncompatiblePair
-from thetadot.failures import explained
 from thetadot.potentials import gradient_of
 from thetadot.systems.custom import Driven
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.annotations import Scalar
     from thetadot.systems.base import System
-    from thetadot.typing import Scalar
 
 
 @explained

@@ -10,14 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from thetadot.failures import explained
+from thetadot.core.failures import explained
+from thetadot.core.tensors import accumulation_dtype, sqrt, tensor_of
 from thetadot.systems.base import POSITION, TINY, Rate, over
-from thetadot.tensors import accumulation_dtype, sqrt, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 _UNKNOWN_SIZE = 0.5
 

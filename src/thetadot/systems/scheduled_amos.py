@@ -30,15 +30,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from thetadot.core.failures import explained
+from thetadot.core.tensors import exp
+from thetadot.core.validation import require_word
 from thetadot.errors import require
-from thetadot.failures import explained
-from thetadot.kinds import require_word
 from thetadot.systems.base import Rate, admissible, over
 from thetadot.systems.relative import Relative
-from thetadot.tensors import exp
 
 if TYPE_CHECKING:
-    from thetadot.typing import Scalar, State
+    from thetadot.core.annotations import Scalar, State
 
 Approach = Literal["constant", "decaying"]
 

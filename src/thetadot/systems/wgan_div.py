@@ -30,21 +30,21 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from thetadot.core.failures import explained
+from thetadot.core.signatures import checked
+from thetadot.core.tensors import tensor_of
+from thetadot.core.validation import result_of
 from thetadot.errors import InadmissibleValue, require
-from thetadot.failures import explained
-from thetadot.kinds import result_of
-from thetadot.signatures import checked
 from thetadot.systems.base import POSITION, TINY
 from thetadot.systems.custom import Driven
 from thetadot.systems.power_damping import log_radius_square
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.typing import State
+    from thetadot.core.annotations import State
 
 
 @explained

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from thetadot.carried import carried
+from thetadot.core.output_loss import carried
 from thetadot.errors import TaskError
 from thetadot.tasks.loaded import loaded
 

@@ -6,8 +6,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, ThetadotError
-from thetadot.signatures import checked
 from thetadot.testing.collection import laws
 from thetadot.testing.subject import Subject
 from thetadot.testing.traits import Traits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thetadot.signatures import checked
+from thetadot.core.signatures import checked
 from thetadot.testing.law import Law
 from thetadot.testing.laws import (
     closure,

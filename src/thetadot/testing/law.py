@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from thetadot.core.signatures import checked
 from thetadot.errors import ThetadotError
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.signatures import checked
+from thetadot.core.signatures import checked
 from thetadot.testing.traits import Traits
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thetadot.signatures import checked
+from thetadot.core.signatures import checked
 
 
 @checked

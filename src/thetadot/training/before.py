@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from msgspec.structs import replace
 
+from thetadot.core.reading import Reading
 from thetadot.monitor.layers import Layout
 from thetadot.monitor.measurements import Moment
 from thetadot.monitor.measurements.curvature import CurvatureMeasurement
 from thetadot.monitor.measurements.noise import NoiseMeasurement
 from thetadot.monitor.reference_state import ReferenceState
 from thetadot.probes import Objective
-from thetadot.reading import Reading
 from thetadot.records import Curvature, Noise
 from thetadot.state import kept
 from thetadot.training.forward import loss_of

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import msgspec
 import torch
 
+from thetadot.core.files import sealed, unsealed
 from thetadot.errors import DamagedFile, RunFolderError, TaskError, ThetadotError
-from thetadot.files import sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from thetadot.core.rng import derive
 from thetadot.errors import RunFolderError
-from thetadot.random import derive
 from thetadot.state.leaves import is_generator, put_back, taken
 from thetadot.state.walk import Walk
 from thetadot.training.data import Request, keyed_batch

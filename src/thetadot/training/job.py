@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from thetadot import signatures
+from thetadot.core import signatures
+from thetadot.core.files import Claim
+from thetadot.core.terminal import console, watched
 from thetadot.errors import Diverged, require
-from thetadot.files import Claim
 from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
 from thetadot.tasks.task import Task
-from thetadot.terminal import console, watched
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
 from thetadot.training.beginning import Beginning, Begun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thetadot import signatures
+from thetadot.core import signatures
 from thetadot.errors import RunFolderError, TaskError
 from thetadot.records import read
 from thetadot.tasks import BUILT_IN, Task

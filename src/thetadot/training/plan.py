@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from thetadot.optim import Adam, HeavyBall
-from thetadot.schedules import Coupled, at_fixed_friction, cosine, linear, staircase, warmup
+from thetadot.schedules import at_fixed_friction, cosine, linear, staircase, warmup
+from thetadot.translation import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +65,7 @@ class Plan:
         """Batch size at elapsed fraction ``t``."""
         return staircase(min(t, 1.0), self.batch_size, self.last_batch)
 
-    def at(self, t: float, factor: float = 1.0) -> Coupled:
+    def at(self, t: float, factor: float = 1.0) -> Settings:
         """Lr and momentum at elapsed fraction ``t`` in [0, 1]; ``factor`` multiplies the rate."""
         t = min(t, 1.0)
         falling = linear(max(0.0, t - 1.0 + FALL) / FALL) if self.annealing == "linear" else cosine(t, self.end)
@@ -73,13 +74,13 @@ class Plan:
     def again(self, factor: float) -> Plan:
         """The plan once more, at the rate that ``factor`` has made of its own."""
         reached = self._with(factor, 1.0)
-        return replace(self, lr=reached.lr, momentum=reached.momentum)
+        return replace(self, lr=float(reached.lr), momentum=float(reached.momentum))
 
-    def _with(self, factor: float, fraction: float) -> Coupled:
+    def _with(self, factor: float, fraction: float) -> Settings:
         """Lr and momentum at a share of the first rate."""
         if self.annealing == "coupled" and self.momentum > 0:
             return at_fixed_friction(self.lr * max(1.0, factor), self.momentum, fraction * min(1.0, factor))
-        return Coupled(self.lr * factor * fraction, self.momentum)
+        return Settings(self.lr * factor * fraction, self.momentum)
 
     def build(self, params: Iterable[Tensor]) -> Flow:
         """The optimizer of this plan."""
@@ -88,7 +89,7 @@ class Plan:
         return Adam(params, self.lr, (self.momentum, 0.999), self.eps)
 
 
-def put(optimizer: Flow, settings: Coupled) -> None:
+def put(optimizer: Flow, settings: Settings) -> None:
     """Write lr and momentum into every group, under the names that it has."""
     for group in optimizer.param_groups:
         group["lr"] = settings.lr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thetadot.formatting import duration, html_table, plain
+from thetadot.core.formatting import duration, html_table, plain
 from thetadot.verdicts import headline, judge
 
 if TYPE_CHECKING:

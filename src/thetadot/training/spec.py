@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from thetadot.core.formatting import nearest
 from thetadot.errors import TaskError, ThetadotError
-from thetadot.formatting import nearest
 from thetadot.tasks import BUILT_IN, Task
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from thetadot import signatures
+from thetadot.core import signatures
 from thetadot.errors import InadmissibleValue, TaskError, require
 from thetadot.records import Choice, Constant, Curvature, Noise, Remark
 from thetadot.state import kept

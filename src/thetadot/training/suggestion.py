@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import LRScheduler
 
-from thetadot import signatures
+from thetadot.core import signatures
+from thetadot.core.formatting import between, count, plain, share
 from thetadot.errors import require
-from thetadot.formatting import between, count, plain, share
 from thetadot.training.plan import Plan
 
 if TYPE_CHECKING:

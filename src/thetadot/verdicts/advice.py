@@ -11,10 +11,11 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share
+from thetadot.core.formatting import plain, share
 from thetadot.verdicts.base import Change, Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.damping import forgetting, remembers
+from thetadot.verdicts.dead import ZERO, dead
 from thetadot.verdicts.edge import points, stability
 from thetadot.verdicts.facts import Facts, number, positive
 from thetadot.verdicts.learning import learned
@@ -101,10 +102,9 @@ def _inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
 def _dead(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     if verdicts["learning"].finding != "dead":
         return None
-    lr, evidence = largest_lr(facts), verdicts["learning"].evidence
-    if "began with" in evidence[0] or lr is None:
-        said = "Start anew from random weights: weights of zero never part."
-        return Change("new start", said, evidence)
+    lr, evidence, gone = largest_lr(facts), verdicts["learning"].evidence, dead(facts)
+    if gone is None or gone.remedy or lr is None:
+        return Change("new start", ZERO if gone is None or not gone.remedy else gone.remedy, evidence)
     said = f"Start anew with lr {plain(lr / TENFOLD)} instead of {plain(lr)}: what is dead does not come back."
     return Change("lower lr", said, evidence, (("lr", lr / TENFOLD),))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from thetadot.formatting import html_table
+from thetadot.core.formatting import html_table
 
 State = Literal["good", "attention", "bad", "unknown"]
 

@@ -1,7 +1,7 @@
 """Several runs compared by their loss: runs of the same settings and other seeds are repetitions.
 
-Intervals are Student's (:mod:`thetadot.intervals`): of the losses of n seeds, of differences between two settings at
-the same seeds, and Welch's of means at other seeds. A difference is resolved where its interval does not hold 0.
+Intervals are Student's (:mod:`thetadot.core.intervals`): of the losses of n seeds, of differences between two settings
+at the same seeds, and Welch's of means at other seeds. A difference is resolved where its interval does not hold 0.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
-from thetadot.intervals import interval, welch
+from thetadot.core.formatting import count, plain
+from thetadot.core.intervals import interval, welch
 from thetadot.records import Epoch, Setting
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, number

@@ -80,6 +80,18 @@ def course(facts: Facts) -> Course | None:
     return Course(start, float(end.mean()), fall, gain, error, spread / fall, rose, fell, spent)
 
 
+def ends(facts: Facts) -> tuple[float, float] | None:
+    """The loss that the run began with and the mean of its last tenth: what every sentence says of its course.
+
+    Of a lost loss the last is a median, as it is judged by: a mean of what jumps is whatever jumped most.
+    """
+    found = course(facts)
+    if found is None or facts.course is None:
+        return None
+    rising = facts.course[1] >= found.start
+    return found.start, facts.course[1] if rising else found.end
+
+
 def unlowered(facts: Facts) -> bool:
     """Whether the loss did not come below where it began: by its medians, its means, or beyond its scatter."""
     found = course(facts)

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import between, plain, share
+from thetadot.core.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, number, positive
 from thetadot.verdicts.noise import limited

@@ -4,7 +4,7 @@ r"""Dead: nothing reaches most layers any more, while the loss has not vanished.
 
 A network whose units are dead or saturated gives a constant output, and its last layer alone still has a gradient.
 Where the fit is perfect, all gradients vanish together, the last one's too. Dead from the start is a network whose
-weights are zero: symmetric units never part.
+weights are zero, since symmetric units never part, or whose units are off, or saturated, for every sample.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.records import Layers, standing
 from thetadot.verdicts.course import unlowered
 from thetadot.verdicts.facts import number
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from thetadot.verdicts.facts import Facts
 
 
+ZERO = "Start anew from random weights: weights of zero never part."
+OFF = (
+    "Start anew from other weights and biases: the units behind these layers are off, or saturated, for every sample, "
+    "and pass no gradient on."
+)
+
+
 @dataclass(frozen=True)
 class Dead:
     """A network that nothing reaches.
@@ -29,10 +36,12 @@ class Dead:
     Attributes:
         since: the first recorded step of it; 0 where it never lived.
         says: what shows it.
+        remedy: how to begin, where it never lived; "" where another lr may do.
     """
 
     since: float
     says: str
+    remedy: str = ""
 
 
 def dead(facts: Facts) -> Dead | None:
@@ -52,9 +61,12 @@ def dead(facts: Facts) -> Dead | None:
         said = f"the gradient of {count(len(lost), 'layer')} of {len(pairs)} ({names}) vanished by step "
         return Dead(float(begun.step), f"{said}{plain(float(begun.step))}, that of others did not")
     never = [i for i, (a, b) in enumerate(pairs) if a == b == 0]
-    if len(never) >= REST * len(pairs) and unlowered(facts) and all(_empty(rows, i) for i in never):
-        return Dead(0.0, f"{count(len(never), 'layer')} of {len(pairs)} began with weights and gradients of zero")
-    return None
+    if len(never) < REST * len(pairs) or not unlowered(facts) or not all(_still(rows, i) for i in never):
+        return None
+    many = f"{count(len(never), 'layer')} of {len(pairs)} ({_names(facts, never)})"
+    if any((number(rows[0].weight[i]) or 0.0) == 0 for i in never):
+        return Dead(0.0, f"{many} began with weights and gradients of zero", ZERO)
+    return Dead(0.0, f"{many} had weights, and never a gradient", OFF)
 
 
 def _norms(values: tuple[float, ...]) -> list[float]:
@@ -65,8 +77,8 @@ def _gone(values: tuple[float, ...], first: list[float], layer: int) -> bool:
     return len(values) > layer and (number(values[layer]) or 0.0) <= VANISHED * first[layer]
 
 
-def _empty(rows: list[Layers], layer: int) -> bool:
-    """Whether a layer has no weights but what its bias may be; a layer that is merely unused has."""
+def _still(rows: list[Layers], layer: int) -> bool:
+    """Whether a layer did not move at first; by weight decay alone one that is merely unused does."""
     norms = _norms(rows[0].update)
     return len(norms) > layer and norms[layer] == 0
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
-from thetadot.limits import limit_at
+from thetadot.core.formatting import count, plain
+from thetadot.core.limits import limit_at
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.course import course
+from thetadot.verdicts.course import course, ends
 from thetadot.verdicts.facts import Facts, interval, middle, number, positive
 from thetadot.verdicts.loss import lost, stuck
 from thetadot.verdicts.noise import scale
@@ -27,9 +27,9 @@ from thetadot.verdicts.sureness import at_most, confidence
 from thetadot.verdicts.thresholds import ABOVE, AT, CLOSE, FAIR, FEW, NEAR, RECENT, ROSE, SCATTERED, START, WARM
 
 if TYPE_CHECKING:
+    from thetadot.dictionary.settings import Settings
     from thetadot.records import Curvature
     from thetadot.verdicts.loss import Loss
-    from thetadot.verdicts.scaling import Settings
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,10 @@ def _without_limit(facts: Facts) -> Verdict:
     otherwise = "this optimizer gives no limit" if facts.curvatures else facts.no_curvature
     reason = facts.lacking("limit", "sharpness", "curvature", otherwise=otherwise)
     said = f"Not known how close the step is to instability: {reason}."
-    if not stuck(facts) or facts.course is None:
+    first_and_last = ends(facts)
+    if not stuck(facts) or first_and_last is None:
         return Verdict("edge", "unknown", "unknown", said)
-    said += f" The loss is no lower than it began ({plain(facts.course[0])}, now {plain(facts.course[1])})."
+    said += f" The loss is no lower than it began ({plain(first_and_last[0])}, now {plain(first_and_last[1])})."
     return Verdict("edge", "unknown", "attention", said, (), confidence("low", "the loss alone tells it"))
 
 
@@ -240,8 +241,9 @@ def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
         samples = number(last.entry.samples)
         if samples is not None:
             lines.append(f"on {plain(samples)} reference samples")
-    if facts.course is not None:
-        lines.append(f"loss: {plain(facts.course[0])} at first, {plain(facts.course[1])} at last")
+    first_and_last = ends(facts)
+    if first_and_last is not None:
+        lines.append(f"loss: {plain(first_and_last[0])} at first, {plain(first_and_last[1])} at last")
     return tuple(lines)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
+from thetadot.dictionary.families import family_of
+from thetadot.dictionary.settings import Settings
 from thetadot.records import (
     Barrier,
     Choice,
@@ -27,17 +29,15 @@ from thetadot.records import (
     standing,
 )
 from thetadot.records.columns import bounded
-from thetadot.verdicts.families import family_of
 from thetadot.verdicts.operating_point import OperatingPoint
-from thetadot.verdicts.scaling import Settings
 from thetadot.verdicts.thresholds import AVERAGED, CURVE, EARLIEST, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thetadot.dictionary.families import Family
     from thetadot.records import Record, Rows, Watched
     from thetadot.records.columns import Array
-    from thetadot.verdicts.families import Family
 
 LARGEST = 1e100
 SMALLEST = 1e-100
@@ -183,7 +183,9 @@ class Facts:
     def family(self) -> Family | None:
         """The family that scaling rules speak of: by a preconditioner that was seen, else by the optimizer's name."""
         measured = bool(standing(self.record, Curvature)[0].column("preconditioned").any())
-        return "adaptive" if measured or "betas[1]" in self._given else family_of(self.optimizer)
+        named = family_of(self.optimizer)
+        known = named if named != "spectral" else None  # no verdict was made for steps in the spectral norm
+        return "adaptive" if measured or "betas[1]" in self._given else known
 
     def at(self, step: float) -> Motion | None:
         """The motion at a step: the last one before or at it, else the first."""

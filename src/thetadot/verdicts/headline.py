@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from thetadot.formatting import plain
-from thetadot.records import loss_curve
+from thetadot.core.formatting import plain
 from thetadot.verdicts.advice import basis
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import LARGEST, Facts, middle
-from thetadot.verdicts.thresholds import CURVE, END
+from thetadot.verdicts.course import ends
+from thetadot.verdicts.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +28,8 @@ FINDINGS: dict[State, tuple[str, str]] = {
     "unknown": ("unknown", "Not known"),
 }
 """Finding of a headline, and the words that it begins with."""
+WITHOUT_SETTINGS = {"leave": "no change", "unknown": "not known", "new start": "start anew from other weights"}
+"""What findings of an advice say to do, where these are not the words of it."""
 _LABEL = re.compile(r"^[A-Z][a-z]+: ")
 """A finding's word before what it says: "Dead: the gradient of ..."."""
 UNITS = {"batch": " samples", "batch_size": " samples"}
@@ -58,8 +57,11 @@ def headline(record: Record, verdicts: Sequence[Verdict]) -> Verdict:
     finding, begin = FINDINGS[advice.state]
     facts = Facts(record)
     ended = record.result is not None or facts.end is not None
-    so_far = " so far" if advice.state == "good" and not ended else ""
+    cut = facts.end is not None and facts.end.because == "exception"
+    so_far = " so far" if advice.state == "good" and (cut or not ended) else ""
     says = f"{begin}{so_far}: {_what(facts, advice, by_name)}".replace("Not known: not known ", "Not known ", 1)
+    if cut and facts.end is not None:
+        says = f"{says.rstrip('.')}; an exception ended the loop at step {plain(facts.end.step)}."
     return Verdict("headline", finding, advice.state, says, confidence=advice.confidence)
 
 
@@ -80,8 +82,8 @@ def to_do(advice: Verdict) -> str:
         >>> to_do(Verdict("advice", "lower lr", "bad", "..."))
         'lower lr'
     """
-    if advice.finding in ("leave", "unknown"):
-        return {"leave": "no change", "unknown": "not known"}[advice.finding]
+    if advice.finding in WITHOUT_SETTINGS:
+        return WITHOUT_SETTINGS[advice.finding]
     settings = getattr(advice, "settings", ())
     if not settings:
         return advice.finding
@@ -105,21 +107,15 @@ def _cause(advice: Verdict, others: Mapping[str, Verdict]) -> str:
 
 def _way(record: Record) -> str:
     """How far the loss fell; "" where there were too few losses, or it did not."""
-    ends = loss_ends(record)
-    if ends is None or not ends[1] < ends[0]:
+    way = loss_ends(record)
+    if way is None or not way[1] < way[0]:
         return ""
-    return f"the training loss fell from {plain(ends[0])} to {plain(ends[1])}"
+    return f"the training loss fell from {plain(way[0])} to {plain(way[1])}"
 
 
 def loss_ends(record: Record) -> tuple[float, float] | None:
-    """Median of the first three training losses, and mean over the last tenth of the steps; None of too few."""
-    curve = loss_curve(record)
-    known = (np.abs(curve.steps) < LARGEST) & (np.abs(curve.losses) < LARGEST)
-    steps, losses = curve.steps[known], curve.losses[known]
-    if len(losses) < CURVE:
-        return None
-    last = losses[steps - steps[0] >= (1 - END) * (steps[-1] - steps[0])]
-    return middle(losses[:3]), float(last.mean())
+    """Where the training loss began and where it came to, as all verdicts say it; None of too few."""
+    return ends(Facts(record))
 
 
 def first_sentence(text: str) -> str:

@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - asked at run time
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
+from thetadot.core.signatures import checked
 from thetadot.records import Record, opened
-from thetadot.signatures import checked
 from thetadot.verdicts.advice import advise, save
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped
 from thetadot.verdicts.edge import closeness
 from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.headline import lowered
 from thetadot.verdicts.learning import learning
 from thetadot.verdicts.loss import lost
 from thetadot.verdicts.noise import limited, wasted
@@ -63,7 +64,7 @@ def _before(verdict: Verdict, loss: Loss) -> Verdict:
     """A verdict on the part before the loss was lost: nothing there is well, and no advice but on what lost it."""
     if verdict.finding == "unknown":
         return verdict
-    says = f"Until step {plain(loss.before)}, before the loss was lost: {verdict.says}"
+    says = f"Until step {plain(loss.before)}, before the loss was lost: {lowered(verdict.says)}"
     if verdict.finding in CAUSES and verdict.state != "good":
         return replace(verdict, says=says)
     return replace(verdict, says=says, state="unknown", advice="")

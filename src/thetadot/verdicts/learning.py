@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share
+from thetadot.core.formatting import plain, share
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.course import course, unlowered
+from thetadot.verdicts.course import course, ends, unlowered
 from thetadot.verdicts.dead import dead
 from thetadot.verdicts.loss import stuck
 from thetadot.verdicts.sureness import confidence
@@ -31,16 +31,17 @@ def learning(facts: Facts, loss: Loss | None = None) -> Verdict:
         return Verdict("learning", "dead", "bad", said, (gone.says,), sure)
     if loss is not None:
         return Verdict("learning", "lost", "bad", f"The loss is lost: {loss.why}.", (), confidence("high", "the loss"))
-    found = course(facts)
-    if found is None:
+    found, way = course(facts), ends(facts)
+    if found is None or way is None:
         why = facts.lacking("training loss", otherwise="too few losses were seen")
         return Verdict("learning", "unknown", "unknown", f"Not known whether it learns: {why}.")
-    evidence = (f"loss: {plain(found.start)} at first, {plain(found.end)} at last",)
+    first, last = plain(way[0]), plain(way[1])
+    evidence = (f"loss: {first} at first, {last} at last",)
     if unlowered(facts) and not stuck(facts) and found.fall > 0:
-        said = f"Not resolved whether it learns: the loss scatters by more than it fell, from {plain(found.start)} to "
-        return Verdict("learning", "unresolved", "unknown", f"{said}{plain(found.end)}.", evidence)
+        said = f"Not resolved whether it learns: the loss scatters by more than it fell, from {first} to {last}."
+        return Verdict("learning", "unresolved", "unknown", said, evidence)
     if unlowered(facts):
-        said = f"Not learning yet: the loss is at {plain(found.end)}, and began at {plain(found.start)}."
+        said = f"Not learning yet: the loss is at {last}, and began at {first}."
         return Verdict("learning", "plateau", "attention", said, evidence, confidence("moderate", "the losses say so"))
     return _lowered(facts, found, evidence)
 

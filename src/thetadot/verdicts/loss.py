@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import Remark
 from thetadot.verdicts.facts import middle, number, numbers, positive
 from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STRETCHES, STUCK

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import between, count, plain, share, times
+from thetadot.core.formatting import between, count, plain, share, times
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.facts import Facts, number, positive
@@ -127,10 +127,10 @@ def limited(facts: Facts) -> Verdict:
     ratio = facts.batch / found.value
     said = f"The noise scale is {least}{plain(found.value)} samples{between(found.low, found.high)}"
     said += f", the batch is {facts.batch_said}"
-    if ratio < 1 / NEAR:
+    if ratio < 1 / NEAR and not _open(facts.batch, found):
         finding = "noise-limited"
         said += ": each step is limited by noise, and a larger batch would allow a larger step."
-    elif not found.resolved:
+    elif not found.resolved or _open(facts.batch, found):
         says = f"{said}: too little was measured to tell the gradient from its noise."
         return Verdict(
             "noise", "unresolved", "unknown", says, evidence, confidence("low", "the gradient is not resolved")
@@ -173,6 +173,11 @@ def _sureness(found: Scale, batch: float) -> str:
     if found.count < FEW:
         return confidence("moderate", count(found.count, "measurement"))
     return confidence("high", count(found.count, "measurement"), "the whole interval says so")
+
+
+def _open(batch: float, found: Scale) -> bool:
+    """Whether the interval reaches from noise-limited to curvature-limited, so that nothing is known."""
+    return found.low is not None and found.high is not None and _side(batch / found.high) < 1 < _side(batch / found.low)
 
 
 def _side(ratio: float) -> int:
@@ -231,8 +236,9 @@ def wasted(facts: Facts) -> Verdict:
         f"steps S/S_min = 1+B_n/B: {least}{plain(steps)}",
     )
     sure = _batch_sureness(facts, found)
-    if found.bound and ratio > 1 / SMALL:
-        said = "Not resolved how much of the batch is needed: only a lower bound of the noise scale is known."
+    open_ = _unresolved(facts, found)
+    if open_:
+        said = f"Not resolved how much of the batch is needed: {open_}."
         return Verdict("batch", "unresolved", "unknown", said, evidence, sure)
     spent = f"{share(1 - 1 / samples)} of the samples are beyond what the noise asks for: {times(samples)} the samples "
     spent += f"that small batches need to come as far, for {times(steps)} the fewest steps"
@@ -250,6 +256,18 @@ def wasted(facts: Facts) -> Verdict:
         return Verdict("batch", "batch small", "good", said, evidence, sure)
     said = f"The batch fits its noise: {times(samples)} the fewest samples and {times(steps)} the fewest steps"
     return Verdict("batch", "batch fits", "good", f"{said} to come as far.", evidence, sure)
+
+
+def _unresolved(facts: Facts, found: Fit) -> str:
+    """Why the noise scale does not tell whether the batch fits; "" where it does."""
+    if found.bound and found.ratio > 1 / SMALL:
+        return "only a lower bound of the noise scale is known"
+    known = scale(facts)
+    if known is None or known.low is None or known.high is None:
+        return ""
+    factor = math.sqrt(known.high / known.low)
+    wide = _fits(found.ratio / factor) < 1 < _fits(found.ratio * factor)
+    return f"the noise scale is known to a factor of {plain(factor)} only" if wide else ""
 
 
 def short(facts: Facts) -> bool:

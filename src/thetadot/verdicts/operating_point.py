@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thetadot.verdicts.scaling import Settings
+    from thetadot.dictionary.settings import Settings
 
 
 @dataclass(frozen=True)

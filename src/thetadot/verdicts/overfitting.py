@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import plain, share
+from thetadot.core.formatting import count, plain, share
 from thetadot.records import Epoch, standing
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import numbers
@@ -34,19 +34,26 @@ def generalization(facts: Facts) -> Verdict:
         said = "Not known whether it overfits: the record has no validation loss of several epochs."
         return Verdict("generalization", "unknown", "unknown", said)
     low = int(valid.argmin())
-    late = valid[-min(FEW, len(valid)) :]
-    rise, gained = float(np.median(late) - valid[low]), float(valid[: low + 1].max() - valid[low])
-    best = f"{plain(float(valid[low]))} at best (epoch {plain(float(epochs[low]))})"
+    after, gained = valid[low + 1 :], float(valid[: low + 1].max() - valid[low])
+    rise = float(np.median(after[-FEW:])) - float(valid[low]) if len(after) else 0.0
+    at, now = f"epoch {plain(float(epochs[low]))}", plain(float(valid[-1]))
     evidence = (
-        f"validation loss: {plain(float(valid[0]))} at first, {best}, {plain(float(valid[-1]))} at last",
+        f"validation loss: {plain(float(valid[0]))} at first, {plain(float(valid[low]))} at best ({at}), {now} at last",
         f"training loss: {plain(float(train[low]))} at that epoch, {plain(float(train[-1]))} at last",
     )
     sure = confidence("moderate", f"{len(valid)} epochs")
-    if low < len(valid) - FEW and rise > TURNED * gained and train[-1] < train[low]:
-        said = f"Overfits since epoch {plain(float(epochs[low]))}: the validation loss rose by "
-        said += f"{share(rise / gained) if gained > 0 else plain(rise)} of what it had gained, while the training loss "
-        said += "fell."
-        advice = "Return the state of the best validation loss; regularize, or get more data, to come lower."
-        return Verdict("generalization", "overfitting", "attention", said, evidence, sure, advice)
-    said = f"The validation loss was best at epoch {plain(float(epochs[low]))}, and has not risen since."
-    return Verdict("generalization", "no overfitting", "good", said, evidence, sure)
+    if rise <= TURNED * gained:
+        said = f"The validation loss was best at {at}, and has not risen since."
+        return Verdict("generalization", "no overfitting", "good", said, evidence, sure)
+    risen = share(rise / gained) if gained > 0 else plain(rise)
+    risen += " of what it had gained" if gained > 0 else ""
+    if train[-1] >= train[low]:
+        said = f"The validation loss rose since {at}, by {risen}, and so did the training loss: it is not overfitting "
+        return Verdict("generalization", "both rose", "unknown", f"{said}that shows.", evidence, sure)
+    if len(after) <= FEW:
+        said = f"Not known whether it overfits: the validation loss was best at {at} and is {now} now, but only "
+        said += f"{count(len(after), 'epoch')} came since."
+        return Verdict("generalization", "unresolved", "unknown", said, evidence, sure)
+    said = f"Overfits since {at}: the validation loss rose by {risen}, while the training loss fell."
+    advice = "Return the state of the best validation loss; regularize, or get more data, to come lower."
+    return Verdict("generalization", "overfitting", "attention", said, evidence, sure, advice)

@@ -17,8 +17,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.dead import dead
 from thetadot.verdicts.facts import Facts, interval, number, positive
 from thetadot.verdicts.learning import learned
 from thetadot.verdicts.noise import scale
@@ -106,6 +107,9 @@ def paced(facts: Facts) -> Verdict:
     if along is not None:
         evidence += (f"distance from the start over length of the path: {plain(along)}",)
     lr = largest_lr(facts)
+    if dead(facts) is not None:
+        says = "Not known whether the step is of the right size: most layers have no gradient."
+        return Verdict("pace", "unknown", "unknown", says, evidence)
     if where.side == "unknown" or lr is None:
         lacking = facts.lacking("sharpness", "curvature", "training loss", otherwise=where.why or "the lr is not known")
         says = f"Not known whether the step is of the right size: {lacking}."
@@ -131,7 +135,7 @@ def paced(facts: Facts) -> Verdict:
 
 
 def _sureness(facts: Facts) -> str:
-    if facts.family == "adaptive":
-        return confidence("moderate", "by the length of a step and the losses")
     known = len(facts.curvatures)
+    if facts.family == "adaptive" or not known:
+        return confidence("moderate", "by the length of a step and the losses")
     return at_most(facts.sampled, confidence("high" if known >= FEW else "moderate", count(known, "measurement")))

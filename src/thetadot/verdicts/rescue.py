@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import plain, share, times
+from thetadot.core.formatting import plain, ratio, times
 from thetadot.verdicts.base import Change
 from thetadot.verdicts.damping import forgetting
 from thetadot.verdicts.edge import accusing, began_above, points
@@ -81,8 +81,7 @@ def _amount(before: Facts, found: Pace | None) -> tuple[float, str, tuple[str, .
     if before.family == "adaptive":
         stride = first_stride(before)
         if stride is not None and stride > STRIDE:
-            far = share(stride) if stride < 1 else times(stride)
-            why = f"since a first step moved the weights by {far} of their length"
+            why = f"since a first step moved the weights by {ratio(stride)} their length"
             wanted.append((stride / STRIDE, why, f"first step over weights: {plain(stride)}"))
     elif limits:
         worst = limits[0] if began_above(before, limits) else max(limits, key=lambda p: p.high)

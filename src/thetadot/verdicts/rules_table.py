@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from thetadot.errors import InadmissibleValue
-from thetadot.limits import limit_at
-from thetadot.signatures import checked
-from thetadot.verdicts.families import ADAPTIVE, DESCENT, family_of
-from thetadot.verdicts.scaling import RULES, Rule, Settings
-from thetadot.verdicts.warmth import broken
+from thetadot.core.limits import limit_at
+from thetadot.core.signatures import checked
+from thetadot.dictionary.batch_rules import RULES
+from thetadot.dictionary.families import known_family
+from thetadot.dictionary.warmth import broken
+
+if TYPE_CHECKING:
+    from thetadot.dictionary.rule import Rule
+    from thetadot.dictionary.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Row:
         settings: what its formula gives, also where it should not be used; None where it gives nothing.
         standing: "usable", "outside" its own condition, or "vetoed" by the stability limit.
         reason: why, where it is not usable.
-        remark: why it does not keep the temperature under shuffled epochs; "" where it does, or claims nothing.
+        remark: why it does not keep the temperature under shuffled epochs, or what else to think of its numbers; ""
+            where nothing is to be said.
     """
 
     rule: Rule
@@ -52,7 +56,7 @@ def table(
         present: settings now.
         new_batch: B' > 0.
         noise_scale: B_n; None where it is not known.
-        family: "sgd" or "adaptive", or the name of an optimizer that tells it, such as "adam".
+        family: "sgd", "adaptive" or "spectral", or the name of an optimizer that tells it, such as "adam".
         sharpness: measured largest curvature; None: no veto.
         limit: the optimizer's own limit on it at the present settings; None: no veto.
         dataset_size: N, where batches are those of shuffled epochs; None: they are drawn independently.
@@ -61,16 +65,12 @@ def table(
         InadmissibleValue: a family that is not known.
 
     Example:
+        >>> from thetadot.verdicts import Settings
         >>> rows = table(Settings(0.1, 32, 0.9), 128, 1000.0, family="sgd", sharpness=12.0, limit=38.0)
         >>> {row.rule.name: row.standing for row in rows}["linear"]
         'vetoed'
     """
-    known = family_of(family)
-    if known is None:
-        raise InadmissibleValue(
-            f"family={family!r} is not known. Pass 'sgd' or 'adaptive', or an optimizer's name that holds one of "
-            f"{', '.join(DESCENT + ADAPTIVE)}."
-        )
+    known = known_family(family)
     rows = []
     for rule in RULES:
         if known not in rule.families:
@@ -81,7 +81,8 @@ def table(
             rows.append(Row(rule, new, "outside", reason or "it gives no admissible setting"))
             continue
         reason = _veto(present, new, sharpness, limit)
-        remark = broken(present, new, dataset_size, known) if rule.heat else ""
+        lost = broken(present, new, dataset_size, known) if rule.heat else ""
+        remark = lost or rule.caution(new_batch, noise_scale)
         rows.append(Row(rule, new, "vetoed" if reason else "usable", reason, remark))
     return tuple(rows)
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import count, plain, times
+from thetadot.core.formatting import count, plain, times
 from thetadot.records import Layers, standing
 from thetadot.verdicts.base import Verdict
+from thetadot.verdicts.course import unlowered
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import middle, number
 from thetadot.verdicts.sureness import confidence
@@ -36,7 +37,7 @@ def spikes(facts: Facts) -> Verdict:
     steps, losses = facts.losses
     if len(losses) < max(CURVE, 2 * HALF + 2):
         return Verdict("spikes", "unknown", "unknown", "Not known whether the loss had spikes: too few are recorded.")
-    found = _places(losses)
+    found = _places(losses, least=JUMP * abs(float(middle(losses[: 2 * HALF]))) if unlowered(facts) else 0.0)
     if not found:
         return Verdict("spikes", "none", "good", "The loss had no spikes.")
     trend = _trend(losses)
@@ -64,13 +65,18 @@ def _trend(losses: Array) -> Array:
     return np.asarray(np.median(windows, axis=1))
 
 
-def _places(losses: Array) -> list[tuple[int, int]]:
-    """Stretches of losses above the trend by far, each from its first to behind its last; not at the very start."""
+def _places(losses: Array, least: float) -> list[tuple[int, int]]:
+    """Stretches of losses above the trend by far, each from its first to behind its last; not at the very start.
+
+    Args:
+        losses: of the steps.
+        least: height of a spike where the run has not fallen, so that there is no fall to compare it with.
+    """
     trend = _trend(losses)
     above = losses - trend
     scatter = 1.4826 * middle(np.abs(above))
     fall = np.maximum.accumulate(np.maximum(trend[0] - np.minimum.accumulate(trend), 0.0))
-    high = (above > DEVIATIONS * scatter) & (above > JUMP * fall) & (fall > 0)
+    high = (above > DEVIATIONS * scatter) & (above > np.maximum(JUMP * fall, least)) & (fall > 0)
     high[:HALF] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thetadot.formatting import between, plain, share
+from thetadot.core.formatting import between, plain, share
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.facts import Facts, number
 from thetadot.verdicts.loss import stuck

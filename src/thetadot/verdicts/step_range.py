@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from thetadot.formatting import plain, share, times
-from thetadot.verdicts.course import course, unlowered
+from thetadot.core.formatting import plain, ratio, share, times
+from thetadot.verdicts.course import course, ends, unlowered
 from thetadot.verdicts.edge import accusing, points
 from thetadot.verdicts.facts import number, positive
 from thetadot.verdicts.noise import nearest_noise
@@ -79,7 +79,7 @@ def step_range(facts: Facts) -> StepRange:
     found, reach = course(facts), _reach(facts)
     if found is None:
         return StepRange("unknown", why="too few losses are known")
-    evidence = _evidence(found, reach)
+    evidence = _evidence(facts, found, reach)
     harm = _harm(facts, found)
     if reach is None:
         return StepRange("unknown", why="neither curvature nor the length of steps is known", evidence=evidence)
@@ -109,7 +109,7 @@ def _reach(facts: Facts) -> _Reach | None:
         if stride is None:
             return None
         stride *= _to_peak(facts, number(facts.motions[0].step) if facts.motions else None)
-        said = f"a first step was {share(stride) if stride < 1 else times(stride)} of a layer's length"
+        said = f"a first step was {ratio(stride)} a layer's length"
         return _Reach(stride / USUAL_STRIDE, SHORT / USUAL_STRIDE, said, stride > LONG)
     far = thrown(facts)
     flung = unlowered(facts) and far is not None and far > THROWN
@@ -168,8 +168,9 @@ def _harm(facts: Facts, found: Course) -> str:
     return ""
 
 
-def _evidence(found: Course, reach: _Reach | None) -> tuple[str, ...]:
-    lines = [f"loss: {plain(found.start)} at first, {plain(found.end)} at last"]
+def _evidence(facts: Facts, found: Course, reach: _Reach | None) -> tuple[str, ...]:
+    first, last = ends(facts) or (found.start, found.end)
+    lines = [f"loss: {plain(first)} at first, {plain(last)} at last"]
     if found.gain is not None and found.scatter is not None:
         lines.append(
             f"share of the fall after a third of the steps: {plain(found.gain)} (standard error {plain(found.error)})"

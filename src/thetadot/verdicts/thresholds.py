@@ -110,9 +110,6 @@ THREEFOLD = 3.0
 COOLING = 8.0
 """How many times cooler, where a stationary run is to go on: three doublings of the batch size."""
 
-SAME_HEAT = 0.1
-"""A temperature that changes by no more than this share counts as kept: it is seldom measured to more."""
-
 # What a run does, of sixteen small tasks (benchmarks/advice.py); by the half that chooses, but for SHORT_REACH.
 
 GAINED = 0.03

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_coordinates, require_functions, require_numbers, require_tensors, values_at
 from thetadot.errors import InadmissibleValue, require
-from thetadot.kinds import require_coordinates, require_functions, require_numbers, require_tensors, values_at
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

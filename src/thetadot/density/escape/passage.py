@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_numbers, values_at
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import NotConverged, require
-from thetadot.kinds import require_numbers, values_at
-from thetadot.signatures import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 _NODES = 16
 _FEWEST_PANELS, _MOST_PANELS = 1 << 8, 1 << 14

@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.signatures import checked
+from thetadot.core.validation import require_coordinates, require_finite, values_at
 from thetadot.density.escape.turnover import round_trip, turnover
 from thetadot.density.landscape import require_temperature
 from thetadot.errors import InadmissibleValue, IncompatiblePair, require
-from thetadot.kinds import require_coordinates, require_finite, values_at
 from thetadot.potentials import gradient_of
-from thetadot.signatures import checked
 from thetadot.systems import Kramers, Langevin, PerStep, Problem
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from thetadot.typing import Scalar
+    from thetadot.core.annotations import Scalar
 
 _CLOSED = 6.0  # λ · action / T at which weak friction takes a tenth of the rate between two wells
 _FLAT = 1e-6  # of the gradient at a stationary point, beside the curvature

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from scipy.integrate import quad
 
-from thetadot.kinds import values_at
+from thetadot.core.validation import values_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

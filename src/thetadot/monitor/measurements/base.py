@@ -11,10 +11,10 @@ from thetadot.monitor.cadence import Every
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.cadence import Level, Plan
     from thetadot.monitor.reference import Reference
     from thetadot.monitor.reference_state import ReferenceState
-    from thetadot.reading import Reading
     from thetadot.records import Entry
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from thetadot.core.reading import Reading
     from thetadot.monitor.measurements.base import Moment
     from thetadot.probes.sharpness import Sharpness
-    from thetadot.reading import Reading
     from thetadot.records import Entry
 
 COLD, WARM, LEAST = 12, 6, 4

@@ -13,8 +13,8 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
+from thetadot.core.reading import Readable, Reading
 from thetadot.probes.readings import adagrad, adam, nadam, rmsprop, sgd, unread
-from thetadot.reading import Readable, Reading
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
     """Read one of an optimizer's ``param_groups`` as mechanics.
 
     Weight decay is part of it: an optimizer of one's own reckons with it in ``reading``
-    (:meth:`~thetadot.reading.Reading.decayed`).
+    (:meth:`~thetadot.core.reading.Reading.decayed`).
 
     An optimizer that neither implements :class:`Readable` nor is known lacks limit, friction and rate, and says so in
     :attr:`Reading.lacks`. A subclass of torch's optimizers is read as what it is derived from only if it inherits
@@ -57,7 +57,7 @@ def _rule(kind: type[torch.optim.Optimizer]) -> object:
 def _unknown(optimizer: object, group: dict[str, Any]) -> Reading:
     name = type(optimizer).__name__
     why = (
-        f"{name} is not known to thetadot. Give it a method reading(group) -> thetadot.reading.Reading, "
+        f"{name} is not known to thetadot. Give it a method reading(group) -> thetadot.core.reading.Reading, "
         "or watch one of torch.optim or of thetadot.optim"
     )
     lr = group.get("lr")

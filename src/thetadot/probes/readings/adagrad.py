@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.limits import stability_limit
+from thetadot.core.limits import stability_limit
+from thetadot.core.reading import Reading
 from thetadot.probes.readings.adam import metric, wide
-from thetadot.reading import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor

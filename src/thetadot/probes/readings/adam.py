@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.limits import adaptive_stability_limit
-from thetadot.reading import Reading
+from thetadot.core.limits import adaptive_stability_limit
+from thetadot.core.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from thetadot.core.reading import Reading
 from thetadot.probes.readings.adam import bias, metric, wide
-from thetadot.reading import Reading
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:

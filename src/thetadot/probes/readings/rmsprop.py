@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.limits import stability_limit
-from thetadot.reading import Reading
+from thetadot.core.limits import stability_limit
+from thetadot.core.reading import Reading
 from thetadot.translation import damping, step_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.reading import Reading
+from thetadot.core.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

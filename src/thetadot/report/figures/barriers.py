@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import between, plain
+from thetadot.core.formatting import between, plain
 from thetadot.records import Barrier, standing
 from thetadot.report.figures.frame import Timeline, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture

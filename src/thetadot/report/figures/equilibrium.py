@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import Equilibrium, standing
 from thetadot.report.figures.frame import Timeline, band, dots, hover, rule, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import Fork
 from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, axes, dots, hover, path, spread

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, PrintfTickFormatter
 
-from thetadot.formatting import between, plain
+from thetadot.core.formatting import between, plain
 from thetadot.records import Curvature, standing
 from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spread
 from thetadot.report.figures.picture import Key, Panel, Picture

@@ -11,7 +11,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, LogColorMapper
 from bokeh.palettes import Cividis256
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import Layers, Noise, standing
 from thetadot.report.figures.frame import Timeline, hover
 from thetadot.report.figures.picture import Panel, Picture, Show

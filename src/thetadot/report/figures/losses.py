@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import count, plain
+from thetadot.core.formatting import count, plain
 from thetadot.records import Epoch, Motion, loss_curve, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace

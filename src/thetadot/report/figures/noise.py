@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.records import Motion, Noise, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture

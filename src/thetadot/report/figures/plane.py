@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.formatting import plain
+from thetadot.core.formatting import plain
 from thetadot.report.figures.frame import axes, dots, hover, spread
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.formatting import plain, ratio
+from thetadot.core.formatting import plain, ratio
 from thetadot.records import Regularization, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, hover, spread, trace
 from thetadot.report.figures.picture import Key, Panel, Picture

@@ -20,7 +20,7 @@ from thetadot.potentials import UnevenWells
 from thetadot.scenes.catalogue import SCENES
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
-from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.spelling import argument

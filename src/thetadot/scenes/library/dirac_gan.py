@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from thetadot.analysis import exponential_average, local_spectral_radius, phase_portrait
+from thetadot.core.tensors import tensor_of
 from thetadot.errors import require
 from thetadot.integrators import Euler
 from thetadot.scenes.integrators import integrator
 from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.pictures.phase import phase
-from thetadot.scenes.pictures.time import Curve, curves
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.scenes.starts import round_about
 from thetadot.systems import DiracGAN
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture

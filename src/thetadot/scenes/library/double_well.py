@@ -21,7 +21,7 @@ from thetadot.scenes.laws import CELLS, laws
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.law import histogram
-from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.rows import Row, mean_row, share_row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.spelling import argument

@@ -15,7 +15,7 @@ import torch
 from thetadot.errors import require
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.law import histogram
-from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.rows import Row, mean_row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.spelling import argument

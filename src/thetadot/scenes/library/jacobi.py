@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from thetadot.core.tensors import tensor_of
 from thetadot.integrators import RungeKutta
 from thetadot.scenes.pictures.base import Key, Panel, array, axes, lines, marks, picture
 from thetadot.scenes.pictures.landscape import contours
@@ -19,7 +20,6 @@ from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import ODE, Jacobi
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture

@@ -16,7 +16,7 @@ import torch
 from thetadot.analysis import floquet, stability_chart
 from thetadot.errors import require
 from thetadot.scenes.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
-from thetadot.scenes.pictures.time import Curve, curves
+from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.spelling import argument

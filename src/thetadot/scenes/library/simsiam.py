@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from thetadot.analysis import phase_portrait
+from thetadot.core.tensors import tensor_of
 from thetadot.scenes.pictures.base import Key, Panel, array, axes, marks, picture
 from thetadot.scenes.pictures.phase import phase
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.systems import SimSiam
-from thetadot.tensors import tensor_of
 
 if TYPE_CHECKING:
     from thetadot.report.figures.picture import Picture

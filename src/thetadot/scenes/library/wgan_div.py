@@ -14,8 +14,8 @@ import torch
 
 from thetadot.analysis import phase_portrait
 from thetadot.scenes.pictures.base import array
+from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.pictures.phase import phase
-from thetadot.scenes.pictures.time import Curve, curves
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
 from thetadot.scenes.starts import round_about

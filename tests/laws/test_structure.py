@@ -1,0 +1,18 @@
+"""How the package is built: what its files are called, and what they import of each other."""
+
+import sys
+
+from shared.sources import ROOT, modules
+
+
+def test_no_file_has_the_name_of_a_standard_module():
+    """Else Python that is started in that file's folder imports it for the other, and torch cannot be imported."""
+    names = [file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py") if not file.stem.startswith("__")]
+    assert not [name for name in names if name.rpartition("/")[2][:-3] in sys.stdlib_module_names]
+
+
+def test_the_root_holds_doors_alone():
+    loose = {
+        name.partition(".")[2] for name in modules() if name.count(".") == 1 and (ROOT / f"{name[9:]}.py").exists()
+    }
+    assert loose == {"__main__", "errors", "translation", "version"}
