@@ -21,7 +21,9 @@ def test_the_root_holds_doors_alone():
 def test_no_file_imports_itself_by_way_of_others():
     """Neither when run, nor in functions, nor for type checking: every file can be read after what it names."""
     after = {name: {found for _, found in imports(tree)} - {name} for name, tree in modules().items()}
-    while ends := {a for a in after if not after[a] & after.keys() or not any(a in needed for needed in after.values())}:
+    while ends := {
+        a for a in after if not after[a] & after.keys() or not any(a in needed for needed in after.values())
+    }:
         for name in ends:  # what names no other, and what no other names, is in no circle
             del after[name]
     assert not after, "these import each other, or what does"
