@@ -14,7 +14,8 @@ from thetadot.errors import ThetadotError
 if TYPE_CHECKING:
     import argparse
 
-    from thetadot.dictionary.conversion import Conversion, Row
+    from thetadot.dictionary.conversion import Conversion
+    from thetadot.dictionary.row import Row
     from thetadot.dictionary.twins import Twins
 
 NAME = "convert"
