@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "thetadot.checkpoint"
-VERSION = 3
+VERSION = 4
 NAME = "checkpoint.pt"
 _ANEW = "Start the run again in a new folder."
 _LONGEST = 200  # characters of what torch says
