@@ -76,7 +76,7 @@ class Loop:
             for x, part in self.sampler.over(self.loader):
                 value = self.loss(self.model(x)) * (1 + 0.01 * np.random.rand())  # noqa: NPY002
                 self.scaler.scale(part.share * value).backward()
-                self.losses.append(float(value))
+                self.losses.append(float(value.detach()))
                 if part.last:
                     self.scaler.step(self.optimizer)
                     self.scaler.update()
