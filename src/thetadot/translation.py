@@ -9,7 +9,7 @@ freedom, trΣ summed variance of one sample's gradient, d number of parameters. 
 where dθ = -∇L dt + σ dW has e^(-2L/σ²); here T = σ²/2, so that the law is e^(-L/T) throughout.
 
 Everything of this is arithmetic on floats or tensors; ranges are checked for floats and tensors alike. :func:`twins`
-reads any optimizer's settings, weight decay and β₂ among them.
+reads any optimizer's settings, weight decay and β₂ among them; :func:`convert` says what they become where some change.
 
 Source:
     [su2018] Su Jianlin, https://kexue.fm/archives/5655 (2018).
@@ -23,7 +23,7 @@ from thetadot.core import cayley as formulas
 from thetadot.core.epochs import Epoch, epoch_share
 from thetadot.core.signatures import checked
 from thetadot.core.tensors import sqrt
-from thetadot.dictionary import sign_step
+from thetadot.dictionary import conversion, sign_step
 from thetadot.dictionary import twins as _twins
 from thetadot.errors import InadmissibleValue, require
 
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from thetadot.core.annotations import Scalar
 
 __all__ = [
+    "Conversion",
     "Physical",
     "Settings",
     "SignStep",
     "Twins",
     "cayley",
+    "convert",
     "damping",
     "lr_of",
     "momentum_at",
@@ -49,6 +51,7 @@ __all__ = [
 
 
 cayley, damping, lr_of = checked(formulas.cayley), checked(formulas.damping), checked(formulas.lr_of)
+Conversion, convert = conversion.Conversion, checked(conversion.convert)
 SignStep, optimal_sign_step = sign_step.SignStep, checked(sign_step.optimal_sign_step)
 Twins, twins = _twins.Twins, checked(_twins.twins)
 

@@ -28,7 +28,10 @@ NUMBERS = [
 ]
 RUN = ("epochs", "minutes", "seed", "optimizer", "lr", "momentum", "batch-size", "device", "threads", "workers")
 SIMULATE = ("paths", "time", "step", "tolerance", "temperature", "friction", "integrator", "seed", "save", "set")
-CONVERT = ("lr", "momentum", "batch-size", "to-lr", "to-batch-size", "optimizer", "dataset-size")
+CONVERT = (
+    "lr", "momentum", "beta2", "eps", "weight-decay", "decay-mode", "batch-size", "epochs", "to-lr", "to-batch-size",
+    "to-epochs", "to-weight-decay", "optimizer", "dataset-size", "noise-scale", "sharpness", "from",
+)  # fmt: skip
 SCENES = ("harmonic", "double-well", "dirac-gan", "nope", "", "\0", "🙂", "a" * 5000)
 RECORDS = ("record.jsonl", "checkpoint.pt", "simulation.json", "trajectory.npz")
 

@@ -9,7 +9,7 @@ import torch
 
 from thetadot.fusion import Array, Kernel, compiler, trace
 from thetadot.fusion.program import NUMBER
-from thetadot.optim import launch, programs
+from thetadot.optim.engine import launch, programs
 
 MEMORY = {torch.int64: torch.int32}  # words are 32 bits in a kernel's memory
 

@@ -384,7 +384,7 @@ def test_a_kernel_is_waited_for_and_not_made_twice(new_process, monkeypatch):
 
 
 def forget(monkeypatch):
-    from thetadot.optim import programs
+    from thetadot.optim.engine import programs
 
     monkeypatch.setattr(programs, "_made", {})
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from shared.sources import ROOT, modules
+from shared.sources import ROOT, imports, modules
 
 
 def test_no_file_has_the_name_of_a_standard_module():
@@ -16,3 +16,14 @@ def test_the_root_holds_doors_alone():
         name.partition(".")[2] for name in modules() if name.count(".") == 1 and (ROOT / f"{name[9:]}.py").exists()
     }
     assert loose == {"__main__", "errors", "translation", "version"}
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    """Neither when run, nor in functions, nor for type checking: every file can be read after what it names."""
+    after = {name: {found for _, found in imports(tree)} - {name} for name, tree in modules().items()}
+    while ends := {
+        a for a in after if not after[a] & after.keys() or not any(a in needed for needed in after.values())
+    }:
+        for name in ends:  # what names no other, and what no other names, is in no circle
+            del after[name]
+    assert not after, "these import each other, or what does"

@@ -11,8 +11,10 @@ import torch
 from thetadot.fusion import blocks
 from thetadot.fusion.kernel import Kernel
 from thetadot.integrators import Splitting
-from thetadot.optim import Adam, Amos, Flow, HeavyBall, NormalizedDescent, Polyak, inductor, stepping
-from thetadot.optim.rows import step_plainly
+from thetadot.optim import Adam, Amos, Flow, HeavyBall, NormalizedDescent, Polyak
+from thetadot.optim.engine import inductor
+from thetadot.optim.engine import runner as stepping
+from thetadot.optim.engine.rows import step_plainly
 from thetadot.systems import Kramers as KramersDynamics
 from thetadot.testing.compare import distance
 
@@ -495,10 +497,10 @@ def test_parameters_without_gradients_cost_the_others_nothing(rows_of_kernels):
             give_gradients(params, generator)
             if n < 5:
                 params[1].grad = None
-            launches = [*optimizer._stepping.launches.values()]
+            launches = [*optimizer._runner.launches.values()]
             optimizer.step()
             if count:
-                gathered.append([*optimizer._stepping.launches.values()] != launches)
+                gathered.append([*optimizer._runner.launches.values()] != launches)
         return optimizer
 
     compiled = run(count=True)
@@ -561,7 +563,7 @@ def test_a_norm_does_not_depend_on_threads_nor_on_how_often_it_was_taken(rule):
         for threads, forget in ((1, False), (2, False), (3, True)):
             torch.set_num_threads(threads)
             params = parameters(F32, shapes, channels_last=False)
-            anew = (lambda optimizer, _: optimizer._stepping.forget()) if forget else (lambda *_: None)
+            anew = (lambda optimizer, _: optimizer._runner.forget()) if forget else (lambda *_: None)
             finals.append(train(functools.partial(rule, lr=0.05, compile=True), params, before=anew))
     finally:
         torch.set_num_threads(before)

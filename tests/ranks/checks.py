@@ -39,7 +39,7 @@ from thetadot.errors import DamagedFile, InadmissibleValue, IncompatiblePair
 from thetadot.fusion import Kernel
 from thetadot.integrators import Euler
 from thetadot.optim import Flow, HeavyBall, ImplicitHeavyBall
-from thetadot.optim.shards import place
+from thetadot.optim.engine.shards import place
 
 ROUNDING = 1e-15
 OPTIONS = dcp.StateDictOptions

@@ -1,275 +1,194 @@
-"""``thetadot convert``: one setting changed; what the other two should become, by which invariant."""
+"""``thetadot convert``: some settings changed; what the others should become, by which invariant."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from thetadot.errors import ThetadotError, require
+from thetadot.core.formatting import plain
+from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
     import argparse
 
+    from thetadot.dictionary.conversion import Conversion
+    from thetadot.dictionary.row import Row
+    from thetadot.dictionary.twins import Twins
+
 NAME = "convert"
-HELP = "Read lr, momentum and batch size as mechanics, and say what two of them become when one changes."
+HELP = "Read an optimizer's settings as mechanics, and say what the others become when some change."
 EPILOG = """examples:
   thetadot convert --lr 0.1 --momentum 0.9 --batch-size 128 --to-lr 0.01
   thetadot convert --lr 0.1 --momentum 0.9 --batch-size 128 --to-batch-size 1024 --sharpness 12
+  thetadot convert --optimizer adamw --lr 3e-4 --weight-decay 0.1 --batch-size 256 --to-batch-size 2048 \\
+      --noise-scale 5000
+  thetadot convert --from runs/a --to-batch-size 1024 --to-epochs 30
 
-One equation does not fix two settings: each row keeps another pair of invariants. With --sharpness,
-rows whose step is above the stability limit are vetoed. Temperatures are those of batches drawn independently; with
---dataset-size, rows that do not keep them along flat directions of shuffled epochs say so."""
+One equation does not fix two settings: each row keeps other invariants. A row is recommended only where the noise scale
+is known, by --noise-scale or from a record. With --sharpness (behind a preconditioner P: of P⁻¹H) rows whose step is
+above the stability limit are vetoed. Temperatures are those of batches drawn independently; with --dataset-size, rows
+that do not keep them along flat directions of shuffled epochs say so."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """Settings that keep some invariants, and what they do to the others, as factors."""
-
-    keeps: str
-    lr: float
-    momentum: float
-    batch_size: float
-    step: float
-    friction: float
-    temperature_factor: float
-    verdict: str = ""
-    recommended: bool = False
+_NUMBERS = (
+    "lr",
+    "batch_size",
+    "momentum",
+    "beta2",
+    "eps",
+    "weight_decay",
+    "epochs",
+    "dataset_size",
+    "noise_scale",
+    "sharpness",
+    "to_lr",
+    "to_batch_size",
+    "to_epochs",
+    "to_weight_decay",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("--lr", type=float, required=True, help="present learning rate")
-    parser.add_argument("--momentum", type=float, required=True, help="present momentum")
-    parser.add_argument("--batch-size", type=float, required=True, metavar="B", help="present batch size")
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--to-lr", type=float, metavar="LR", help="new learning rate")
-    target.add_argument("--to-batch-size", type=float, metavar="B", help="new batch size")
-    parser.add_argument("--sharpness", type=float, metavar="H", help="largest curvature, to veto unstable rows")
+    from thetadot.dictionary.optimizers import OPTIMIZERS
+
+    parser.add_argument(
+        "--optimizer", metavar="NAME", help=f"one of {', '.join(OPTIMIZERS)} (default: sgd, or the record's)"
+    )
+    parser.add_argument("--lr", type=float, help="present learning rate")
+    parser.add_argument(
+        "--momentum", "--beta1", type=float, metavar="BETA", help="present momentum, β₁ of adam (default: by optimizer)"
+    )
+    parser.add_argument("--beta2", type=float, metavar="BETA", help="memory of squares (default: by optimizer)")
+    parser.add_argument("--eps", type=float, metavar="EPS", help="beside the root of squares (default: by optimizer)")
+    parser.add_argument("--batch-size", type=float, metavar="B", help="present batch size")
+    parser.add_argument("--weight-decay", type=float, metavar="WD", help="present weight decay (default: 0)")
+    parser.add_argument("--decay-mode", metavar="MODE", help="coupled (l2) or decoupled (default: by optimizer)")
+    parser.add_argument("--epochs", type=float, metavar="E", help="passes over the data")
     parser.add_argument(
         "--dataset-size", type=float, metavar="N", help="samples of an epoch, where each epoch shuffles them anew"
     )
+    parser.add_argument("--to-lr", type=float, metavar="LR", help="new learning rate")
+    parser.add_argument("--to-batch-size", type=float, metavar="B", help="new batch size")
+    parser.add_argument("--to-epochs", type=float, metavar="E", help="new number of passes")
+    parser.add_argument("--to-weight-decay", type=float, metavar="WD", help="new weight decay")
+    parser.add_argument("--noise-scale", type=float, metavar="B_N", help="trΣ/|G|² in samples, which says what holds")
+    parser.add_argument("--from", dest="run", metavar="RUN", help="a recorded run: its settings, noise and sharpness")
+    parser.add_argument("--sharpness", type=float, metavar="H", help="largest curvature, to veto unstable rows")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def act(options: argparse.Namespace) -> int:
     """Convert the settings and print the results."""
-    present, rows = translate(
-        options.lr,
-        options.momentum,
-        options.batch_size,
-        to_lr=options.to_lr,
-        to_batch_size=options.to_batch_size,
-        sharpness=options.sharpness,
-        dataset_size=options.dataset_size,
-    )
+    from thetadot.dictionary import conversion
+
+    given: dict[str, Any] = {name: getattr(options, name) for name in _NUMBERS if getattr(options, name) is not None}
+    if options.decay_mode is not None:
+        given["decoupled"] = _decoupled(options.decay_mode)
+    if options.run is not None:
+        from thetadot.cli.recorded import settings_from
+
+        given = settings_from(options.run, options.optimizer) | given
+    if options.optimizer is not None:
+        given["optimizer"] = options.optimizer
+    missing = [name for name in ("lr", "batch_size") if name not in given]
+    if missing:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise ThetadotError(
+            f"{names} missing: the present settings are required. Pass {names}, or --from with a recorded run."
+        )
+    found = conversion.convert(**given)
     if options.json:
-        print(json.dumps({"present": asdict(present), "rows": [asdict(row) for row in rows]}))
+        print(json.dumps(_finite(asdict(found))))
     else:
-        _show(present, rows)
+        _show(found)
     return 0
 
 
-def translate(
-    lr: float,
-    momentum: float,
-    batch_size: float,
-    *,
-    to_lr: float | None = None,
-    to_batch_size: float | None = None,
-    sharpness: float | None = None,
-    dataset_size: float | None = None,
-) -> tuple[Row, list[Row]]:
-    """The present reading, and one row per pair of invariants.
+def translate(lr: float, momentum: float, batch_size: float, **others: Any) -> tuple[Row, list[Row]]:
+    """Return the present reading of momentum descent, and one row a rule; see :func:`thetadot.translation.convert`."""
+    from thetadot.dictionary.conversion import convert
 
-    Raises:
-        InadmissibleValue: lr <= 0, momentum outside [0, 1), batch size <= 0, sharpness <= 0.
-    """
-    _check(lr, momentum, batch_size, to_lr, to_batch_size, sharpness)
-    present = _row("present", lr, momentum, batch_size, lr / (1 - momentum) / batch_size)
-    rows = _to_lr(present, to_lr) if to_lr is not None else _to_batch_size(present, to_batch_size or 0.0)
-    if dataset_size is not None:
-        require(
-            batch_size <= dataset_size < math.inf,
-            f"dataset_size={dataset_size:g}",
-            "is below the batch size or not finite",
-            "Pass the samples of an epoch.",
-        )
-    rows = [_shuffled(present, _judged(row, sharpness), dataset_size) for row in rows]
-    present = _judged(present, sharpness)
-    return present, _recommend(rows, to_batch=to_lr is None)
+    found = convert(lr=lr, momentum=momentum, batch_size=batch_size, **others)
+    return found.present, list(found.rows)
 
 
-def _shuffled(present: Row, row: Row, dataset_size: float | None) -> Row:
-    """Under shuffled epochs, what becomes of a row that keeps the temperature of independent draws."""
-    if dataset_size is None or row.verdict or "temperature" not in row.keeps:
-        return row
-    from dataclasses import replace
-
-    from thetadot.verdicts.scaling import Settings
-    from thetadot.verdicts.warmth import broken
-
-    before, after = (Settings(each.lr, each.batch_size, each.momentum) for each in (present, row))
-    lost = broken(before, after, dataset_size, "sgd")
-    return replace(row, verdict=f"does not keep the temperature: {lost}") if lost else row
+def _decoupled(mode: str) -> bool:
+    known = {"coupled": False, "l2": False, "decoupled": True}
+    if mode not in known:
+        raise ThetadotError(f"decay-mode={mode!r} is unknown. Pass coupled (l2) or decoupled.")
+    return known[mode]
 
 
-def _to_lr(present: Row, lr: float) -> list[Row]:
-    from thetadot.core.cayley import kept_friction
-
-    ratio = lr / present.lr
-    heat = lr_heat(present)
-    kept = float(kept_friction(ratio, present.momentum)) if ratio > 0 else 0.0
-    same = _row("friction and temperature", lr, kept, 1.0, heat)
-    batch = present.batch_size * same.step / present.step  # T = γs²/(2λB)
-    return [
-        _row("friction and temperature", lr, kept, batch, heat),
-        _row("friction, at this batch size (annealing)", lr, kept, present.batch_size, heat),
-        _row("momentum and temperature (linear rule)", lr, present.momentum, present.batch_size * ratio, heat),
-        _row(
-            "clock lr/(1-momentum) and temperature",
-            lr,
-            1.0 - (1.0 - present.momentum) * ratio,
-            present.batch_size,
-            heat,
-        ),
-    ]
+def _finite(value: Any) -> Any:
+    """What JSON can say: a number that is none, as null."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _to_batch_size(present: Row, batch_size: float) -> list[Row]:
-    from thetadot.core.cayley import cayley, lr_of
-
-    ratio = batch_size / present.batch_size
-    heat = lr_heat(present)
-    step = present.step * ratio
-    momentum = float(cayley(present.friction * step))
-    return [
-        _row("friction and temperature", float(lr_of(step, momentum)), momentum, batch_size, heat),
-        _row("momentum and temperature (linear rule)", present.lr * ratio, present.momentum, batch_size, heat),
-        _row(
-            "lr and temperature (momentum does it)",
-            present.lr,
-            1.0 - (1.0 - present.momentum) / ratio,
-            batch_size,
-            heat,
-        ),
-        _row("lr and momentum (cooler or hotter)", present.lr, present.momentum, batch_size, heat),
-    ]
-
-
-def lr_heat(present: Row) -> float:
-    """α/((1-β)B), to which temperature is proportional."""
-    return present.lr / (1.0 - present.momentum) / present.batch_size
-
-
-def _row(keeps: str, lr: float, momentum: float, batch_size: float, heat: float) -> Row:
-    from thetadot.core.cayley import friction_of, step_of
-
-    if not -1 < momentum < 1:
-        return Row(keeps, lr, momentum, batch_size, math.nan, math.nan, math.nan)
-    factor = lr / (1.0 - momentum) / batch_size / heat
-    return Row(keeps, lr, momentum, batch_size, float(step_of(lr, momentum)), float(friction_of(lr, momentum)), factor)
-
-
-def _judged(row: Row, sharpness: float | None) -> Row:
-    from dataclasses import replace
-
-    from thetadot.core.limits import stability_limit
-
-    if not 0 <= row.momentum < 1:
-        return replace(row, verdict="vetoed: the momentum is outside [0, 1), so large a change cannot keep these")
-    if row.batch_size < 1:
-        return replace(row, verdict="vetoed: less than one sample a batch")
-    if sharpness is not None and row.lr * sharpness >= stability_limit(row.momentum):
-        limit = stability_limit(row.momentum) / sharpness
-        return replace(row, verdict=f"vetoed: lr is above the stability limit {limit:.4g} at this sharpness")
-    return row
-
-
-def _recommend(rows: list[Row], *, to_batch: bool) -> list[Row]:
-    """One of the rows that are not vetoed, with the reason."""
-    from dataclasses import replace
-
-    order = (1, 2, 0) if to_batch else (0, 2, 3, 1)
-    whys = {
-        "friction and temperature": "the same equation of motion, only stepped differently",
-        "momentum and temperature (linear rule)": (
-            "noise-limited training sees only temperature and lr/(1-momentum) per sample"
-        ),
-        "lr and temperature (momentum does it)": "the same temperature without a larger lr",
-        "clock lr/(1-momentum) and temperature": "the same overdamped motion at the same batch size",
-        "friction, at this batch size (annealing)": "the same friction, cooler",
-    }
-    for index in order:
-        if not rows[index].verdict:
-            rows[index] = replace(rows[index], recommended=True, verdict=f"recommended: {whys[rows[index].keeps]}")
-            break
-    return rows
-
-
-def _check(
-    lr: float,
-    momentum: float,
-    batch_size: float,
-    to_lr: float | None,
-    to_batch_size: float | None,
-    sharpness: float | None,
-) -> None:
-    positive = {
-        "lr": lr,
-        "batch_size": batch_size,
-        "to_lr": to_lr,
-        "to_batch_size": to_batch_size,
-        "sharpness": sharpness,
-    }
-    for name, value in positive.items():
-        if value is not None:
-            require(
-                0 < value < math.inf,
-                f"{name}={value:g}",
-                "is not a positive finite number",
-                f"Pass {name.replace('_', '-')} > 0.",
-            )
-    require(
-        0 <= momentum < 1,
-        f"momentum={momentum:g}",
-        "is outside [0, 1): "
-        + ("without friction there is no temperature to keep" if momentum > 0 else "λγ is above 2"),
-        "Pass 0 <= momentum < 1.",
-    )
-    if (to_lr is None) == (to_batch_size is None):
-        raise ThetadotError("give either --to-lr or --to-batch-size, not both or neither.")
-    ratio = to_lr / lr if to_lr is not None else (to_batch_size or 0.0) / batch_size
-    require(1e-9 <= ratio <= 1e9, f"a ratio of {ratio:g}", "is outside [1e-9, 1e9]", "Change the setting by less.")
-
-
-def _show(present: Row, rows: list[Row]) -> None:
+def _show(found: Conversion) -> None:
     from rich.markup import escape
 
     from thetadot.core.terminal import console
 
     out = console(sys.stdout)
-    out.print(f"[bold]now[/bold]   {_settings(present)}")
-    out.print(f"      {_reading(present)}")
-    if present.verdict:
-        out.print(f"      {escape(present.verdict)}: is the sharpness right?")
-    for row in rows:
-        style = "bold green" if row.recommended else "dim" if row.verdict.startswith("vetoed") else "bold"
-        out.print(f"\n[{style}]keep {escape(row.keeps)}[/{style}]")
-        out.print(f"      {_settings(row)}")
-        if not math.isnan(row.step):
-            out.print(f"      {_reading(row)}")
+    out.print(f"[bold]now[/bold]   {escape(found.optimizer)}, {_settings(found.present)}")
+    for line in _twins(found.twins):
+        out.print(f"      {escape(line)}")
+    if found.present.verdict:
+        out.print(f"      {escape(found.present.verdict)}: is the sharpness right?")
+    for row in sorted(found.rows, key=lambda row: not row.recommended):
+        style = "bold green" if row.recommended else "bold" if row.standing == "usable" else "dim"
+        out.print(f"\n[{style}]{escape(row.rule)}: keep {escape(row.keeps)}[/{style}]")
+        if row.lr is not None:
+            out.print(f"      {escape(_settings(row))}")
+            out.print(f"      {escape(_reading(row))}")
         if row.verdict:
             out.print(f"      {escape(row.verdict)}")
+        out.print(f"      holds: {escape(row.holds)}{escape(f' ({row.source})' if row.source else '')}", style="dim")
+    if found.advice:
+        out.print(f"\n{escape(found.advice)}")
 
 
 def _settings(row: Row) -> str:
-    momentum = 0.0 if abs(row.momentum) < 1e-12 else row.momentum
-    close = f" (1 - {1.0 - momentum:.3g})" if 0 < 1.0 - momentum < 1e-4 else ""
-    return f"lr {row.lr:.6g}, momentum {momentum:.7g}{close}, batch size {row.batch_size:.4g}"
+    parts = [f"lr {row.lr:.6g}"]
+    if row.momentum is not None:
+        momentum = 0.0 if abs(row.momentum) < 1e-12 else row.momentum
+        close = f" (1 - {1.0 - momentum:.3g})" if 0 < 1.0 - momentum < 1e-4 else ""
+        parts.append(f"momentum {momentum:.7g}{close}")
+    parts += [f"β₂ {row.beta2:.7g}"] if row.beta2 is not None else []
+    parts += [f"ε {row.eps:.3g}"] if row.eps is not None else []
+    parts += [f"weight decay {row.weight_decay:.4g}"] if row.weight_decay else []
+    parts.append(f"batch size {row.batch_size:.4g}")
+    parts += [f"epochs {row.epochs:.4g}"] if row.epochs is not None else []
+    return ", ".join(parts)
 
 
 def _reading(row: Row) -> str:
-    return f"time step {row.step:.4g}, friction {row.friction:.4g}, temperature {row.temperature_factor:.4g} T"
+    if row.step is None or row.temperature_factor is None:
+        return "no motion: these settings stand for none"
+    said = f"time step {row.step:.4g}, friction {row.friction:.4g}, temperature {row.temperature_factor:.4g} T"
+    return said + (f", decay time {row.decay_factor:.4g} of the present one" if row.decay_factor is not None else "")
+
+
+def _twins(now: Twins) -> list[str]:
+    where = "" if now.metric == "1" else ", in the metric of its preconditioner"
+    lines = [f"time step {now.step:.4g}, friction {now.friction:.4g}, clock {now.clock:.4g} a step{where}"]
+    if now.heat is not None:
+        unit = "variance" if now.heat_unit == "s²" else "standard deviation"
+        lines.append(f"temperature {now.heat:.4g} times the {unit} of a component of one sample's gradient")
+    if now.decay_samples is not None and now.decay_steps is not None:
+        epochs = f", {plain(now.decay_epochs)} epochs" if now.decay_epochs is not None else ""
+        run = f"; the run lasts {plain(now.run_decays)} of them" if now.run_decays is not None else ""
+        lines.append(f"decay time {plain(now.decay_steps)} steps, {plain(now.decay_samples)} samples{epochs}{run}")
+    if now.spring:
+        lines.append(f"weight decay is a spring of constant {now.spring:.4g}")
+    if now.half_life_samples is not None:
+        epochs = f", {plain(now.half_life_epochs)} epochs" if now.half_life_epochs is not None else ""
+        lines.append(f"squares are half forgotten after {plain(now.half_life_samples)} samples{epochs}")
+    return lines

@@ -41,7 +41,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thetadot.core.cayley import cayley, damping, kept_friction, lr_of, step_of
-from thetadot.dictionary.rule import Rule
+from thetadot.dictionary.rule import ROUNDING, Rule
 
 if TYPE_CHECKING:
     from thetadot.dictionary.families import Family
@@ -177,7 +177,7 @@ def _noise_known(_: Settings, __: float, noise: float | None) -> str:
 
 
 def _smith_bounds(s: Settings, new: float, _: float | None) -> str:
-    if s.momentum is None or (1.0 - s.momentum) * s.batch <= new:
+    if s.momentum is None or (1.0 - s.momentum) * s.batch <= new * (1.0 + ROUNDING):
         return ""
     return "a batch so much smaller would need a negative momentum"
 
@@ -186,12 +186,16 @@ def _motion_bounds(s: Settings, new: float, _: float | None) -> str:
     if s.momentum is None:
         return "the momentum is not known"
     most = 2.0 / _number(damping(s.momentum))
-    return "" if new / s.batch <= most else f"a step more than {most:.3g} times as long has a damping λγ above 2"
+    return (
+        ""
+        if new / s.batch <= most * (1.0 + ROUNDING)
+        else f"a step more than {most:.3g} times as long has a damping λγ above 2"
+    )
 
 
 def _malladi_bounds(s: Settings, new: float, _: float | None) -> str:
     for name, beta in (("β₁", s.momentum), ("β₂", s.beta2)):
-        if beta is not None and not (1.0 - beta) * new <= s.batch:
+        if beta is not None and not (1.0 - beta) * new <= s.batch * (1.0 + ROUNDING):
             return f"κ(1-{name}) = {(1.0 - beta) * new / s.batch:.3g} is above 1"
     return ""
 

@@ -168,7 +168,7 @@ def require_settings(**values: float | None) -> None:
             )
         else:
             require(
-                _SMALLEST < value < _LARGEST,
+                _SMALLEST <= value <= _LARGEST,
                 f"{name}={value:g}",
                 "is not a positive finite number",
                 f"Pass {_dashed(name)} > 0.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from thetadot.dictionary.families import Family, family_of
@@ -11,6 +11,10 @@ from thetadot.dictionary.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+ROUNDING = 1e-12
+"""How far a momentum may be below 0, or a ratio above its bound, by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Rule:
             new = self.move(present, new_batch, noise_scale)
         except (ArithmeticError, ValueError):
             return None
+        if new is not None and new.momentum is not None and -ROUNDING < new.momentum < 0:
+            new = replace(new, momentum=0.0)
         return new if new is not None and _admissible(new) else None
 
     def lr(

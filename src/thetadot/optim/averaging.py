@@ -12,8 +12,8 @@ from torch.optim.swa_utils import update_bn
 
 from thetadot.core.tensors import real_view
 from thetadot.errors import InadmissibleValue
-from thetadot.optim.move import AVERAGE, AVERAGE_COUNT
-from thetadot.optim.shards import drop_gathered, is_sharded
+from thetadot.optim.engine.move import AVERAGE, AVERAGE_COUNT
+from thetadot.optim.engine.shards import drop_gathered, is_sharded
 from thetadot.state import generators_kept
 
 if TYPE_CHECKING:
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from thetadot.optim.flow import Flow
+    from thetadot.optim.engine.host import Host
 
 
 @contextmanager
-def averages(flow: Flow, model: nn.Module | None, data: Iterable[Any] | None) -> Iterator[None]:
+def averages(host: Host, model: nn.Module | None, data: Iterable[Any] | None) -> Iterator[None]:
     """Inside, parameters hold their averages and ``model``'s buffers may change; afterwards all is as before.
 
     Args:
-        flow: keeps the averages.
+        host: keeps the averages.
         model: whose parameters these are.
         data: batches of inputs, or of tuples that begin with them, from which BatchNorm takes its statistics anew.
 
     Raises:
         InadmissibleValue: no average is kept, data without a model, or parameters are spread and no model is given.
     """
-    moving = [(p, flow.state.get(p, {})) for group in flow.param_groups for p in group["params"]]
-    _require(flow, [p for p, _ in moving], model, data)
+    moving = [(p, host.state.get(p, {})) for group in host.param_groups for p in group["params"]]
+    _require(host, [p for p, _ in moving], model, data)
     kept = [
         (p, state[AVERAGE], p.detach().clone())
         for p, state in moving
@@ -60,8 +60,8 @@ def averages(flow: Flow, model: nn.Module | None, data: Iterable[Any] | None) ->
                 tensor.copy_(before)
 
 
-def _require(flow: Flow, params: list[Tensor], model: nn.Module | None, data: Iterable[Any] | None) -> None:
-    if all(group["averaging"] is None for group in flow.param_groups):
+def _require(host: Host, params: list[Tensor], model: nn.Module | None, data: Iterable[Any] | None) -> None:
+    if all(group["averaging"] is None for group in host.param_groups):
         raise InadmissibleValue("averaging=None: no average is kept. Build with averaging=0.999, say, or 1.0.")
     if model is None and data is not None:
         raise InadmissibleValue(

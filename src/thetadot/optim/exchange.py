@@ -10,7 +10,7 @@ from torch import Tensor
 from thetadot.core.tensors import real_view
 from thetadot.errors import InadmissibleValue
 from thetadot.integrators.base import name_of
-from thetadot.optim.states import first_state
+from thetadot.optim.engine.states import first_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -24,8 +24,15 @@ from thetadot.core.validation import require_instances, require_word, said_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair, MissingClosure
 from thetadot.integrators.adaptive import Embedded
 from thetadot.integrators.base import Integrator, name_of
-from thetadot.optim import ranks
 from thetadot.optim.averaging import averages
+from thetadot.optim.engine import ranks
+from thetadot.optim.engine.implicit import solve_midpoint
+from thetadot.optim.engine.noise import NoiseKey
+from thetadot.optim.engine.replay import replayable
+from thetadot.optim.engine.runner import StepRunner
+from thetadot.optim.engine.shards import is_sharded, local, spread
+from thetadot.optim.engine.state_dict import mark, pack, restore
+from thetadot.optim.engine.states import first_state
 from thetadot.optim.groups import (
     HYPERPARAMETERS,
     finite,
@@ -37,15 +44,8 @@ from thetadot.optim.groups import (
     settle,
     split_decay,
 )
-from thetadot.optim.implicit import solve_midpoint
-from thetadot.optim.noise import Noise
 from thetadot.optim.options import Options
-from thetadot.optim.packing import mark, pack, restore
-from thetadot.optim.posed import force_of, require_agreement
-from thetadot.optim.replay import replayable
-from thetadot.optim.shards import is_sharded, local, spread
-from thetadot.optim.states import first_state
-from thetadot.optim.stepping import Stepping
+from thetadot.optim.problem_force import force_of, require_agreement
 from thetadot.systems import Problem
 from thetadot.systems.base import POSITION, System, noisy
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
     from thetadot.core.annotations import Scalar
-    from thetadot.optim.move import Decay
+    from thetadot.optim.engine.move import Decay
 
 
 class Flow(Optimizer):
@@ -144,10 +144,10 @@ class Flow(Optimizer):
         self.options.check(integrator)
         if self.options.differentiable:
             defaults["differentiable"] = True  # torch then takes parameters that are no leaves
-        self.noise = Noise()
+        self.noise = NoiseKey()
         self._swapped = False
         self.ticks = torch.zeros((), dtype=torch.int64)
-        self._stepping = Stepping()
+        self._runner = StepRunner()
         parts = name_parts(no_decay)
         if generator is not None:
             require_instances(torch.Generator, generator=generator)
@@ -202,7 +202,7 @@ class Flow(Optimizer):
             self.param_groups.pop()
             raise
         self.noise.shared = False
-        self._stepping.forget()
+        self._runner.forget()
         mark(self)
 
     def init_state(self) -> None:
@@ -283,7 +283,7 @@ class Flow(Optimizer):
                 for stage in range(self.integrator.stages):
                     if stage:
                         cast("Callable[[], Any]", evaluate)()
-                    self._stepping.run(self, stage, loss)
+                    self._runner.run(self, stage, loss)
             self.ticks.add_(1)
         return returned
 
@@ -348,7 +348,7 @@ class Flow(Optimizer):
             )
         fresh = [p for group in self.param_groups for p in group["params"] if p not in self.state]
         try:
-            solve_midpoint(lambda: self._stepping.rows(self, 0), evaluate)
+            solve_midpoint(lambda: self._runner.rows(self, 0), evaluate)
         except BaseException:
             for p in fresh:
                 self.state.pop(p, None)
@@ -395,4 +395,4 @@ class Flow(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._stepping = Stepping()
+        self._runner = StepRunner()

@@ -16,9 +16,9 @@ from thetadot.core.validation import require_ranged
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
+from thetadot.optim.engine.states import first_state
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, of_settings, reads
-from thetadot.optim.states import first_state
 from thetadot.systems import DampedNewton, Kramers
 from thetadot.systems.base import PerStep
 

@@ -23,7 +23,7 @@ from thetadot.integrators import (
 from thetadot.optim.flow import Flow
 from thetadot.optim.groups import decayed, finite, flag, of_settings, reads
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
-from thetadot.optim.posed import temperature_of
+from thetadot.optim.problem_force import temperature_of
 from thetadot.systems import GradientFlow
 from thetadot.systems import Langevin as LangevinDynamics
 

@@ -1,7 +1,7 @@
 """Schedules: curves in any unit of time, batches that grow, and settings that move together at a fixed invariant."""
 
 from thetadot.schedules.amos import Decayed, amos_schedule, p_from_half_life
-from thetadot.schedules.batch import staircase
+from thetadot.schedules.batch import BatchSchedule, staircase
 from thetadot.schedules.clock import Clock
 from thetadot.schedules.coupled import Coupled, Point
 from thetadot.schedules.coupling import at_fixed_friction
@@ -16,10 +16,13 @@ from thetadot.schedules.curves import (
     Power,
     warmup_stable_decay,
 )
+from thetadot.schedules.sampler import BatchSampler, KeyedDataset, Part
 from thetadot.schedules.scheduler import ScheduleLR
 from thetadot.schedules.shapes import cosine, linear, warmup
 
 __all__ = [
+    "BatchSampler",
+    "BatchSchedule",
     "Clock",
     "Constant",
     "Cosine",
@@ -27,7 +30,9 @@ __all__ = [
     "Curve",
     "Decayed",
     "Join",
+    "KeyedDataset",
     "Linear",
+    "Part",
     "Piecewise",
     "Point",
     "Polynomial",

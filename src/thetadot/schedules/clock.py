@@ -21,8 +21,9 @@ class Clock:
         steps k,    samples n(k),    tokens n(k)·τ,    epochs n(k)/N,    time Σ γ, γ = √(2α/(1+β))
 
     n(k) is exact for a loader whose last batch of an epoch is smaller, where ``size`` is given, and for batches that
-    change, where ``batches`` counts them (:meth:`BatchSampler.samples_at`). Physical time depends on the settings of
-    the steps, and is counted by whoever makes them (:class:`~thetadot.schedules.ScheduleLR`).
+    change, where ``batches`` counts them: ``samples_at`` of a :class:`~thetadot.schedules.BatchSampler`. Physical time
+    depends on the settings of the steps, and is counted by whoever makes them
+    (:class:`~thetadot.schedules.ScheduleLR`).
 
     Args:
         unit: in which the schedule's durations are.

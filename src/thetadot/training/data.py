@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from thetadot.core.rng import derive
 from thetadot.errors import TaskError, ThetadotError
+from thetadot.schedules.drawing import permutation, spans
 from thetadot.state import keyed
 from thetadot.tasks.loaded import Collated, loaded
 from thetadot.training.spec import users_code
@@ -107,22 +108,16 @@ class Source:
 
     def order(self, epoch: int, among: Sequence[int] | None = None) -> list[int]:
         """A permutation of all samples, or of ``among``, keyed by (seed, epoch)."""
-        generator = torch.Generator().manual_seed(derive(self.seed, 1, epoch) % 2**63)
         pool = list(range(self.size)) if among is None else list(among)
-        return [pool[i] for i in torch.randperm(len(pool), generator=generator).tolist()]
+        return [pool[i] for i in permutation(self.seed, epoch, len(pool)).tolist()]
 
     def plan(self, epoch: int, batch_size: Callable[[int], int], among: Sequence[int] | None = None) -> list[Request]:
         """Plan an epoch's batches; ``batch_size`` is a function of the samples already taken in the epoch."""
         order = self.order(epoch, among)
-        requests: list[Request] = []
-        place = 0
-        while place < len(order):
-            take = max(1, batch_size(place))
-            if len(order) - place - take == 1:
-                take += 1
-            requests.append(Request(derive(self.seed, 2, epoch, place), order[place : place + take]))
-            place += take
-        return requests
+        return [
+            Request(derive(self.seed, 2, epoch, place), order[place : place + take])
+            for place, take in spans(len(order), batch_size)
+        ]
 
     def load(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Batches on the device, in order."""

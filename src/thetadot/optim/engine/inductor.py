@@ -18,18 +18,18 @@ from thetadot.core.tensors import tensor_of
 from thetadot.fusion import flatten
 from thetadot.fusion.nested_numbers import rebuild
 from thetadot.fusion.program import CannotCompile
-from thetadot.optim.shards import local
+from thetadot.optim.engine.shards import local
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from thetadot.core.annotations import State
-    from thetadot.optim.move import Move
-    from thetadot.optim.rows import Row
+    from thetadot.optim.engine.move import Move
+    from thetadot.optim.engine.rows import ParamRow
 
 
-def able(row: Row) -> bool:
+def able(row: ParamRow) -> bool:
     """Whether torch.compile can take it: a tensor that lies in one piece of the whole, and nothing is recorded."""
     sweep = row.sweep
     tensors = (row.parameter, row.gradient, *(local(v) for name, v in row.state.items() if name not in sweep.numbers))
@@ -44,7 +44,7 @@ def _has_triton() -> bool:
     return bool(has_triton())
 
 
-def step(rows: Sequence[Row]) -> None:
+def step(rows: Sequence[ParamRow]) -> None:
     """Run the rule on every row.
 
     Raises:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from thetadot.fusion.program import CannotCompile
-from thetadot.optim import inductor
-from thetadot.optim.blockwise import InBlocks
-from thetadot.optim.compiled import Compiled
-from thetadot.optim.gathered import Launch, Step
-from thetadot.optim.memory import walkable
-from thetadot.optim.programs import shared
-from thetadot.optim.rows import Row, step_plainly
-from thetadot.optim.shards import local
+from thetadot.optim.engine import inductor
+from thetadot.optim.engine.blockwise import InBlocks
+from thetadot.optim.engine.compiled import CompiledRows
+from thetadot.optim.engine.gathered import Launch, StepNumbers
+from thetadot.optim.engine.memory import walkable
+from thetadot.optim.engine.programs import shared
+from thetadot.optim.engine.rows import ParamRow, step_plainly
+from thetadot.optim.engine.shards import local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("thetadot")
 
 
-def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
+def launch(rows: Sequence[ParamRow], compiled: Compile) -> Launch | None:
     """Step ``rows``, which share one sweep and are all fresh or all not; the launch that did all of it, if one did.
 
     Raises:
@@ -43,7 +43,7 @@ def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
         if able and elsewhere:
             inductor.step(able)
         elif able and compiled is not False:
-            done = Compiled(able)
+            done = CompiledRows(able)
     except CannotCompile as error:
         if compiled != "auto":
             raise
@@ -56,14 +56,14 @@ def launch(rows: Sequence[Row], compiled: Compile) -> Launch | None:
         except CannotCompile:
             rest = list(rows)
     if done is not None:
-        done.run(step_of(able), [row.gradient for row in able])
+        done.run(numbers_of(able), [row.gradient for row in able])
     step_plainly(rest)
     return None if rest else done
 
 
-def _split(rows: Sequence[Row], able: Callable[[Row], bool]) -> tuple[list[Row], list[Row]]:
-    yes: list[Row] = []
-    no: list[Row] = []
+def _split(rows: Sequence[ParamRow], able: Callable[[ParamRow], bool]) -> tuple[list[ParamRow], list[ParamRow]]:
+    yes: list[ParamRow] = []
+    no: list[ParamRow] = []
     for row in rows:
         (yes if able(row) else no).append(row)
     return yes, no
@@ -78,7 +78,7 @@ def _say_once(why: str) -> None:
     )
 
 
-def _able(row: Row) -> bool:
+def _able(row: ParamRow) -> bool:
     """Whether its memory can be walked through."""
     p, sweep = row.parameter, row.sweep
     if torch.compiler.is_compiling() or sweep.keep:
@@ -88,8 +88,8 @@ def _able(row: Row) -> bool:
     return placed and walkable(p, row.gradient, *kept)
 
 
-def step_of(rows: Sequence[Row]) -> Step:
+def numbers_of(rows: Sequence[ParamRow]) -> StepNumbers:
     """Build the step of gathered rows."""
     sweep = rows[0].sweep
     measured = {name: [row.measured[name] for row in rows] for name in rows[0].measured}
-    return Step(list(shared(sweep).values()), int(sweep.key), measured)
+    return StepNumbers(list(shared(sweep).values()), int(sweep.key), measured)

@@ -9,14 +9,14 @@ import torch
 from thetadot.fusion import Array, flatten, structure, trace
 from thetadot.fusion.nested_numbers import rebuild
 from thetadot.fusion.program import NUMBER, CannotCompile
-from thetadot.optim.shards import local
+from thetadot.optim.engine.shards import local
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from thetadot.fusion.program import Program
-    from thetadot.optim.rows import Row, Sweep
+    from thetadot.optim.engine.rows import ParamRow, Sweep
 
 GRADIENT = "gradient"
 
@@ -24,7 +24,7 @@ Made = TypeVar("Made")
 _made: dict[Hashable, Any] = {}
 
 
-def once(kind: str, row: Row, make: Callable[[], Made]) -> Made:
+def once(kind: str, row: ParamRow, make: Callable[[], Made]) -> Made:
     """Return what ``make`` builds for rows of this kind, built once in a process; raise again what it raised.
 
     Raises:
@@ -42,7 +42,7 @@ def once(kind: str, row: Row, make: Callable[[], Made]) -> Made:
     return _made[key]  # type: ignore[no-any-return]
 
 
-def arrays(row: Row) -> tuple[Array, ...]:
+def arrays(row: ParamRow) -> tuple[Array, ...]:
     """Position, gradient, the state's tensors."""
     names = [name for name in row.state if name not in row.sweep.numbers]
     return (
@@ -52,7 +52,7 @@ def arrays(row: Row) -> tuple[Array, ...]:
     )
 
 
-def own(row: Row) -> tuple[str, ...]:
+def own(row: ParamRow) -> tuple[str, ...]:
     """The row's numbers: kept and measured."""
     return (*(name for name in row.state if name in row.sweep.numbers), *row.measured)
 
@@ -63,7 +63,7 @@ def shared(sweep: Sweep) -> dict[str, float]:
     return {f"s{i}": float(number) for i, number in enumerate(numbers)}
 
 
-def program_of(row: Row) -> Program:
+def program_of(row: ParamRow) -> Program:
     """The rule in its frame, traced.
 
     A rule may treat memories that are empty as a case of its own: numbers that are 0 at the start are constants here.
@@ -89,7 +89,7 @@ def program_of(row: Row) -> Program:
     return trace(body, {**inputs, "words": torch.int64})
 
 
-def force_of(row: Row) -> Program:
+def force_of(row: ParamRow) -> Program:
     """The gradient as the rule takes it, for sums of its squares."""
     sweep, common = row.sweep, tuple(shared(row.sweep))
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.core.annotations import State
-    from thetadot.optim.rows import Row
+    from thetadot.optim.engine.rows import ParamRow
 
 
-def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any]) -> None:
+def solve_midpoint(rows: Callable[[], Sequence[ParamRow]], evaluate: Callable[[], Any]) -> None:
     """Move every parameter that has a gradient by the implicit step and update its state.
 
     Args:
@@ -40,7 +40,7 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
         for p, value in zip(parameters, values, strict=True):
             p.copy_(value)
 
-    def forces(flat: Tensor) -> list[Row]:
+    def forces(flat: Tensor) -> list[ParamRow]:
         """The parameters, with the gradients at ``flat``."""
         put(_unflatten(flat, start))
         evaluate()
@@ -66,14 +66,14 @@ def solve_midpoint(rows: Callable[[], Sequence[Row]], evaluate: Callable[[], Any
         row.store(state)
 
 
-def _led(row: Row, force: Tensor) -> Tensor:
+def _led(row: ParamRow, force: Tensor) -> Tensor:
     """θ' where the rule leads under a force and its noise, before it is rounded."""
     sweep = row.sweep
     state: State = {**row.state, POSITION: row.origin()}
     return tensor_of(sweep.move.integrator.advance(sweep.scales, state, force, row.draw(), 0), POSITION)
 
 
-def _reach(row: Row) -> Tensor:
+def _reach(row: ParamRow) -> Tensor:
     """α of every element."""
     sweep, one = row.sweep, torch.ones(1, dtype=torch.float64, device=row.parameter.device)
     others = [name for name, value in row.state.items() if isinstance(value, torch.Tensor) and name != POSITION]

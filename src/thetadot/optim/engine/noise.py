@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Noise:
+class NoiseKey:
     """Noise settings fixed at the first step; outside the optimizer, where torch 2.9's dynamo can trace them.
 
     Attributes:

@@ -37,7 +37,7 @@ def _alike(tensors: Sequence[Tensor]) -> bool:
     return all(tensor.stride() == strides for tensor in tensors) and dense(tensors[0])
 
 
-class Kept:
+class KeptMemory:
     """Tensors that an optimizer keeps from step to step, as they lay when they were gathered.
 
     A tensor may be another one under its name, and the same one may lie elsewhere: ``.data`` was pointed elsewhere, a

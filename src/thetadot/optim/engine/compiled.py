@@ -10,22 +10,22 @@ from torch import Tensor
 
 from thetadot.fusion import Kernel
 from thetadot.fusion.kernel import HEAD
-from thetadot.optim.gathered import Launch, Step, keep
-from thetadot.optim.measures import kernel_of
-from thetadot.optim.programs import arrays, once, own, program_of, shared
+from thetadot.optim.engine.gathered import Launch, StepNumbers, keep
+from thetadot.optim.engine.measures import kernel_of
+from thetadot.optim.engine.programs import arrays, once, own, program_of, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.optim.rows import Row
+    from thetadot.optim.engine.rows import ParamRow
 
 _GRADIENT_COLUMN = len(HEAD) + 1
 
 
-class Compiled(Launch):
+class CompiledRows(Launch):
     """Rows as a kernel's table."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ParamRow]) -> None:
         super().__init__(rows)
         first, count = rows[0], len(rows)
         self.kernel = once("kernel", first, lambda: _compile(first))
@@ -51,7 +51,7 @@ class Compiled(Launch):
         found: list[float] = self.sums().tolist()
         return found
 
-    def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
+    def run(self, step: StepNumbers, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
         """Run the compiled step."""
         self.table[:, _GRADIENT_COLUMN] = list(map(Tensor.data_ptr, gradients)) if addresses is None else addresses
         self.shared[:] = step.numbers
@@ -70,7 +70,7 @@ class Compiled(Launch):
                     keep(state, name, value)
 
 
-def _compile(row: Row) -> Kernel:
+def _compile(row: ParamRow) -> Kernel:
     sweep = row.sweep
     name = f"{type(sweep.move.integrator).__name__} for {str(sweep.move.storage).removeprefix('torch.')}"
     return Kernel(program_of(row), arrays(row), tuple(shared(sweep)), own(row), sweep.move.stage, name)

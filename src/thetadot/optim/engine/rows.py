@@ -11,19 +11,19 @@ from torch import Tensor
 from thetadot.core.rng import derive, normal, words
 from thetadot.core.tensors import tensor_of
 from thetadot.fusion import draws
-from thetadot.optim.shards import local
+from thetadot.optim.engine.shards import local
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from thetadot.core.annotations import Draw, State
-    from thetadot.optim.move import Move, Settings
+    from thetadot.optim.engine.move import FrameNumbers, Move
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Settings shared by the rows of one group and dtype in one stage.
+    """FrameNumbers shared by the rows of one group and dtype in one stage.
 
     Attributes:
         move: the rule in its frame.
@@ -36,7 +36,7 @@ class Sweep:
 
     move: Move
     scales: Any
-    settings: Settings
+    settings: FrameNumbers
     key: int | Tensor
     numbers: frozenset[str] = frozenset()
     keep: bool = False
@@ -48,7 +48,7 @@ class Sweep:
 
 
 @dataclass(slots=True)
-class Row:
+class ParamRow:
     """A parameter in one stage of a step.
 
     Attributes:
@@ -128,7 +128,7 @@ class Row:
                 self.state[name] = value
 
 
-def step_plainly(rows: Iterable[Row]) -> None:
+def step_plainly(rows: Iterable[ParamRow]) -> None:
     """Run the rule on every row, in torch's own operations."""
     for row in rows:
         row.store(row.advance())

@@ -10,19 +10,19 @@ from torch import Tensor
 from thetadot.core.rounding import NARROW
 from thetadot.core.tensors import accumulation_dtype, real_view, tensor_of
 from thetadot.integrators.base import MechanicalIntegrator, initial_state
-from thetadot.optim.move import AVERAGE, AVERAGE_COUNT, COMPENSATION
-from thetadot.optim.shards import local, wholes
+from thetadot.optim.engine.move import AVERAGE, AVERAGE_COUNT, COMPENSATION
+from thetadot.optim.engine.shards import local, wholes
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from thetadot.core.annotations import State
-    from thetadot.optim.flow import Flow
-    from thetadot.optim.rows import Sweep
+    from thetadot.optim.engine.host import Host
+    from thetadot.optim.engine.rows import Sweep
     from thetadot.systems.base import System
 
 
 def first_state(
-    flow: Flow,
+    host: Host,
     p: Tensor,
     group: dict[str, Any],
     gradient: Tensor | None = None,
@@ -30,25 +30,25 @@ def first_state(
     sweep: Sweep | None = None,
 ) -> State:
     """Return the initial variables of a parameter; a start at rest needs its first gradient."""
-    system, _ = flow.motion(group)
+    system, _ = host.motion(group)
     like = real_view(p.detach())
-    first = initial_state(system, flow.integrator, like)
+    first = initial_state(system, host.integrator, like)
     del first[POSITION]
-    tensors = flow.options.capturable or torch.compiler.is_compiling()
+    tensors = host.options.capturable or torch.compiler.is_compiling()
     for name, value in first.items():
         if name in system.scalars and isinstance(value, Tensor):  # read off the parameter: the same on all its shards
             (size,) = wholes([value])
             first[name] = size.double() if tensors or size.is_meta else float(size)
-    for name in between(flow, system):
+    for name in between(host, system):
         first[name] = 0.0 if _of(name) in system.scalars else torch.zeros_like(like, dtype=accumulation_dtype(like))
     if group["averaging"] is not None:
         first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
         first[AVERAGE_COUNT] = 0.0
-    if like.dtype in NARROW and flow.options.low_precision == "kahan":
+    if like.dtype in NARROW and host.options.low_precision == "kahan":
         first[COMPENSATION] = torch.zeros_like(like)
-    if flow.options.start == "rest" and sweep is not None:
+    if host.options.start == "rest" and sweep is not None:
         force = sweep.move.force(sweep.settings, local(gradient), local(like))
-        velocity = cast("MechanicalIntegrator", flow.integrator).at_rest(scales, force)
+        velocity = cast("MechanicalIntegrator", host.integrator).at_rest(scales, force)
         local(tensor_of(first, "velocity")).copy_(velocity)
     if tensors:
         for name, value in first.items():
@@ -57,23 +57,23 @@ def first_state(
     return first
 
 
-def variables(flow: Flow, p: Tensor, group: dict[str, Any], system: System | None = None) -> tuple[set[str], set[str]]:
+def variables(host: Host, p: Tensor, group: dict[str, Any], system: System | None = None) -> tuple[set[str], set[str]]:
     """Names of all that is kept beside ``p``, and of those that are numbers."""
-    system = flow.motion(group)[0] if system is None else system
-    work = between(flow, system)
-    numbers = {*system.scalars, *flow.integrator.carried, *(name for name in work if _of(name) in system.scalars)}
+    system = host.motion(group)[0] if system is None else system
+    work = between(host, system)
+    numbers = {*system.scalars, *host.integrator.carried, *(name for name in work if _of(name) in system.scalars)}
     names = {*system.variables, *numbers, *work}
     if group["averaging"] is not None:
         names |= {AVERAGE, AVERAGE_COUNT}
         numbers |= {AVERAGE_COUNT}
-    if p.dtype in NARROW and flow.options.low_precision == "kahan":
+    if p.dtype in NARROW and host.options.low_precision == "kahan":
         names |= {COMPENSATION}
     return names, numbers
 
 
-def between(flow: Flow, system: System) -> tuple[str, ...]:
+def between(host: Host, system: System) -> tuple[str, ...]:
     """Return the names that a rule of several stages carries between stages."""
-    carries = getattr(flow.integrator, "between", None)
+    carries = getattr(host.integrator, "between", None)
     return carries(system) if carries else ()
 
 

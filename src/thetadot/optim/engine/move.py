@@ -32,7 +32,7 @@ Decay = Literal["none", "decoupled", "l2"]
 AVERAGE, AVERAGE_COUNT, COMPENSATION = "average", "average_count", "compensation"
 
 
-class Settings(NamedTuple):
+class FrameNumbers(NamedTuple):
     """Numbers of the frame, of one group and step.
 
     Attributes:
@@ -83,7 +83,7 @@ class Move:
     def advance(
         self,
         scales: Any,
-        settings: Settings,
+        settings: FrameNumbers,
         state: State,
         gradient: Tensor,
         draw: Draw,
@@ -113,14 +113,14 @@ class Move:
             new[AVERAGE_COUNT] = count
         return new | self._rounded(position, words)
 
-    def force(self, settings: Settings, gradient: Tensor, at: Tensor) -> Tensor:
+    def force(self, settings: FrameNumbers, gradient: Tensor, at: Tensor) -> Tensor:
         """∇L as the rule takes it, l2 decay included: that is a quadratic added to the loss."""
         gradient = gradient.to(self.wide)
         if self.maximize:
             gradient = -gradient
         return gradient + settings.weight_decay * at.to(self.wide) if self.decay == "l2" else gradient
 
-    def origin(self, settings: Settings, state: State) -> Tensor:
+    def origin(self, settings: FrameNumbers, state: State) -> Tensor:
         """Return the starting point of the rule: the parameter with its rounding remainder, after decoupled decay."""
         position = tensor_of(state, POSITION).to(self.wide)
         if self.compensates:

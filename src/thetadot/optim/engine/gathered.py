@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
-from thetadot.optim.measures import SQUARES
-from thetadot.optim.memory import Gradients, Kept
-from thetadot.optim.programs import own
-from thetadot.optim.shards import local
+from thetadot.optim.engine.measures import SQUARES
+from thetadot.optim.engine.memory import Gradients, KeptMemory
+from thetadot.optim.engine.programs import own
+from thetadot.optim.engine.shards import local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from thetadot.optim.rows import Row
+    from thetadot.optim.engine.rows import ParamRow
 
     Squares = Callable[[Sequence[float], Sequence[int]], list[float]]
 
 
-class Step(NamedTuple):
+class StepNumbers(NamedTuple):
     """The numbers of one stage of a step.
 
     Attributes:
@@ -48,7 +48,7 @@ class Launch(ABC):
 
     squares: Squares | None = None
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ParamRow]) -> None:
         first = rows[0]
         self.sweep = first.sweep
         self.fresh = first.fresh
@@ -59,7 +59,7 @@ class Launch(ABC):
         self.names = [name for name in first.state if name not in first.sweep.numbers]
         self.numbers = own(first)
         self.kept = [[local(state[name]) for state in self.states] for name in self.names]
-        self.memory = Kept([*self.parameters, *(tensor for tensors in self.kept for tensor in tensors)])
+        self.memory = KeptMemory([*self.parameters, *(tensor for tensors in self.kept for tensor in tensors)])
         self.gradients = Gradients([row.gradient for row in rows])
 
     @property
@@ -89,7 +89,7 @@ class Launch(ABC):
         return found if same and self.memory.unchanged() else None
 
     @abstractmethod
-    def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
+    def run(self, step: StepNumbers, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:
         """Run one step of the gathered parameters.
 
         Args:
@@ -99,7 +99,7 @@ class Launch(ABC):
         """
 
 
-def _first(row: Row) -> int:
+def _first(row: ParamRow) -> int:
     """The index of its first element; where it lies in pieces nothing is drawn, and none is asked for."""
     return row.index if isinstance(row.index, int) else 0
 

@@ -16,18 +16,18 @@ from torch import Tensor
 from thetadot.core.rng import derive
 from thetadot.core.tensors import accumulation_dtype, real_view
 from thetadot.fusion.nested_numbers import apart
-from thetadot.optim.gathered import Launch, Step
+from thetadot.optim.engine.gathered import Launch, StepNumbers
+from thetadot.optim.engine.launch import launch
+from thetadot.optim.engine.measures import loss_of, measure, of_squares
+from thetadot.optim.engine.move import Decay, FrameNumbers, Move
+from thetadot.optim.engine.programs import arrays
+from thetadot.optim.engine.rows import ParamRow, Sweep
+from thetadot.optim.engine.shards import gradient_of, is_sharded, local, place, refuse_sparse
+from thetadot.optim.engine.states import first_state, variables
 from thetadot.optim.groups import settle
-from thetadot.optim.launch import launch
-from thetadot.optim.measures import loss_of, measure, of_squares
-from thetadot.optim.move import Decay, Move, Settings
-from thetadot.optim.programs import arrays
-from thetadot.optim.rows import Row, Sweep
-from thetadot.optim.shards import gradient_of, is_sharded, local, place, refuse_sparse
-from thetadot.optim.states import first_state, variables
 
 if TYPE_CHECKING:
-    from thetadot.optim.flow import Flow
+    from thetadot.optim.engine.host import Host
     from thetadot.systems.base import System
 
     Group = dict[str, Any]
@@ -38,7 +38,7 @@ _PLAIN = {Tensor, NoneType}
 _PYTHONS = {float, int, bool, str, NoneType}
 
 
-class Pace(NamedTuple):
+class GroupTerms(NamedTuple):
     """System, scales and settings of one group in one step.
 
     Attributes:
@@ -50,11 +50,11 @@ class Pace(NamedTuple):
 
     system: System
     scales: Any
-    settings: Settings
+    settings: FrameNumbers
     decay: Decay
 
 
-class Stepping:
+class StepRunner:
     """Runs the stages of an optimizer's steps; holds nothing but what can be gathered again.
 
     It is handed the optimizer and does not hold it: an optimizer that nobody needs is freed at once.
@@ -63,7 +63,7 @@ class Stepping:
     def __init__(self) -> None:
         self.launches: dict[tuple[int, int], tuple[Any, Launch]] = {}
         self.settings: dict[int, tuple[list[Any], list[type]]] = {}
-        self.paces: dict[int, tuple[Pace, tuple[Any, ...], list[float]]] = {}
+        self.paces: dict[int, tuple[GroupTerms, tuple[Any, ...], list[float]]] = {}
         self.states: list[dict[str, Any]] = []
 
     def forget(self) -> None:
@@ -73,76 +73,76 @@ class Stepping:
         self.paces.clear()
         self.states.clear()
 
-    def run(self, flow: Flow, stage: int, loss: Any = None) -> None:
+    def run(self, host: Host, stage: int, loss: Any = None) -> None:
         """Move every parameter that has a gradient."""
         repeating = not torch.compiler.is_compiling()
         if repeating:
-            self._check(flow)
-            if not self._same_states(flow):
+            self._check(host)
+            if not self._same_states(host):
                 self.launches.clear()
-        key = self._key(flow)
+        key = self._key(host)
         first = 0
-        for number, group in enumerate(flow.param_groups):
-            if not (repeating and self._repeat(flow, number, group, stage, key, loss)):
-                self._gather(flow, number, group, stage, key, first, loss)
+        for number, group in enumerate(host.param_groups):
+            if not (repeating and self._repeat(host, number, group, stage, key, loss)):
+                self._gather(host, number, group, stage, key, first, loss)
             first += len(group["params"])
-        self.states = list(flow.state.values())
+        self.states = list(host.state.values())
 
-    def rows(self, flow: Flow, stage: int, loss: Any = None) -> list[Row]:
+    def rows(self, host: Host, stage: int, loss: Any = None) -> list[ParamRow]:
         """Build a row for every parameter that has a gradient."""
-        self._check(flow)
-        found: list[Row] = []
-        key, first = self._key(flow), 0
-        for group in flow.param_groups:
-            found += self._rows(flow, group, stage, key, first, loss)
+        self._check(host)
+        found: list[ParamRow] = []
+        key, first = self._key(host), 0
+        for group in host.param_groups:
+            found += self._rows(host, group, stage, key, first, loss)
             first += len(group["params"])
         return found
 
-    def _check(self, flow: Flow) -> None:
-        """Settings that were changed since the last step, before anything moves; tensors are not waited for."""
-        for number, group in enumerate(flow.param_groups):
-            settings = [value for value in map(group.get, flow.defaults) if type(value) not in _TENSORS]
-            settings += flow.integrator, flow.options
+    def _check(self, host: Host) -> None:
+        """FrameNumbers that were changed since the last step, before anything moves; tensors are not waited for."""
+        for number, group in enumerate(host.param_groups):
+            settings = [value for value in map(group.get, host.defaults) if type(value) not in _TENSORS]
+            settings += host.integrator, host.options
             kinds = [*map(type, settings)]  # numpy's numbers equal Python's
             if (settings, kinds) != self.settings.get(number):
                 self.paces.pop(number, None)
-                if not _PYTHONS.issuperset(map(type, map(group.get, flow.defaults))):
+                if not _PYTHONS.issuperset(map(type, map(group.get, host.defaults))):
                     group.update(settle(group, set()))  # numpy's numbers, from a schedule of theirs
-                flow.check(group)
+                host.check(group)
                 self.settings[number] = settings, kinds
 
-    def _paced(self, flow: Flow, number: int, group: Group) -> tuple[Pace, tuple[Any, ...], list[float]]:
+    def _paced(self, host: Host, number: int, group: Group) -> tuple[GroupTerms, tuple[Any, ...], list[float]]:
         """Return a group's pace, frame and numbers, recomputed when a setting has changed."""
         if number in self.paces:
             return self.paces[number]
         numbers: list[Any] = []
-        pace = self._pace(flow, group)
-        frame = _frame(flow, group, pace, numbers)
+        pace = self._pace(host, group)
+        frame = _frame(host, group, pace, numbers)
         found = pace, frame, [*map(float, numbers)]
-        if flow.system is None and getattr(flow.motion, "of_settings", False) and not _tensors_in(numbers, group):
+        if host.system is None and getattr(host.motion, "of_settings", False) and not _tensors_in(numbers, group):
             self.paces[number] = found
         return found
 
-    def _same_states(self, flow: Flow) -> bool:
+    def _same_states(self, host: Host) -> bool:
         """Whether the optimizer keeps the dictionaries that it kept after the last stage."""
-        states = flow.state.values()
+        states = host.state.values()
         return len(states) == len(self.states) and all(map(operator.is_, states, self.states))
 
-    def _key(self, flow: Flow) -> int | Tensor:
+    def _key(self, host: Host) -> int | Tensor:
         """The noise's, of this step; a tensor where the step may be captured, so that the count is not frozen."""
-        if not flow.noise.draws:
+        if not host.noise.draws:
             return 0
-        return derive(flow.noise.key, flow.ticks if self._captured(flow) else flow.steps)
+        return derive(host.noise.key, host.ticks if self._captured(host) else host.steps)
 
-    def _captured(self, flow: Flow) -> bool:
-        return flow.options.capturable or torch.compiler.is_compiling()
+    def _captured(self, host: Host) -> bool:
+        return host.options.capturable or torch.compiler.is_compiling()
 
-    def _repeat(self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor, loss: Any) -> bool:
+    def _repeat(self, host: Host, number: int, group: Group, stage: int, key: int | Tensor, loss: Any) -> bool:
         """Run the group's last launch again, if it fits."""
         if (number, stage) not in self.launches:
             return False
         made_for, last = self.launches[number, stage]
-        pace, frame, numbers = self._paced(flow, number, group)
+        pace, frame, numbers = self._paced(host, number, group)
         if frame != made_for:
             return False
         params = group["params"]
@@ -160,86 +160,86 @@ class Stepping:
                 measured["loss"] = loss_of(pace.system, _descended(group, loss))
             if last.squares is not None:
                 measured |= of_squares(pace.system, last.squares(numbers, addresses), last.gradients.sizes)
-        last.run(Step(numbers, int(key), measured), gradients, addresses)
+        last.run(StepNumbers(numbers, int(key), measured), gradients, addresses)
         return True
 
     def _gather(
-        self, flow: Flow, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any
+        self, host: Host, number: int, group: Group, stage: int, key: int | Tensor, first: int, loss: Any
     ) -> None:
-        self._require_dense(flow)
-        alike: dict[tuple[Any, ...], list[Row]] = {}
-        rows = self._rows(flow, group, stage, key, first, loss)
+        self._require_dense(host)
+        alike: dict[tuple[Any, ...], list[ParamRow]] = {}
+        rows = self._rows(host, group, stage, key, first, loss)
         for row in rows:
             alike.setdefault((id(row.sweep), row.fresh, arrays(row)), []).append(row)
         self.launches.pop((number, stage), None)
         for some in alike.values():
-            done = launch(some, flow.options.compile)
+            done = launch(some, host.options.compile)
             if done is not None and done.repeatable and len(some) == len(rows) and _lasting(some, group["params"]):
-                self.launches[number, stage] = _frame(flow, group, self._pace(flow, group), []), done
+                self.launches[number, stage] = _frame(host, group, self._pace(host, group), []), done
 
-    def _require_dense(self, flow: Flow) -> None:
+    def _require_dense(self, host: Host) -> None:
         """Refuse sparse gradients before anything is begun."""
-        for index, p in enumerate(p for group in flow.param_groups for p in group["params"]):
+        for index, p in enumerate(p for group in host.param_groups for p in group["params"]):
             refuse_sparse(index, p)
 
-    def _pace(self, flow: Flow, group: Group) -> Pace:
-        system, step = flow.motion(group)
+    def _pace(self, host: Host, group: Group) -> GroupTerms:
+        system, step = host.motion(group)
         decay, memory = group["weight_decay"], group["averaging"]
-        settings = Settings(decay, 1.0 - group["lr"] * decay, 0.0 if memory is None else memory)
+        settings = FrameNumbers(decay, 1.0 - group["lr"] * decay, 0.0 if memory is None else memory)
         none = isinstance(decay, (float, int)) and decay == 0
-        return Pace(
-            system, flow.integrator.prepare(system, step), settings, "none" if none else group["weight_decay_mode"]
+        return GroupTerms(
+            system, host.integrator.prepare(system, step), settings, "none" if none else group["weight_decay_mode"]
         )
 
-    def _sweep(self, flow: Flow, group: Group, stage: int, key: int | Tensor, pace: Pace, p: Tensor) -> Sweep:
+    def _sweep(self, host: Host, group: Group, stage: int, key: int | Tensor, pace: GroupTerms, p: Tensor) -> Sweep:
         """Build the settings shared by rows of one dtype."""
         move = Move(
-            integrator=flow.integrator,
+            integrator=host.integrator,
             stage=stage,
             maximize=group["maximize"],
             decay=pace.decay,
             averaging=group["averaging"] is not None,
             storage=real_view(p).dtype,
             wide=accumulation_dtype(real_view(p)),
-            low_precision=flow.options.low_precision,
+            low_precision=host.options.low_precision,
         )
-        _, numbers = variables(flow, p, group, pace.system)
-        return Sweep(move, pace.scales, pace.settings, key, frozenset(numbers), flow.options.differentiable)
+        _, numbers = variables(host, p, group, pace.system)
+        return Sweep(move, pace.scales, pace.settings, key, frozenset(numbers), host.options.differentiable)
 
-    def _rows(self, flow: Flow, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> list[Row]:
+    def _rows(self, host: Host, group: Group, stage: int, key: int | Tensor, first: int, loss: Any) -> list[ParamRow]:
         moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
         if not moving:
             return []
         gradients = [real_view(gradient_of(index, p).resolve_conj()) for index, p in moving]
-        pace = self._pace(flow, group)
+        pace = self._pace(host, group)
         system = pace.system
         sweeps: dict[torch.dtype, Sweep] = {}
         for (_, p), gradient in zip(moving, gradients, strict=True):
             if p.dtype not in sweeps:
-                sweeps[p.dtype] = self._sweep(flow, group, stage, key, pace, p)
-            names, _ = variables(flow, p, group, system)
-            if not names.issubset(flow.state.get(p, {})):  # also what a setting that was changed has called for
-                begun = first_state(flow, p, group, gradient, pace.scales, sweeps[p.dtype])
-                flow.state[p] = begun | flow.state.get(p, {})
+                sweeps[p.dtype] = self._sweep(host, group, stage, key, pace, p)
+            names, _ = variables(host, p, group, system)
+            if not names.issubset(host.state.get(p, {})):  # also what a setting that was changed has called for
+                begun = first_state(host, p, group, gradient, pace.scales, sweeps[p.dtype])
+                host.state[p] = begun | host.state.get(p, {})
         rows = []
         for (index, p), gradient in zip(moving, gradients, strict=True):
-            theta, state = real_view(p), flow.state[p]
+            theta, state = real_view(p), host.state[p]
             fresh = () if any(_is_set(state[name]) for name in system.scalars) else tuple(system.scalars)
-            rows.append(Row(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), {}, fresh))
+            rows.append(ParamRow(sweeps[p.dtype], index, local(theta), local(gradient), state, place(theta), {}, fresh))
         if system.measures:
             # on the CPU Python's numbers; elsewhere, or where a step may be captured, tensors that nothing waits for
-            floats = gradients[0].device.type == "cpu" and not (self._captured(flow) or flow.options.differentiable)
+            floats = gradients[0].device.type == "cpu" and not (self._captured(host) or host.options.differentiable)
             whole = [(p, gradient) for (_, p), gradient in zip(moving, gradients, strict=True)]
-            measure(system, rows, whole, _descended(group, loss), flow.options.compile, floats=floats)
+            measure(system, rows, whole, _descended(group, loss), host.options.compile, floats=floats)
         return rows
 
 
-def _frame(flow: Flow, group: Group, pace: Pace, numbers: list[Any]) -> tuple[Any, ...]:
+def _frame(host: Host, group: Group, pace: GroupTerms, numbers: list[Any]) -> tuple[Any, ...]:
     """All that a launch was made for beside memory; the numbers that it is given are added to ``numbers``."""
     system = pace.system
     return (
-        flow.integrator,
-        flow.options,
+        host.integrator,
+        host.options,
         type(system),
         system.variables,
         system.scalars,
@@ -263,7 +263,7 @@ def _descended(group: Group, loss: Any) -> Any:
     return -loss if group["maximize"] and loss is not None else loss
 
 
-def _lasting(rows: list[Row], params: list[Tensor]) -> bool:
+def _lasting(rows: list[ParamRow], params: list[Tensor]) -> bool:
     """Whether ``rows`` are the group's moving parameters, themselves and not views made for this step."""
     moving = [p for p in params if p.grad is not None]
     return all(row.parameter is p and p.is_contiguous() for row, p in zip(rows, moving, strict=True)) and not any(

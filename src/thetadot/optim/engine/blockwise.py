@@ -12,8 +12,8 @@ from torch import Tensor
 from thetadot.fusion import Blocks
 from thetadot.fusion.draws import Places, derived
 from thetadot.fusion.program import CannotCompile
-from thetadot.optim.gathered import Launch, Step, keep
-from thetadot.optim.programs import once, program_of, shared
+from thetadot.optim.engine.gathered import Launch, StepNumbers, keep
+from thetadot.optim.engine.programs import once, program_of, shared
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from thetadot.fusion.blocks import Batch
     from thetadot.fusion.draws import Keys
-    from thetadot.optim.move import Move
-    from thetadot.optim.rows import Row
+    from thetadot.optim.engine.move import Move
+    from thetadot.optim.engine.rows import ParamRow
 
 
 class InBlocks(Launch):
@@ -32,7 +32,7 @@ class InBlocks(Launch):
         CannotCompile: the rule converts between dtypes.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ParamRow]) -> None:
         super().__init__(rows)
         first = rows[0]
         if not all(row.parameter.is_contiguous() for row in rows):
@@ -42,7 +42,7 @@ class InBlocks(Launch):
         if not self.blocks.takes_lists:
             raise CannotCompile("an operation knows no lists.")
         self.batches: list[Batch] = []
-        self.noise: Noise | None = None
+        self.noise: BlockNoise | None = None
         self.apart = False
 
     def _cut(self, *, apart: bool) -> None:
@@ -52,10 +52,10 @@ class InBlocks(Launch):
         tensors = [*zip(self.parameters, *self.kept, strict=True)]
         batches = self.blocks.batches(tensors, [POSITION, *self.names], **{"together": 0} if apart else {})
         names = [name for _, name in self.blocks.draws]
-        self.batches, self.noise = batches, Noise(batches, self.places, names, self.sweep.move) if names else None
+        self.batches, self.noise = batches, BlockNoise(batches, self.places, names, self.sweep.move) if names else None
         self.apart = apart
 
-    def run(self, step: Step, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
+    def run(self, step: StepNumbers, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
         """Run the step by blocks."""
         common = dict(zip(self.shared, step.numbers, strict=True))
         columns = [self._column(name, step.measured) for name in self.numbers]
@@ -82,7 +82,7 @@ class InBlocks(Launch):
         return given if isinstance(given, list) else [given] * len(self.states)
 
 
-class Noise:
+class BlockNoise:
     """The noise of batches of blocks, a batch drawn at once, into memory that all of them use in turn.
 
     Args:

@@ -24,25 +24,25 @@ from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.program import CannotCompile
 from thetadot.fusion.sums import Sums
 from thetadot.integrators.base import name_of
-from thetadot.optim import ranks
-from thetadot.optim.memory import walkable
-from thetadot.optim.programs import arrays, force_of, once, shared
-from thetadot.optim.shards import is_sharded, wholes
+from thetadot.optim.engine import ranks
+from thetadot.optim.engine.memory import walkable
+from thetadot.optim.engine.programs import arrays, force_of, once, shared
+from thetadot.optim.engine.shards import is_sharded, wholes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from thetadot.optim.engine.rows import ParamRow
     from thetadot.optim.options import Compile
-    from thetadot.optim.rows import Row
     from thetadot.systems.base import System
 
 SQUARES = frozenset(("gradient_square", "tensor_square"))
 
 
 def measure(
-    system: System, rows: Sequence[Row], whole: Sequence[tuple[Tensor, Tensor]], loss: Any, compiled: Compile, *,
+    system: System, rows: Sequence[ParamRow], whole: Sequence[tuple[Tensor, Tensor]], loss: Any, compiled: Compile, *,
     floats: bool,
 ) -> None:  # fmt: skip
     """Give every row the numbers that ``system`` asks for.
@@ -87,7 +87,7 @@ def _sizes(whole: Sequence[tuple[Tensor, Tensor]]) -> list[int]:
     return [gradient.numel() for _, gradient in whole]
 
 
-def _squares(rows: Sequence[Row], whole: Sequence[tuple[Tensor, Tensor]], compiled: Compile) -> list[Any]:
+def _squares(rows: Sequence[ParamRow], whole: Sequence[tuple[Tensor, Tensor]], compiled: Compile) -> list[Any]:
     """Σ g² of every row, over all its shards."""
     found: list[Any] = [None] * len(rows)
     alike: dict[Any, list[int]] = {}
@@ -108,7 +108,7 @@ def _squares(rows: Sequence[Row], whole: Sequence[tuple[Tensor, Tensor]], compil
     return wholes(found)
 
 
-def sums_of(rows: Sequence[Row]) -> list[float]:
+def sums_of(rows: Sequence[ParamRow]) -> list[float]:
     """Σ g² of every row by one kernel.
 
     Raises:
@@ -123,7 +123,7 @@ def sums_of(rows: Sequence[Row]) -> list[float]:
     return found
 
 
-def kernel_of(row: Row) -> Sums:
+def kernel_of(row: ParamRow) -> Sums:
     """Return the kernel that sums squares of rows like this one.
 
     Raises:

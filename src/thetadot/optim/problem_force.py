@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.core.annotations import Scalar
-    from thetadot.optim.flow import Flow
+    from thetadot.optim.engine.host import Host
 
 _AGREE = 1e-6  # settings of float32 tensors say the same number
 
 
-def require_agreement(flow: Flow, problem: object) -> None:
+def require_agreement(host: Host, problem: object) -> None:
     """Raise where ``problem`` says something else of the motion than the optimizer's own settings.
 
     Raises:
@@ -37,13 +37,13 @@ def require_agreement(flow: Flow, problem: object) -> None:
         raise InadmissibleValue(
             f"problem={problem!r} is of type {name_of(problem)}. Pass thetadot.systems.Problem(system, potential)."
         )
-    if flow.options.differentiable:
+    if host.options.differentiable:
         raise IncompatiblePair("differentiable=True takes p.grad from your own backward(). Leave problem= out.")
-    for group in flow.param_groups:
-        system, step = flow.motion(group)
+    for group in host.param_groups:
+        system, step = host.motion(group)
         if noisy(problem.system) and "temperature" not in group and not noisy(system):
             raise IncompatiblePair(
-                f"the problem has the temperature {float(problem.temperature):g}, and {name_of(flow)} adds no noise. "
+                f"the problem has the temperature {float(problem.temperature):g}, and {name_of(host)} adds no noise. "
                 "Use Langevin or Kramers, or pose it without noise, such as Problem(GradientFlow(), potential)."
             )
         ours = {"temperature": getattr(system, "temperature", None), "friction": _rate(system, step)}
@@ -76,12 +76,12 @@ def temperature_of(temperature: Scalar | None, problem: object) -> Scalar:
     raise InadmissibleValue("temperature is missing. Pass temperature=, in units of the loss, or problem=.")
 
 
-def force_of(flow: Flow, problem: Problem) -> Callable[[], Tensor]:
+def force_of(host: Host, problem: Problem) -> Callable[[], Tensor]:
     """A closure that leaves ∇L in ``p.grad`` and returns L, summed over positions and parameters."""
 
     def evaluate() -> Tensor:
         losses = []
-        for p in (p for group in flow.param_groups for p in group["params"]):
+        for p in (p for group in host.param_groups for p in group["params"]):
             position = p.detach()
             losses.append(problem.potential(position).detach().sum())
             p.grad = problem.gradient(position).detach()

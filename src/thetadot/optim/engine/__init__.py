@@ -1,0 +1,1 @@
+"""What steps an optimizer's parameters: rows of tensors, kernels and plain operations, shards, saved state."""
