@@ -34,6 +34,4 @@ with tempfile.TemporaryDirectory() as folder:
     trainer.train()
 losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 print(f"loss {losses[0]:.2f} -> {losses[-1]:.3f}; momentum 0.9 -> {optimizer.param_groups[0]['momentum']:.4f}")
-    f"{trainer.state.global_step} steps; loss {float(losses[0]):.2f} -> {float(losses[-1]):.2f}; momentum 0.9 -> {end:.4f}"
-)
 assert losses[-1] < losses[0] / 2
