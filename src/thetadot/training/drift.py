@@ -112,11 +112,12 @@ class Drift(Steering):
         self.taken, self.means = int(state["taken"]), state["means"]
 
 
-def judges_of(order: list[int], samples: int) -> list[int]:
-    """Return the samples that judge: two looks at each place, a forward pass counted a third.
+def judges_of(order: list[int], samples: int, least: int = 1) -> list[int]:
+    """Return the samples that judge: two looks at each place, a forward pass counted a third; none below ``least``.
 
     Example:
         >>> len(judges_of(list(range(1000)), 20_000)), len(judges_of(list(range(1000)), 10**7))
         (25, 256)
     """
-    return order[: min(MOST, int(SHARE * samples * 3.0 / (2 * len(PLACES))))]
+    found = order[: min(MOST, int(SHARE * samples * 3.0 / (2 * len(PLACES))))]
+    return found if len(found) >= least else []
