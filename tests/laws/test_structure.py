@@ -1,8 +1,9 @@
 """How the package is built: what its files are called, and what they import of each other."""
 
+import ast
 import sys
 
-from shared.sources import ROOT, modules
+from shared.sources import ROOT, imports, modules
 
 
 def test_no_file_has_the_name_of_a_standard_module():
@@ -16,3 +17,24 @@ def test_the_root_holds_doors_alone():
         name.partition(".")[2] for name in modules() if name.count(".") == 1 and (ROOT / f"{name[9:]}.py").exists()
     }
     assert loose == {"__main__", "errors", "translation", "version"}
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    """Neither when run, nor in functions, nor for type checking: every file can be read after what it names."""
+    after = {name: {found for _, found in imports(tree)} - {name} for name, tree in modules().items()}
+    while ends := {
+        a for a in after if not after[a] & after.keys() or not any(a in needed for needed in after.values())
+    }:
+        for name in ends:  # what names no other, and what no other names, is in no circle
+            del after[name]
+    assert not after, "these import each other, or what does"
+
+
+def test_few_imports_wait_until_a_function_is_called():
+    """Only where what is imported is an extra, or heavy beside what a short answer needs."""
+    late = set()
+    for name, tree in modules().items():
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef):
+                late |= {(name, n.lineno) for n in ast.walk(function) if isinstance(n, (ast.Import, ast.ImportFrom))}
+    assert len(late) <= 30

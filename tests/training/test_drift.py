@@ -25,6 +25,18 @@ def test_a_model_too_large_for_a_copy_follows_its_mean_motion(tmp_path):
     assert run.record.header.asked["fork_memory"] == "0"
 
 
+def test_a_model_whose_layers_need_two_samples_is_not_judged_on_one(tmp_path):
+    x = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
+
+    def small():
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
+        data = torch.utils.data.TensorDataset(x, x[:, :1])
+        return thetadot.Task(model, torch.nn.functional.mse_loss, data, data)
+
+    run = thetadot.run(small, out=tmp_path / "a", epochs=12, page=False, **SMALL)
+    assert not run.record.of(Fork), "so few samples pay for a judgement on one, which has no variance"
+
+
 def test_the_limit_is_of_the_parameters_bytes(tmp_path):
     size = sum(p.numel() * 4 for p in factorisation().model.parameters())
     for limit, method in ((size, "branch"), (size - 1, "drift")):

@@ -64,8 +64,9 @@ def lost(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The same run without forks."""
-    given = {"optimizer": "adam", "lr": 0.016, "batch_size": 16}
-    return thetadot.run(blobs, out=tmp_path_factory.mktemp("plain") / "run", epochs=4, seed=5, **given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thetadot.training.beginning.Forks", lambda _: Steering())
+        return thetadot.run(blobs, out=tmp_path_factory.mktemp("plain") / "run", epochs=4, seed=5)
 
 
 def test_the_run_goes_on_from_the_branch_with_the_lower_training_loss(forked):

@@ -149,10 +149,10 @@ def test_a_checkpoint_comes_back_with_weights_only(tmp_path):
     content = HEAD | {"a": torch.arange(3), "b": {"c": [1, 2.5, None, "x", True], "d": float("inf")}}
     checkpoint.save(tmp_path, content)
     found = torch.load(tmp_path / checkpoint.NAME, weights_only=True)
-    assert {name: found[name] for name in ("format", "version")} == {"format": checkpoint.FORMAT, "version": 3}
+    assert {name: found[name] for name in ("format", "version")} == {"format": checkpoint.FORMAT, "version": 4}
     again = checkpoint.load(tmp_path)
     assert torch.equal(again.pop("a"), content.pop("a"))
-    assert again == content | {"format": checkpoint.FORMAT, "version": 3}
+    assert again == content | {"format": checkpoint.FORMAT, "version": 4}
     assert [file.name for file in tmp_path.iterdir()] == [checkpoint.NAME]
 
 
@@ -273,10 +273,10 @@ def test_a_checkpoint_of_before_digests_is_refused_in_one_sentence(tmp_path):
         ({"format": checkpoint.FORMAT}, "is not a thetadot checkpoint"),
         ({"format": checkpoint.FORMAT, "version": "1"}, "is not a thetadot checkpoint"),
         ({"format": checkpoint.FORMAT, "version": True}, "is not a thetadot checkpoint"),
-        ({"format": checkpoint.FORMAT, "version": 10**70}, "has version 233 bits long, this thetadot reads 3. Upd"),
-        ({"format": checkpoint.FORMAT, "version": 4}, "has version 4, this thetadot reads 3. Update"),
-        ({"format": checkpoint.FORMAT, "version": 1}, "has version 1, this thetadot reads 3. Start the run again"),
-        ({"format": checkpoint.FORMAT, "version": 3, "phase": "done"}, "missing required field `arguments`"),
+        ({"format": checkpoint.FORMAT, "version": 10**70}, "has version 233 bits long, this thetadot reads 4. Upd"),
+        ({"format": checkpoint.FORMAT, "version": 5}, "has version 5, this thetadot reads 4. Update"),
+        ({"format": checkpoint.FORMAT, "version": 1}, "has version 1, this thetadot reads 4. Start the run again"),
+        ({"format": checkpoint.FORMAT, "version": 4, "phase": "done"}, "missing required field `arguments`"),
         (SOUND | {"phase": "other"}, "Invalid enum value 'other'"),
         (SOUND | {"threads": 10**9}, "Expected `int` <= 1024"),
         (SOUND | {"threads": 1.5}, "Expected `int`, got `float`"),

@@ -27,7 +27,7 @@ from thetadot.training.arguments import EPOCHS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from thetadot.comparing.result import Row
+    from thetadot.comparing.compared_run import ComparedRun
     from thetadot.comparing.spec import Spec
     from thetadot.tasks.task import Task
 
@@ -133,7 +133,7 @@ def _folder(task: str) -> Path:
     return Path("runs") / f"compare-{called}"
 
 
-def _measures(rows: Sequence[Row], by: Measure) -> tuple[Measure, ...]:
+def _measures(rows: Sequence[ComparedRun], by: Measure) -> tuple[Measure, ...]:
     """Losses that there are; those of states returned where a run gives its best one back."""
     tested = any(outcome.test is not None for row in rows for outcome in row.outcomes)
     own = any(row.point.own for row in rows)

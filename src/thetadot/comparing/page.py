@@ -13,7 +13,8 @@ from thetadot.core.formatting import count, plain
 from thetadot.report.shell import compose
 
 if TYPE_CHECKING:
-    from thetadot.comparing.result import Comparison, Row
+    from thetadot.comparing.compared_run import ComparedRun
+    from thetadot.comparing.result import Comparison
 
 MOST_PAIRS = 200
 
@@ -62,7 +63,7 @@ def _state(comparison: Comparison) -> str:
     return "finished" if clear and not any(row.diverged for row in comparison.rows) else "unfinished"
 
 
-def _line(comparison: Comparison, index: int, row: Row, cells: tuple[str, ...]) -> dict[str, Any]:
+def _line(comparison: Comparison, index: int, row: ComparedRun, cells: tuple[str, ...]) -> dict[str, Any]:
     head, _ = comparison.table()
     return {
         "index": index,

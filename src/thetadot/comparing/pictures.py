@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from bokeh.plotting import figure
 
-    from thetadot.comparing.result import Comparison, Row
+    from thetadot.comparing.compared_run import ComparedRun
+    from thetadot.comparing.result import Comparison
     from thetadot.report.figures.picture import Mark
     from thetadot.report.series import Array
 
@@ -86,7 +87,7 @@ def _losses(comparison: Comparison) -> Picture | None:
     )
 
 
-def _gathered(row: Row, kind: str, samples: int) -> tuple[Array, Array, Array, Array] | None:
+def _gathered(row: ComparedRun, kind: str, samples: int) -> tuple[Array, Array, Array, Array] | None:
     """Places in epochs, and the mean, least and largest loss of the seeds there; None without a curve."""
     curves = [np.array(getattr(outcome, kind), dtype=np.float64).reshape(-1, 2) for outcome in row.outcomes]
     curves = [curve[np.isfinite(curve).all(1) & (np.abs(curve[:, 1]) < LARGEST)] for curve in curves]
@@ -180,7 +181,7 @@ def _differences(comparison: Comparison) -> Picture | None:
     )
 
 
-def _apart(row: Row, first: Row, comparison: Comparison) -> Array:
+def _apart(row: ComparedRun, first: ComparedRun, comparison: Comparison) -> Array:
     pairs = zip(row.losses(comparison.by), first.losses(comparison.by), strict=True)
     found = [a - b for a, b in pairs if a is not None and b is not None]
     return np.array([value for value in found if math.isfinite(value) and abs(value) < LARGEST], dtype=np.float64)
@@ -193,7 +194,7 @@ def _short(values: Array) -> Any:
     return np.asarray(values, dtype=np.float32)
 
 
-def _own(renderer: Any, index: int, row: Row) -> None:
+def _own(renderer: Any, index: int, row: ComparedRun) -> None:
     """Mark a drawn thing as a run's, so that the page can hide the run."""
     renderer.tags = [{"run": index}]
     renderer.name = clean(row.name, 80)

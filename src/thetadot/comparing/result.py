@@ -18,50 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from thetadot.comparing.choice import Tried
-    from thetadot.comparing.job import Measure, Outcome
-    from thetadot.comparing.spec import Point
+    from thetadot.comparing.compared_run import ComparedRun
+    from thetadot.comparing.job import Measure
 
 AS_GIVEN = "as given"
 """Settings of a row whose name says them."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Row of a comparison: what was run, and what came of it on each seed.
-
-    Attributes:
-        name: as it was given.
-        point: optimizer and settings; of a grid, those that were chosen.
-        outcomes: a run a seed, in the order of the seeds.
-        tried: points of a grid on the seeds that choose, from the best to the worst; none where nothing was chosen.
-        remarks: sentences on the choice.
-    """
-
-    name: str
-    point: Point
-    outcomes: tuple[Outcome, ...]
-    tried: tuple[Tried, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    def losses(self, by: Measure) -> list[float | None]:
-        """Return the loss on each seed; None where the run diverged."""
-        return [outcome.score(by) for outcome in self.outcomes]
-
-    @property
-    def diverged(self) -> int:
-        """Number of seeds on which it diverged."""
-        return sum(bool(outcome.diverged) for outcome in self.outcomes)
-
-    def mean(self, by: Measure) -> float | None:
-        """Return the mean loss; None where it diverged on a seed, or there is no such loss."""
-        found = [loss for loss in self.losses(by) if loss is not None]
-        return statistics.fmean(found) if found and len(found) == len(self.outcomes) else None
-
-    def metric(self, by: Measure) -> float | None:
-        """Return the mean metric of the same states."""
-        found = [value for outcome in self.outcomes if (value := outcome.score_metric(by)) is not None]
-        return statistics.fmean(found) if found and len(found) == len(self.outcomes) else None
 
 
 @dataclass(frozen=True)
@@ -82,7 +43,7 @@ class Comparison:
     """
 
     task: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedRun, ...]
     by: Measure
     epochs: int
     samples: int
@@ -109,16 +70,16 @@ class Comparison:
             for a, b in itertools.combinations(self.rows, 2)
         ]
 
-    def cost(self, row: Row) -> float:
+    def cost(self, row: ComparedRun) -> float:
         """Return the mean of a row's gradient evaluations, as a multiple of epochs × samples."""
         return statistics.fmean(outcome.spent for outcome in row.outcomes) / (self.epochs * self.samples)
 
-    def against(self, a: Row, b: Row, by: Measure | None = None) -> Difference:
+    def against(self, a: ComparedRun, b: ComparedRun, by: Measure | None = None) -> Difference:
         """Return the difference of two rows, a minus b."""
         measure = by or self.by
         return difference(a.name, b.name, a.losses(measure), b.losses(measure))
 
-    def remarks(self, row: Row) -> list[str]:
+    def remarks(self, row: ComparedRun) -> list[str]:
         """Return sentences on a row: on its choice, and whether a constant output would do better."""
         mean = row.mean("best")
         if self.constant is None or mean is None or mean < self.constant:
@@ -128,7 +89,7 @@ class Comparison:
     @cached_property
     def says(self) -> str:
         """Sentence on who is lowest, and what is resolved."""
-        return sentence(self)
+        return sentence(self.rows, self.by, self.against)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, lists and dictionaries, as ``--json`` prints it."""
@@ -146,7 +107,7 @@ class Comparison:
             "out": str(self.out),
         }
 
-    def _row(self, row: Row) -> dict[str, Any]:
+    def _row(self, row: ComparedRun) -> dict[str, Any]:
         return {
             "name": row.name,
             "settings": row.point.label,
@@ -175,7 +136,7 @@ class Comparison:
         )
         return head, [self._cells(row, metric) for row in self.rows]
 
-    def _cells(self, row: Row, metric: str | None) -> tuple[str, ...]:
+    def _cells(self, row: ComparedRun, metric: str | None) -> tuple[str, ...]:
         mean = row.mean(self.by)
         lost = f"diverged on {row.diverged} of {len(row.outcomes)}" if row.diverged else "–"
         first = row is self.rows[0]
@@ -213,7 +174,7 @@ class Comparison:
         return f"<p>{html.escape(self.says)}</p><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def settings_of(row: Row) -> str:
+def settings_of(row: ComparedRun) -> str:
     """Settings of a row in words: those chosen from a grid, or by thetadot's run on each seed.
 
     Of numbers that differ from seed to seed the least and the largest are given.

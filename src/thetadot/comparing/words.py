@@ -8,8 +8,11 @@ from thetadot.comparing.paired import MOST_SEEDS
 from thetadot.core.formatting import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from thetadot.comparing.compared_run import ComparedRun
+    from thetadot.comparing.job import Measure
     from thetadot.comparing.paired import Difference
-    from thetadot.comparing.result import Comparison, Row
 
 
 def cell_of_difference(found: Difference) -> tuple[str, str]:
@@ -50,21 +53,23 @@ def verdict(found: Difference) -> str:
     return f"not resolved: {many} seeds would"
 
 
-def sentence(comparison: Comparison) -> str:
+def sentence(
+    rows: Sequence[ComparedRun], by: Measure, against: Callable[[ComparedRun, ComparedRun], Difference]
+) -> str:
     """Say who is lowest, from whom that is resolved, and what would resolve the rest."""
-    standing = [row for row in comparison.rows if row.mean(comparison.by) is not None]
-    lost = [row.name for row in comparison.rows if row.diverged]
+    standing = [row for row in rows if row.mean(by) is not None]
+    lost = [row.name for row in rows if row.diverged]
     gone = f" {_joined(lost)} diverged." if lost else ""
     if not standing:
-        return f"Every run diverged on a seed at least, so there is nothing to compare: {about(comparison.rows[0])}."
-    best = min(standing, key=lambda row: row.mean(comparison.by) or 0.0)
+        return f"Every run diverged on a seed at least, so there is nothing to compare: {about(rows[0])}."
+    best = min(standing, key=lambda row: row.mean(by) or 0.0)
     others = [row for row in standing if row is not best]
-    said = f"{best.name} has the lowest loss, {plain(best.mean(comparison.by), 4)}"
+    said = f"{best.name} has the lowest loss, {plain(best.mean(by), 4)}"
     if not others:
-        return f"{best.name} comes to a loss of {plain(best.mean(comparison.by), 4)}.{gone}"
-    if comparison.seeds < 2:
+        return f"{best.name} comes to a loss of {plain(best.mean(by), 4)}.{gone}"
+    if len(rows[0].outcomes) < 2:
         return f"{said}, but one seed tells nothing of chance: pass more seeds.{gone}"
-    pairs = [comparison.against(best, row) for row in others]
+    pairs = [against(best, row) for row in others]
     clear = [pair.b for pair in pairs if pair.resolved]
     open_ = [pair for pair in pairs if not pair.resolved]
     if not open_:
@@ -88,7 +93,7 @@ def _joined(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def about(row: Row) -> str:
+def about(row: ComparedRun) -> str:
     """What happened to a row, in a sentence; "" where nothing did."""
     reasons = dict.fromkeys(outcome.diverged for outcome in row.outcomes if outcome.diverged)
     return "; ".join(reasons)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from thetadot.comparing.choice import Tried, edges, tried
-from thetadot.comparing.result import Row
+from thetadot.comparing.compared_run import ComparedRun
 from thetadot.comparing.showing import Step
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Work:
         points = sum(len(spec.points) for spec in self.specs if spec.grid)
         return points * len(self.choosers) + len(self.specs) * len(self.seeds)
 
-    def rows(self, workers: Workers, say: Callable[[Step], None]) -> list[Row]:
+    def rows(self, workers: Workers, say: Callable[[Step], None]) -> list[ComparedRun]:
         """Do the runs that are still to be done, and return a row a run, in the order given."""
 
         def do(jobs: Iterable[Job]) -> dict[tuple[str, int], Outcome]:
@@ -64,7 +64,7 @@ class Work:
         theirs = [chosen[spec.name] for spec in self.specs if not spec.own]
         scored |= do(self._jobs(theirs, self.seeds, budgets))
         return [
-            Row(
+            ComparedRun(
                 spec.name,
                 chosen[spec.name],
                 tuple(scored[chosen[spec.name].identity, seed] for seed in self.seeds),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from thetadot.core.cayley import friction_of, step_of
 from thetadot.core.formatting import plain
@@ -16,6 +16,7 @@ from thetadot.dictionary.batch_rules import EVERY, MALLADI, MAREK
 from thetadot.dictionary.change import LAWS, Change, Law, decay_samples, with_decay_time
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named, require_settings, settings_of
 from thetadot.dictionary.regime import WHY, NoiseScale, advice, preferred
+from thetadot.dictionary.row import Row
 from thetadot.dictionary.twins import Twins, twins_of, warmth
 from thetadot.dictionary.veto import Ceiling
 from thetadot.dictionary.warmth import broken
@@ -27,48 +28,6 @@ if TYPE_CHECKING:
 
 SAME = 1e-6
 """Two learning rates or batch sizes nearer than this share are one."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """Settings that a rule gives, and what they do to what it does not keep.
-
-    Attributes:
-        keeps: what stays, in words.
-        lr, momentum, batch_size: the settings; None where there is none.
-        step: γ.
-        friction: λ.
-        temperature_factor: T'/T.
-        verdict: why the row is recommended, outside its condition, vetoed, or contradicts what is asked.
-        recommended: whether it holds by what is known of the noise.
-        rule: the rule's name.
-        source: where it is from.
-        holds: when it is meant to hold.
-        about: which setting it is about.
-        standing: whether it may be used.
-        beta2, eps, weight_decay, epochs: further settings.
-        decay_factor: decay time in samples over the present one; None without decay, or where it is not known.
-    """
-
-    keeps: str
-    lr: float | None
-    momentum: float | None
-    batch_size: float | None
-    step: float | None
-    friction: float | None
-    temperature_factor: float | None
-    verdict: str = ""
-    recommended: bool = False
-    rule: str = ""
-    source: str = ""
-    holds: str = ""
-    about: str = "lr"
-    standing: Literal["usable", "outside", "vetoed", "contradicts"] = "usable"
-    beta2: float | None = None
-    eps: float | None = None
-    weight_decay: float = 0.0
-    epochs: float | None = None
-    decay_factor: float | None = None
 
 
 @dataclass(frozen=True)

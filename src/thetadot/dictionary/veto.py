@@ -10,8 +10,8 @@ from thetadot.core.limits import adaptive_stability_limit, stability_limit
 from thetadot.errors import InadmissibleValue
 
 if TYPE_CHECKING:
-    from thetadot.dictionary.conversion import Row
     from thetadot.dictionary.optimizers import Optimizer
+    from thetadot.dictionary.row import Row
     from thetadot.dictionary.settings import Settings
 
 

@@ -26,7 +26,7 @@ from thetadot.records.schema import (
 )
 from thetadot.records.standing import standing
 from thetadot.records.step_losses import Losses, StepLosses
-from thetadot.records.table import to_csv, to_json
+from thetadot.records.text import to_csv, to_json
 from thetadot.records.writer import Writer
 
 __all__ = [

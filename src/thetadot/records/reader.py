@@ -74,11 +74,11 @@ class Record:
 
     def table(self, kind: type[msgspec.Struct]) -> dict[str, Column]:
         """Return one kind as columns for numpy; see :func:`thetadot.records.table.table`."""
-        return table(self, kind)
+        return table(self.columns, kind)
 
     def frame(self, kind: type[msgspec.Struct]) -> pd.DataFrame:
         """Return one kind as a pandas frame; see :func:`thetadot.records.table.frame`."""
-        return frame(self, kind)
+        return frame(self.columns, kind)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -239,6 +239,7 @@ class Epoch(msgspec.Struct, tag_field="kind", tag="epoch", frozen=True):
     metric: float | None
     cost: float
     seconds: float = 0.0
+    mean: bool = False  # validation loss and metric are of the running mean of the parameters
 
 
 class Rollback(msgspec.Struct, tag_field="kind", tag="rollback", frozen=True):
@@ -290,6 +291,7 @@ class Result(msgspec.Struct, tag_field="kind", tag="result", frozen=True):
     temperature_high: float | None = None
     final_valid_loss: float | None = None  # of the last parameters; before version 3 that was valid_loss
     constant_loss: float | None = None  # of the best constant output on the validation data; None where there is none
+    mean: bool = False  # the best validated state is the running mean of the parameters
 
     @property
     def learned(self) -> bool:

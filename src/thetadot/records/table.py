@@ -1,15 +1,11 @@
-"""A record as columns: arrays for numpy, a frame for pandas, text for CSV and JSON."""
+"""Entries as columns: arrays for numpy, a frame for pandas."""
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
 
-import msgspec
 import numpy as np
 
-from thetadot.core.signatures import checked
 from thetadot.errors import ThetadotError
 from thetadot.records.columns import EXACT, options
 from thetadot.records.schema import Entry
@@ -17,10 +13,11 @@ from thetadot.records.step_losses import Losses
 from thetadot.records.units import tag
 
 if TYPE_CHECKING:
+    import msgspec
     import pandas as pd
     from numpy.typing import NDArray
 
-    from thetadot.records.reader import Record
+    from thetadot.records.entries import Entries
     from thetadot.records.rows import Rows
 
 
@@ -30,7 +27,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {tag(kind): kind for kind in get_args(E
 """Every kind of line after the header, by the name that it has in the file."""
 
 
-def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
+def table(entries: Entries, kind: type[msgspec.Struct]) -> dict[str, Column]:
     """One array or list a field, in the order of the record.
 
     Numbers become float64, counts int64 and truths bool; a number that is missing or that float64 does not hold is
@@ -39,7 +36,7 @@ def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
     one value a step: the columns "step" and "loss".
 
     Args:
-        record: what :func:`thetadot.records.read` gave.
+        entries: of a record.
         kind: one of the entries' classes, such as ``Motion``.
 
     Returns:
@@ -53,14 +50,14 @@ def table(record: Record, kind: type[msgspec.Struct]) -> dict[str, Column]:
             f"kind={getattr(kind, '__name__', kind)!r} is no kind of entry. Pass one of "
             f"{', '.join(known.__name__ for known in KINDS.values())} from thetadot.records."
         )
-    rows = record.of(kind)
+    rows = entries.of_kind(kind)
     if kind is Losses:
-        return _each_step(record.of(Losses))
+        return each_step(entries.of_kind(Losses))
     hints = get_type_hints(kind)
     return {name: _column(rows, name, options(hints[name])) for name in kind.__struct_fields__}
 
 
-def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
+def frame(entries: Entries, kind: type[msgspec.Struct]) -> pd.DataFrame:
     """Return entries as a pandas frame; a list of numbers by layer is one object of its cell.
 
     Raises:
@@ -72,43 +69,13 @@ def frame(record: Record, kind: type[msgspec.Struct]) -> pd.DataFrame:
         raise ThetadotError(
             "frame needs pandas, which is not installed. Run: pip install 'thetadot[pandas]', or use table."
         ) from error
-    columns = table(record, kind)
+    columns = table(entries, kind)
     tables = {name for name, c in columns.items() if isinstance(c, np.ndarray) and c.ndim == 2}
     return pd.DataFrame({name: list(c) if name in tables else c for name, c in columns.items()})
 
 
-@checked
-def to_csv(record: Record, kind: type[msgspec.Struct]) -> str:
-    """Comma-separated lines under the fields' names; empty where a value is missing.
-
-    Lists and mappings are JSON in their cell. A text that a spreadsheet would take for a formula is led by an
-    apostrophe: a record may come from anybody.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    if kind is Losses:
-        columns = _each_step(record.of(Losses))
-        writer.writerow(columns)
-        known = ["" if loss != loss else loss for loss in columns["loss"]]  # noqa: PLR0124 - only NaN is not itself
-        writer.writerows(zip(columns["step"], known, strict=True))
-        return out.getvalue()
-    writer.writerow(kind.__struct_fields__)
-    for entry in record.of(kind):
-        writer.writerow([_cell(getattr(entry, name)) for name in kind.__struct_fields__])
-    return out.getvalue()
-
-
-@checked
-def to_json(record: Record, kind: type[msgspec.Struct] | None = None) -> str:
-    """The header and the entries, all or of one kind, as one JSON object; numbers as the record has them."""
-    encoder = msgspec.json.Encoder()
-    entries = b",".join(map(encoder.encode, record.entries if kind is None else record.of(kind)))
-    whole = {"header": record.header, "entries": msgspec.Raw(b"[%b]" % entries), "damage": record.damage}
-    return encoder.encode(whole).decode()
-
-
-def _each_step(rows: Rows[Losses]) -> dict[str, Column]:
-    """The losses of all lines, one after another, with their steps."""
+def each_step(rows: Rows[Losses]) -> dict[str, Column]:
+    """Return the losses of all lines, one after another, with their steps."""
     entries = list(rows)
     steps = [np.arange(entry.first, entry.step + 1) for entry in entries]
     losses = [entry.numbers.astype(np.float64) for entry in entries]
@@ -141,11 +108,3 @@ def _column(rows: Rows[Any], name: str, admitted: frozenset[Any]) -> Column:
                 whole[at] = value
             return whole
     return found.copy()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, tuple | dict):
-        return msgspec.json.encode(value).decode()
-    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r"):
-        return f"'{value}"
-    return value

@@ -65,7 +65,8 @@ def state(result: Result) -> str:
     """Say whose loss and metric a result gives: those of the best validated state, in old records of the last one."""
     if result.final_valid_loss is None and result.valid_loss != result.best_valid_loss:
         return "The last state"
-    return f"The returned state, of epoch {plain(result.best_epoch)},"
+    whose = ", the running mean of the parameters" if result.mean else ", of"
+    return f"The returned state{whose}{' after' if result.mean else ''} epoch {plain(result.best_epoch)},"
 
 
 def last_step(record: Record) -> int:

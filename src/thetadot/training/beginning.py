@@ -16,6 +16,7 @@ from thetadot.training.fit import require_motion
 from thetadot.training.forks import Forks
 from thetadot.training.forward import judge
 from thetadot.training.learned import learned
+from thetadot.training.mean import RunningMean
 from thetadot.training.misfit import remarks_on_targets
 from thetadot.training.scales import in_usual_units, remarks, residual_loss, scales
 from thetadot.training.start import Given, Start, typical_size
@@ -163,9 +164,18 @@ class Beginning:
         steps = max(1, samples // plan.batch_size)
         if self.asked.lr is not None:
             return Steering()
-        if sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory:
+        if self._room:
             return Forks(steps)
-        return Drift(steps, judges_of(self.source.order(-1), samples))
+        return Drift(steps, judges_of(self.source.order(-1), samples, self.least))
+
+    def mean(self) -> RunningMean | None:
+        """The running mean of the parameters; None where the rate was given, or a copy is too much."""
+        return RunningMean(self.task) if self.asked.lr is None and self._room else None
+
+    @property
+    def _room(self) -> bool:
+        """Whether there is memory for copies of the parameters."""
+        return sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory
 
     def _not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""

@@ -84,7 +84,8 @@ class Display:
 
     def _epoch(self, entry: Epoch, header: Header) -> None:
         score = "" if entry.metric is None else f", {header.metric} {entry.metric:.4f}"
-        said = f"train {entry.train_loss:.4g}, valid {entry.valid_loss:.4g}{score}"
+        whose = " (running mean)" if entry.mean else ""
+        said = f"train {entry.train_loss:.4g}, valid {entry.valid_loss:.4g}{score}{whose}"
         self.bar.update(self.line, description="training", total=header.epochs, completed=entry.epoch, said=said)
         if not self.out.is_terminal and (entry.epoch % max(1, (header.epochs or 1) // 6) == 0):
             self.out.print(f"  epoch {entry.epoch}/{header.epochs}: {said}")
@@ -101,9 +102,10 @@ def summary(out: Console, record: Record, folder: Path) -> None:
     table.add_row("in short", escape(headline(record, judge(record)).says))
     if result.metric is not None:
         table.add_row(f"validation {escape(header.metric or 'metric')}", f"{result.metric:.4f}")
+    mean = ", of the running mean of the parameters" if result.mean else ""
     table.add_row(
         "validation loss",
-        f"{result.valid_loss:.4g} after epoch {result.best_epoch}, which is returned{_last(result)}",
+        f"{result.valid_loss:.4g} after epoch {result.best_epoch}{mean}, which is returned{_last(result)}",
     )
     if not result.learned:
         table.add_row(

@@ -24,7 +24,7 @@ from thetadot.training.steering import Steering
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from thetadot.training.loop import Loop
+    from thetadot.training.steering import Steered
 
 PLACES = (0.06, 0.10, 0.15, 0.20, 0.30, 0.40)
 LENGTH = 0.015
@@ -49,12 +49,12 @@ class Drift(Steering):
         self.taken = -1  # steps of the present look; -1 where there is none
         self.means: list[list[Tensor]] = []
 
-    def begin(self, loop: Loop) -> None:
+    def begin(self, loop: Steered) -> None:
         """Begin to follow the mean, if it is time to."""
         if self.taken < 0 and self.judges and self.due(loop):
             self.taken, self.means = 0, []
 
-    def took(self, loop: Loop, loss: float) -> None:
+    def took(self, loop: Steered, loss: float) -> None:
         """Take a step into the mean; after the second stretch, judge."""
         del loss
         if self.taken < 0:
@@ -70,7 +70,7 @@ class Drift(Steering):
             self._judge(loop)
             self.taken, self.means = -1, []
 
-    def _judge(self, loop: Loop) -> None:
+    def _judge(self, loop: Steered) -> None:
         progress, (before, now) = loop.progress, self.means
         here = [p.detach().clone() for p in loop.parameters]
         losses = []
@@ -112,11 +112,12 @@ class Drift(Steering):
         self.taken, self.means = int(state["taken"]), state["means"]
 
 
-def judges_of(order: list[int], samples: int) -> list[int]:
-    """Return the samples that judge: two looks at each place, a forward pass counted a third.
+def judges_of(order: list[int], samples: int, least: int = 1) -> list[int]:
+    """Return the samples that judge: two looks at each place, a forward pass counted a third; none below ``least``.
 
     Example:
         >>> len(judges_of(list(range(1000)), 20_000)), len(judges_of(list(range(1000)), 10**7))
         (25, 256)
     """
-    return order[: min(MOST, int(SHARE * samples * 3.0 / (2 * len(PLACES))))]
+    found = order[: min(MOST, int(SHARE * samples * 3.0 / (2 * len(PLACES))))]
+    return found if len(found) >= least else []

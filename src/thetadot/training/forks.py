@@ -29,7 +29,7 @@ from thetadot.training.progress import Rewound
 from thetadot.training.steering import Steering
 
 if TYPE_CHECKING:
-    from thetadot.training.loop import Loop
+    from thetadot.training.steering import Steered
 
 PLACES = (0.05, 0.10, 0.18, 0.30)
 """Shares of the run at which it forks: while the rate is constant, and early enough to matter."""
@@ -100,7 +100,7 @@ class Forks(Steering):
         """Whether the steps that are taken may be undone: they are neither guarded nor recorded one by one."""
         return self.open is not None
 
-    def begin(self, loop: Loop) -> None:
+    def begin(self, loop: Steered) -> None:
         """Fork, if it is time to; called before a step."""
         if self.open is not None or not self.due(loop):
             return
@@ -120,7 +120,7 @@ class Forks(Steering):
             origin=loop.branch(),
         )
 
-    def took(self, loop: Loop, loss: float) -> None:
+    def took(self, loop: Steered, loss: float) -> None:
         """Count a step of a branch; raises Rewound where its part is over."""
         if self.open is None:
             return
@@ -129,20 +129,20 @@ class Forks(Steering):
         if len(losses) >= self.open.steps:
             self._turn(loop)
 
-    def failed(self, loop: Loop) -> None:
+    def failed(self, loop: Steered) -> None:
         """End the part of a branch whose loss is not finite; nothing where no fork is open."""
         if self.open is not None:
             self.open.failed[self.open.turn] = True
             self._turn(loop)
 
-    def write_epoch(self, loop: Loop, epoch: Epoch) -> None:
+    def write_epoch(self, loop: Steered, epoch: Epoch) -> None:
         """Write an epoch's end, or keep it until the fork is decided."""
         if self.open is None:
             loop.write(epoch)
         else:
             self.open.epochs[self.open.turn].append(epoch)
 
-    def _turn(self, loop: Loop) -> None:
+    def _turn(self, loop: Steered) -> None:
         fork = self.open
         assert fork is not None  # noqa: S101 - called while one is open
         if fork.turn == 0:
@@ -154,7 +154,7 @@ class Forks(Steering):
             self._decide(loop, fork)
         raise Rewound
 
-    def _decide(self, loop: Loop, fork: Open) -> None:
+    def _decide(self, loop: Steered, fork: Open) -> None:
         level, other = fork.level(0), fork.level(1)
         raised = other < level
         self.open = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -22,11 +21,11 @@ from thetadot.core.terminal import console, watched
 from thetadot.errors import Diverged, require
 from thetadot.monitor.layers import layers_of
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writer, read
-from thetadot.records import Result as Closing
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
 from thetadot.training.beginning import Beginning, Begun
+from thetadot.training.closing import closing
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
 from thetadot.training.extending import ended, extension, first_epoch, go_on, lengthened
@@ -47,6 +46,7 @@ from thetadot.version import __version__
 
 if TYPE_CHECKING:
     from thetadot.training.plan import Annealing, Family
+    from thetadot.training.validating import Judged
 
 _LOST = (
     "is written by a pass through model and loss and is not kept: a resumed run continues without it. "
@@ -222,7 +222,7 @@ class _Run:
             final = Snapshot.take(**self._parts())
             best = loop.best or final
             best.put(**self._parts())
-            self._write(self._closing(loop))
+            self._write(closing(loop, self._tested()))
             self._save(
                 "done",
                 {"final": final.pack(), "best": best.pack(), "plan": asdict(loop.plan), "loop": ended(loop)},
@@ -295,6 +295,7 @@ class _Run:
             ),
             steering=beginning.steering(plan, (epochs - first) * self.source.size),
             begun=begun,
+            mean=beginning.mean(),
             minutes=self.asked.minutes,
             began=self.began,
         )
@@ -331,40 +332,12 @@ class _Run:
             address=self.address,
         )
 
-    def _closing(self, loop: Loop) -> Closing:
-        plan, progress = loop.plan, loop.progress
-        last = loop.last_epoch
-        assert last is not None  # noqa: S101 - epoch 0 is always judged
-        kept_up = loop.temperature()
-        test: tuple[float | None, float | None] = (None, None)
-        if self.task.test is not None:
-            source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
-            test = judge(self.task, source.load(source.whole(512)), self.tried.metric)
-        return Closing(
-            optimizer=plan.optimizer,
-            lr=plan.lr,
-            momentum=plan.momentum,
-            batch_size=plan.batch_size,
-            steps=progress.step,
-            epochs=progress.epoch,
-            train_loss=last.train_loss,
-            valid_loss=progress.best_valid,
-            best_valid_loss=progress.best_valid,
-            best_epoch=progress.best_epoch,
-            metric=progress.best_metric,
-            sharpness=loop.sharpness,
-            noise_scale=None if loop.noise is None else loop.noise.noise_scale,
-            temperature=kept_up and kept_up.value,
-            temperature_low=kept_up and kept_up.low,
-            temperature_high=kept_up and kept_up.high,
-            diverged=loop.diverged,
-            cost=loop.spent,
-            seconds=loop.seconds,
-            test_loss=test[0] if test[0] is not None and math.isfinite(test[0]) else None,
-            test_metric=test[1],
-            final_valid_loss=last.valid_loss,
-            constant_loss=None if loop.constant is None else loop.constant.valid_loss,
-        )
+    def _tested(self) -> Judged | None:
+        """Judge the returned state on the test data."""
+        if self.task.test is None:
+            return None
+        source = Source(self.task.test, self.asked.seed, self.device, self.asked.workers)
+        return judge(self.task, source.load(source.whole(512)), self.tried.metric)
 
     def _drawn(self) -> str | None:
         return draw(self.out) if self.page else None

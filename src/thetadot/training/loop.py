@@ -15,13 +15,14 @@ from thetadot.records import Constant, Curvature, Epoch, Noise, Rollback
 from thetadot.state import kept
 from thetadot.training.blame import blamed
 from thetadot.training.forks import packed
-from thetadot.training.forward import judge, loss_of
+from thetadot.training.forward import loss_of
 from thetadot.training.learned import learned
-from thetadot.training.levels import CHANCE, MOST_ROLLBACKS, Guard, bound, piece_of
+from thetadot.training.levels import CHANCE, MOST_ROLLBACKS, Guard, piece_of
 from thetadot.training.plan import put
 from thetadot.training.progress import Progress, Rewound
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.start import SHARE_OF_SIZE, typical_size
+from thetadot.training.validating import of_the_parameters, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from thetadot.training.beginning import Begun
     from thetadot.training.cost import Cost
     from thetadot.training.data import Batch, Source
+    from thetadot.training.mean import RunningMean
     from thetadot.training.plan import Plan
     from thetadot.training.steering import Steering
 
@@ -43,7 +45,6 @@ saved at the same steps wherever it runs."""
 
 
 NOT_FINITE = "the loss was not finite"
-LOST_VALID = "the validation loss had lost a quarter of what was gained"
 
 
 class Loop:
@@ -63,6 +64,7 @@ class Loop:
         checkpoint: called where the run may be cut off and resumed, with whether a power cut must not lose it.
         steering: forks, or what is done in their place.
         begun: what is known before the first step.
+        mean: of the parameters, validated in some epochs; None: in none.
         minutes: no epoch begins later than this.
         began: when the run began, on the monotonic clock; measuring and forks count.
     """
@@ -82,12 +84,14 @@ class Loop:
         checkpoint: Callable[[bool], None],
         steering: Steering,
         begun: Begun,
+        mean: RunningMean | None = None,
         first: int = 0,
         minutes: float | None = None,
         began: float | None = None,
     ) -> None:
         self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
         self.epochs, self.cost, self.write, self.checkpoint = epochs, cost, write, checkpoint
+        self.mean = mean
         self.first, self.total = first, (epochs - first) * source.size
         self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
@@ -112,6 +116,7 @@ class Loop:
         self.unsaved = 0  # steps that a kill would lose now
         self.epoch_steps = 0  # of the last epoch
         self.last_epoch: Epoch | None = None
+        self.final: Epoch  # of the last parameters, once the run has ended
         self.valid_scale = math.inf
         self.diverged = False
         self.minutes = minutes
@@ -123,7 +128,7 @@ class Loop:
         if not self.guard.good:
             self._keep_good()
         if self.last_epoch is None:
-            self._validate(0, self.start_loss)
+            validate(self, 0, self.start_loss)
             self._checkpoint(durable=True)
         while self.progress.epoch < self.epochs and (self.steering.hidden or not self._late()):
             try:
@@ -134,6 +139,7 @@ class Loop:
             if self.unsaved + self.epoch_steps > self.save_every and self.progress.epoch < self.epochs:
                 self._checkpoint(durable=True)
         self.monitor.end()
+        self.final = of_the_parameters(self)
         self.diverged = self.last_epoch is not None and self.guard.worse(self.last_epoch.train_loss)
         self.optimizer.zero_grad(set_to_none=False)  # the last step's are nobody's any more
 
@@ -172,6 +178,8 @@ class Loop:
         if not self.steering.hidden:
             self.monitor.begin_step()
         self.optimizer.step()
+        if self.mean is not None:
+            self.mean.take()
         self.cost.gradient(batch.size)
         progress.step += 1
         self.unsaved += 1
@@ -192,30 +200,7 @@ class Loop:
         progress.epoch += 1
         progress.place = 0
         progress.loss_sum, progress.loss_count = 0.0, 0
-        self._validate(progress.epoch, mean)
-
-    def _validate(self, epoch: int, train_loss: float) -> None:
-        progress = self.progress
-        valid, score = judge(self.task, self.valid.load(self.valid.whole(512)), self.metric)
-        if not math.isfinite(valid):
-            self.steering.failed(self)
-            raise Diverged(
-                f"after epoch {epoch}: the validation loss is {valid} while the training loss is finite. "
-                f"{self.valid.not_finite() or 'Look at the loss'} in the validation data. "
-                "The last good state is in the checkpoint."
-            )
-        if not epoch:
-            self.valid_scale = valid
-            if self.constant is not None and 0.0 < self.constant.valid_loss < valid:
-                self.valid_scale = self.constant.valid_loss
-        self.last_epoch = Epoch(epoch, progress.step, train_loss, valid, score, self.spent, self.seconds)
-        self.steering.write_epoch(self, self.last_epoch)
-        if valid < progress.best_valid:
-            progress.best_valid, progress.best_epoch, progress.best_metric = valid, epoch, score
-            progress.best_step = progress.step
-            self.best = Snapshot.take(self.task.model, loss=self.task.loss)
-        elif not self.steering.hidden and valid > bound(progress.best_valid, self.valid_scale):
-            self._back_to_the_best(LOST_VALID)
+        validate(self, progress.epoch, mean)
 
     def _late(self) -> bool:
         passed = self.seconds - self.seconds_first
@@ -242,14 +227,14 @@ class Loop:
         if because is None:
             self._keep_good()
         elif because == CHANCE:
-            self._back_to_the_best(because)
+            self.back_to_the_best(because)
         elif self.guard.rollbacks < MOST_ROLLBACKS:
             step, state, factor = self.guard.rewind()
             if self.guard.stuck and self.best is not None:
                 step, state = self.progress.best_step, self.best
             self._go_back(step, state, factor, because)
 
-    def _back_to_the_best(self, because: str) -> None:
+    def back_to_the_best(self, because: str) -> None:
         """Go back to the best validated state, where the latest ones are none to go back to."""
         if self.guard.rollbacks < MOST_ROLLBACKS and self.best is not None:
             factor = self.guard.restart(self.progress.best_step, self.best)
@@ -272,6 +257,9 @@ class Loop:
         """Put the state back, at rest and at a smaller rate; the clock and the generators go on."""
         state.put(self.task.model, loss=self.task.loss)
         self.optimizer = self.plan.build(self.parameters)
+        if self.mean is not None:
+            self.mean.restart()
+        self.progress.mean_next = False
         self.monitor.rewind(self.progress.step, self.optimizer)
         self.progress.factor *= factor
         self.write(Rollback(self.progress.step, step, because, self.progress.factor))
@@ -297,6 +285,7 @@ class Loop:
             "progress": asdict(self.progress),
             "last_epoch": packed(self.last_epoch),
             "best": self.best and self.best.pack(),
+            "mean": self.mean and self.mean.state_dict(),
         }
 
     def take_branch(self, state: dict[str, Any]) -> None:
@@ -304,6 +293,8 @@ class Loop:
         self.progress = msgspec.convert(state["progress"], Progress)
         self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
         self.best = state["best"] and Snapshot.unpack(state["best"])
+        if self.mean is not None:
+            self.mean.load_state_dict(state["mean"])
         Snapshot.unpack(state["now"]).restore(self.task.model, self.optimizer, loss=self.task.loss)
 
     def loss_on(self, indices: list[int]) -> float:

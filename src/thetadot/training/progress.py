@@ -17,6 +17,9 @@ class Progress:
         factor: what forks and rollbacks have made of the plan's rate.
         forks: places of forks that are passed.
         best_valid, best_epoch, best_step, best_metric: of the state that is returned, the best on the validation data.
+        best_mean: whether that is the running mean of the parameters.
+        lowest: validation loss of the parameters themselves.
+        mean_next: whether the next epoch's validation is the mean's.
     """
 
     epoch: int = 0
@@ -29,6 +32,9 @@ class Progress:
     best_epoch: int = 0
     best_step: int = 0
     best_metric: float | None = None
+    best_mean: bool = False
+    lowest: float = math.inf
+    mean_next: bool = False
     factor: float = 1.0
     forks: int = 0
 

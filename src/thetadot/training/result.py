@@ -20,7 +20,8 @@ class Result:
     """A trained model with its states and its record.
 
     Attributes:
-        model: in the state of the lowest validation loss, ``record.result.valid_loss`` after ``best_epoch``.
+        model: in the state of the lowest validation loss, ``record.result.valid_loss`` after ``best_epoch``; the
+            running mean of the parameters where ``record.result.mean``.
         best_state: state dict of that.
         final_state: state dict at the end, of ``record.result.final_valid_loss``.
         record: what happened on the way.
@@ -50,7 +51,9 @@ class Result:
         found.append(("in short", headline(self.record, judge(self.record)).says))
         last = closing.final_valid_loss
         other = "" if last is None or last == closing.valid_loss else f"; {plain(last, 4)} after the last one"
-        found.append(("validation loss", f"{plain(closing.valid_loss, 4)} after epoch {closing.best_epoch}{other}"))
+        whose = " (running mean of the parameters)" if closing.mean else ""
+        reached = f"{plain(closing.valid_loss, 4)} after epoch {closing.best_epoch}{whose}{other}"
+        found.append(("validation loss", reached))
         if closing.metric is not None:
             found.append((header.metric or "metric", plain(closing.metric, 4)))
         if closing.test_loss is not None:

@@ -26,8 +26,9 @@ FEWEST = 4
 def generalization(facts: Facts) -> Verdict:
     """Judge whether the validation loss turned while the training loss went on falling."""
     rows = standing(facts.record, Epoch)[0]
-    epochs, valid, train = (numbers(rows, name) for name in ("epoch", "valid_loss", "train_loss"))
+    epochs, valid, train, mean = (numbers(rows, name) for name in ("epoch", "valid_loss", "train_loss", "mean"))
     known = np.isfinite(valid) & np.isfinite(train) & np.isfinite(epochs)
+    known &= mean != 1.0  # a running mean of the parameters lies lower than its neighbours
     epochs, valid, train = epochs[known], valid[known], train[known]
     if len(valid) < FEWEST:
         said = "Not known whether it overfits: the record has no validation loss of several epochs."

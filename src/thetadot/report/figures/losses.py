@@ -175,9 +175,13 @@ def _reference(run: Run) -> tuple[Array, Array]:
     return finite(by_step(motions), column(motions, "reference_loss"))
 
 
-def _epochs(run: Run, name: str) -> tuple[Array, Array]:
+def _epochs(run: Run, name: str, *, mean: bool | None = None) -> tuple[Array, Array]:
+    """Steps and values of the epochs; only of those that judged the running mean, or only of the others."""
     epochs, _ = standing(run.record, Epoch)
-    x, y = finite(by_step(epochs), column(epochs, name))
+    values = column(epochs, name)
+    if mean is not None:
+        values = np.where((column(epochs, "mean") == 1.0) == mean, values, np.nan)
+    x, y = finite(by_step(epochs), values)
     kept = extremes(y, MOST_MARKS)
     return x[kept], y[kept]
 
@@ -197,11 +201,17 @@ def _run(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
         marks = dots(plot, run, ColumnDataSource({"x": at, "y": fixed}), "orange", size=5, filled=False)
         hover(plot, run, marks, [("step", "@x{0,0}"), ("loss of the reference batch", "@y{%.4g}")])
         keys.append(run.key("ring", "orange", "loss of the reference batch"))
-    at, valid = _epochs(run, "valid_loss")
+    at, valid = _epochs(run, "valid_loss", mean=False)
     if len(at):
         trace(plot, run, (at, valid), "orange", width=1.2, alpha=0.6)
         _marks(plot, run, at, valid, "validation loss")
         keys.append(run.key("dot", "orange", "validation loss of each epoch"))
+    at, valid = _epochs(run, "valid_loss", mean=True)
+    if len(at):
+        _marks(plot, run, at, valid, "validation loss of the running mean", "diamond")
+        keys.append(
+            run.key("diamond", "orange", "validation loss of the running mean of the parameters, in their stead")
+        )
     return keys
 
 
@@ -250,12 +260,12 @@ def _wild(run: Run) -> Array:
     return curve.steps[np.isinf(curve.losses) & (np.abs(curve.steps) < LARGEST)]
 
 
-def _marks(plot: figure, run: Run, at: Array, values: Array, what: str) -> None:
+def _marks(plot: figure, run: Run, at: Array, values: Array, what: str, marker: str = "circle") -> None:
     """One dot an epoch, with the epoch in its tooltip."""
     epochs = run.record.of(Epoch)
     number = dict(zip(by_step(epochs), column(epochs, "epoch"), strict=True))
     source = ColumnDataSource({"x": at, "y": values, "epoch": [number[step] for step in at]})
-    marks = dots(plot, run, source, "orange", size=6)
+    marks = dots(plot, run, source, "orange", marker=marker, size=6 if marker == "circle" else 8)
     hover(plot, run, marks, [("epoch", "@epoch"), ("step", "@x{0,0}"), (what, "@y{%.4g}")])
 
 
