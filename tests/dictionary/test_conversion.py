@@ -249,6 +249,19 @@ def test_whatever_the_values_the_answer_is_admissible_or_one_error(name, more):
         assert row.momentum is None or 0 <= row.momentum < 1
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("lr", [1e-300, 1e300])
+@pytest.mark.parametrize("decay", [5e-324, 1e-300, 1e200])
+@pytest.mark.parametrize("target", [{"to_batch_size": 2.0}, {"to_epochs": 3.0}, {"to_lr_ratio": 1e-9}])
+def test_products_that_are_no_numbers_end_no_answer(name, lr, decay, target):
+    more = {"weight_decay": decay} if OPTIMIZERS[name].decoupled is not None else {}
+    change = {"to_lr": lr * target["to_lr_ratio"]} if "to_lr_ratio" in target else target
+    if change.get("to_lr", lr) < 1e-300:
+        change = {"to_lr": lr * 10}
+    found = convert(name, lr=lr, batch_size=8, epochs=1.0, dataset_size=100, **more, **change)
+    assert found.rows
+
+
 def test_numbers_of_other_libraries_are_numbers():
     import numpy as np
     import torch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from thetadot.core.cayley import friction_of, step_of
 from thetadot.core.formatting import plain
 from thetadot.dictionary.batch_rules import EVERY, MALLADI, MAREK
-from thetadot.dictionary.change import LAWS, Change, Law, decay_samples, with_decay_time
+from thetadot.dictionary.change import LAWS, Change, Law, decay_ratio, with_decay_time
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named, require_settings, settings_of
 from thetadot.dictionary.regime import WHY, NoiseScale, advice, preferred
 from thetadot.dictionary.row import Row
@@ -232,7 +232,7 @@ def _row(new: Settings | None, present: Settings, kind: Optimizer, **named: str)
         eps=new.eps,
         weight_decay=new.decay,
         epochs=new.epochs,
-        decay_factor=_near(decay_samples(new, kind) / decay_samples(present, kind)) if slows else None,
+        decay_factor=_near(decay_ratio(present, new, kind)) if slows else None,
         **named,  # type: ignore[arg-type]
     )
 
