@@ -20,6 +20,9 @@ Family = Literal["heavy-ball", "adam"]
 FAMILIES: tuple[Family, ...] = ("heavy-ball", "adam")
 Annealing = Literal["linear", "cosine", "coupled"]
 ANNEALINGS: tuple[Annealing, ...] = ("linear", "cosine", "coupled")
+Preference = Literal["samples", "wall"]
+PREFERENCES: tuple[Preference, ...] = ("samples", "wall")
+"""What is to be few: samples, by many small steps, or steps, by large batches."""
 
 FALL = 0.4
 """Share of a run in which ``linear`` falls to 0, at its end. The geometric mean of fourteen tasks' losses was the same
@@ -43,6 +46,7 @@ class Plan:
             half wave. "coupled": the half wave of the time step at fixed friction, so that heavy ball's momentum rises.
         warmup: share of the run in which the time step rises from 0.
         eps: Adam's ε.
+        decay: weight decay of the matrices while a run is decayed (:mod:`thetadot.training.decaying`); 0: it never is.
     """
 
     optimizer: Family
@@ -53,6 +57,7 @@ class Plan:
     annealing: Annealing = "linear"
     warmup: float = 0.02
     eps: float = 1e-8
+    decay: float = 0.0
 
     @property
     def end(self) -> float:
@@ -86,13 +91,21 @@ class Plan:
         """The optimizer of this plan."""
         if self.optimizer == "heavy-ball":
             return HeavyBall(params, self.lr, self.momentum)
-        return Adam(params, self.lr, (self.momentum, 0.999), self.eps)
+        betas = self.momentum, 0.999
+        if not self.decay:
+            return Adam(params, self.lr, betas, self.eps)
+        params = list(params)
+        groups = [{"params": [p for p in params if (p.dim() > 1) == matrix]} for matrix in (True, False)]
+        groups = [group for group in groups if group["params"]]
+        return Adam(groups, self.lr, betas, self.eps, weight_decay_mode="decoupled")
 
 
-def put(optimizer: Flow, settings: Settings) -> None:
-    """Write lr and momentum into every group, under the names that it has."""
+def put(optimizer: Flow, settings: Settings, decay: float = 0.0) -> None:
+    """Write lr and momentum into every group, under the names that it has, and weight decay into that of matrices."""
     for group in optimizer.param_groups:
         group["lr"] = settings.lr
+        if decay or group["weight_decay"]:
+            group["weight_decay"] = decay if group["params"][0].dim() > 1 else 0.0
         if "betas" in group:
             group["betas"] = (settings.momentum, group["betas"][1])
         else:
