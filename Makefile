@@ -45,7 +45,7 @@ package: $(VENV)/.developing
 	rm -rf build/fresh
 
 examples: $(VENV)/.developing
-	set -e; for script in examples/[0-9]*.py examples/wrong_on_purpose.py; do echo "== $$script"; $(BIN)/python $$script; done
+	set -e; for script in examples/[0-9]*.py examples/wrong_on_purpose.py docs/notebooks/*.py; do echo "== $$script"; MPLBACKEND=Agg $(BIN)/python $$script; done
 
 benchmark: $(VENV)/.developing
 	$(BIN)/python benchmarks/pilot.py run

@@ -40,6 +40,7 @@ _NAMES = {
     "load": "thetadot.training",
     "suggest": "thetadot.training",
     "Suggestion": "thetadot.training",
+    "checkpoint": "thetadot.training.loops",
     "simulate": "thetadot.simulation",
     "watch": "thetadot.monitor",
     "Comparison": "thetadot.comparing",
@@ -52,6 +53,7 @@ __all__ = [
     "Suggestion",
     "Task",
     "analysis",
+    "checkpoint",
     "compare",
     "comparing",
     "density",
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from thetadot.simulation import simulate
     from thetadot.tasks import Task
     from thetadot.training import Result, Suggestion, load, run, suggest
+    from thetadot.training.loops import checkpoint
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from thetadot.cli.convert import translate
+from thetadot.cli.actions.convert import translate
 from thetadot.errors import InadmissibleValue
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thetadot.cli import main
-from thetadot.cli.recorded import settings_from
+from thetadot.cli.actions.recorded import settings_from
 from thetadot.dictionary.optimizers import OPTIMIZERS
 from thetadot.errors import InadmissibleValue
 from thetadot.records import SCHEMA, UNITS, VERSION, Curvature, End, Header, Motion, Noise, Setting, Watched, Writer

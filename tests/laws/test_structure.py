@@ -1,5 +1,6 @@
 """How the package is built: what its files are called, and what they import of each other."""
 
+import ast
 import sys
 
 from shared.sources import ROOT, imports, modules
@@ -27,3 +28,13 @@ def test_no_file_imports_itself_by_way_of_others():
         for name in ends:  # what names no other, and what no other names, is in no circle
             del after[name]
     assert not after, "these import each other, or what does"
+
+
+def test_few_imports_wait_until_a_function_is_called():
+    """Only where what is imported is an extra, or heavy beside what a short answer needs."""
+    late = set()
+    for name, tree in modules().items():
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef):
+                late |= {(name, n.lineno) for n in ast.walk(function) if isinstance(n, (ast.Import, ast.ImportFrom))}
+    assert len(late) <= 30

@@ -1,6 +1,6 @@
 """The command: ``thetadot run``, ``suggest``, ``compare``, ``simulate``, ``convert``, ``report``, ``export``.
 
-A sub-command is a file.
+A sub-command is a file here, with its options, and one in :mod:`thetadot.cli.actions`, which does it.
 
 Errors become one sentence and exit code 2; signals that ask a process to end are taken like Ctrl-C
 (:mod:`thetadot.cli.signals`), and standard streams that fail end nothing (:mod:`thetadot.cli.streams`).
@@ -9,6 +9,7 @@ Errors become one sentence and exit code 2; signals that ask a process to end ar
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -99,7 +100,8 @@ def _act(given: list[str]) -> int:
         parser.print_help()
         return 0
     options = parser.parse_args(given)
-    return int(options.act(options))
+    action = importlib.import_module(f"thetadot.cli.actions.{options.action}")
+    return int(action.act(options))
 
 
 def _say(sentence: str) -> None:
@@ -140,7 +142,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         if module.NAME in given:
             module.arguments(sub)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        sub.set_defaults(act=module.act, parser=sub)
+        sub.set_defaults(action=module.NAME, parser=sub)
     return parser
 
 

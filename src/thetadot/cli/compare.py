@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
-    from thetadot.comparing import Comparison
 
 NAME = "compare"
+
+
 HELP = "Train a task by several optimizers at equal budgets, and tell which differences are more than chance."
+
+
 EPILOG = """a SPEC is
   untuned                               thetadot run with nothing given; run:lr=0.1 gives it something
   sgd:lr=0.1,momentum=0.9               an optimizer of torch.optim with settings
@@ -26,8 +27,6 @@ example:
   thetadot compare digits --runs untuned 'sgd:lr=0.01|0.03|0.1,momentum=0.9,schedule=cosine' adamw:lr=1e-3
 
 The folder holds a file for each run that has ended, result.json and report.html; the same command continues it."""
-
-_GIVEN = ("seeds", "choosing", "epochs", "batch_size", "by", "out", "jobs", "ray", "device", "threads")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,38 +72,3 @@ def _seeds(text: str) -> int | range:
     if len(rest) > 1:
         raise ArgumentTypeError(f"{text!r} is no number of seeds. Pass one, as 5, or a range of seeds, as 10:15")
     return range(first, rest[0]) if rest else first
-
-
-def act(options: argparse.Namespace) -> int:
-    """Compare, write, and print."""
-    from thetadot.comparing import compare
-    from thetadot.integrations.cluster import cores
-
-    given: dict[str, Any] = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
-    given.setdefault("jobs", cores())
-    try:
-        found = compare(options.task, options.runs, progress=True, **given)
-    except KeyboardInterrupt:
-        print("\nthetadot: the runs that have ended are kept; the same command continues", file=sys.stderr)
-        raise
-    _show(found, sys.stderr if options.json else sys.stdout)
-    if options.json:
-        print(json.dumps(found.to_dict()))
-    return 0
-
-
-def _show(found: Comparison, stream: Any) -> None:
-    """Print the table, the sentence, and where the page is."""
-    from thetadot.comparing.store import PAGE
-    from thetadot.core.terminal import console
-
-    out = console(stream)
-
-    def say(text: str) -> None:
-        out.print(text, markup=False, soft_wrap=True)
-
-    say(repr(found))
-    for row in found.rows:
-        for remark in found.remarks(row):
-            say(f"{row.name}: {remark}")
-    say(f"look at {found.out / PAGE}")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Any
-
-from thetadot.errors import ThetadotError, require
-from thetadot.scenes.files import PAGE, RECORD
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
-    from thetadot.records import Record
 
 NAME = "report"
+
+
 HELP = "Draw recorded runs as one page: a file that needs no network, or live in the browser while they run."
+
+
 EPILOG = """examples:
   thetadot report runs/digits
   thetadot report runs/a runs/b runs/c --out compare.html
@@ -35,93 +32,3 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--serve", action="store_true", help="show the page to this machine's browsers, and renew it")
     parser.add_argument("--port", type=int, metavar="N", help="with --serve: 0 is any that is free (default)")
     parser.add_argument("--host", metavar="ADDRESS", help="with --serve: listen for others too (default: 127.0.0.1)")
-
-
-def act(options: argparse.Namespace) -> int:
-    """Write the page and say where, or serve it until interrupted."""
-    _check(options)
-    return _serve(options) if options.serve else _write(options)
-
-
-def _check(options: argparse.Namespace) -> None:
-    for run in options.runs:
-        _require_run(Path(run))
-    for name in ("port", "host"):
-        if getattr(options, name) is not None and not options.serve:
-            raise ThetadotError(f"--{name} is of a server. Add --serve, or leave it out.")
-    if options.serve and options.out is not None:
-        raise ThetadotError("--out and --serve exclude each other: a served page is not a file. Leave one out.")
-    if options.port is not None:
-        require(0 <= options.port < 2**16, f"port={options.port}", "is outside [0, 65535]", "Pass 0 for any free one.")
-
-
-def _require_run(place: Path) -> None:
-    """Say of a simulation where its own page is: it has no record of steps, losses and noise to be drawn from."""
-    try:
-        simulated = (place / RECORD).is_file() and not (place / "record.jsonl").exists()
-        drawn = (place / PAGE).is_file()
-    except (OSError, ValueError):  # told of where it is read
-        return
-    if simulated and drawn:
-        raise ThetadotError(f"{place} holds a simulation, not a run. Its page is {place / PAGE}.")
-    if simulated:
-        raise ThetadotError(
-            f"{place} holds a simulation, not a run. Draw its page with: thetadot simulate --resume {quote(str(place))}"
-        )
-
-
-def _write(options: argparse.Namespace) -> int:
-    from thetadot.records import Follower
-    from thetadot.report import put
-    from thetadot.report.serve import gather
-
-    followers = [Follower(run) for run in options.runs]
-    records, unreadable = gather(followers)
-    beside = Path("report.html") if len(followers) > 1 else followers[0].file.parent / "report.html"
-    place = Path(options.out) if options.out is not None else beside
-    if any(_same(place, follower.file) for follower in followers):
-        raise ThetadotError(f"--out {place} is one of the records, which a page would replace. Name another file.")
-    try:
-        put(place, records, options.title, unreadable=unreadable)
-    except ThetadotError:  # of the runs, not of the file
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise ThetadotError(f"{place} cannot be written ({reason}). Name another file with --out.") from error
-    _warn(unreadable + [_damaged(record) for record in records if record.damage])
-    print(place)
-    return 0
-
-
-def _same(place: Path, record: Path) -> bool:
-    try:
-        return place.samefile(record)
-    except (OSError, ValueError):
-        return False
-
-
-def _serve(options: argparse.Namespace) -> int:
-    from thetadot.report.serve import LOOPBACK, Server, Watch
-
-    watch: Any = Watch(options.runs, options.title)
-    watch.page()  # what cannot be read or drawn is said here, not in the browser
-    host = options.host or LOOPBACK
-    try:  # around all of it: whoever reads the address may interrupt at once
-        with Server(watch, host, options.port or 0) as server:
-            if host not in (LOOPBACK, "::1", "localhost"):
-                _warn([f"whoever can reach {host} can read these runs"])
-            print(f"{server.address}   (Ctrl-C ends)", flush=True)
-            server.serve_forever(poll_interval=0.2)
-    except KeyboardInterrupt:
-        print()
-    return 0
-
-
-def _damaged(record: Record) -> str:
-    many = len(record.damage)
-    return f"{record.path}: {many} damaged {'line was' if many == 1 else 'lines were'} left out"
-
-
-def _warn(sentences: list[str]) -> None:
-    for sentence in sentences:
-        print(f"thetadot: {sentence}", file=sys.stderr)

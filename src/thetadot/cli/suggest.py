@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
 NAME = "suggest"
+
+
 HELP = "Say with which settings a run of a task would begin, and why; nothing is trained or written."
+
+
 EPILOG = """example:
   thetadot suggest task.py:make --epochs 100
 
@@ -17,8 +20,6 @@ In Python:
   found = thetadot.suggest(model, loss, data)
   optimizer = found.build(model.parameters())
   schedule = found.schedule(optimizer)       # schedule.step() after each optimizer.step()"""
-
-_GIVEN = ("epochs", "budget", "seed", "optimizer", "lr", "momentum", "batch_size", "annealing")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,23 +40,3 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--annealing", metavar="NAME", help="linear, cosine, or coupled")
     parser.add_argument("--device", metavar="NAME", help="where to measure (default: cpu)")
     parser.add_argument("--json", action="store_true", help="print it as one JSON object")
-
-
-def act(options: argparse.Namespace) -> int:
-    """Suggest settings for a task, and print them."""
-    from torch import nn
-
-    from thetadot.training import suggest
-    from thetadot.training.setting import device_of, seed_all
-    from thetadot.training.spec import resolve
-
-    given: dict[str, Any] = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
-    make, device = resolve(options.task), device_of(options.device or "cpu")
-    seed_all(given.get("seed", 0))
-    task = make()
-    for part in (task.model, task.loss):
-        if isinstance(part, nn.Module):
-            part.to(device)
-    found = suggest(task.model, task.loss, task.train, **given)
-    print(json.dumps(found.to_dict()) if options.json else repr(found))
-    return 0

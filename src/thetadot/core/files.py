@@ -114,9 +114,19 @@ def open_plain(place: Path) -> IO[bytes]:
 
 def sweep(folder: Path) -> None:
     """Remove the half-written files of killed processes; requires sole ownership of the folder."""
+    _remove(folder, _LEFT)
+
+
+def sweep_beside(place: Path) -> None:
+    """Remove what killed processes left half written of ``place``; requires that no other writes there."""
+    half = re.compile(re.escape(f".{place.name[:100]}.") + r"[a-z0-9_]{8}" + re.escape(_PART))
+    _remove(place.parent, half)
+
+
+def _remove(folder: Path, named: re.Pattern[str]) -> None:
     with suppress(OSError):
         for path in folder.iterdir():
-            if _LEFT.fullmatch(path.name) and not path.is_dir():
+            if named.fullmatch(path.name) and not path.is_dir():
                 with suppress(OSError):
                     path.unlink()
 

@@ -16,7 +16,7 @@ from thetadot.monitor.measurements import MEASUREMENTS
 MOST_STEPS = 2**53
 
 
-def require_kinds_of(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: Any) -> None:
+def require_kinds_of(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: Any, log: Any = None) -> None:
     """Refuse arguments of another kind."""
     require_word(tuple(PLANS), level=level)
     if not isinstance(model, nn.Module):
@@ -25,6 +25,10 @@ def require_kinds_of(model: Any, optimizer: Any, loss_fn: Any, out: Any, level: 
         raise InadmissibleValue(f"loss_fn is the class {loss_fn.__name__}, not one that is made. Call it: add ().")
     if out is not None and not isinstance(out, str | Path):
         raise InadmissibleValue(f"out={out!r} is no folder. Pass its path.")
+    if log is not None and not callable(log):
+        raise InadmissibleValue(
+            f"log is of type {type(log).__name__}. Pass a function of (values, step), as wandb.log."
+        )
     if not hasattr(optimizer, "param_groups"):
         raise InadmissibleValue(f"optimizer is of type {type(optimizer).__name__}. Pass a torch.optim.Optimizer.")
 

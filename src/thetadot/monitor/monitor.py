@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from thetadot.records import Entry, Losses, Noise
 
 
+SOON = 5
+"""The second step that is measured comes after this part of a period: a run that is shorter than one is known by more
+than its first step, whose lr is often that of a warm-up."""
+
+
 class Monitor:
     """Measures the steps of one training loop; nothing of the run changes.
 
@@ -115,11 +120,13 @@ class Monitor:
     def prepare(self) -> None:
         """Decide, before a step's gradient is taken, whether the step is measured."""
         step = self.progress.step
-        self.measuring = (step + 1) % self.plan.motion == 0 or step <= self.progress.begun or step + 1 == self.last
+        begun, period = self.progress.begun, self.plan.motion
+        singled = (begun + period // SOON, self.last)
+        self.measuring = (step + 1) % period == 0 or step <= begun or step + 1 in singled
         if not self.measuring:
-            ahead = (step + 1) // self.plan.motion * self.plan.motion + self.plan.motion - 1
-            before_last = self.last - 1 if self.last > step + 1 else math.inf
-            self.following = min(ahead, before_last, self.readings.following())
+            ahead = (step + 1) // period * period + period - 1
+            before = min((one - 1 for one in singled if one > step + 1), default=math.inf)
+            self.following = min(ahead, before, self.readings.following())
             return
         self.following = step + 1
         if step and self.reads:

@@ -36,6 +36,7 @@ from thetadot.monitor.recorder import RunRecorder, describe
 from thetadot.monitor.reference import Reference
 from thetadot.monitor.unseen import unseen
 from thetadot.records import End
+from thetadot.records.live import LiveSeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
 
-    from thetadot.records import Noise, Record
+    from thetadot.records import Entry, Noise, Record
     from thetadot.verdicts import Verdict
 
 MOST_SAMPLES = 2**53
@@ -80,6 +81,8 @@ class Watch:
         samples: how many samples a pass averages, or a function of the model's arguments that says it, where no axis
             does (graphs).
         resume: continue the record in ``out``, as a run that was stopped goes on.
+        log: called with the numbers of each measured step and the step: ``wandb.log``, ``trackio.log``, a function.
+            Names are those of :func:`thetadot.records.export`. An error of it ends the logging, not the loop.
 
     Raises:
         InadmissibleValue: the optimizer holds no parameter of the model, or an argument is of the wrong kind.
@@ -116,8 +119,9 @@ class Watch:
         resume: bool = False,
         batch_dim: int | None = None,
         samples: int | Callable[..., int] | None = None,
+        log: Callable[[dict[str, float], int], object] | None = None,
     ) -> None:
-        require_kinds_of(model, optimizer, loss_fn, out, level)
+        require_kinds_of(model, optimizer, loss_fn, out, level, log)
         require_numbers_of(dataset_size, batch_dim, samples)
         if every is not None:
             require_periods(every)
@@ -136,10 +140,11 @@ class Watch:
             model, self.layout, self.ranks, self.plan.share(NoiseMeasurement.name, NoiseMeasurement.shares)
         )
         self.recorder = RunRecorder(Path(out) if out is not None and self.rank == 0 else None, resume=resume)
+        self.live = None if log is None or self.rank else LiveSeries(log, self.layout.layers)
         self.monitor = Monitor(
             self.layout,
             self.optimizer,
-            self.recorder.write,
+            self.recorder.write if self.live is None else self._write,
             plan=self.plan,
             level=level,
             reference=self.reference,
@@ -226,6 +231,7 @@ class Watch:
         self.hooks.leave()
         self.together.micro.disarm()
         self.monitor.end(whole=because == "closed")
+        self._flush()
         self.recorder.write(End(self.step, because, self.extra, self.work, seconds=time.monotonic() - self.started))
         self.recorder.close()
 
@@ -260,6 +266,17 @@ class Watch:
         return self.monitor.readings.every
 
     # What the hooks call.
+
+    def _write(self, entry: Entry) -> None:
+        """Record an entry, and log it."""
+        self.recorder.write(entry)
+        live = self.live
+        if live is not None:
+            self.remarks.guarded("log", lambda: live.add(entry))
+
+    def _flush(self) -> None:
+        if self.live is not None:
+            self.remarks.guarded("log", self.live.flush)
 
     def _before(self, *_: object) -> None:
         self.monitor.begin_step()
@@ -300,6 +317,7 @@ class Watch:
             self.remarks.say("samples", f"{seen.doubt}. Pass batch_dim= or samples= to thetadot.watch")
         self.monitor.end_step(seen.loss, seen.sizes, lambda: self._passes(seen.sizes, seen.unlike))
         self.together.micro.disarm()
+        self._flush()
         if first:
             self._begin()
             self.remarks.guarded("inputs", self._inputs)

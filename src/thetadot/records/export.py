@@ -51,11 +51,16 @@ def export(record: Record, log: Callable[[dict[str, float], int], object]) -> in
             for step, loss in enumerate(entry.numbers.tolist(), entry.first):
                 if math.isfinite(loss):
                     by_step.setdefault(step, {})["losses/loss"] = loss
-        elif not isinstance(entry, _UNNUMBERED):
+        elif numbered(entry):
             by_step.setdefault(getattr(entry, "step", 0), {}).update(series(entry, record.layers))
     for step, values in sorted(by_step.items()):
         log(values, step)
     return len(by_step)
+
+
+def numbered(entry: Entry) -> bool:
+    """Whether an entry is a reading of one moment, in numbers."""
+    return not isinstance(entry, (*_UNNUMBERED, Losses))
 
 
 def series(entry: Entry, layers: tuple[str, ...] = ()) -> dict[str, float]:

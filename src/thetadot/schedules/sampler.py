@@ -230,9 +230,10 @@ class BatchSampler(Sampler[list[int]]):
             for one, other in zip(bounds[place:], bounds[place + 1 :], strict=False):
                 draw = Draw(own[one:other].tolist())
                 draw.key = key
+                if start + take == self.size and other == bounds[-1]:
+                    self._exhausted = True  # now: who knows how many there are asks for no more
                 yield draw
             place = 0
-        self._exhausted = True
 
     def _bounds(self, take: int) -> list[int]:
         """Where the passes of a rank's part of a batch begin, and the end."""

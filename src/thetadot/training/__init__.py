@@ -2,8 +2,9 @@
 
 from thetadot.training.job import run
 from thetadot.training.loading import load
+from thetadot.training.loops import Checkpoint
 from thetadot.training.result import Result
 from thetadot.training.suggesting import suggest
 from thetadot.training.suggestion import Suggestion
 
-__all__ = ["Result", "Suggestion", "load", "run", "suggest"]
+__all__ = ["Checkpoint", "Result", "Suggestion", "load", "run", "suggest"]

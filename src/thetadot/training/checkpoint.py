@@ -63,11 +63,26 @@ def save(folder: Path, content: dict[str, Any], *, durable: bool = True) -> None
         TaskError: the first of a folder, if it holds what could not be read again.
     """
     path = folder / NAME
-    first = not os.path.lexists(path)
+    write(path, {"format": FORMAT, "version": VERSION, **content}, durable=durable, tried=not os.path.lexists(path))
+
+
+def write(path: Path, content: dict[str, Any], *, durable: bool, tried: bool) -> None:
+    """Write a sealed file of tensors and numbers, whole or not at all.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        content: plain containers, with their "format" and "version".
+        durable: forced onto the disk.
+        tried: read once before it takes its place.
+
+    Raises:
+        RunFolderError: it cannot be written.
+        TaskError: it holds what could not be read again.
+    """
     try:
         with sealed(path, durable=durable) as stream:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, stream)
-            if first:
+            torch.save(content, stream)
+            if tried:
                 _try(stream)
     except (OSError, RuntimeError) as error:  # RuntimeError: torch's writer on a full disk
         if isinstance(error, ThetadotError):
@@ -103,23 +118,40 @@ def load(folder: Path) -> dict[str, Any]:
     path = folder / NAME
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for names that are too long
         raise RunFolderError(f"{folder} holds no run: there is no {NAME}. Pass the --out folder of a run.")
-    try:
-        with unsealed(path, _ANEW) as stream:
-            content: Any = torch.load(stream, map_location="cpu", weights_only=True)
-    except DamagedFile:
-        raise
-    except Exception as error:  # what a foreign archive raises is not to be listed
-        raise DamagedFile(f"{path} is not a checkpoint that can be read. {_ANEW}") from error
-    version = content.get("version") if isinstance(content, dict) else None
-    if type(version) is not int or content.get("format") != FORMAT:
-        raise DamagedFile(f"{path} is not a thetadot checkpoint. Pass the --out folder of a thetadot run.")
-    if version != VERSION:
-        other = "Update thetadot." if version > VERSION else _ANEW
-        raise DamagedFile(f"{path} has version {_short(version)}, this thetadot reads {VERSION}. {other}")
+    content = read(path, FORMAT, VERSION, _ANEW, "thetadot checkpoint. Pass the --out folder of a thetadot run.")
     head = converted({name: content.get(name) for name in Head.__struct_fields__ if name in content}, Head, path)
     missing = sorted(_NEEDED[head.phase] - content.keys())
     if missing:
         raise DamagedFile(f"{path} lacks {', '.join(missing)}. {_ANEW}")
+    return dict(content)
+
+
+def read(path: Path, form: str, version: int, anew: str, kind: str) -> dict[str, Any]:
+    """Read what :func:`write` wrote, and check digest, format and version before anything is used.
+
+    Args:
+        path: of the file.
+        form: its "format".
+        version: that can be read.
+        anew: what to do where it is damaged, a sentence.
+        kind: what the file should be, and what to pass, for files that are something else.
+
+    Raises:
+        DamagedFile: it is torn, damaged, foreign, or of another version.
+    """
+    try:
+        with unsealed(path, anew) as stream:
+            content: Any = torch.load(stream, map_location="cpu", weights_only=True)
+    except DamagedFile:
+        raise
+    except Exception as error:  # what a foreign archive raises is not to be listed
+        raise DamagedFile(f"{path} is not a checkpoint that can be read. {anew}") from error
+    found = content.get("version") if isinstance(content, dict) else None
+    if type(found) is not int or content.get("format") != form:
+        raise DamagedFile(f"{path} is not a {kind}")
+    if found != version:
+        other = "Update thetadot." if found > version else anew
+        raise DamagedFile(f"{path} has version {_short(found)}, this thetadot reads {version}. {other}")
     return dict(content)
 
 

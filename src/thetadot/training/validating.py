@@ -8,7 +8,7 @@ guard: a mean that lags behind says nothing of the run, and one that is lower is
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
@@ -18,9 +18,15 @@ from thetadot.training.decaying import look
 from thetadot.training.forward import judge
 from thetadot.training.levels import bound
 from thetadot.training.snapshot import Snapshot
+from thetadot.training.steering import Steered
 
 if TYPE_CHECKING:
-    from thetadot.training.loop import Loop
+    from thetadot.records import Constant
+    from thetadot.tasks.task import Metric, Task
+    from thetadot.training.cost import Cost
+    from thetadot.training.data import Source
+    from thetadot.training.mean import RunningMean
+    from thetadot.training.steering import Steering
 
 LOST_VALID = "the validation loss had lost a quarter of what was gained"
 
@@ -28,7 +34,44 @@ Judged = tuple[float, float | None]
 """Validation loss and metric."""
 
 
-def validate(loop: Loop, epoch: int, train_loss: float) -> None:
+class Validated(Steered, Protocol):
+    """A run as its validation sees it.
+
+    Attributes:
+        task: what is trained.
+        valid: validation batches.
+        metric: judged beside the loss.
+        epochs: passes over the data.
+        cost: counts evaluations.
+        steering: what changes its rate on the way.
+        constant: the best constant output.
+        mean: of the parameters, validated in some epochs.
+        best: the state that was best.
+        last_epoch: the last one that was judged.
+        valid_scale: the loss that gains are counted from.
+    """
+
+    task: Task
+    valid: Source
+    metric: Metric | None
+    epochs: int
+    cost: Cost
+    steering: Steering
+    constant: Constant | None
+    mean: RunningMean | None
+    best: Snapshot | None
+    last_epoch: Epoch | None
+    valid_scale: float
+
+    @property
+    def seconds(self) -> float:
+        """Time spent."""
+
+    def back_to_the_best(self, because: str) -> None:
+        """Go back to the best validated state."""
+
+
+def validate(loop: Validated, epoch: int, train_loss: float) -> None:
     """Judge the state after an epoch, and keep it where it is the best.
 
     Args:
@@ -59,7 +102,7 @@ def validate(loop: Loop, epoch: int, train_loss: float) -> None:
     progress.lowest = min(progress.lowest, valid)
 
 
-def of_the_parameters(loop: Loop) -> Epoch:
+def of_the_parameters(loop: Validated) -> Epoch:
     """The last epoch, judged by the last parameters: again, where time ran out at one that judged their mean."""
     last = loop.last_epoch
     assert last is not None  # noqa: S101 - epoch 0 is always judged
@@ -72,7 +115,7 @@ def of_the_parameters(loop: Loop) -> Epoch:
     return replace(last, valid_loss=valid, metric=score, mean=False)
 
 
-def _validate_mean(loop: Loop, epoch: int, train_loss: float) -> bool:
+def _validate_mean(loop: Validated, epoch: int, train_loss: float) -> bool:
     """Judge the running mean in the parameters' place; False where its loss is not finite: then they are judged."""
     progress, mean = loop.progress, loop.mean
     assert mean is not None  # noqa: S101 - only then is it next
@@ -87,7 +130,7 @@ def _validate_mean(loop: Loop, epoch: int, train_loss: float) -> bool:
     return True
 
 
-def _of_the_model(loop: Loop, epoch: int) -> Judged:
+def _of_the_model(loop: Validated, epoch: int) -> Judged:
     """Judge the model as it is; a loss that is not finite ends the run, or the branch."""
     valid, score = _judged(loop)
     if not math.isfinite(valid):
@@ -100,16 +143,16 @@ def _of_the_model(loop: Loop, epoch: int) -> Judged:
     return valid, score
 
 
-def _judged(loop: Loop) -> Judged:
+def _judged(loop: Validated) -> Judged:
     return judge(loop.task, loop.valid.load(loop.valid.whole(512)), loop.metric)
 
 
-def _write(loop: Loop, epoch: Epoch) -> None:
+def _write(loop: Validated, epoch: Epoch) -> None:
     loop.last_epoch = epoch
     loop.steering.write_epoch(loop, epoch)
 
 
-def _keep(loop: Loop, judged: Judged, *, mean: bool = False) -> None:
+def _keep(loop: Validated, judged: Judged, *, mean: bool = False) -> None:
     """Keep the model's present state as the best one."""
     progress = loop.progress
     progress.best_valid, progress.best_metric = judged

@@ -7,6 +7,10 @@ from typing import Any
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named
 from thetadot.dictionary.veto import Ceiling
 from thetadot.errors import InadmissibleValue, ThetadotError
+from thetadot.records import read
+from thetadot.verdicts.edge import stability
+from thetadot.verdicts.facts import Facts
+from thetadot.verdicts.noise import scale
 
 
 def settings_from(run: str, optimizer: str | None) -> dict[str, Any]:
@@ -20,11 +24,6 @@ def settings_from(run: str, optimizer: str | None) -> dict[str, Any]:
         DamagedFile: no record, or one that cannot be read.
         ThetadotError: a record without a learning rate and a batch size, or of an optimizer that is not known.
     """
-    from thetadot.records import read
-    from thetadot.verdicts.edge import stability
-    from thetadot.verdicts.facts import Facts
-    from thetadot.verdicts.noise import scale
-
     record = read(run)
     facts = Facts(record)
     if facts.point is None:

@@ -1,0 +1,1 @@
+"""What each command does, loaded once it was given: options alone load nothing heavy."""
