@@ -56,10 +56,10 @@ def test_matrices_shrink_by_lr_times_decay_and_biases_stay():
 def test_it_decays_while_two_epochs_lie_apart_whatever_the_losses_unit(losses, wanted, unit):
     written = []
     progress = Progress()
-    loop = SimpleNamespace(progress=progress, plan=ADAM, steering=SimpleNamespace(hidden=False), write=written.append)
+    loop = SimpleNamespace(progress=progress, plan=ADAM, write=written.append)
     found = []
     for train, valid in losses:
-        look(loop, unit * train, unit * valid)
+        look(loop, unit * train, unit * valid, hidden=False)
         found.append(decays(progress))
     assert found == wanted
     assert [entry.setting for entry in written] == ["weight_decay"] * any(wanted), "said once"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from thetadot.training import reasons
 
 if TYPE_CHECKING:
-    from thetadot.training.loop import Loop
     from thetadot.training.progress import Progress
+    from thetadot.training.steering import Steered
 
 FORGOTTEN = 1.2
 APART, SUCCESSIVE = 0.1, 2
@@ -40,17 +40,18 @@ def decays(progress: Progress) -> bool:
     return progress.apart >= SUCCESSIVE
 
 
-def look(loop: Loop, train_loss: float, valid_loss: float) -> None:
+def look(loop: Steered, train_loss: float, valid_loss: float, *, hidden: bool) -> None:
     """Count an epoch whose losses lie apart; where that begins the decay for the first time, say it.
 
     Args:
         loop: the run.
         train_loss: mean over the epoch.
         valid_loss: of the parameters after it.
+        hidden: whether the epoch may be undone, so that nothing is said of it.
     """
     progress = loop.progress
     apart = valid_loss - train_loss > APART * abs(valid_loss)
     progress.apart = progress.apart + 1 if apart else 0
-    if loop.plan.decay and decays(progress) and not progress.decayed and not loop.steering.hidden:
+    if loop.plan.decay and decays(progress) and not progress.decayed and not hidden:
         progress.decayed = True
         loop.write(reasons.decay(loop.plan.decay, train_loss, valid_loss))

@@ -28,7 +28,7 @@ from thetadot.training.setting import power_of_two
 
 if TYPE_CHECKING:
     from thetadot.training.before import Before
-    from thetadot.training.loop import Loop
+    from thetadot.training.steering import Steered
 
 OF_DATA, STEPS = 8, 400
 PLACES = (0.05, 0.15, 0.30)
@@ -66,7 +66,7 @@ class Growing:
     def __init__(self, batch: int, most: float, before: Before) -> None:
         self.batch, self.most, self.before = batch, most, before
 
-    def look(self, loop: Loop) -> None:
+    def look(self, loop: Steered) -> None:
         """Called at an epoch's end, so that an epoch has one batch size, also where it is begun again."""
         progress, batch = loop.progress, self.batch * loop.progress.growth
         passed = sum(loop.seen >= place * loop.total for place in PLACES)

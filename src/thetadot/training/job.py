@@ -252,7 +252,8 @@ class _Run:
                 with checkpoint.same_model(self.out):
                     begun = Begun(coordinates=Coordinates.unpack(self.task.model, saved.get("units", [])))
                 if self.extending:
-                    plan = plan.again(float(saved["loop"]["progress"]["factor"]))
+                    added = self.asked.extended[-1] * self.source.size
+                    plan = plan.again(float(saved["loop"]["progress"]["factor"]), added)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):

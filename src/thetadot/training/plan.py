@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thetadot.optim import Adam, HeavyBall
 from thetadot.schedules import at_fixed_friction, cosine, linear, staircase, warmup
+from thetadot.training.decaying import decay_of
 from thetadot.translation import Settings
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ class Plan:
         falling = linear(max(0.0, t - 1.0 + FALL) / FALL) if self.annealing == "linear" else cosine(t, self.end)
         return self._with(factor, falling * warmup(t, self.warmup))
 
-    def again(self, factor: float) -> Plan:
-        """The plan once more, at the rate that ``factor`` has made of its own."""
+    def again(self, factor: float, samples: int) -> Plan:
+        """The plan once more for so many samples, at the rate that ``factor`` has made of its own."""
         reached = self._with(factor, 1.0)
-        return replace(self, lr=float(reached.lr), momentum=float(reached.momentum))
+        decay = decay_of(float(reached.lr), samples / self.batch_size) if self.decay else 0.0
+        return replace(self, lr=float(reached.lr), momentum=float(reached.momentum), decay=decay)
 
     def _with(self, factor: float, fraction: float) -> Settings:
         """Lr and momentum at a share of the first rate."""
