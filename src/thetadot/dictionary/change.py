@@ -123,7 +123,7 @@ def _kicked(_: Settings, change: Change, kind: Optimizer) -> bool:
     return kind.motion == "kick" and change.lr is not None
 
 
-def _heat(s: Settings, change: Change, _: Optimizer) -> Settings:
+def _keep_temperature(s: Settings, change: Change, _: Optimizer) -> Settings:
     new = change.of(s)
     kept = 1.0 - (1.0 - (s.momentum or 0.0)) * (new.lr / s.lr) / (new.batch / s.batch)
     return replace(new, momentum=0.0 if -ROUNDING < kept < 0 else kept)
@@ -135,7 +135,7 @@ def _friction(s: Settings, change: Change, _: Optimizer) -> Settings:
     return replace(new, momentum=float(kept))  # floats in, floats out
 
 
-def _cut(s: Settings, change: Change, _: Optimizer) -> bool:
+def _below_present_batch(s: Settings, change: Change, _: Optimizer) -> bool:
     lower = change.lr is not None and change.lr < s.lr and change.batch is None
     return lower or (change.lr is None and change.batch is not None and change.batch > s.batch)
 
@@ -159,7 +159,7 @@ def _lengthened(s: Settings, change: Change, _: Optimizer) -> bool:
     return change.epochs is not None and s.epochs is not None
 
 
-def _share(s: Settings, change: Change, kind: Optimizer) -> Settings:
+def _with_decay_share(s: Settings, change: Change, kind: Optimizer) -> Settings:
     new = with_decay_time(s, change.of(s), kind)
     return replace(new, decay=new.decay * (s.epochs or 1.0) / (change.epochs or s.epochs or 1.0))
 
@@ -189,7 +189,7 @@ HEAT = Law(
     "clock lr/(1-momentum) a sample, and temperature",
     "lr",
     _kicked,
-    _heat,
+    _keep_temperature,
     heat=True,
 )
 FRICTION = Law(
@@ -207,7 +207,7 @@ SEESAW = Law(
     "in place of a cut of lr in a schedule, while noise limits the step",
     "what a cut of lr would do to progress a sample and its heat",
     "lr",
-    _cut,
+    _below_present_batch,
     _seesaw,
 )
 KEPT = Law(
@@ -235,7 +235,7 @@ SHARE = Law(
     "decay time over the length of the run, by weight decay",
     "decay",
     lambda s, change, kind: _decays(s, change, kind) and _lengthened(s, change, kind),
-    _share,
+    _with_decay_share,
 )
 LR_FOR_DECAY = Law(
     "decay time by lr",

@@ -93,7 +93,7 @@ def convert(
         to_batch_size: B'.
         to_epochs: E'.
         to_weight_decay: w'.
-        noise_scale: B_n in samples.
+        noise_scale: B_n in samples, or the critical batch where it was measured (training.critical_batch).
         noise_resolved: whether this is a value, and not a lower bound.
         sharpness: largest curvature, of P⁻¹H behind a preconditioner; rows above the stability limit are vetoed.
 

@@ -109,7 +109,7 @@ def advice(noise: NoiseScale, limit: Limit, *, recommended: bool, asked: bool) -
         return (
             f"{why}, so no row is recommended. Measure the noise scale: put thetadot.watch(...) around your loop, or "
             "thetadot run TASK --out runs/a, and add --from runs/a to this command; or add --noise-scale B_n, in "
-            "samples."
+            "samples, such as thetadot.training.critical_batch measures."
         )
     what = {
         "noise": "noise limits the step",
