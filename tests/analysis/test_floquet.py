@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
 from thetadot.analysis import floquet, stability_chart
-from thetadot.analysis.floquet import _exponential, _product
+from thetadot.analysis.floquet import _exponential, _ordered_product
 from thetadot.errors import InadmissibleValue, NotConverged
 
 HALF = torch.tensor([[0.0, 1.0], [-2.0, -0.3]], dtype=torch.float64)
@@ -54,8 +54,8 @@ def test_it_is_a_solvers_to_its_own_error():
 
 
 def test_the_product_of_exponentials_is_of_order_6():
-    fine = _product(wavering, 1.0, 512)
-    errors = [float((_product(wavering, 1.0, steps) - fine).norm()) for steps in (8, 16, 32)]
+    fine = _ordered_product(wavering, 1.0, 512)
+    errors = [float((_ordered_product(wavering, 1.0, steps) - fine).norm()) for steps in (8, 16, 32)]
     assert [math.log2(a / b) for a, b in itertools.pairwise(errors)] == pytest.approx([6, 6], abs=0.4)
 
 

@@ -72,7 +72,7 @@ def new_process(monkeypatch, tmp_path):
     folder = tmp_path / "cache"
     monkeypatch.setenv("THETADOT_CACHE", str(folder))
     monkeypatch.setattr(programs, "_made", {})
-    own = (compiler.compiler, compiler._folder, compiler._private, compiler._say_elsewhere, compiler._machine)
+    own = (compiler.compiler, compiler._cache_folder, compiler._private, compiler._say_elsewhere, compiler._machine)
     caches = (*own, launch._say_once)
     for cached in caches:
         cached.cache_clear()

@@ -217,7 +217,7 @@ def test_flags_in_cxx_are_passed_on(new_process, monkeypatch):
 
 def private():
     """The folder is not the one that was asked for, and nobody else's."""
-    folder = compiler._folder()
+    folder = compiler._cache_folder()
     assert str(folder) != os.environ["THETADOT_CACHE"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     return folder
@@ -229,7 +229,7 @@ def test_the_folder_is_the_owners_alone(new_process):
         one_step(compile=True)
     finally:
         os.umask(umask)
-    assert compiler._folder() == new_process
+    assert compiler._cache_folder() == new_process
     assert stat.S_IMODE(new_process.stat().st_mode) == 0o700
 
 
@@ -253,7 +253,7 @@ def test_without_a_home_the_folder_is_private(new_process, monkeypatch):
     monkeypatch.delenv("THETADOT_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/nowhere")
-    folder = compiler._folder()
+    folder = compiler._cache_folder()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert "nowhere" not in str(folder)
 
@@ -261,7 +261,7 @@ def test_without_a_home_the_folder_is_private(new_process, monkeypatch):
 def test_the_users_cache_folder_is_honoured(new_process, monkeypatch, tmp_path):
     monkeypatch.delenv("THETADOT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert compiler._folder() == tmp_path / "xdg" / "thetadot"
+    assert compiler._cache_folder() == tmp_path / "xdg" / "thetadot"
 
 
 # A folder that is of no use is said once, and steps are compiled all the same.
@@ -419,7 +419,7 @@ def test_a_damaged_library_is_built_again_and_never_loaded(new_process, monkeypa
         _, (p,) = one_step(compile=True)
     assert p[0] == 0.5
     assert not compilations(caplog)[0].endswith("(found in the cache)")
-    assert compiler._whole(library)
+    assert compiler._ends_with_digest(library)
 
 
 def test_nothing_but_libraries_is_left_behind(new_process, monkeypatch):

@@ -139,7 +139,7 @@ def test_terms_beyond_the_loss_are_a_factor_and_not_a_percentage():
     entry = Regularization(100, 0.1, 0.1, 1.0)
     for factor, text in ((0.5, "50% of the loss"), (1e7, "1e+07 times the loss")):
         wide = msgspec.structs.replace(entry, loss=1.0, gradient_term=factor, noise_term=0.0)
-        said = regularization._says([wide])
+        said = regularization._terms_sentence([wide])
         assert text in said
         assert ("the step is not small" in said) is (factor > 1)
 

@@ -119,7 +119,7 @@ def find_fixed_points(
         if bool((apart > (left[kept] + left[index]).clamp_min(separation * max(size, 1e-300))).all()):
             kept.append(index)
     found = sorted(ends[kept], key=lambda point: [round(float(x), 9) for x in point])
-    return tuple(_described(field, point, _doubt(field, point)) for point in found)
+    return tuple(_classified(field, point, _doubt(field, point)) for point in found)
 
 
 @checked
@@ -141,7 +141,7 @@ def describe(motion: Motion, point: Tensor, *, time: float = 0.0) -> FixedPoint:
     point = as_taken(field, point.unsqueeze(0))[0]
     require_finite(field=field_at(point.unsqueeze(0), field=field))
     require_finite(derivative=jacobian(field, point.unsqueeze(0)))
-    return _described(field, point, 0.0)
+    return _classified(field, point, 0.0)
 
 
 @checked
@@ -180,7 +180,7 @@ def classify(eigenvalues: Tensor, doubt: float = 0.0) -> Kind:
     return "unstable focus" if focus else "unstable node"
 
 
-def _described(field: Field, point: Tensor, doubt: float) -> FixedPoint:
+def _classified(field: Field, point: Tensor, doubt: float) -> FixedPoint:
     matrix, residual = jacobian(field, point.unsqueeze(0))[0], float(field(point.unsqueeze(0)).detach().norm())
     if not bool(matrix.isfinite().all()):  # no linear part
         nothing = torch.full(point.shape, torch.nan, dtype=matrix.dtype.to_complex())
@@ -193,23 +193,23 @@ def _described(field: Field, point: Tensor, doubt: float) -> FixedPoint:
 def _doubt(field: Field, point: Tensor) -> float:
     """How much the Jacobian changes over what is left to the root: as much as itself where the root is a double one."""
     here = point.unsqueeze(0)
-    there = here + _step(field, here, field(here).detach())
+    there = here + _newton_step(field, here, field(here).detach())
     doubt = 4.0 * float((jacobian(field, there) - jacobian(field, here)).abs().max())
     return doubt if math.isfinite(doubt) else 0.0
 
 
 def _left(field: Field, points: Tensor) -> Tensor:
     """Twice what is left of the way to a root, (m,), by two more steps, which a multiple root makes slow."""
-    first = _step(field, points, field(points).detach())
+    first = _newton_step(field, points, field(points).detach())
     there = points + first
-    second = _step(field, there, field(there).detach())
+    second = _newton_step(field, there, field(there).detach())
     one, two = first.norm(dim=-1), second.norm(dim=-1)
     slow = (two / one).nan_to_num(nan=0.0).clamp_max(_SLOWEST)
     left: Tensor = 2.0 * one / (1.0 - slow)
     return left.nan_to_num()
 
 
-def _step(field: Field, points: Tensor, value: Tensor) -> Tensor:
+def _newton_step(field: Field, points: Tensor, value: Tensor) -> Tensor:
     """Newton's, (m, n); of singular Jacobians by the pseudo-inverse; none where there is no derivative."""
     matrix = jacobian(field, points)
     known = matrix.isfinite().all(-1).all(-1) & value.isfinite().all(-1)
@@ -227,7 +227,7 @@ def _newton(field: Field, points: Tensor, enough: float, iterations: int) -> Ten
         active = (norm > 1e-3 * enough) & norm.isfinite()
         if not bool(active.any()):
             break
-        move = _step(field, points, value)
+        move = _newton_step(field, points, value)
         share = active.to(points.dtype)
         for _ in range(_HALVINGS):
             trial = points + share.unsqueeze(-1) * move

@@ -102,10 +102,10 @@ def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, toleranc
     if first.ndim < 2 or first.shape[-1] != first.shape[-2]:
         raise InadmissibleValue(f"coefficients of shape {tuple(first.shape)} are no square matrix. Return (..., n, n).")
     require(bool(first.isfinite().all()), "a coefficient at time 0", "is not finite", "Return finite numbers.")
-    coarse = _product(coefficients, period, _FEWEST)
+    coarse = _ordered_product(coefficients, period, _FEWEST)
     steps = 2 * _FEWEST
     while steps <= _MOST:
-        fine = _product(coefficients, period, steps)
+        fine = _ordered_product(coefficients, period, steps)
         size = fine.abs().amax((-2, -1)).clamp_min(1e-300)
         change = float(((fine - coarse).abs().amax((-2, -1)) / size).max())
         if change <= 63.0 * tolerance:
@@ -119,7 +119,7 @@ def floquet(coefficients: Callable[[Tensor], Tensor], period: float, *, toleranc
     )
 
 
-def _product(coefficients: Callable[[Tensor], Tensor], period: float, steps: int) -> Tensor:
+def _ordered_product(coefficients: Callable[[Tensor], Tensor], period: float, steps: int) -> Tensor:
     """The ordered product of `steps` exponentials."""
     width = period / steps
     nodes = torch.tensor([0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)], dtype=torch.float64)

@@ -137,7 +137,7 @@ def modified_field(
     require(order in (1, 2, 3), f"order={order}", "is not derived here", "Pass 1, 2 or 3, or use iterated_field.")
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     field = field_of(motion, time=time)
-    first, second, third = _weights(tableau)
+    first, second, third = _tableau_weights(tableau)
 
     def along(x: Tensor, direction: Tensor) -> Tensor:
         return _derivative(field, x, direction)
@@ -240,7 +240,7 @@ def _moving(system: System, integrator: Integrator, step: float, curvature: floa
     return once
 
 
-def _weights(tableau: Tableau) -> tuple[float, float, float]:
+def _tableau_weights(tableau: Tableau) -> tuple[float, float, float]:
     """e, u and w."""
     b, c = tableau.weights, tableau.nodes
     inner = [sum(a * node for a, node in zip(row, c, strict=False)) for row in tableau.matrix]

@@ -218,7 +218,7 @@ def step_of(motion: System | Problem, integrator: Integrator, *, step: float) ->
 
     def advance(points: Tensor, numbers: State) -> State:
         state = {**space.unpack(points), **numbers}
-        return whole_step(integrator, scales, state, space.gradient, _no_noise, space.measure)
+        return whole_step(integrator, scales, state, space.gradient, _draws_nothing, space.measure)
 
     blank = initial_state(system, integrator, torch.zeros(1, 1, dtype=torch.float64))
     numbers: State = {name: value for name, value in blank.items() if name not in space.names}
@@ -288,5 +288,5 @@ def local_spectral_radius(motion: System | Problem, integrator: Integrator, poin
     return float(torch.linalg.eigvals(matrix).abs().max())
 
 
-def _no_noise() -> Tensor:
+def _draws_nothing() -> Tensor:
     raise AssertionError("a deterministic system draws no noise")

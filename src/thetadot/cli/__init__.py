@@ -71,14 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with enduring() as streams:
         with ending() as asked:
-            code = _told(given)
+            code = _exit_code(given)
         lost, why = streams.code()
         if why is not None and code == 0:
             _say(why)
         return asked.code or code or lost
 
 
-def _told(given: list[str]) -> int:
+def _exit_code(given: list[str]) -> int:
     """The exit code of one command, its errors in one sentence."""
     try:
         return _act(given)
@@ -123,7 +123,7 @@ def _unforeseen(error: Exception) -> str:
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """Every command, with the options of the one that was given: what the others offer is loaded by them."""
     parser = _Parser(prog="thetadot", description="Training read as motion.")
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=_version_text())
     parser.add_argument(
         "--print-completion",
         action=_Completion,
@@ -146,5 +146,5 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _version() -> str:
+def _version_text() -> str:
     return f"thetadot {__version__}"

@@ -36,10 +36,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", nargs="+", required=True, metavar="SPEC", help="what is compared, the first with each"
     )
     parser.add_argument(
-        "--seeds", type=_seeds, metavar="N", help="seeds that score (default: 5), or a range of them, as 10:15"
+        "--seeds", type=_seeds_of_text, metavar="N", help="seeds that score (default: 5), or a range of them, as 10:15"
     )
     parser.add_argument(
-        "--choosing", type=_seeds, metavar="N", help="other seeds, that choose from grids (default: 2), or a range"
+        "--choosing",
+        type=_seeds_of_text,
+        metavar="N",
+        help="other seeds, that choose from grids (default: 2), or a range",
     )
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="passes over the data that are the budget (default: 60)"
@@ -63,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _seeds(text: str) -> int | range:
+def _seeds_of_text(text: str) -> int | range:
     """A number of seeds, or a range of them."""
     try:
         first, *rest = [int(part) for part in text.split(":")]

@@ -94,7 +94,7 @@ def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> Begu
         str(device),
         asked.threads,
         data,
-        _digest(task),
+        _digest_of_parameters(task),
         {"thetadot": __version__, "torch": str(torch.__version__)},
     )
     return Begun(replace(asked, budget=asked.epochs * train.size), shared, None if flat is None else flat.valid_loss)
@@ -120,7 +120,7 @@ def _require_steps(spec: Spec, task: Task, train: Source, asked: Job) -> None:
         ) from error
 
 
-def _digest(task: Task) -> str:
+def _digest_of_parameters(task: Task) -> str:
     """Names, shapes and values of the first parameters."""
     found = hashlib.sha256()
     for name, value in task.model.state_dict().items():

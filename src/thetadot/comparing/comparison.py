@@ -99,7 +99,7 @@ def compare(
     require_counts(jobs=(jobs, MOST_JOBS), threads=(threads, MOST_JOBS))
     require_counts(epochs=(epochs, None), batch_size=(batch_size, None))
     name = (task if isinstance(task, str) else str(getattr(task, "__name__", "task"))).rpartition(":")[2]
-    folder = Path(out) if out is not None else _folder(name)
+    folder = Path(out) if out is not None else _default_folder(name)
     asked = Job(task, name, specs[0].points[0], 0, epochs, 0, batch_size, device, threads)
     begun = tried_out(asked, specs, by)
     store = Store(folder, begun.shared)
@@ -120,14 +120,14 @@ def compare(
         len(choosers) if any(spec.grid for spec in specs) else 0,
         folder,
         _measures(found, by),
-        _command(task, specs, {**given, "by": by, "device": device, "threads": threads}),
+        _repeating_command(task, specs, {**given, "by": by, "device": device, "threads": threads}),
         begun.constant,
     )
-    _place(comparison)
+    _write_result(comparison)
     return comparison
 
 
-def _folder(task: str) -> Path:
+def _default_folder(task: str) -> Path:
     """Where a comparison lies that was given no folder."""
     called = re.sub(r"[^\w-]+", "-", task).strip("-") or "task"
     return Path("runs") / f"compare-{called}"
@@ -144,14 +144,14 @@ def _measures(rows: Sequence[ComparedRun], by: Measure) -> tuple[Measure, ...]:
     )
 
 
-def _place(comparison: Comparison) -> None:
+def _write_result(comparison: Comparison) -> None:
     """Write the table and the page."""
     text = msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=1).decode() + "\n"
     place_result(comparison.out, RESULT, text)
     place_result(comparison.out, PAGE, page(comparison))
 
 
-def _command(task: object, specs: Sequence[Spec], given: Mapping[str, object]) -> str:
+def _repeating_command(task: object, specs: Sequence[Spec], given: Mapping[str, object]) -> str:
     """The command that repeats the comparison; "" where the task is a function."""
     if not isinstance(task, str):
         return ""

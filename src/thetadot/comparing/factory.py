@@ -48,7 +48,7 @@ def build(point: Point, params: Iterable[torch.Tensor]) -> Optimizer:
         raise InadmissibleValue(f"run {point.label!r}: {error}") from error
     except Exception as error:  # whatever a constructor throws at its arguments
         raise InadmissibleValue(
-            f"run {point.label!r}: {type(error).__name__}: {error}. Correct its settings: {_listed(make)}."
+            f"run {point.label!r}: {type(error).__name__}: {error}. Correct its settings: {_known_names(make)}."
         ) from error
     lacking = [name for name in ("param_groups", "step", "zero_grad") if not hasattr(optimizer, name)]
     if lacking:
@@ -129,7 +129,7 @@ def _known(make: Callable[..., Any]) -> list[str] | None:
     return [parameter.name for parameter in parameters[1:] if parameter.kind is not parameter.VAR_POSITIONAL]
 
 
-def _listed(make: Callable[..., Any]) -> str:
+def _known_names(make: Callable[..., Any]) -> str:
     return ", ".join(_known(make) or ["see its documentation"])
 
 

@@ -84,14 +84,14 @@ def _outcome(job: Job, record: Record, result: Result | None, why: str) -> Outco
         final_metric=None if last is None else last.metric,
         metric=record.header.metric,
         diverged=why,
-        settings=_chosen(closing),
-        train=_curve(record, spent or job.budget),
+        settings=_settings_found(closing),
+        train=_averaged_losses(record, spent or job.budget),
         valid=[(float(entry.cost or 0.0), entry.valid_loss) for entry in epochs],
         seconds=closing.seconds if closing is not None else 0.0,
     )
 
 
-def _curve(record: Record, spent: float) -> list[tuple[float, float]]:
+def _averaged_losses(record: Record, spent: float) -> list[tuple[float, float]]:
     """Training loss, averaged over stretches."""
     bins = Bins(spent)
     for entry in standing(record, Motion)[0]:
@@ -111,7 +111,7 @@ def _tested(job: Job, result: Result) -> float | None:
     return loss if math.isfinite(loss) else None
 
 
-def _chosen(closing: Any) -> dict[str, float | int | str]:
+def _settings_found(closing: Any) -> dict[str, float | int | str]:
     """Settings that the run found, as its record names them."""
     found = {name: getattr(closing, name, None) for name in ("optimizer", "lr", "momentum", "batch_size")}
     return {name: value for name, value in found.items() if value is not None}

@@ -33,7 +33,7 @@ def page(comparison: Comparison) -> str:
         state=_state(comparison),
         head=head,
         lines=[
-            _line(comparison, index, row, line)
+            _table_line(comparison, index, row, line)
             for index, (row, line) in enumerate(zip(comparison.rows, cells, strict=True))
         ],
         pairs=[
@@ -63,7 +63,7 @@ def _state(comparison: Comparison) -> str:
     return "finished" if clear and not any(row.diverged for row in comparison.rows) else "unfinished"
 
 
-def _line(comparison: Comparison, index: int, row: ComparedRun, cells: tuple[str, ...]) -> dict[str, Any]:
+def _table_line(comparison: Comparison, index: int, row: ComparedRun, cells: tuple[str, ...]) -> dict[str, Any]:
     head, _ = comparison.table()
     return {
         "index": index,

@@ -51,13 +51,13 @@ def mark(index: int) -> str:
 
 def pictures(comparison: Comparison) -> list[Picture]:
     """Draw what there is to draw."""
-    return [found for found in (_losses(comparison), _differences(comparison)) if found is not None]
+    return [found for found in (_loss_picture(comparison), _differences(comparison)) if found is not None]
 
 
 # Losses along the run.
 
 
-def _losses(comparison: Comparison) -> Picture | None:
+def _loss_picture(comparison: Comparison) -> Picture | None:
     drawn = list(enumerate(comparison.rows))[:MOST_CURVES]
     panels = []
     log = False
@@ -66,7 +66,7 @@ def _losses(comparison: Comparison) -> Picture | None:
         ("train", "Training loss, means over stretches"),
     ):
         curves = [(index, _gathered(row, kind, comparison.samples)) for index, row in drawn]
-        made = _panel([(index, curve) for index, curve in curves if curve is not None], said, comparison)
+        made = _curve_panel([(index, curve) for index, curve in curves if curve is not None], said, comparison)
         if made is not None:
             panels.append(made[0])
             log = log or made[1]
@@ -104,7 +104,7 @@ def _gathered(row: ComparedRun, kind: str, samples: int) -> tuple[Array, Array, 
     return at / samples, np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0)
 
 
-def _panel(
+def _curve_panel(
     curves: Sequence[tuple[int, tuple[Array, Array, Array, Array]]], said: str, comparison: Comparison
 ) -> tuple[Panel, bool] | None:
     if not curves:
@@ -118,18 +118,18 @@ def _panel(
     plot.xaxis[0].axis_label = "gradient evaluations, in passes over the training data"
     for index, (at, mean, low, high) in curves:
         if comparison.seeds > 1 and len(at) > 1:
-            area = plot.varea(x=_short(at), y1=_short(low), y2=_short(high), fill_alpha=0.13)
+            area = plot.varea(x=_as_float32(at), y1=_as_float32(low), y2=_as_float32(high), fill_alpha=0.13)
             paint(area.glyph, fill_color=role(index))
-            _own(area, index, comparison.rows[index])
+            _mark_as_own(area, index, comparison.rows[index])
         one = len(at) == 1
         line = (
-            plot.scatter(_short(at), _short(mean), size=8)
+            plot.scatter(_as_float32(at), _as_float32(mean), size=8)
             if one
-            else plot.line(_short(at), _short(mean), line_width=2.0, line_dash=dash(index))
+            else plot.line(_as_float32(at), _as_float32(mean), line_width=2.0, line_dash=dash(index))
         )
         paint(line.glyph, line_color=role(index))
-        _own(line, index, comparison.rows[index])
-        _told(plot, line, [("run", "$name"), ("passes", "@x{0.[00]}"), ("loss", "@y{0.0000a}")])
+        _mark_as_own(line, index, comparison.rows[index])
+        _add_tooltip(plot, line, [("run", "$name"), ("passes", "@x{0.[00]}"), ("loss", "@y{0.0000a}")])
     return Panel(said, "", plot), log
 
 
@@ -157,14 +157,14 @@ def _differences(comparison: Comparison) -> Picture | None:
         if half:
             whisker = plot.segment([mean - half], [height], [mean + half], [height], line_width=2.5)
             paint(whisker.glyph, line_color=role(index))
-            _own(whisker, index, row)
-        points = plot.scatter(_short(each[index]), np.full(len(each[index]), height), size=5, fill_alpha=0.35)
+            _mark_as_own(whisker, index, row)
+        points = plot.scatter(_as_float32(each[index]), np.full(len(each[index]), height), size=5, fill_alpha=0.35)
         paint(points.glyph, line_color=role(index), fill_color=role(index))
-        _own(points, index, row)
+        _mark_as_own(points, index, row)
         middle = plot.scatter([mean], [height], size=10, marker="diamond")
         paint(middle.glyph, line_color=role(index), fill_color=role(index))
-        _own(middle, index, row)
-        _told(plot, middle, [("run", "$name"), ("difference", "@x{0.0000a}")])
+        _mark_as_own(middle, index, row)
+        _add_tooltip(plot, middle, [("run", "$name"), ("difference", "@x{0.0000a}")])
     rule(plot, 0.0, "soft", dimension="height")
     plot.yaxis[0].ticker = FixedTicker(ticks=list(range(len(pairs))))
     plot.yaxis[0].major_label_overrides = {
@@ -190,17 +190,17 @@ def _apart(row: ComparedRun, first: ComparedRun, comparison: Comparison) -> Arra
 # Marks.
 
 
-def _short(values: Array) -> Any:
+def _as_float32(values: Array) -> Any:
     return np.asarray(values, dtype=np.float32)
 
 
-def _own(renderer: Any, index: int, row: ComparedRun) -> None:
+def _mark_as_own(renderer: Any, index: int, row: ComparedRun) -> None:
     """Mark a drawn thing as a run's, so that the page can hide the run."""
     renderer.tags = [{"run": index}]
     renderer.name = clean(row.name, 80)
 
 
-def _told(plot: figure, drawn: Any, rows: Sequence[tuple[str, str]]) -> None:
+def _add_tooltip(plot: figure, drawn: Any, rows: Sequence[tuple[str, str]]) -> None:
     plot.add_tools(
         HoverTool(
             renderers=[drawn],

@@ -102,7 +102,7 @@ class Comparison:
             "by": self.by,
             "says": self.says,
             "runs": [self._row(row) for row in self.rows],
-            "differences": {by: [_pair(pair) for pair in self.differences(by)] for by in self.measures},
+            "differences": {by: [_pair_fields(pair) for pair in self.differences(by)] for by in self.measures},
             "command": self.command,
             "out": str(self.out),
         }
@@ -182,17 +182,19 @@ def settings_of(row: ComparedRun) -> str:
     if not row.point.own:
         return row.point.label if row.tried else AS_GIVEN
     chosen = [outcome.settings for outcome in row.outcomes if outcome.settings]
-    return ", ".join(f"{name} {_range([one[name] for one in chosen])}" for name in (chosen[0] if chosen else ()))
+    return ", ".join(
+        f"{name} {_range_in_words([one[name] for one in chosen])}" for name in (chosen[0] if chosen else ())
+    )
 
 
-def _range(values: Sequence[Any]) -> str:
+def _range_in_words(values: Sequence[Any]) -> str:
     if any(isinstance(value, str) for value in values):
         return " or ".join(sorted({str(value) for value in values}))
     low, high = min(values), max(values)
     return plain(low) if low == high else f"{plain(low)} to {plain(high)}"
 
 
-def _pair(pair: Difference) -> dict[str, Any]:
+def _pair_fields(pair: Difference) -> dict[str, Any]:
     return {
         "a": pair.a,
         "b": pair.b,

@@ -134,13 +134,13 @@ def parse(text: str, name: str | None = None) -> Spec:
     _require_few(text, len(points))
     if len(parts) > 1 and any(point.own for point in points):
         raise InadmissibleValue(
-            f"run {_shown(text)}: thetadot's own run cannot be a part of a grid with others, since they get what it "
+            f"run {_echoed(text)}: thetadot's own run cannot be a part of a grid with others, since they get what it "
             "cost as their budget. Give it as a run of its own."
         )
-    return Spec(name or _name(text, points), points, text)
+    return Spec(name or _row_name(text, points), points, text)
 
 
-def _name(text: str, points: tuple[Point, ...]) -> str:
+def _row_name(text: str, points: tuple[Point, ...]) -> str:
     """The text, or of a long grid what it is of: names stand in sentences and tables."""
     if len(text) <= _NAMED or len(points) == 1:
         return text
@@ -154,68 +154,68 @@ def _points(text: str) -> Iterator[Point]:
         raise _no_spec(text)
     head, listed = match["head"].strip(), match["listed"] if match["listed"] is not None else match["called"]
     optimizer = head if ":" in head else head.lower()
-    settings = _settings(text, listed or "")
+    settings = _listed_values(text, listed or "")
     if optimizer == UNTUNED:
         if settings:
             raise InadmissibleValue(
-                f"run {_shown(text)}: untuned is thetadot.run with nothing given. Write {OWN}:… to give settings, "
+                f"run {_echoed(text)}: untuned is thetadot.run with nothing given. Write {OWN}:… to give settings, "
                 "or leave them out."
             )
         optimizer = OWN
     _require_few(text, math.prod(len(values) for values in settings.values()))
-    yield from _product(text, optimizer, settings)
+    yield from _grid_points(text, optimizer, settings)
 
 
 def _require_few(text: str, many: int) -> None:
     if many > MOST_POINTS:
         raise TooLarge(
-            f"run {_shown(text)} is a grid of {many:,} points, more than {MOST_POINTS:,}. Name fewer values."
+            f"run {_echoed(text)} is a grid of {many:,} points, more than {MOST_POINTS:,}. Name fewer values."
         )
 
 
-def _shown(text: str) -> str:
+def _echoed(text: str) -> str:
     return repr(text if len(text) <= _ECHOED else text[:_ECHOED] + "…")
 
 
 def _no_spec(text: str) -> InadmissibleValue:
     return InadmissibleValue(
-        f"run {_shown(text)} is no optimizer with settings. Write it as sgd:lr=0.1,momentum=0.9, as a grid "
+        f"run {_echoed(text)} is no optimizer with settings. Write it as sgd:lr=0.1,momentum=0.9, as a grid "
         "sgd:lr=0.01|0.1, as module:Name(lr=1.0), or untuned."
     )
 
 
-def _product(text: str, optimizer: str, settings: dict[str, list[Any]]) -> Iterator[Point]:
+def _grid_points(text: str, optimizer: str, settings: dict[str, list[Any]]) -> Iterator[Point]:
     for values in itertools.product(*settings.values()):
         given = dict(zip(settings, values, strict=True))
         schedule = given.pop("schedule", "constant") if optimizer != OWN else "constant"
         if schedule not in SCHEDULES:
             raise InadmissibleValue(
-                f"run {_shown(text)}: schedule={schedule!r} is unknown. Pass one of: {', '.join(SCHEDULES)}."
+                f"run {_echoed(text)}: schedule={schedule!r} is unknown. Pass one of: {', '.join(SCHEDULES)}."
             )
         size = given.pop("batch_size", None)
         if size is not None and (type(size) is not int or size < 1):
-            raise InadmissibleValue(f"run {_shown(text)}: batch_size={size!r} is no whole number >= 1. Pass one.")
+            raise InadmissibleValue(f"run {_echoed(text)}: batch_size={size!r} is no whole number >= 1. Pass one.")
         yield Point(optimizer, tuple(given.items()), schedule, size)
 
 
-def _settings(text: str, listed: str) -> dict[str, list[Any]]:
+def _listed_values(text: str, listed: str) -> dict[str, list[Any]]:
     """Values of each setting; more than one is a grid."""
     try:
         call = ast.parse(f"f({listed}\n)", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InadmissibleValue(
-            f"run {_shown(text)}: its settings cannot be read ({getattr(error, 'msg', None) or error}). Write them as "
+            f"run {_echoed(text)}: its settings cannot be read ({getattr(error, 'msg', None) or error}). Write them as "
             "lr=0.1,momentum=0.9."
         ) from error
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "f":
         raise _no_spec(text)
     found: dict[str, list[Any]] = {}
     if call.args or any(keyword.arg is None for keyword in call.keywords):
-        raise InadmissibleValue(f"run {_shown(text)}: a setting has no name. Write name=value for each of them.")
+        raise InadmissibleValue(f"run {_echoed(text)}: a setting has no name. Write name=value for each of them.")
     for keyword in call.keywords:
         name = str(keyword.arg)
-        require(name not in found, f"run {_shown(text)}: {name}", "is given twice", "Leave one of them out.")
-        values = [_literal(text, name, part) for part in _alternatives(keyword.value)]
+        require(name not in found, f"run {_echoed(text)}: {name}", "is given twice", "Leave one of them out.")
+        values = [_parsed_literal(text, name, part) for part in _alternatives(keyword.value)]
         found[name] = list({repr(value): value for value in values}.values())
     return found
 
@@ -229,29 +229,29 @@ def _alternatives(node: ast.expr) -> list[ast.expr]:
     return [node, *reversed(found)]
 
 
-def _literal(text: str, name: str, node: ast.expr) -> Any:
+def _parsed_literal(text: str, name: str, node: ast.expr) -> Any:
     if isinstance(node, ast.Name) and name in _WORDS:
         return node.id
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise InadmissibleValue(
-            f"run {_shown(text)}: {name}={ast.unparse(node)} is no number, True, False, None, quoted string or tuple "
+            f"run {_echoed(text)}: {name}={ast.unparse(node)} is no number, True, False, None, quoted string or tuple "
             "of these. Write the value itself."
         ) from error
-    return _plain(text, name, value)
+    return _writable_value(text, name, value)
 
 
-def _plain(text: str, name: str, value: Any) -> Any:
+def _writable_value(text: str, name: str, value: Any) -> Any:
     """The value, if a file can hold it; a list as a tuple."""
     if isinstance(value, list | tuple):
-        return tuple(_plain(text, name, part) for part in value)
+        return tuple(_writable_value(text, name, part) for part in value)
     whole = type(value) is int and abs(value) >= 2**63
     if whole or (isinstance(value, float) and not math.isfinite(value)):
-        raise InadmissibleValue(f"run {_shown(text)}: {name} is not finite, or beyond 2^63. Pass a smaller number.")
+        raise InadmissibleValue(f"run {_echoed(text)}: {name} is not finite, or beyond 2^63. Pass a smaller number.")
     if value is not None and not isinstance(value, bool | int | float | str):
         raise InadmissibleValue(
-            f"run {_shown(text)}: {name} is a {type(value).__name__}. Pass a number, True, False, None, a string or a "
+            f"run {_echoed(text)}: {name} is a {type(value).__name__}. Pass a number, True, False, None, a string or a "
             "tuple."
         )
     return value

@@ -75,11 +75,11 @@ class Store:
         try:
             begun = _is_begun(folder)
             if begun:
-                _require_same(shared, _shared(folder / SHARED), folder)
+                _require_same(shared, _shared_text(folder / SHARED), folder)
             self.runs.mkdir(parents=True, exist_ok=True)
             sweep(self.runs)
             if not begun:
-                place_text(folder / SHARED, _text(shared))
+                place_text(folder / SHARED, _json_text(shared))
         except (DamagedFile, RunFolderError):
             raise
         except (OSError, ValueError) as error:
@@ -89,7 +89,7 @@ class Store:
         """Return what came of a run that has ended; None where there is none, or its file is damaged."""
         place = self.runs / f"{name_of(job)}.json"
         try:
-            raw = _read(place)
+            raw = _read_bounded(place)
         except FileNotFoundError:
             return None
         except OSError:
@@ -97,8 +97,12 @@ class Store:
             return None
         try:
             found = msgspec.json.decode(raw, type=Outcome)
-            fits = (found.point, found.seed, found.epochs, found.budget) == _asked(job)
-            if fits and (found.schema, found.version) == (SCHEMA, VERSION) and found.digest == _digest(found):
+            fits = (found.point, found.seed, found.epochs, found.budget) == _job_identity(job)
+            if (
+                fits
+                and (found.schema, found.version) == (SCHEMA, VERSION)
+                and found.digest == _digest_of_outcome(found)
+            ):
                 return found
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
@@ -117,7 +121,10 @@ class Store:
                 (self.runs / name).mkdir(exist_ok=True)
                 with placed(self.runs / name / "record.jsonl") as stream:
                     stream.write(record)
-            place_text(self.runs / f"{name}.json", _text(msgspec.structs.replace(outcome, digest=_digest(outcome))))
+            place_text(
+                self.runs / f"{name}.json",
+                _json_text(msgspec.structs.replace(outcome, digest=_digest_of_outcome(outcome))),
+            )
         except OSError as error:
             raise unwritable(self.folder, error) from error
 
@@ -132,11 +139,11 @@ def name_of(job: Job) -> str:
         'sgd-lr-0.1-3d98c913f1-seed3'
     """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", job.point.label).strip("-.")[:40]
-    digest = hashlib.sha256(repr(_asked(job)).encode()).hexdigest()[:10]
+    digest = hashlib.sha256(repr(_job_identity(job)).encode()).hexdigest()[:10]
     return f"{readable}-{digest}-seed{job.seed}"
 
 
-def _asked(job: Job) -> tuple[str, int, int, int]:
+def _job_identity(job: Job) -> tuple[str, int, int, int]:
     return job.point.identity, job.seed, job.epochs, job.budget
 
 
@@ -157,16 +164,16 @@ def _is_begun(folder: Path) -> bool:
     return False
 
 
-def _read(place: Path) -> bytes:
+def _read_bounded(place: Path) -> bytes:
     if place.stat().st_size > _LONGEST:
         raise DamagedFile(f"{place} is longer than any file of a comparison. Remove it.")
     with place.open("rb") as stream:
         return stream.read(_LONGEST)
 
 
-def _shared(place: Path) -> Shared:
+def _shared_text(place: Path) -> Shared:
     try:
-        found = msgspec.json.decode(_read(place), type=Shared)
+        found = msgspec.json.decode(_read_bounded(place), type=Shared)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFile(f"{place} is damaged ({error}). Name another --out.") from error
     if (found.schema, found.version) != ("thetadot.comparison", 1):
@@ -190,11 +197,11 @@ def _require_same(now: Shared, before: Shared, folder: Path) -> None:
             raise RunFolderError(f"{folder} was begun {other}. Give what it was begun with, or name another --out.")
 
 
-def _text(value: msgspec.Struct) -> str:
+def _json_text(value: msgspec.Struct) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
 
 
-def _digest(outcome: Outcome) -> str:
+def _digest_of_outcome(outcome: Outcome) -> str:
     return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(outcome, digest=""))).hexdigest()
 
 

@@ -59,7 +59,7 @@ def sentence(
     """Say who is lowest, from whom that is resolved, and what would resolve the rest."""
     standing = [row for row in rows if row.mean(by) is not None]
     lost = [row.name for row in rows if row.diverged]
-    gone = f" {_joined(lost)} diverged." if lost else ""
+    gone = f" {_joined_with_and(lost)} diverged." if lost else ""
     if not standing:
         return f"Every run diverged on a seed at least, so there is nothing to compare: {about(rows[0])}."
     best = min(standing, key=lambda row: row.mean(by) or 0.0)
@@ -73,9 +73,9 @@ def sentence(
     clear = [pair.b for pair in pairs if pair.resolved]
     open_ = [pair for pair in pairs if not pair.resolved]
     if not open_:
-        return f"{said}: lower than {_joined(clear)}, beyond chance.{gone}"
-    rest = f"from {_joined([pair.b for pair in open_])} it does not differ beyond chance ({_would(open_)})"
-    return f"{said}: {f'lower than {_joined(clear)}, beyond chance; ' if clear else ''}{rest}.{gone}"
+        return f"{said}: lower than {_joined_with_and(clear)}, beyond chance.{gone}"
+    rest = f"from {_joined_with_and([pair.b for pair in open_])} it does not differ beyond chance ({_would(open_)})"
+    return f"{said}: {f'lower than {_joined_with_and(clear)}, beyond chance; ' if clear else ''}{rest}.{gone}"
 
 
 def _would(pairs: list[Difference]) -> str:
@@ -89,7 +89,7 @@ def _would(pairs: list[Difference]) -> str:
     return f"about {plain(low) if low == high else f'{plain(low)} to {plain(high)}'} seeds would tell"
 
 
-def _joined(names: list[str]) -> str:
+def _joined_with_and(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -53,7 +53,7 @@ _DOUBLINGS = 200
 _NOTHING: Symmetric = (0.0, 0.0, 0.0)
 
 
-def _product(m: Matrix, n: Matrix) -> Matrix:
+def _matrix_product(m: Matrix, n: Matrix) -> Matrix:
     a, b, c, d = m
     e, f, g, h = n
     return a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h
@@ -63,24 +63,24 @@ def _applied(m: Matrix, v: Vector) -> Vector:
     return m[0] * v[0] + m[1] * v[1], m[2] * v[0] + m[3] * v[1]
 
 
-def _turned(m: Matrix, s: Symmetric) -> Symmetric:
+def _congruent(m: Matrix, s: Symmetric) -> Symmetric:
     """M S Mᵀ."""
     a, b, c, d = m
     u, v = a * s[0] + b * s[1], a * s[1] + b * s[2]
     return u * a + v * b, u * c + v * d, (c * s[0] + d * s[1]) * c + (c * s[1] + d * s[2]) * d
 
 
-def _both(m: Matrix, s: Symmetric) -> Symmetric:
+def _twice_symmetric(m: Matrix, s: Symmetric) -> Symmetric:
     """M S + S Mᵀ."""
     a, b, c, d = m
     return 2.0 * (a * s[0] + b * s[1]), a * s[1] + b * s[2] + c * s[0] + d * s[1], 2.0 * (c * s[1] + d * s[2])
 
 
-def _square(v: Vector, factor: float = 1.0) -> Symmetric:
+def _outer_square(v: Vector, factor: float = 1.0) -> Symmetric:
     return factor * v[0] * v[0], factor * v[0] * v[1], factor * v[1] * v[1]
 
 
-def _sum(first: Symmetric, *others: Symmetric) -> Symmetric:
+def _symmetric_sum(first: Symmetric, *others: Symmetric) -> Symmetric:
     x, y, z = first
     for u, v, w in others:
         x, y, z = x + u, y + v, z + w
@@ -98,7 +98,7 @@ def _next(change: Matrix) -> Matrix:
 
 def _changes(m: Matrix, n: Matrix) -> Matrix:
     """(1 + M)(1 + N) - 1."""
-    a, b, c, d = _product(m, n)
+    a, b, c, d = _matrix_product(m, n)
     return m[0] + n[0] + a, m[1] + n[1] + b, m[2] + n[2] + c, m[3] + n[3] + d
 
 
@@ -123,7 +123,7 @@ def _then(one: _Block, other: _Block) -> _Block:
     turned = _applied(power, other.moves)  # Σ A^n c_k
     moved = _applied(power, other.moved)
     apart = moved[0] / v - one.moved[0] / w, moved[1] / v - one.moved[1] / w  # of the two means of A^j b B/b_j
-    whole = _sum(one.scatter, _square(one.moved, 1.0 / w))  # S_n
+    whole = _symmetric_sum(one.scatter, _outer_square(one.moved, 1.0 / w))  # S_n
     x, y = one.moved
     across = 2.0 * x * turned[0], x * turned[1] + y * turned[0], 2.0 * y * turned[1]
     return _Block(
@@ -131,20 +131,20 @@ def _then(one: _Block, other: _Block) -> _Block:
         w + v,
         _changes(one.change, other.change),
         (x + moved[0], y + moved[1]),
-        _sum(one.scatter, _turned(power, other.scatter), _square(apart, w * v / (w + v))),
+        _symmetric_sum(one.scatter, _congruent(power, other.scatter), _outer_square(apart, w * v / (w + v))),
         (one.moves[0] + k * x + turned[0], one.moves[1] + k * y + turned[1]),
-        _sum(one.squares, _square(one.moved, k), across, _turned(power, other.squares)),
-        _sum(one.sums, _times(k, whole), _turned(power, other.sums)),
+        _symmetric_sum(one.squares, _outer_square(one.moved, k), across, _congruent(power, other.squares)),
+        _symmetric_sum(one.sums, _times(k, whole), _congruent(power, other.sums)),
     )
 
 
-def _step(change: Matrix, kick: Vector, weight: float = 1.0) -> _Block:
+def _one_step(change: Matrix, kick: Vector, weight: float = 1.0) -> _Block:
     return _Block(1, weight, change, kick, _NOTHING, (0.0, 0.0), _NOTHING, _NOTHING)
 
 
-def _steps(change: Matrix, kick: Vector, count: int) -> _Block:
+def _equal_steps(change: Matrix, kick: Vector, count: int) -> _Block:
     """Equal steps."""
-    step = _step(change, kick)
+    step = _one_step(change, kick)
     made: _Block | None = None
     rest = count
     while rest:
@@ -202,19 +202,19 @@ def epoch_covariance(change: Matrix, kick: Vector, epoch: Epoch | int) -> Symmet
     batches, last, size = epoch if isinstance(epoch, Epoch) else Epoch(epoch)
     held = batches - 1 + last
     share = 1.0 / max(size or held, held)  # B/N
-    equal = _steps(change, kick, batches)
+    equal = _equal_steps(change, kick, batches)
     whole = equal
     if last < 1.0:
-        short = _step(change, kick, last)
-        whole = short if batches == 1 else _then(short, _steps(change, kick, batches - 1))
-    start, turn = _sum(whole.scatter, _square(whole.moved, 1.0 / held - share)), whole.change
+        short = _one_step(change, kick, last)
+        whole = short if batches == 1 else _then(short, _equal_steps(change, kick, batches - 1))
+    start, turn = _symmetric_sum(whole.scatter, _outer_square(whole.moved, 1.0 / held - share)), whole.change
     for _ in range(_DOUBLINGS):  # Σ over epochs of A^(mj) Q A^(mj)ᵀ
-        added = _sum(start, _both(turn, start), _turned(turn, start))
-        start, turn = _sum(start, added), _changes(turn, turn)
+        added = _symmetric_sum(start, _twice_symmetric(turn, start), _congruent(turn, start))
+        start, turn = _symmetric_sum(start, added), _changes(turn, turn)
         if max(map(abs, added)) <= 1e-16 * max(map(abs, start)):
             break
     carried = _carried(_next(change), start, batches)
-    return _times(1.0 / batches, _sum(carried, equal.sums, _times(-share, equal.squares)))
+    return _times(1.0 / batches, _symmetric_sum(carried, equal.sums, _times(-share, equal.squares)))
 
 
 def _carried(matrix: Matrix, start: Symmetric, batches: int) -> Symmetric:
@@ -223,10 +223,10 @@ def _carried(matrix: Matrix, start: Symmetric, batches: int) -> Symmetric:
     front: Matrix = (1.0, 0.0, 0.0, 1.0)
     while rest:
         if rest & 1:
-            total = _sum(total, _turned(front, summed))
-            front = _product(front, power)
-        summed = _sum(summed, _turned(power, summed))
-        power, rest = _product(power, power), rest >> 1
+            total = _symmetric_sum(total, _congruent(front, summed))
+            front = _matrix_product(front, power)
+        summed = _symmetric_sum(summed, _congruent(power, summed))
+        power, rest = _matrix_product(power, power), rest >> 1
     return total
 
 

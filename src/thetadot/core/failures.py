@@ -93,10 +93,10 @@ def _explain(function: Callable[..., Any], args: tuple[Any, ...], named: dict[st
     except TypeError:  # a word too many or too few, which Python says
         return
     given.pop("self", None)
-    tensors = list(_tensors(given.values()))
-    if not all(map(_plain, tensors)) or any(_symbol(value) for value in given.values()):
+    tensors = list(_tensors_within(given.values()))
+    if not all(map(_has_own_values, tensors)) or any(_symbol(value) for value in given.values()):
         return
-    kinds = _kinds(function)
+    kinds = _kinds_of_arguments(function)
     for name, value in given.items():
         kind = kinds.get(name, ANYTHING)
         if not kind.fits(value) and not (value is None and name == "draw"):
@@ -133,17 +133,17 @@ def _refuse(name: str, value: object, kind: Kind, error: Exception) -> None:
         raise said from error
 
 
-def _tensors(values: Any) -> Iterator[Any]:
+def _tensors_within(values: Any) -> Iterator[Any]:
     for value in values:
         if is_tensor(value):
             yield value
         elif isinstance(value, Mapping):
-            yield from _tensors(value.values())
+            yield from _tensors_within(value.values())
         elif isinstance(value, tuple | list):
-            yield from _tensors(value)
+            yield from _tensors_within(value)
 
 
-def _plain(tensor: Any) -> bool:
+def _has_own_values(tensor: Any) -> bool:
     """Whether it has values of its own: not one of a tracer, of vmap or of a mesh."""
     torch = sys.modules["torch"]
     known = type(tensor) in (torch.Tensor, torch.nn.Parameter)
@@ -165,7 +165,7 @@ def _in_ours(trace: TracebackType | None) -> bool:
 
 
 @functools.cache
-def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
+def _kinds_of_arguments(function: Callable[..., Any]) -> dict[str, Kind]:
     module = sys.modules.get(function.__module__)
     within = ChainMap(function.__globals__, _for_typing(module))
     notes = {name: each.annotation for name, each in inspect.signature(function).parameters.items()}

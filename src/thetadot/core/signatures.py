@@ -52,7 +52,7 @@ _FACTORY = Kind("a function or a class", "Pass one that builds it.", callable)
 _LONGEST_PATH = 4096  # characters, on Linux
 
 
-def _path(value: object) -> bool:
+def _is_path(value: object) -> bool:
     if not isinstance(value, str | os.PathLike):
         return False
     name = str(os.fspath(value))
@@ -69,7 +69,7 @@ _KNOWN = {
     "Tensor": TENSOR,
     "Mapping": Kind("a mapping", "Pass a dictionary.", lambda x: isinstance(x, Mapping)),
     "dict": Kind("a mapping", "Pass a dictionary.", lambda x: isinstance(x, Mapping)),
-    "Path": Kind("a path", "Pass the name of a file or folder.", _path),
+    "Path": Kind("a path", "Pass the name of a file or folder.", _is_path),
     "Callable": FUNCTION,
     "Field": FUNCTION,
     "Force": FUNCTION,
@@ -169,12 +169,12 @@ def kind_of(note: object, within: Mapping[str, object]) -> Kind:  # noqa: PLR091
         return _NOTHING
     origin, parts = typing.get_origin(note), typing.get_args(note)
     if origin is typing.Literal:
-        return _choice(parts)
+        return _choice_kind(parts)
     if isinstance(note, UnionType) or origin is typing.Union:
         return _either([kind_of(part, within) for part in parts])
     if origin is tuple:
         alike = len({part for part in parts if part is not ...}) == 1  # how many, the door says
-        return _row(kind_of(parts[0], within)) if alike else _several([kind_of(part, within) for part in parts])
+        return _row_kind(kind_of(parts[0], within)) if alike else _several([kind_of(part, within) for part in parts])
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping(kind_of(parts[-1], within))
     if origin is not None:
@@ -205,13 +205,13 @@ def _parsed(node: ast.expr, within: Mapping[str, object]) -> Kind:  # noqa: C901
         case ast.Subscript(value=ast.Name(id="type"), slice=inner):
             return _class(inner, within)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            return _choice(ast.literal_eval(ast.unparse(inner)))
+            return _choice_kind(ast.literal_eval(ast.unparse(inner)))
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=inner):
-            return _row(_parsed(inner, within))
+            return _row_kind(_parsed(inner, within))
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[each, ast.Constant(value=end)])) if (
             end is ...
         ):
-            return _row(_parsed(each, within))
+            return _row_kind(_parsed(each, within))
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=several)):
             return _several([_parsed(each, within) for each in several])
     return ANYTHING
@@ -224,13 +224,13 @@ def _either(kinds: list[Kind]) -> Kind:
     return Kind(names, kinds[0].remedy, lambda x: any(kind.fits(x) for kind in kinds))
 
 
-def _choice(words: object) -> Kind:
+def _choice_kind(words: object) -> Kind:
     choices = words if isinstance(words, tuple) else (words,)
     said = " or ".join(map(repr, choices))
     return Kind(said, f"Pass {said}.", lambda x: isinstance(x, str | int) and not isinstance(x, bool) and x in choices)
 
 
-def _row(each: Kind) -> Kind:
+def _row_kind(each: Kind) -> Kind:
     plural = each.name.split(" ", 1)[-1] + "s" if each.name.startswith("a ") else each.name
     return Kind(
         f"a sequence of {plural}",

@@ -51,7 +51,7 @@ def sqrt(x: _Scalar) -> _Scalar:
     """
     if isinstance(x, _NUMBERS):
         return math.sqrt(x)
-    if not torch.compiler.is_compiling() and _plain(x):
+    if not torch.compiler.is_compiling() and _numpy_takes(x):
         try:
             memory = x.detach().numpy()
         except RuntimeError:  # vmap's, which has none of its own
@@ -63,7 +63,7 @@ def sqrt(x: _Scalar) -> _Scalar:
     return x.sqrt()
 
 
-def _plain(x: object) -> bool:
+def _numpy_takes(x: object) -> bool:
     """Whether numpy can take it: real memory on the CPU that nothing is recorded of."""
     return (
         type(x) is torch.Tensor

@@ -47,7 +47,7 @@ def is_tensor(value: object) -> TypeGuard[Tensor]:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     """Infinity is one, where a range says so; NaN and what floats cannot hold are none."""
     if type(value) is float:
         return value == value  # noqa: PLR0124 - only NaN is not itself
@@ -71,7 +71,7 @@ def _none(value: Tensor) -> bool:
         return False
 
 
-NUMBER = Kind("a number", "Pass one, such as 1.0.", _number)
+NUMBER = Kind("a number", "Pass one, such as 1.0.", _is_number)
 WHOLE = Kind(
     "a whole number",
     "Pass one, such as 100.",
@@ -378,7 +378,7 @@ def _coordinates(value: object) -> bool:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return all(_coordinates(part) for part in value)
     if isinstance(value, Real):
-        return isinstance(value, bool) or _number(value) or value != value  # noqa: PLR0124 - NaN: the door says more
+        return isinstance(value, bool) or _is_number(value) or value != value  # noqa: PLR0124 - NaN: the door says more
     return getattr(getattr(value, "dtype", None), "kind", None) in ("f", "i", "u")
 
 

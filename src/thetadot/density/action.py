@@ -122,7 +122,9 @@ def most_probable_path(
         raise InadmissibleValue(f"a guess of shape {tuple(guess.shape)}. Pass {tuple(straight.shape)}.")
     temperature = require_temperature(temperature)
     _require_differentiable(drift, straight)
-    path, times = (straight, _times(drift, straight, time)) if guess is None else (guess.detach().double(), [])
+    path, times = (
+        (straight, _geometric_times(drift, straight, time)) if guess is None else (guess.detach().double(), [])
+    )
     for short in times:  # each begins from the last, so that these need not be found exactly
         path, _ = _least(drift, path, temperature, short, volume=volume, tolerance=_ON_THE_WAY, rounds=_ROUNDS // 10)
     path, fall = _least(drift, path, temperature, time, volume=volume, tolerance=_ROUNDING, rounds=_ROUNDS)
@@ -166,7 +168,7 @@ def _least(
     return least_chain(cost, path, 1.0 / (2.0 * temperature * step), tolerance=tolerance, rounds=rounds)
 
 
-def _times(drift: Callable[[Tensor], Tensor], straight: Tensor, time: float) -> list[float]:
+def _geometric_times(drift: Callable[[Tensor], Tensor], straight: Tensor, time: float) -> list[float]:
     """Times from one in which the drift hardly matters up to ``time``, which is left out, each 1.5 of the last."""
     speed = float(drift(straight).detach().norm(dim=-1).max())
     distance = float((straight[-1] - straight[0]).norm())

@@ -84,11 +84,11 @@ def least_chain(
             damping = max(4.0 * damping, _DAMPING)
             continue
         step = -cho_solve_banded((factor, False), model.slope)
-        expected = -float(model.slope @ step) - 0.5 * float(step @ _times(model.hessian, step))
+        expected = -float(model.slope @ step) - 0.5 * float(step @ _band_times(model.hessian, step))
         if expected <= tolerance * model.size:
             if damping == 0.0:  # H is positive definite: a minimum, to which the last step leads
                 last = _moved(chain, step)
-                return last if _value(cost, last) <= model.value + _ROUNDING * model.size else chain, 0.0
+                return last if _finite_action(cost, last) <= model.value + _ROUNDING * model.size else chain, 0.0
             left = _left(cost, chain, model, free, factor)
             if left is None and damping <= _DAMPING:
                 return chain, 0.0
@@ -96,7 +96,7 @@ def least_chain(
             chain, model = left or (chain, model)
             continue
         ahead = _moved(chain, step)
-        value = _value(cost, ahead)
+        value = _finite_action(cost, ahead)
         gain = (model.value - value) / expected
         if gain > _GOOD and damping > 0.0:
             ahead = _farther(cost, chain, step, value)
@@ -113,7 +113,7 @@ def _pairs(chain: Tensor) -> Tensor:
     return torch.cat((chain[:-1], chain[1:]), -1)
 
 
-def _value(cost: Cost, chain: Tensor) -> float:
+def _finite_action(cost: Cost, chain: Tensor) -> float:
     """S; infinite where it is none."""
     with torch.no_grad():
         value = float(cost(_pairs(chain)).sum())
@@ -156,7 +156,7 @@ def _banded(blocks: Array, count: int, dim: int) -> Array:
     return band
 
 
-def _times(band: Array, vector: Array) -> Array:
+def _band_times(band: Array, vector: Array) -> Array:
     width = len(band) - 1
     product: Array = band[width] * vector
     for k in range(1, min(width, len(vector) - 1) + 1):
@@ -189,7 +189,7 @@ def _moved(chain: Tensor, step: Array) -> Tensor:
 def _farther(cost: Cost, chain: Tensor, step: Array, value: float) -> Tensor:
     """Along a damped step, doubled as long as S falls: from a ridge it leads down slowly."""
     for _ in range(_DOUBLINGS):
-        if not (farther := _value(cost, _moved(chain, 2.0 * step))) < value:
+        if not (farther := _finite_action(cost, _moved(chain, 2.0 * step))) < value:
             break
         step, value = 2.0 * step, farther
     return _moved(chain, step)
@@ -199,9 +199,9 @@ def _least_curved(hessian: Array, free: Array, factor: Array) -> tuple[Array, fl
     """The direction v, vᵀKv = 1, of least vᵀHv, and that."""
     vector = np.random.default_rng(0).standard_normal(hessian.shape[1])
     for _ in range(_SMOOTHING):
-        vector = cho_solve_banded((factor, False), _times(free, vector))
-        vector /= math.sqrt(float(vector @ _times(free, vector)))
-    return vector, float(vector @ _times(hessian, vector))
+        vector = cho_solve_banded((factor, False), _band_times(free, vector))
+        vector /= math.sqrt(float(vector @ _band_times(free, vector)))
+    return vector, float(vector @ _band_times(hessian, vector))
 
 
 def _left(cost: Cost, chain: Tensor, model: _Model, free: Array, factor: Array) -> tuple[Tensor, _Model] | None:
@@ -212,6 +212,9 @@ def _left(cost: Cost, chain: Tensor, model: _Model, free: Array, factor: Array) 
     for halving in range(20):
         for side in (1.0, -1.0):
             ahead = _moved(chain, side * 0.5**halving * step)
-            if _value(cost, ahead) < model.value - _ROUNDING * model.size and (there := _model(cost, ahead)).finite:
+            if (
+                _finite_action(cost, ahead) < model.value - _ROUNDING * model.size
+                and (there := _model(cost, ahead)).finite
+            ):
                 return ahead, there
     return None

@@ -145,7 +145,7 @@ class Grid:
         Raises:
             InadmissibleValue: narrower than a cell, or outside the box.
         """
-        centre, wide = _each(mean, self.dim), _each(deviation, self.dim)
+        centre, wide = _one_per_dimension(mean, self.dim), _one_per_dimension(deviation, self.dim)
         spacing = torch.tensor(self.spacing, dtype=torch.float64)
         require(
             bool((wide >= spacing).all()),
@@ -168,7 +168,7 @@ class Grid:
             >>> Grid((0.0, 2.0), 4).delta(0.6).tolist()
             [0.0, 2.0, 0.0, 0.0]
         """
-        cell, inside = self._cells_of(_each(point, self.dim)[None])
+        cell, inside = self._cells_of(_one_per_dimension(point, self.dim)[None])
         require(bool(inside), f"point={point}", "lies outside the box", f"Pass one within {self.sides}.")
         density = torch.zeros(math.prod(self.shape), dtype=torch.float64)
         density[cell] = 1.0 / self.volume
@@ -223,7 +223,7 @@ class Grid:
         return density
 
 
-def _each(value: Sequence[float] | float, dim: int) -> Tensor:
+def _one_per_dimension(value: Sequence[float] | float, dim: int) -> Tensor:
     """One number a dimension, float64."""
     require_coordinates(point=value)
     try:

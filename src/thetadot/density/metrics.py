@@ -125,7 +125,7 @@ def proximal_step(
         raise InadmissibleValue(f"position of shape {tuple(position.shape)} is not one vector. Pass (d,).")
     require(0 < step < math.inf, f"step={step:g}", "is not positive and finite", "Pass step > 0.")
     anchor = position.detach().double().cpu()
-    require_finite(loss=_cost("loss", loss, anchor))
+    require_finite(loss=_number_of("loss", loss, anchor))
 
     def objective(row: Tensor) -> tuple[Tensor, Tensor]:
         """Step times what is minimised, in which the distance has curvatures of its own alone."""
@@ -143,7 +143,7 @@ def proximal_step(
     return found.point[0].to(position)
 
 
-def _cost(name: str, function: Callable[..., Tensor], *points: Tensor) -> Tensor:
+def _number_of(name: str, function: Callable[..., Tensor], *points: Tensor) -> Tensor:
     """A function's one number, differentiable."""
     with torch.enable_grad():
         value = result_of(name, function, *points)

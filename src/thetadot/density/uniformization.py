@@ -79,7 +79,7 @@ def uniformization(rates: Rates, density: Tensor, time: float) -> Tensor:
     pace = longest = _LONGEST if positive else _BEGUN
     while past < whole:
         pace = min(pace, longest, whole - past)
-        after = _sum(jump, now, poisson(pace, tolerance), bounded=positive or pace <= _SHORT)
+        after = _poisson_sum(jump, now, poisson(pace, tolerance), bounded=positive or pace <= _SHORT)
         if after is None:  # terms that cancel would cost digits
             pace = longest = max(pace / 2.0, _SHORT)
             continue
@@ -89,7 +89,7 @@ def uniformization(rates: Rates, density: Tensor, time: float) -> Tensor:
     return now.reshape(density.shape)
 
 
-def _sum(jump: Stencil, start: Tensor, weights: list[float], *, bounded: bool) -> Tensor | None:
+def _poisson_sum(jump: Stencil, start: Tensor, weights: list[float], *, bounded: bool) -> Tensor | None:
     """Σ_k w_k (1 + L/Λ)^k start; None where terms grow beyond the start, asked of every eighth."""
     size = math.inf if bounded else _GROWN * float(start.abs().sum(dtype=torch.float64))
     now, spare, total = start, torch.empty_like(start), start * weights[0]

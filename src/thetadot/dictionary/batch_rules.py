@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from thetadot.dictionary.settings import Settings
 
 
-def _linear(s: Settings, new: float, _: float | None) -> Settings:
+def _linear_lr(s: Settings, new: float, _: float | None) -> Settings:
     return replace(s, lr=s.lr * (new / s.batch), batch=new)
 
 
-def _root(s: Settings, new: float, _: float | None) -> Settings:
+def _root_lr(s: Settings, new: float, _: float | None) -> Settings:
     return replace(s, lr=s.lr * math.sqrt(new / s.batch), batch=new)
 
 
@@ -65,12 +65,12 @@ def _motion(s: Settings, new: float, _: float | None) -> Settings | None:
     if s.momentum is None:
         return None
     ratio = new / s.batch
-    momentum = _number(cayley(ratio * damping(s.momentum)))
-    lr = ratio * ratio * s.lr * _number(lr_of(1.0, momentum)) / _number(lr_of(1.0, s.momentum))
+    momentum = _as_float(cayley(ratio * damping(s.momentum)))
+    lr = ratio * ratio * s.lr * _as_float(lr_of(1.0, momentum)) / _as_float(lr_of(1.0, s.momentum))
     return replace(s, lr=lr, batch=new, momentum=momentum)
 
 
-def _number(x: object) -> float:
+def _as_float(x: object) -> float:
     return float(x)  # type: ignore[arg-type]  # floats in, floats out
 
 
@@ -129,8 +129,8 @@ def _motion_batch(s: Settings, lr: float, _: float | None) -> float | None:
     """The batch goes with the step, and the step is that of lr at the same friction."""
     if s.momentum is None:
         return None
-    kept = _number(kept_friction(lr / s.lr, s.momentum))
-    return s.batch * _number(step_of(lr, kept)) / _number(step_of(s.lr, s.momentum))
+    kept = _as_float(kept_friction(lr / s.lr, s.momentum))
+    return s.batch * _as_float(step_of(lr, kept)) / _as_float(step_of(s.lr, s.momentum))
 
 
 def _mccandlish_batch(s: Settings, lr: float, noise: float | None) -> float | None:
@@ -163,7 +163,7 @@ def _li_batch(s: Settings, lr: float, noise: float | None) -> float | None:
     return noise * (small if here <= 1 else 1.0 / small) ** 2
 
 
-def _always(_: Settings, __: float, ___: float | None) -> str:
+def _no_condition(_: Settings, __: float, ___: float | None) -> str:
     return ""
 
 
@@ -185,7 +185,7 @@ def _smith_bounds(s: Settings, new: float, _: float | None) -> str:
 def _motion_bounds(s: Settings, new: float, _: float | None) -> str:
     if s.momentum is None:
         return "the momentum is not known"
-    most = 2.0 / _number(damping(s.momentum))
+    most = 2.0 / _as_float(damping(s.momentum))
     return (
         ""
         if new / s.batch <= most * (1.0 + ROUNDING)
@@ -210,7 +210,7 @@ LINEAR = Rule(
     "momentum descent, both batch sizes well below the noise scale, lr below the stability limit",
     _SGD,
     "momentum and temperature",
-    _linear,
+    _linear_lr,
     _below_noise,
     heat=True,
     batch_at=_linear_batch,
@@ -221,8 +221,8 @@ ROOT = Rule(
     "any batch size; keeps the noise of a step, not the equation of motion",
     _SGD | _ADAPTIVE | _SPECTRAL,
     "the variance of one step",
-    _root,
-    _always,
+    _root_lr,
+    _no_condition,
     batch_at=_root_batch,
 )
 SMITH = Rule(
@@ -286,7 +286,7 @@ MAREK = Rule(
     _ADAPTIVE,
     "lr, β₁ and the half-life of β₂ in samples",
     _marek,
-    _always,
+    _no_condition,
 )
 
 MEAN_FIELD = Rule(

@@ -93,37 +93,42 @@ class Law:
     heat: bool = False
 
 
-def decay_samples(settings: Settings, kind: Optimizer) -> float:
-    """Decay time in samples, to a factor: of a coupled decay behind P with P = σ/√B.
+def decay_ratio(before: Settings, after: Settings, kind: Optimizer) -> float:
+    """Decay time in samples after over that before; of a coupled decay behind P, with P = σ/√B.
 
     Example:
         >>> from thetadot.dictionary.optimizers import optimizer_named, settings_of
-        >>> adamw = settings_of("adamw", lr=0.5, batch_size=8, weight_decay=0.25)
-        >>> decay_samples(adamw, optimizer_named("adamw"))
-        64.0
+        >>> before = settings_of("adamw", lr=0.5, batch_size=8, weight_decay=0.25)
+        >>> decay_ratio(before, replace(before, lr=0.25, batch=32), optimizer_named("adamw"))
+        8.0
     """
+    # ratio by ratio, so that no product of small numbers is 0
+    return (after.batch / before.batch) / (_pull(after, kind) / _pull(before, kind)) / (after.decay / before.decay)
+
+
+def _pull(settings: Settings, kind: Optimizer) -> float:
+    """Share of a parameter that decay takes a step, over w and to a factor."""
     pull = settings.lr
     if not settings.decoupled:
         if kind.motion == "kick":
             pull /= 1.0 - (settings.momentum or 0.0)
         if kind.family != "sgd":
             pull *= math.sqrt(settings.batch)
-    return settings.batch / (pull * settings.decay)
+    return pull
 
 
 def with_decay_time(before: Settings, after: Settings, kind: Optimizer) -> Settings:
     """The weight decay at which the decay time in samples is that of before; as it is where there is none."""
     if not before.decay:
         return after
-    now = decay_samples(replace(after, decay=before.decay), kind)
-    return replace(after, decay=before.decay * now / decay_samples(before, kind))
+    return replace(after, decay=before.decay * decay_ratio(before, replace(after, decay=before.decay), kind))
 
 
 def _kicked(_: Settings, change: Change, kind: Optimizer) -> bool:
     return kind.motion == "kick" and change.lr is not None
 
 
-def _heat(s: Settings, change: Change, _: Optimizer) -> Settings:
+def _keep_temperature(s: Settings, change: Change, _: Optimizer) -> Settings:
     new = change.of(s)
     kept = 1.0 - (1.0 - (s.momentum or 0.0)) * (new.lr / s.lr) / (new.batch / s.batch)
     return replace(new, momentum=0.0 if -ROUNDING < kept < 0 else kept)
@@ -135,7 +140,7 @@ def _friction(s: Settings, change: Change, _: Optimizer) -> Settings:
     return replace(new, momentum=float(kept))  # floats in, floats out
 
 
-def _cut(s: Settings, change: Change, _: Optimizer) -> bool:
+def _below_present_batch(s: Settings, change: Change, _: Optimizer) -> bool:
     lower = change.lr is not None and change.lr < s.lr and change.batch is None
     return lower or (change.lr is None and change.batch is not None and change.batch > s.batch)
 
@@ -159,7 +164,7 @@ def _lengthened(s: Settings, change: Change, _: Optimizer) -> bool:
     return change.epochs is not None and s.epochs is not None
 
 
-def _share(s: Settings, change: Change, kind: Optimizer) -> Settings:
+def _with_decay_share(s: Settings, change: Change, kind: Optimizer) -> Settings:
     new = with_decay_time(s, change.of(s), kind)
     return replace(new, decay=new.decay * (s.epochs or 1.0) / (change.epochs or s.epochs or 1.0))
 
@@ -170,7 +175,7 @@ def _lr_decays(s: Settings, change: Change, kind: Optimizer) -> bool:
 
 def _lr_for_decay(s: Settings, change: Change, kind: Optimizer) -> Settings:
     new = change.of(s)
-    return replace(new, lr=s.lr * decay_samples(new, kind) / decay_samples(s, kind))
+    return replace(new, lr=s.lr * decay_ratio(s, new, kind))
 
 
 def _longer(power: float) -> Callable[[Settings, Change, Optimizer], Settings]:
@@ -189,7 +194,7 @@ HEAT = Law(
     "clock lr/(1-momentum) a sample, and temperature",
     "lr",
     _kicked,
-    _heat,
+    _keep_temperature,
     heat=True,
 )
 FRICTION = Law(
@@ -207,7 +212,7 @@ SEESAW = Law(
     "in place of a cut of lr in a schedule, while noise limits the step",
     "what a cut of lr would do to progress a sample and its heat",
     "lr",
-    _cut,
+    _below_present_batch,
     _seesaw,
 )
 KEPT = Law(
@@ -235,7 +240,7 @@ SHARE = Law(
     "decay time over the length of the run, by weight decay",
     "decay",
     lambda s, change, kind: _decays(s, change, kind) and _lengthened(s, change, kind),
-    _share,
+    _with_decay_share,
 )
 LR_FOR_DECAY = Law(
     "decay time by lr",

@@ -143,9 +143,9 @@ def twins_of(settings: Settings, kind: Optimizer) -> Twins:
     """Twins of checked settings."""
     beta = settings.momentum or 0.0
     pull = settings.lr * (1.0 - beta) if kind.motion in ("mean", "spectral") else settings.lr
-    step, damped = _number(step_of(pull, beta)), _number(damping(beta))
+    step, damped = _plain_float(step_of(pull, beta)), _plain_float(damping(beta))
     rate = decay_rate(settings, kind)
-    steps = None if not rate else 1.0 / rate
+    steps = 1.0 / rate if rate and math.isfinite(rate) else None
     samples = None if steps is None else steps * settings.batch
     data, epochs = settings.data, settings.epochs
     life = half_life(settings)
@@ -156,7 +156,7 @@ def twins_of(settings: Settings, kind: Optimizer) -> Twins:
         metric="1" if kind.family == "sgd" else "P",
         clock=pull / (1.0 - beta),
         step=step,
-        friction=_number(friction_of(pull, beta)),
+        friction=_plain_float(friction_of(pull, beta)),
         damping=damped,
         heat=heat,
         heat_unit=None if heat is None else "s²" if kind.family == "sgd" else "σ",
@@ -215,5 +215,5 @@ def warmth(settings: Settings, kind: Optimizer) -> float:
     return rate / (settings.batch if kind.family == "sgd" else math.sqrt(settings.batch))
 
 
-def _number(x: object) -> float:
+def _plain_float(x: object) -> float:
     return float(x)  # type: ignore[arg-type]  # floats in, floats out

@@ -47,20 +47,20 @@ def flat_change(before: Settings, after: Settings, dataset_size: float, family: 
     momentum = before.momentum or 0.0
     if not 1 <= before.batch < dataset_size:
         return None
-    curvature = FLAT * 3.0 * (1.0 - momentum) * before.batch / (_rate(before, family) * dataset_size)
-    present = _flat(before, curvature, dataset_size, family)
+    curvature = FLAT * 3.0 * (1.0 - momentum) * before.batch / (_effective_rate(before, family) * dataset_size)
+    present = _flat_temperature(before, curvature, dataset_size, family)
     stretch = math.sqrt(after.batch / before.batch) if family in NOISY else 1.0  # P⁻¹H as P ∝ 1/√B
-    new = _flat(after, curvature * stretch, dataset_size, family)
+    new = _flat_temperature(after, curvature * stretch, dataset_size, family)
     return None if not present or new is None else new / present
 
 
-def _rate(settings: Settings, family: Family | None) -> float:
+def _effective_rate(settings: Settings, family: Family | None) -> float:
     return settings.lr * (1.0 - (settings.momentum or 0.0)) if family in NOISY else settings.lr
 
 
-def _flat(settings: Settings, curvature: float, dataset_size: float, family: Family | None) -> float | None:
+def _flat_temperature(settings: Settings, curvature: float, dataset_size: float, family: Family | None) -> float | None:
     """T to a factor; None where the step is not stable."""
-    momentum, batch, rate = settings.momentum or 0.0, settings.batch, _rate(settings, family)
+    momentum, batch, rate = settings.momentum or 0.0, settings.batch, _effective_rate(settings, family)
     if not 1 <= batch < dataset_size:
         return 0.0
     if not rate * curvature < 2.0 * (1.0 + momentum):

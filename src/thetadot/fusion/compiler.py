@@ -54,12 +54,12 @@ _DIGEST = hashlib.sha256().digest_size
 def compiler() -> tuple[str, ...] | None:
     """The command that compiles C++, None where there is none."""
     try:
-        return _command()
+        return _compiler_command()
     except CannotCompile:
         return None
 
 
-def _command() -> tuple[str, ...]:
+def _compiler_command() -> tuple[str, ...]:
     wanted = os.environ.get("CXX")
     try:
         candidates = [shlex.split(wanted)] if wanted else [["c++"], ["g++"], ["clang++"]]
@@ -74,7 +74,7 @@ def _command() -> tuple[str, ...]:
 
 def _why_none() -> str:
     try:
-        _command()
+        _compiler_command()
     except CannotCompile as error:
         return str(error)
     return "no C++ compiler was found when one was first looked for. Start Python anew, or pass compile=False."
@@ -89,11 +89,11 @@ def load(source: str) -> tuple[ctypes.CDLL, bool]:
     command = compiler()
     if command is None:
         raise CannotCompile(_why_none())
-    name = f"{_name(source, command)}.so"
+    name = f"{_library_name(source, command)}.so"
     try:
-        return _loaded(source, command, _folder() / name)
+        return _loaded(source, command, _cache_folder() / name)
     except OSError as error:
-        _say_elsewhere(str(_folder()), error.strerror or str(error))
+        _say_elsewhere(str(_cache_folder()), error.strerror or str(error))
     try:
         return _loaded(source, command, _private() / name)
     except OSError as error:
@@ -110,10 +110,10 @@ def _loaded(source: str, command: tuple[str, ...], library: Path) -> tuple[ctype
         CannotCompile: the compiler refused it, or did not run.
         OSError: it cannot be written or loaded there.
     """
-    cached = _kept(library)
+    cached = _is_intact(library)
     if not cached:
         with _locked(library.with_suffix(".lock")):
-            cached = _kept(library)  # another process was faster
+            cached = _is_intact(library)  # another process was faster
             if not cached:
                 _build(source, command, library)
     return ctypes.CDLL(str(library)), cached
@@ -151,7 +151,7 @@ def _build(source: str, command: tuple[str, ...], library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent, ignore_cleanup_errors=True) as folder:
         text, built = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
         text.write_text(source, encoding="utf-8")
-        done = _asked(command, [*_FLAGS, str(text), "-o", str(built)])
+        done = _compiler_output(command, [*_FLAGS, str(text), "-o", str(built)])
         if done.returncode != 0:
             said = done.stderr.replace(f"{folder}/", "").strip()  # the same words for every kernel, to be said once
             said = " ".join(said.splitlines()[:3]) or f"exit code {done.returncode}"
@@ -163,7 +163,7 @@ def _build(source: str, command: tuple[str, ...], library: Path) -> None:
         built.replace(library)
 
 
-def _asked(command: tuple[str, ...], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+def _compiler_output(command: tuple[str, ...], arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the compiler and return its result.
 
     Raises:
@@ -177,11 +177,11 @@ def _asked(command: tuple[str, ...], arguments: list[str]) -> subprocess.Complet
         raise CannotCompile(f"{command[0]} did not run: {error}. Set $CXX, or pass compile=False.") from error
 
 
-def _kept(library: Path) -> bool:
-    return _ours(library) and _whole(library)
+def _is_intact(library: Path) -> bool:
+    return _is_trusted(library) and _ends_with_digest(library)
 
 
-def _whole(library: Path) -> bool:
+def _ends_with_digest(library: Path) -> bool:
     """Whether it ends with its own digest: loading half a library ends the process."""
     try:
         content = library.read_bytes()
@@ -193,7 +193,7 @@ def _whole(library: Path) -> bool:
 @cache
 def _machine(command: tuple[str, ...]) -> str:
     """Describe the compiler and processor that a native library depends on."""
-    version = _asked(command, ["--version"])
+    version = _compiler_output(command, ["--version"])
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -202,21 +202,21 @@ def _machine(command: tuple[str, ...]) -> str:
     return f"{version.stdout}\n{platform.machine()}\n{processor}"
 
 
-def _name(source: str, command: tuple[str, ...]) -> str:
+def _library_name(source: str, command: tuple[str, ...]) -> str:
     return hashlib.sha256("\0".join((source, *command, *_FLAGS, _machine(command))).encode()).hexdigest()
 
 
 @cache
-def _folder() -> Path:
+def _cache_folder() -> Path:
     """Where libraries are kept; a folder of this process alone where that cannot be trusted or written to."""
     base = os.environ.get("THETADOT_CACHE")
     shared = os.environ.get("XDG_CACHE_HOME")
     try:
         folder = Path(base) if base else (Path(shared) if shared else Path.home() / ".cache") / "thetadot"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _ours(folder) and os.access(folder, os.W_OK | os.X_OK):
+        if _is_trusted(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
-        why = "it cannot be written to" if _ours(folder) else "others can write to it"
+        why = "it cannot be written to" if _is_trusted(folder) else "others can write to it"
     except (OSError, RuntimeError, ValueError) as error:  # no home; a null byte
         why = getattr(error, "strerror", None) or str(error)
     _say_elsewhere(base or (f"{shared}/thetadot" if shared else "~/.cache/thetadot"), why)
@@ -250,7 +250,7 @@ def _private() -> Path:
     return private
 
 
-def _ours(path: Path) -> bool:
+def _is_trusted(path: Path) -> bool:
     """Whether it is there, belongs to this user, and nobody else can write to it."""
     try:
         found = path.stat()

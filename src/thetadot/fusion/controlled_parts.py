@@ -247,11 +247,11 @@ def constants(
         "powers": POWERS,
         "last": last[0],
         "lastc": last[1],
-        **_moves(variables, clocks, TYPES[dtype]),
+        **_lane_moves(variables, clocks, TYPES[dtype]),
     }
 
 
-def _moves(variables: Mapping[str, int], clocks: Sequence[str], real: str) -> dict[str, str]:
+def _lane_moves(variables: Mapping[str, int], clocks: Sequence[str], real: str) -> dict[str, str]:
     """How a path comes into its lane, and out again."""
     found: dict[str, list[str]] = {f"{way}_{what}": [] for way in ("load", "store") for what in _WHAT}
     columns = len(variables) + len(clocks)

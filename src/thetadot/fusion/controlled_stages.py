@@ -92,7 +92,7 @@ class ControlledStages:
 
     def __init__(self, variables: Mapping[str, int], clocks: Sequence[str], dtype: torch.dtype, method: Method) -> None:
         self.evaluations = len(method.rows) - 1 + (not method.hands_over)
-        loaded, _ = load(_source(variables, clocks, dtype, method))
+        loaded, _ = load(_stages_source(variables, clocks, dtype, method))
         self._place, self._settle = loaded.place, loaded.settle
         self._place.argtypes = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
         self._settle.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3]
@@ -123,7 +123,7 @@ class ControlledStages:
         return self._counted[0], self._counted[1]
 
 
-def _source(variables: Mapping[str, int], clocks: Sequence[str], dtype: torch.dtype, method: Method) -> str:
+def _stages_source(variables: Mapping[str, int], clocks: Sequence[str], dtype: torch.dtype, method: Method) -> str:
     stages, columns = len(method.rows), len(variables) + len(clocks)
     evaluations = stages - 1 + (not method.hands_over)
     first = 2 * columns + len(COLUMNS)

@@ -46,7 +46,7 @@ def derived(key: int, branches: NDArray[np.int64], *path: int) -> Keys:
         True
     """
     count = len(branches)
-    vectors = _vectors(_encryption(), _power(count))
+    vectors = _vectors(_encryption(), _next_power_of_two(count))
     k0, k1, c0, c1 = (vectors.inputs[name][:count] for name in ("k0", "k1", "c0", "c1"))
     k0[:], k1[:] = halves(key)
     c0[:], c1[:] = halves(cast("Any", branches))
@@ -101,11 +101,11 @@ class Places:
             keys: of the tensors.
             out: int32, (total,); written.
         """
-        self._draw(_words(), keys, out)
+        self._draw(_words_program(), keys, out)
 
     def _draw(self, program: Program, keys: Keys, out: Tensor) -> None:
         drawn = out.numpy().reshape(-1, 2)
-        size = min(_power(self._pairs), _BLOCK)
+        size = min(_next_power_of_two(self._pairs), _BLOCK)
         if not self._pairs:
             return
         vectors = _vectors(program, size)
@@ -127,7 +127,7 @@ def normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
     """:func:`thetadot.core.rng.normal` of one tensor on the CPU: the same bits in a fifth of the time."""
     places = Places([index], [like.numel()])
     drawn = torch.empty(places.total)
-    places.normals(_one(key), drawn)
+    places.normals(_keys_of(key), drawn)
     return places.of(drawn)[0].view(like.shape).to(dtype)
 
 
@@ -135,15 +135,15 @@ def words(like: Tensor, key: int, index: int) -> Tensor:
     """:func:`thetadot.core.rng.words` of one tensor on the CPU."""
     places = Places([index], [like.numel()])
     drawn = torch.empty(places.total, dtype=torch.int32)
-    places.words(_one(key), drawn)
+    places.words(_keys_of(key), drawn)
     return places.of(drawn)[0].view(like.shape).to(torch.int64) & _WORD
 
 
-def _one(key: int) -> Keys:
+def _keys_of(key: int) -> Keys:
     return Keys(*(np.array([half], dtype=np.uint32) for half in halves(key)))
 
 
-def _power(count: int) -> int:
+def _next_power_of_two(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
@@ -165,25 +165,27 @@ def _vectors(program: Program, size: int) -> Vectors:
 
 @cache
 def _normals() -> Program:
-    return trace(lambda given: _named(box_muller(*_pair(given))), _KEYED)
+    return trace(lambda given: _named_pair(box_muller(*_word_pair(given))), _KEYED)
 
 
 @cache
 def _encryption() -> Program:
-    return trace(lambda given: _named(threefry2x32((given["k0"], given["k1"]), (given["c0"], given["c1"]))), _KEYED)
+    return trace(
+        lambda given: _named_pair(threefry2x32((given["k0"], given["k1"]), (given["c0"], given["c1"]))), _KEYED
+    )
 
 
 @cache
-def _words() -> Program:
-    return trace(lambda given: _named(_pair(given)), _KEYED)
+def _words_program() -> Program:
+    return trace(lambda given: _named_pair(_word_pair(given)), _KEYED)
 
 
 _KEYED = dict.fromkeys(("k0", "k1", "c0", "c1"), torch.int64)
 
 
-def _pair(given: Mapping[str, Any]) -> tuple[Any, Any]:
+def _word_pair(given: Mapping[str, Any]) -> tuple[Any, Any]:
     return element_words((given["k0"], given["k1"]), (given["c0"], given["c1"]))
 
 
-def _named(pair: tuple[Any, Any]) -> dict[str, Any]:
+def _named_pair(pair: tuple[Any, Any]) -> dict[str, Any]:
     return {"first": pair[0], "second": pair[1]}

@@ -118,7 +118,7 @@ class March:
     ) -> None:
         self._shared = tuple(components.constants.values())
         begun = time.perf_counter()
-        source = _source(components, arrays, carried, noise)
+        source = _march_source(components, arrays, carried, noise)
         loaded, cached = load(source)
         log.info(
             "compiled %s in %.1f s%s", name, time.perf_counter() - begun, " (found in the cache)" if cached else ""
@@ -151,7 +151,9 @@ class March:
         return list(handed)[: len(carried)]
 
 
-def _source(components: Components, arrays: Mapping[str, torch.dtype], carried: Sequence[str], noise: Noise) -> str:
+def _march_source(
+    components: Components, arrays: Mapping[str, torch.dtype], carried: Sequence[str], noise: Noise
+) -> str:
     program = components.program
     used = {node for step in program.nodes for node in step.all_input_nodes}
     used |= {value for value in program.outputs.values() if not isinstance(value, float | int)}

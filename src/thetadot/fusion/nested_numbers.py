@@ -23,7 +23,7 @@ def is_number(leaf: Any) -> bool:
     )
 
 
-def _parts(tree: Any) -> list[Any] | None:
+def _branches(tree: Any) -> list[Any] | None:
     if isinstance(tree, tuple):
         return list(tree)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
@@ -52,7 +52,7 @@ def rebuild(tree: Any, numbers: Iterator[Any]) -> Any:
     """
     if is_number(tree):
         return next(numbers)
-    parts = _parts(tree)
+    parts = _branches(tree)
     if parts is None:
         return tree
     new = [rebuild(part, numbers) for part in parts]
@@ -87,5 +87,5 @@ def apart(tree: Any, found: list[Any]) -> Any:
     if kind is float or is_number(tree):
         found.append(tree)
         return float
-    parts = tree if isinstance(tree, tuple) else _parts(tree)
+    parts = tree if isinstance(tree, tuple) else _branches(tree)
     return tree if parts is None else (kind, *[apart(part, found) for part in parts])

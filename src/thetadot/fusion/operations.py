@@ -126,7 +126,7 @@ def _log1p(each: Each, shape: Any, x: Any) -> Any:  # noqa: ARG001
     return each(torch.where, each(operator.eq, lost, 0.0), x, each(operator.mul, each(_log, u), share))
 
 
-def _variance(
+def _variance_of_axis(
     each: Each,
     shape: Any,
     x: Any,
@@ -195,7 +195,7 @@ def _mm(each: Each, shape: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
     return reduce(lambda x, y: each(operator.add, x, y), terms)
 
 
-def _same(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
+def _identity(each: Each, shape: Any, x: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG001
     return x
 
 
@@ -287,8 +287,8 @@ RULES: dict[str, Rule] = {
     "amin": lambda each, shape, x, dim=None, keepdim=False: _reduced(_smaller, each, x, dim, keepdim),  # noqa: ARG005
     "mean": _mean,
     "prod": _product,
-    "var": _variance,
-    "std": lambda each, shape, *args, **keywords: each(_sqrt, _variance(each, shape, *args, **keywords)),
+    "var": _variance_of_axis,
+    "std": lambda each, shape, *args, **keywords: each(_sqrt, _variance_of_axis(each, shape, *args, **keywords)),
     "cumsum": _cumulated,
     "mm": _mm,
     "mv": _mm,
@@ -346,11 +346,11 @@ RULES: dict[str, Rule] = {
     "full_like": lambda each, shape, x, value, **_: filled(shape, value),  # noqa: ARG005
     "eye": lambda each, shape, *_, **__: np.eye(*shape).astype(object),  # noqa: ARG005
     "scalar_tensor": lambda each, shape, value, **_: filled((), value),  # noqa: ARG005
-    "clone": _same,
-    "detach": _same,
-    "alias": _same,
-    "lift_fresh_copy": _same,
-    "contiguous": _same,
+    "clone": _identity,
+    "detach": _identity,
+    "alias": _identity,
+    "lift_fresh_copy": _identity,
+    "contiguous": _identity,
     "_to_copy": _converted,
 }
 """By the name of torch's operation."""

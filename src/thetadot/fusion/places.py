@@ -32,7 +32,7 @@ def cut(each: Each, shape: Any, x: Any, dim: int = 0, start: Any = None, end: An
     return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
 
 
-def _places(indices: Any, rank: int) -> tuple[Any, ...]:
+def _static_indices(indices: Any, rank: int) -> tuple[Any, ...]:
     """Indices that stand in the function, as numpy takes them."""
     found: list[Any] = []
     for own in indices:
@@ -47,7 +47,7 @@ def _places(indices: Any, rank: int) -> tuple[Any, ...]:
 
 def indexed(each: Each, shape: Any, x: Any, indices: Any) -> Any:  # noqa: ARG001
     """Take what lies at indices."""
-    found = x[_places(indices, x.ndim)]
+    found = x[_static_indices(indices, x.ndim)]
     if found.shape != shape:
         raise CannotCompile("it indexes by a mask.")
     return found
@@ -61,7 +61,7 @@ def index_select(each: Each, shape: Any, x: Any, dim: int, index: Any) -> Any:
 def index_put(each: Each, shape: Any, x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:  # noqa: ARG001, FBT001, FBT002
     """Values at indices; added one after the other where an index comes twice."""
     result = x.copy()
-    numbers = np.arange(x.size).reshape(x.shape)[_places(indices, x.ndim)]
+    numbers = np.arange(x.size).reshape(x.shape)[_static_indices(indices, x.ndim)]
     flat = result.reshape(-1)
     for place, value in zip(numbers.flat, np.broadcast_to(values, numbers.shape).flat, strict=True):
         flat[place] = each(operator.add, boxed(flat[place]), boxed(value)).item() if accumulate else value
@@ -93,15 +93,15 @@ def slice_scatter(
     step: int = 1,
 ) -> Any:
     """Write a part over a cut."""
-    return _written(x, part, (slice(None),) * (dim % x.ndim) + (slice(start, end, step),))
+    return _written_place(x, part, (slice(None),) * (dim % x.ndim) + (slice(start, end, step),))
 
 
 def select_scatter(each: Each, shape: Any, x: Any, part: Any, dim: int, index: int) -> Any:  # noqa: ARG001
     """Write a part over what is selected."""
-    return _written(x, part, (slice(None),) * (dim % x.ndim) + (index,))
+    return _written_place(x, part, (slice(None),) * (dim % x.ndim) + (index,))
 
 
-def _written(x: Any, part: Any, place: Any) -> Any:
+def _written_place(x: Any, part: Any, place: Any) -> Any:
     result = x.copy()
     result[place] = part
     return result

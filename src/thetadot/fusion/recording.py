@@ -145,9 +145,9 @@ class Recorder(TorchDispatchMode):
     def _lying(self, value: Tensor) -> Any:
         """Return the recorded name of the memory that ``value`` occupies; None if there is none."""
         for own, name in self._kept[self._looked :]:
-            self._memories.setdefault(_memory(own), name)
+            self._memories.setdefault(_memory_key(own), name)
         self._looked = len(self._kept)
-        return self._memories.get(_memory(value))
+        return self._memories.get(_memory_key(value))
 
     def _told(self, value: Any) -> Any:  # noqa: PLR0911 - one for each kind
         """A value as part of a key."""
@@ -235,7 +235,7 @@ def _targets(func: Any, name: str, args: Any, keywords: Mapping[str, Any]) -> It
     return [value for value in found if isinstance(value, Tensor)]
 
 
-def _memory(value: Tensor) -> Any:
+def _memory_key(value: Tensor) -> Any:
     """Where it lies, as a key; of its own where it has no memory."""
     try:
         return (value.data_ptr(), value.dtype, value.shape, value.stride()) if value.numel() else id(value)

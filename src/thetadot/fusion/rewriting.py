@@ -294,7 +294,7 @@ def _mapped(value: Any, values: Mapping[Node, Node]) -> Any:
     return values[value] if isinstance(value, fx.Node) else value
 
 
-def _quotient(a: Any, b: Any) -> Any:
+def _number_quotient(a: Any, b: Any) -> Any:
     """a/b, as tensors divide: by 0 it is infinite, or none."""
     if isinstance(b, float | int) and b == 0 and isinstance(a, float | int):
         return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)  # noqa: PLR0124
@@ -310,7 +310,7 @@ def _of_tensors(function: Callable[..., Tensor]) -> Callable[..., float]:
 
 
 _OF_NUMBERS: dict[Any, Callable[..., Any]] = {
-    operator.truediv: _quotient,
+    operator.truediv: _number_quotient,
     torch.where: _chosen,
     **{function: _of_tensors(function) for function in (torch.pow, torch.fmod, torch.atan2)},
 }
@@ -334,10 +334,10 @@ def _general(graph: fx.Graph, node: Node, operands: list[Any]) -> Node:
     """An operation without a place to write to."""
     if node.op == "call_method":
         return graph.call_method(str(node.target), tuple(operands))
-    return graph.call_function(_where if node.target is torch.where else node.target, tuple(operands))
+    return graph.call_function(_number_where if node.target is torch.where else node.target, tuple(operands))
 
 
-def _where(condition: Any, yes: Any, no: Any) -> Tensor:
+def _number_where(condition: Any, yes: Any, no: Any) -> Tensor:
     """torch's, whose condition may be a number."""
     return torch.where(torch.as_tensor(condition, dtype=torch.bool), yes, no)
 

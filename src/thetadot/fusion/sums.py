@@ -86,7 +86,7 @@ class Sums:
     """
 
     def __init__(self, program: Program, arrays: Sequence[Array], shared: Sequence[str]) -> None:
-        library, _ = load(_source(program, arrays, shared))
+        library, _ = load(_sums_source(program, arrays, shared))
         self._run = library.run
         self._run.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3, ctypes.c_int]
         self._run.restype = None
@@ -104,7 +104,7 @@ class Sums:
         return again
 
 
-def _source(program: Program, arrays: Sequence[Array], shared: Sequence[str]) -> str:
+def _sums_source(program: Program, arrays: Sequence[Array], shared: Sequence[str]) -> str:
     names = {name: f"shared[{i}]" for i, name in enumerate(shared)}
     writer = Writer(program, names | {array.name: array.name for array in arrays})
     numbers = writer.statements(numbers=True)

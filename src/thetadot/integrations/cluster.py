@@ -48,7 +48,7 @@ class Cluster:
         else:
             _require_reachable(address)
         try:
-            with _quietly(ray, local=address == "local"):
+            with _start_quietly(ray, local=address == "local"):
                 ray.init(**options)
         except (Exception, SystemExit) as error:  # Ray ends the process where a cluster does not answer
             raise _unreachable(address, str(error)) from error
@@ -81,7 +81,7 @@ def host(needed: str) -> Any:
 
 
 @contextmanager
-def _quietly(ray: Any, *, local: bool) -> Iterator[None]:
+def _start_quietly(ray: Any, *, local: bool) -> Iterator[None]:
     """Start without talk; a local cluster talks on the loopback interface alone, as Ray's do on macOS and Windows."""
     surroundings = _SURROUNDINGS | ({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if local else {})
     before = {name: os.environ.get(name) for name in surroundings}

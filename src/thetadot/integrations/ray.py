@@ -200,7 +200,7 @@ def _march_shard(
     engine = _engines[digest].beginning(first)
     state: State = dict(shared)
     for name, (array, kind) in shard.items():
-        value = _tensor(array, kind)
+        value = _shared_tensor(array, kind)
         state[name] = value.clone() if engine.name == "plain" else value  # the user's own operations may write to it
     after = engine.march(state, before, steps)
     arrays = {name: _bytes(cast("Tensor", after[name])) for name in shard}
@@ -223,7 +223,7 @@ def _require_apart(motion: Motion, like: Tensor) -> None:
     """Refuse paths that see each other: by the trace, and where there is none, by four paths together and alone."""
     own = asked(motion, like, motion.begin({POSITION: like}))
     try:
-        _traced(motion, like, own)
+        _trace_if_short(motion, like, own)
     except Interacting as error:
         raise _together(str(error).rstrip(".")) from error
     except CannotCompile:
@@ -232,14 +232,16 @@ def _require_apart(motion: Motion, like: Tensor) -> None:
         try:
             begun = motion.begin({POSITION: position})
             together = _stepped(motion, begun)
-            alone = [_stepped(motion, _row(begun, i)) for i in range(len(position))]
+            alone = [_stepped(motion, _path_row(begun, i)) for i in range(len(position))]
         except (RuntimeError, ValueError, IndexError) as error:
             raise _together(f"it cannot be taken by other than all paths ({str(error).splitlines()[0]})") from error
-        if not all(_equal(value, torch.cat([one[name] for one in alone])) for name, value in together.items()):
+        if not all(
+            _equal_to_rounding(value, torch.cat([one[name] for one in alone])) for name, value in together.items()
+        ):
             raise _together("paths see each other") from None
 
 
-def _traced(motion: Motion, like: Tensor, own: Asked) -> None:
+def _trace_if_short(motion: Motion, like: Tensor, own: Asked) -> None:
     """Trace what is not too long for it."""
     if operations(own) > MOST_OPERATIONS:
         raise CannotCompile("it has too many operations on components.")
@@ -252,11 +254,11 @@ def _stepped(motion: Motion, state: State) -> dict[str, Tensor]:
     return {name: tensor_of(after, name) for name, value in after.items() if _by_path(value)}
 
 
-def _row(state: State, i: int) -> State:
+def _path_row(state: State, i: int) -> State:
     return {name: tensor_of(state, name)[i : i + 1] if _by_path(value) else value for name, value in state.items()}
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
+def _equal_to_rounding(a: Tensor, b: Tensor) -> bool:
     """To rounding, which may depend on the number of rows."""
     error = 16 * torch.finfo(a.dtype).eps * float(a.nan_to_num().abs().max())
     return torch.allclose(a, b, rtol=0, atol=error, equal_nan=True)
@@ -276,7 +278,7 @@ def _bytes(value: Tensor | float) -> Any:
     return cast("Tensor", value).detach().contiguous().view(torch.uint8).numpy()
 
 
-def _tensor(array: Any, kind: torch.dtype) -> Tensor:
+def _shared_tensor(array: Any, kind: torch.dtype) -> Tensor:
     """The same memory as a tensor again, write-protected."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

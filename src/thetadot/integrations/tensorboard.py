@@ -45,8 +45,8 @@ def export(run: Record | str | Path, logdir: str | Path) -> int:
     folder = Path(logdir)
     try:
         files = sorted(each for each in folder.glob(f"events.out.tfevents.*{SUFFIX}") if not each.is_symlink())
-        there = _points(files)
-        if any(key not in wanted or not _same(value, wanted[key]) for key, value in there.items()):
+        there = _exported_points(files)
+        if any(key not in wanted or not _same_in_float32(value, wanted[key]) for key, value in there.items()):
             for each in files:
                 each.unlink()
             there = {}
@@ -61,7 +61,7 @@ def export(run: Record | str | Path, logdir: str | Path) -> int:
     return len({step for _, step in new})
 
 
-def _points(files: list[Path]) -> Points:
+def _exported_points(files: list[Path]) -> Points:
     """Read the points exported before, as far as a truncated file is readable."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - an extra
 
@@ -74,7 +74,7 @@ def _points(files: list[Path]) -> Points:
     return found
 
 
-def _same(there: float, wanted: float) -> bool:
+def _same_in_float32(there: float, wanted: float) -> bool:
     """Compare two numbers in float32, in which TensorBoard stores them."""
     with np.errstate(over="ignore"):
         return bool(np.float32(there) == np.float32(wanted))

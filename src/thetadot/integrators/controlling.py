@@ -227,8 +227,8 @@ class Controlling(Guarded):
         # a step that was cut short to arrive says little against the length that was meant
         meant = torch.where(good & arrives, torch.maximum(self.length, factor * length), factor * length)
         taken = under_way & good
-        self.state = _where(taken, new, self.state)
-        self.first = _where(taken, last if last is not None else self._slopes(self.state), self.first)
+        self.state = _where_each(taken, new, self.state)
+        self.first = _where_each(taken, last if last is not None else self._slopes(self.state), self.first)
         self.time = torch.where(taken, torch.where(arrives, end, self.time + self.sign * length), self.time)
         self.errors = tuple(  # type: ignore[assignment]
             torch.where(taken, now, before) for now, before in zip((error, *self.errors), self.errors, strict=False)
@@ -317,7 +317,7 @@ class Controlling(Guarded):
         return torch.minimum(100.0 * guess, allowed).nan_to_num(1e-6, 1e-6, 1e-6)
 
 
-def _where(condition: Tensor, yes: State, no: State) -> State:
+def _where_each(condition: Tensor, yes: State, no: State) -> State:
     return {name: torch.where(condition, tensor_of(yes, name), tensor_of(no, name)) for name in no}
 
 

@@ -68,7 +68,7 @@ def settle(
     if not bool((sound := residual(anchor)[1].isfinite().all(-1, keepdim=True)).all()):
         place = torch.where(sound, anchor, origin)
         if not bool(residual(place)[1].isfinite().all()):
-            raise NotConverged(_said("met a gradient that is not finite", remedy))
+            raise NotConverged(_unsolved_sentence("met a gradient that is not finite", remedy))
     weight = torch.where(reach > 0, reach[reach > 0].min() / reach, 0.0) if bool((reach > 0).any()) else 0.0 * reach
     least = eps**0.75 * torch.maximum(_largest(origin), _largest(anchor)).clamp(min=1.0)
     # no gradient is known better than its change over a rounding of the position
@@ -76,12 +76,14 @@ def settle(
     if found.met:
         short = float(found.slope.abs().max())
         raise NotConverged(
-            _said(f"was not solved: {found.met}, {short:.1e} short of it after {found.gradients} gradients", remedy)
+            _unsolved_sentence(
+                f"was not solved: {found.met}, {short:.1e} short of it after {found.gradients} gradients", remedy
+            )
         )
     return found.point
 
 
-def _said(what: str, remedy: str) -> str:
+def _unsolved_sentence(what: str, remedy: str) -> str:
     return f"the implicit step {what}. Its equation has a solution where the loss is smooth and bounded below. {remedy}"
 
 

@@ -106,7 +106,7 @@ def look(field: Callable[[Tensor], Tensor], place: Tensor, step: float, scale: T
             "not smooth: its drift jumps there",
             "a smooth drift, such as tanh(x/width) for sign(x), or steps of one length, by RungeKutta",
         )
-    rate = _decay(field, place, here, eps)
+    rate = _fastest_decay(field, place, here, eps)
     if rate * step >= _TRIED_BEYOND:
         return Look(
             f"stiff: its fastest rate times the step is {rate * step:.1g}",
@@ -120,27 +120,27 @@ def _jumps(field: Callable[[Tensor], Tensor], place: Tensor, here: Tensor, step:
 
     def change(ways: float) -> float:
         moved = [(field(place + way * step * here) - here) / scale for way in (ways, -ways)]
-        return max(_size(each) for each in moved)
+        return max(_vector_length(each) for each in moved)
 
     # a path that slides along a jump crosses it at one step or another: somewhat further on too
     near, far = change(4.0), change(40.0)
     return math.isfinite(near) and step * near > _JUMPS and far < 3.0 * near
 
 
-def _decay(field: Callable[[Tensor], Tensor], place: Tensor, here: Tensor, eps: float) -> float:
+def _fastest_decay(field: Callable[[Tensor], Tensor], place: Tensor, here: Tensor, eps: float) -> float:
     """The rate of the fastest decay near ``place``, by the power method on differences; 0 where nothing decays."""
-    short = math.sqrt(eps) * (_size(place) + math.sqrt(eps))
+    short = math.sqrt(eps) * (_vector_length(place) + math.sqrt(eps))
     along = torch.linspace(1.0, 2.0, place.numel(), dtype=place.dtype, device=place.device)
     rate = 0.0
     for _ in range(_ITERATIONS):
-        along = along / _size(along)
+        along = along / _vector_length(along)
         turned = (field(place + short * along) - here) / short
         rate = -float((along * turned).sum())
-        if not 0.0 < _size(turned) < math.inf:
+        if not 0.0 < _vector_length(turned) < math.inf:
             return 0.0
         along = turned
     return max(rate, 0.0)
 
 
-def _size(vector: Tensor) -> float:
+def _vector_length(vector: Tensor) -> float:
     return float(torch.linalg.vector_norm(vector.double()))

@@ -46,7 +46,7 @@ def slopes(system: System, state: State, gradient: Tensor, step: Scalar) -> Stat
 def slope_and_noise(system: System) -> tuple[str, ...]:
     """Return the names that a two-stage rule hands on: slopes, and noise where it acts."""
     shaking = [name for name in moving(system) if system.amplitude(name, 1.0) is not None]
-    return (*(_slope(0, name) for name in moving(system)), *(f"noise_{name}" for name in shaking))
+    return (*(_slope_name(0, name) for name in moving(system)), *(f"noise_{name}" for name in shaking))
 
 
 def combined(start: State, along: Sequence[State], coefficients: Sequence[Scalar]) -> State:
@@ -105,19 +105,21 @@ class RungeKutta(Direct):
 
     def between(self, system: System) -> tuple[str, ...]:
         """Return the names of the variables that the state carries between stages."""
-        return tuple(_slope(index, name) for index in range(self.stages - 1) for name in moving(system))
+        return tuple(_slope_name(index, name) for index in range(self.stages - 1) for name in moving(system))
 
     def advance(self, scales: Pair, state: State, gradient: Tensor, draw: Draw, stage: int = 0) -> State:  # noqa: ARG002
         """Advance one stage, to the place of the next, or from the last to the end of the step."""
         system, step = scales
         names = moving(system)
-        along = [{name: state[_slope(index, name)] for name in names} for index in range(stage)]
+        along = [{name: state[_slope_name(index, name)] for name in names} for index in range(stage)]
         along.append(slopes(system, state, gradient, step))
         new = combined({name: state[name] for name in names}, along, self.tableau.moves[stage])
         if stage == self.stages - 1:
             return new
-        return new | {_slope(index, name): value for index, kept in enumerate(along) for name, value in kept.items()}
+        return new | {
+            _slope_name(index, name): value for index, kept in enumerate(along) for name, value in kept.items()
+        }
 
 
-def _slope(index: int, name: str) -> str:
+def _slope_name(index: int, name: str) -> str:
     return f"slope{index}_{name}"

@@ -104,26 +104,26 @@ class Tableau:
         return self.name
 
 
-def _row(numbers: str) -> tuple[Fraction, ...]:
+def _fractions(numbers: str) -> tuple[Fraction, ...]:
     return tuple(map(Fraction, numbers.split()))
 
 
 def _rows(*rows: str) -> tuple[tuple[Fraction, ...], ...]:
-    return ((), *map(_row, rows))
+    return ((), *map(_fractions, rows))
 
 
-MIDPOINT = Tableau("MIDPOINT", _rows("1/2"), _row("0 1"), order=2)
-HEUN = Tableau("HEUN", _rows("1"), _row("1/2 1/2"), order=2, embedded=_row("1 0"), embedded_order=1)
-RALSTON = Tableau("RALSTON", _rows("2/3"), _row("1/4 3/4"), order=2)
-KUTTA3 = Tableau("KUTTA3", _rows("1/2", "-1 2"), _row("1/6 2/3 1/6"), order=3)
-RK4 = Tableau("RK4", _rows("1/2", "0 1/2", "0 0 1"), _row("1/6 1/3 1/3 1/6"), order=4)
-THREE_EIGHTHS = Tableau("THREE_EIGHTHS", _rows("1/3", "-1/3 1", "1 -1 1"), _row("1/8 3/8 3/8 1/8"), order=4)
+MIDPOINT = Tableau("MIDPOINT", _rows("1/2"), _fractions("0 1"), order=2)
+HEUN = Tableau("HEUN", _rows("1"), _fractions("1/2 1/2"), order=2, embedded=_fractions("1 0"), embedded_order=1)
+RALSTON = Tableau("RALSTON", _rows("2/3"), _fractions("1/4 3/4"), order=2)
+KUTTA3 = Tableau("KUTTA3", _rows("1/2", "-1 2"), _fractions("1/6 2/3 1/6"), order=3)
+RK4 = Tableau("RK4", _rows("1/2", "0 1/2", "0 0 1"), _fractions("1/6 1/3 1/3 1/6"), order=4)
+THREE_EIGHTHS = Tableau("THREE_EIGHTHS", _rows("1/3", "-1/3 1", "1 -1 1"), _fractions("1/8 3/8 3/8 1/8"), order=4)
 BOGACKI_SHAMPINE = Tableau(
     "BOGACKI_SHAMPINE",
     _rows("1/2", "0 3/4", "2/9 1/3 4/9"),
-    _row("2/9 1/3 4/9 0"),
+    _fractions("2/9 1/3 4/9 0"),
     order=3,
-    embedded=_row("7/24 1/4 1/3 1/8"),
+    embedded=_fractions("7/24 1/4 1/3 1/8"),
     embedded_order=2,
 )
 DORMAND_PRINCE = Tableau(
@@ -136,9 +136,9 @@ DORMAND_PRINCE = Tableau(
         "9017/3168 -355/33 46732/5247 49/176 -5103/18656",
         "35/384 0 500/1113 125/192 -2187/6784 11/84",
     ),
-    _row("35/384 0 500/1113 125/192 -2187/6784 11/84 0"),
+    _fractions("35/384 0 500/1113 125/192 -2187/6784 11/84 0"),
     order=5,
-    embedded=_row("5179/57600 0 7571/16695 393/640 -92097/339200 187/2100 1/40"),
+    embedded=_fractions("5179/57600 0 7571/16695 393/640 -92097/339200 187/2100 1/40"),
     embedded_order=4,
 )
 

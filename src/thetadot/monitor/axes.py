@@ -65,7 +65,7 @@ def walk(data: Any, path: Path = ()) -> Iterator[tuple[Path, tuple[int, ...]]]:
         yield path, found
     if isinstance(data, Tensor | PackedSequence | np.ndarray | str | bytes):
         return
-    for key, part in _parts(data):
+    for key, part in _tensor_parts(data):
         yield from walk(part, (*path, key))
 
 
@@ -87,7 +87,7 @@ def take(data: Any, axes: dict[Path, int], rows: slice | Tensor, path: Path = ()
         return _select(data, axes[path], rows)
     if isinstance(data, Tensor | PackedSequence | np.ndarray | str | bytes):
         return data
-    parts = [(key, take(part, axes, rows, (*path, key))) for key, part in _parts(data)]
+    parts = [(key, take(part, axes, rows, (*path, key))) for key, part in _tensor_parts(data)]
     if not parts:
         return data
     if type(data) is dict:
@@ -217,7 +217,7 @@ def _ways_of(
             yield kept
 
 
-def _parts(data: Any) -> list[tuple[Any, Any]]:
+def _tensor_parts(data: Any) -> list[tuple[Any, Any]]:
     if isinstance(data, Mapping):
         return list(data.items())
     if isinstance(data, tuple | list):

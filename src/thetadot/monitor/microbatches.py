@@ -81,10 +81,10 @@ class MicroBatches:
         like = next(s for s in self.squares if s is not None)
         squares = torch.stack([torch.zeros_like(like) if s is None else s for s in self.squares])
         gradients = [None if p.grad is None else local(p.grad) for p in self.layout.parameters]
-        square = _sum([_square(g) for g in gradients if g is not None], like)
-        overlap = _sum(
+        square = _sum_like([_length_squared(g) for g in gradients if g is not None], like)
+        overlap = _sum_like(
             [
-                _square(t) if self.layout.sharded else torch.dot(t.reshape(-1), g.to(t.dtype).reshape(-1))
+                _length_squared(t) if self.layout.sharded else torch.dot(t.reshape(-1), g.to(t.dtype).reshape(-1))
                 for t, g in zip(self.totals, gradients, strict=True)
                 if t is not None and g is not None
             ],
@@ -138,7 +138,7 @@ class MicroBatches:
         if gradient is None:
             return
         g = local(gradient)
-        square = _square(g)
+        square = _length_squared(g)
         before = self.squares[index]
         self.squares[index] = square if before is None else before + square
         self.calls[index] += 1
@@ -163,11 +163,11 @@ class MicroBatches:
             self.totals[index] = local(p.grad).clone()
 
 
-def _square(tensor: Tensor) -> Tensor:
+def _length_squared(tensor: Tensor) -> Tensor:
     wide = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     length: Tensor = torch.linalg.vector_norm(wide, dtype=torch.promote_types(wide.dtype, torch.float32))
     return length.square()
 
 
-def _sum(values: list[Tensor], like: Tensor) -> Tensor:
+def _sum_like(values: list[Tensor], like: Tensor) -> Tensor:
     return torch.stack([v.to(like.dtype) for v in values]).sum() if values else torch.zeros_like(like)

@@ -75,27 +75,27 @@ class PendingRows:
         motion = Motion(
             step=row.step,
             epoch=row.epoch,
-            loss=_number(loss),
+            loss=_value_or_none(loss),
             lr=row.lr,
             momentum=memory,
             batch_size=row.batch,
             time_step=row.time_step,
-            friction=_number(reading.friction),
-            temperature=None if heat is None else _number(heat.value),
-            temperature_low=None if heat is None else _number(heat.low),
-            temperature_high=None if heat is None else _number(heat.high),
+            friction=_value_or_none(reading.friction),
+            temperature=None if heat is None else _value_or_none(heat.value),
+            temperature_low=None if heat is None else _value_or_none(heat.low),
+            temperature_high=None if heat is None else _value_or_none(heat.high),
             clock=row.clock,
-            kinetic=_number(energy / (row.time_step**2 * self.layout.count) if row.time_step else 0.0) or 0.0,
-            displacement=_number(math.sqrt(away)) if away > 0 else None,
-            speed=_number(speed),
+            kinetic=_value_or_none(energy / (row.time_step**2 * self.layout.count) if row.time_step else 0.0) or 0.0,
+            displacement=_value_or_none(math.sqrt(away)) if away > 0 else None,
+            speed=_value_or_none(speed),
             cost=row.cost,
-            gradient_norm=_number(math.sqrt(gradient) if gradient >= 0 else math.nan),
-            weight_norm=_number(math.sqrt(weight) if weight >= 0 else math.nan),
-            update_norm=_number(math.sqrt(update) if update >= 0 else math.nan),
-            update_angle=_number(-slope / math.sqrt(gradient * update)) if gradient * update > 0 else None,
+            gradient_norm=_value_or_none(math.sqrt(gradient) if gradient >= 0 else math.nan),
+            weight_norm=_value_or_none(math.sqrt(weight) if weight >= 0 else math.nan),
+            update_norm=_value_or_none(math.sqrt(update) if update >= 0 else math.nan),
+            update_angle=_value_or_none(-slope / math.sqrt(gradient * update)) if gradient * update > 0 else None,
         )
         columns = [self.layout.by_layer(numbers[i].tolist()) for i in range(4)]
-        lengths = [tuple(_number(math.sqrt(v) if v >= 0 else math.nan) or 0.0 for v in c) for c in columns[:3]]
+        lengths = [tuple(_value_or_none(math.sqrt(v) if v >= 0 else math.nan) or 0.0 for v in c) for c in columns[:3]]
         cosines = tuple(
             max(-1.0, min(1.0, -s / math.sqrt(g * u))) if 0 < g * u < math.inf and math.isfinite(s) else 0.0
             for g, u, s in zip(columns[0], columns[2], columns[3], strict=True)
@@ -103,5 +103,5 @@ class PendingRows:
         return sample, motion, Layers(row.step, lengths[0], lengths[1], lengths[2], angle=cosines)
 
 
-def _number(value: float | None) -> float | None:
+def _value_or_none(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None

@@ -201,8 +201,9 @@ class Reference:
         if found.rival is None:
             return ""
         return (
-            f"the reference may have {found.axes.count} samples ({_along(found.axes)}) or {found.rival.count} "
-            f"({_along(found.rival)}): both were consistent, the first was taken. Pass batch_dim= of its first input"
+            f"the reference may have {found.axes.count} samples ({_axes_in_words(found.axes)}) or {found.rival.count} "
+            f"({_axes_in_words(found.rival)}): both were consistent, the first was taken. Pass batch_dim= of its first "
+            "input"
         )
 
     def _learn(self, axes: Axes) -> None:
@@ -373,7 +374,7 @@ def samples_in(data: Any) -> int:
     return next((found[0] for _, found in walk(data)), 0)
 
 
-def _along(axes: Axes) -> str:
+def _axes_in_words(axes: Axes) -> str:
     return ", ".join(f"axis {axis} of {named(path)}" for path, axis in axes.of.items())
 
 

@@ -107,8 +107,8 @@ class ReferenceState:
             return None
         found = reading.preconditioner
         return torch.cat([
-            _whole(found[p]).reshape(-1).float() if p in found and found[p].dtype in NARROW
-            else _whole(found[p]).reshape(-1) if p in found else torch.ones(p.numel()).to(p.device)
+            _whole_tensor(found[p]).reshape(-1).float() if p in found and found[p].dtype in NARROW
+            else _whole_tensor(found[p]).reshape(-1) if p in found else torch.ones(p.numel()).to(p.device)
             for p in self.layout.parameters
         ])  # fmt: skip
 
@@ -122,6 +122,6 @@ class ReferenceState:
         return torch.randn(self.layout.count, generator=generator).to(like.device, dtype)
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def _whole_tensor(tensor: Tensor) -> Tensor:
     whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return whole

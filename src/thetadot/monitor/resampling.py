@@ -112,11 +112,11 @@ class StepResampling:
         for k in range(SIGNS):
             signs = {n: _signs(n, derive(KEY, step, k, n)) for n in set(sizes)}
             signed = [
-                pulled * _along(signs[n].to(pulled), where, pulled.dim())
+                pulled * _broadcast_along(signs[n].to(pulled), where, pulled.dim())
                 for (n, _, pulled), where in zip(pairs, axes, strict=True)
                 if where is not None
             ]
-            squares.append(_square(self._back(pairs, signed)))
+            squares.append(_squared_lengths(self._back(pairs, signed)))
         variance = float(torch.stack(squares).mean())
         return variance if self._told(plain, seen, variance) else None
 
@@ -130,14 +130,18 @@ class StepResampling:
         """Whether what was made again is the gradient that was seen, but for a part that stays constant."""
         made = [torch.zeros_like(mine) if other is None else other for mine, other in zip(plain, seen, strict=True)]
         rest = [other.to(mine.dtype) - mine for mine, other in zip(plain, made, strict=True)]
-        length, size = float(_square(rest)), float(_square(made))
+        length, size = float(_squared_lengths(rest)), float(_squared_lengths(made))
         if not math.isfinite(length + size + variance):
             return False  # a step that a loss scaler skips, or a lost run
         if length <= EXACT**2 * size:
             self.failed, self._rest = 0, None
             return True
         before, self._rest = self._rest, rest
-        moved = None if before is None else float(_square([a - b for a, b in zip(rest, before, strict=True)])) / 2.0
+        moved = (
+            None
+            if before is None
+            else float(_squared_lengths([a - b for a, b in zip(rest, before, strict=True)])) / 2.0
+        )
         if moved is not None and moved <= STILL * variance:
             self.failed = 0
             return True
@@ -183,9 +187,9 @@ def _signs(count: int, key: int) -> Tensor:
     return signs * math.sqrt(count / (2 * half))
 
 
-def _along(signs: Tensor, axis: int, dim: int) -> Tensor:
+def _broadcast_along(signs: Tensor, axis: int, dim: int) -> Tensor:
     return signs.reshape([-1 if k == axis else 1 for k in range(dim)])
 
 
-def _square(tensors: Sequence[Tensor]) -> Tensor:
+def _squared_lengths(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([torch.linalg.vector_norm(t, dtype=torch.float64) for t in tensors]).square().sum()

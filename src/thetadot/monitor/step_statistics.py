@@ -45,7 +45,7 @@ class Piece:
     def gradients(self) -> Tensor:
         """Gradients, (n,), zero where there is none."""
         return _joined([
-            local(p.grad) if p.grad is not None else torch.zeros_like(_wide(local(p))) for p in self.parameters
+            local(p.grad) if p.grad is not None else torch.zeros_like(_widened(local(p))) for p in self.parameters
         ])  # fmt: skip
 
     def weighed(self, moved: Tensor, preconditioner: dict[Tensor, Tensor]) -> Tensor:
@@ -54,7 +54,7 @@ class Piece:
             return moved
         parts = torch.split(moved, self.sizes)
         return torch.cat([
-            part * _wide(local(preconditioner[p])).reshape(-1) if p in preconditioner else part
+            part * _widened(local(preconditioner[p])).reshape(-1) if p in preconditioner else part
             for p, part in zip(self.parameters, parts, strict=True)
         ])  # fmt: skip
 
@@ -191,10 +191,10 @@ class StepStatistics:
         ]
 
 
-def _wide(tensor: Tensor) -> Tensor:
+def _widened(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
-    flat = [_wide(part).reshape(-1) for part in parts]
+    flat = [_widened(part).reshape(-1) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat)

@@ -42,11 +42,11 @@ class EstimationWindow:
         """Append a reading, in the blocks that the window has; twice as large ones once it has too many."""
         samples = self.samples
         if samples and samples[-1].count < samples[0].count:
-            samples[-1] = _mean(samples[-1], sample)
+            samples[-1] = _merged_mean(samples[-1], sample)
         else:
             samples.append(sample)
         if len(samples) == LONGEST and samples[-1].count == samples[0].count:
-            samples[:] = [_mean(*pair) for pair in zip(samples[::2], samples[1::2], strict=True)]
+            samples[:] = [_merged_mean(*pair) for pair in zip(samples[::2], samples[1::2], strict=True)]
 
     @property
     def readings(self) -> int:
@@ -80,7 +80,7 @@ class EstimationWindow:
         self.samples = []
 
 
-def _mean(one: Sample, other: Sample) -> Sample:
+def _merged_mean(one: Sample, other: Sample) -> Sample:
     count = one.count + other.count
     names = ("loss", "virial", "radial", "energy", "update", "pair")
     means = {n: (getattr(one, n) * one.count + getattr(other, n) * other.count) / count for n in names}
@@ -113,24 +113,24 @@ def equilibrium(samples: Sequence[Sample], parameters: int) -> Equilibrium | Non
         identity="heavy ball" if heavy else "any",
         virial=found.virial,
         kinetic=found.kinetic,
-        ratio=_number(ratio.value) if ratio.resolved else None,
-        low=_number(ratio.low),
-        high=_number(ratio.high),
-        trend=_number(found.trend.mean) if told else None,
-        trend_low=_number(found.trend.low) if told else None,
-        trend_high=_number(found.trend.high) if told else None,
-        alignment=_number(same.mean) if pairs.any() else None,
-        alignment_low=_end(same, pairs, same.low),
-        alignment_high=_end(same, pairs, same.high),
+        ratio=_finite_or_none(ratio.value) if ratio.resolved else None,
+        low=_finite_or_none(ratio.low),
+        high=_finite_or_none(ratio.high),
+        trend=_finite_or_none(found.trend.mean) if told else None,
+        trend_low=_finite_or_none(found.trend.low) if told else None,
+        trend_high=_finite_or_none(found.trend.high) if told else None,
+        alignment=_finite_or_none(same.mean) if pairs.any() else None,
+        alignment_low=_finite_end(same, pairs, same.low),
+        alignment_high=_finite_end(same, pairs, same.high),
         configurational=found.virial / parameters if heavy else None,
         kinetic_temperature=found.kinetic / parameters if heavy else None,
         state=found.state,
     )
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _end(interval: Interval, pairs: NDArray[np.float64], value: float) -> float | None:
-    return _number(value) if pairs.any() and math.isfinite(interval.mean) else None
+def _finite_end(interval: Interval, pairs: NDArray[np.float64], value: float) -> float | None:
+    return _finite_or_none(value) if pairs.any() and math.isfinite(interval.mean) else None

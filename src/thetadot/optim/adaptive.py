@@ -83,7 +83,7 @@ class Adam(Flow):
     @checked
     def from_torch(cls, adam: torch.optim.Adam | torch.optim.AdamW, **options: Any) -> Self:
         """Take over a torch.optim.Adam or AdamW in mid-run: parameters, settings, memories."""
-        return adopt(cls, adam, (torch.optim.Adam, torch.optim.AdamW), _ours, _from_theirs, **options)
+        return adopt(cls, adam, (torch.optim.Adam, torch.optim.AdamW), _adam_settings, _from_theirs, **options)
 
     def to_torch(self) -> torch.optim.Adam:
         """The torch.optim.Adam that continues this run.
@@ -91,7 +91,7 @@ class Adam(Flow):
         Raises:
             InadmissibleValue: betas have moved: torch has no debiasing for that; or weight decay is decoupled.
         """
-        return release(self, torch.optim.Adam, lambda group: _theirs(group, "l2"), _to_theirs)
+        return release(self, torch.optim.Adam, lambda group: _torch_adam_settings(group, "l2"), _to_theirs)
 
     @answering
     def check(self, group: dict[str, Any]) -> None:
@@ -127,12 +127,12 @@ class Adam(Flow):
         return decayed(found, group)
 
 
-def _ours(group: Mapping[str, Any]) -> dict[str, Any]:
+def _adam_settings(group: Mapping[str, Any]) -> dict[str, Any]:
     mode = "decoupled" if group["decoupled_weight_decay"] else "l2"
     return {name: group[name] for name in ("betas", "eps", "amsgrad")} | {"weight_decay_mode": mode}
 
 
-def _theirs(group: Mapping[str, Any], mode: str) -> dict[str, Any]:
+def _torch_adam_settings(group: Mapping[str, Any], mode: str) -> dict[str, Any]:
     require_mode(group, mode, "torch.optim." + ("AdamW" if mode == "decoupled" else "Adam"))
     return {name: group[name] for name in ("betas", "eps", "amsgrad")}
 
@@ -148,10 +148,10 @@ def _from_theirs(state: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str
 def _to_theirs(state: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
     found = {"exp_avg": state["mean"], "exp_avg_sq": state["square"]}
     found |= {"max_exp_avg_sq": state["largest"]} if group["amsgrad"] else {}
-    return found | {"step": _count(state, group)}
+    return found | {"step": _steps_gathered(state, group)}
 
 
-def _count(state: Mapping[str, Any], group: Mapping[str, Any]) -> int:
+def _steps_gathered(state: Mapping[str, Any], group: Mapping[str, Any]) -> int:
     """The n with which 1-βⁿ are the weights: of the slower memory, the faster may have gathered all of 1."""
     pairs = [(float(beta), float(state[name])) for beta, name in zip(group["betas"], _WEIGHTS, strict=True)]
     beta, weight = max(pairs)
@@ -190,4 +190,4 @@ class AdamW(Adam):
 
     def to_torch(self) -> torch.optim.AdamW:
         """The torch.optim.AdamW that continues this run."""
-        return release(self, torch.optim.AdamW, lambda group: _theirs(group, "decoupled"), _to_theirs)
+        return release(self, torch.optim.AdamW, lambda group: _torch_adam_settings(group, "decoupled"), _to_theirs)

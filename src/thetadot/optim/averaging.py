@@ -38,7 +38,7 @@ def averages(host: Host, model: nn.Module | None, data: Iterable[Any] | None) ->
         InadmissibleValue: no average is kept, data without a model, or parameters are spread and no model is given.
     """
     moving = [(p, host.state.get(p, {})) for group in host.param_groups for p in group["params"]]
-    _require(host, [p for p, _ in moving], model, data)
+    _require_average(host, [p for p, _ in moving], model, data)
     kept = [
         (p, state[AVERAGE], p.detach().clone())
         for p, state in moving
@@ -60,7 +60,7 @@ def averages(host: Host, model: nn.Module | None, data: Iterable[Any] | None) ->
                 tensor.copy_(before)
 
 
-def _require(host: Host, params: list[Tensor], model: nn.Module | None, data: Iterable[Any] | None) -> None:
+def _require_average(host: Host, params: list[Tensor], model: nn.Module | None, data: Iterable[Any] | None) -> None:
     if all(group["averaging"] is None for group in host.param_groups):
         raise InadmissibleValue("averaging=None: no average is kept. Build with averaging=0.999, say, or 1.0.")
     if model is None and data is not None:

@@ -67,7 +67,7 @@ def release(flow: Flow, build: Callable[..., Theirs], settings: Told, memories: 
         for p in group["params"]:
             if p in flow.state:
                 theirs.state[p] = {
-                    name: _of(p, value) if isinstance(value, Tensor) else torch.tensor(float(value))
+                    name: _in_their_form(p, value) if isinstance(value, Tensor) else torch.tensor(float(value))
                     for name, value in memories(flow.state[p], group).items()
                 }
     return theirs
@@ -90,5 +90,5 @@ def _like(mine: Any, value: Any) -> Any:
     return torch.full_like(mine, value)
 
 
-def _of(p: Tensor, value: Tensor) -> Tensor:
+def _in_their_form(p: Tensor, value: Tensor) -> Tensor:
     return (torch.view_as_complex(value) if p.is_complex() else value).to(p.dtype, copy=True)

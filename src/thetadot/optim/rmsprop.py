@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from thetadot.systems.error_controlled import Norm
 
 
-def _ours(group: Mapping[str, Any]) -> dict[str, Any]:
+def _rmsprop_settings(group: Mapping[str, Any]) -> dict[str, Any]:
     if group["momentum"] != 0 or group["centered"]:
         raise InadmissibleValue(
             f"momentum={group['momentum']:g}, centered={group['centered']} have no counterpart. "
@@ -102,7 +102,12 @@ class RMSprop(Flow):
     def from_torch(cls, rmsprop: torch.optim.RMSprop, **options: Any) -> Self:
         """Take over a torch.optim.RMSprop in mid-run: parameters, settings, memory; not its momentum or centering."""
         return adopt(
-            cls, rmsprop, torch.optim.RMSprop, _ours, lambda state, _: {"square": state["square_avg"]}, **options
+            cls,
+            rmsprop,
+            torch.optim.RMSprop,
+            _rmsprop_settings,
+            lambda state, _: {"square": state["square_avg"]},
+            **options,
         )
 
     def to_torch(self) -> torch.optim.RMSprop:

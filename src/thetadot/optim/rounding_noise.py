@@ -84,13 +84,15 @@ def rounding_temperature(optimizer: Flow, group: dict[str, Any] | None = None, c
     heat = float(group["temperature"])
     spread = math.sqrt(rate * heat * (1.0 if "momentum" in group else 2.0))
     dtypes = [p.dtype for p in group["params"] if p.dtype in NARROW]
-    total = sum(float(_variance(position, dtype, spread).sum()) for position, dtype in zip(narrow, dtypes, strict=True))
+    total = sum(
+        float(_rounding_variance(position, dtype, spread).sum()) for position, dtype in zip(narrow, dtypes, strict=True)
+    )
     square = total / sum(position.numel() for position in narrow)
     spared = 1.0 - memory
     return square / rate * ((1 + memory) * spared**2 + 2 * memory * x) / (spared * (2 * (1 + memory) - x))
 
 
-def _variance(position: Tensor, dtype: torch.dtype, spread: float) -> Tensor:
+def _rounding_variance(position: Tensor, dtype: torch.dtype, spread: float) -> Tensor:
     """s² of every element, for steps of this standard deviation from where it is."""
     info = torch.finfo(dtype)
     gap = torch.ldexp(torch.full_like(position, info.eps), position.abs().clamp_min(info.tiny).frexp().exponent - 1)

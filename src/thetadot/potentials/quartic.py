@@ -83,21 +83,21 @@ class Quartic2d:
         """Positions of the minima: (m, 2), float64."""
         if self.coupling == 0:
             wells, _ = self._along_x()
-            return _points(product(wells, (-1.0, 1.0)))
+            return _pairs_tensor(product(wells, (-1.0, 1.0)))
         self._symmetric()
         c, found = self.coupling, []
         if c < 0.5:
             found += [(s * math.sqrt(1.0 - c), s * math.sqrt(1.0 - c)) for s in (-1.0, 1.0)]
         if c > -0.5:
             found += [(s * math.sqrt(1.0 + c), -s * math.sqrt(1.0 + c)) for s in (-1.0, 1.0)]
-        return _points(found)
+        return _pairs_tensor(found)
 
     @property
     def saddles(self) -> Tensor:
         """(m, 2), float64: critical points with one direction down."""
         if self.coupling == 0:
             wells, top = self._along_x()
-            return _points([*((x, 0.0) for x in wells), *product(top, (-1.0, 1.0))])
+            return _pairs_tensor([*((x, 0.0) for x in wells), *product(top, (-1.0, 1.0))])
         self._symmetric()
         c = self.coupling
         if abs(c) < 0.5:  # x = cos φ, y = sin φ with sin 2φ = 2c
@@ -106,13 +106,13 @@ class Quartic2d:
                 for half in (math.asin(2 * c) / 2, (math.pi - math.asin(2 * c)) / 2)
                 for turn in (0.0, math.pi)
             ]
-            return _points((math.cos(angle), math.sin(angle)) for angle in angles)
+            return _pairs_tensor((math.cos(angle), math.sin(angle)) for angle in angles)
         if abs(c) > 1.0:
-            return _points([(0.0, 0.0)])
+            return _pairs_tensor([(0.0, 0.0)])
         if abs(c) in (0.5, 1.0):  # points merge, and a curvature vanishes
-            return _points([])
+            return _pairs_tensor([])
         size = math.sqrt(1.0 - abs(c))  # what were two minima at a smaller coupling
-        return _points((s * size, math.copysign(size, c) * s) for s in (-1.0, 1.0))
+        return _pairs_tensor((s * size, math.copysign(size, c) * s) for s in (-1.0, 1.0))
 
     def _along_x(self) -> tuple[list[float], list[float]]:
         """Minima and maxima of x⁴/4 - x²/2 + ax: (2/√3) cos((arccos(-a/a*) - 2πk)/3), a* the most tilt."""
@@ -133,5 +133,5 @@ class Quartic2d:
         )
 
 
-def _points(pairs: Iterable[tuple[float, float]]) -> Tensor:
+def _pairs_tensor(pairs: Iterable[tuple[float, float]]) -> Tensor:
     return torch.tensor(list(pairs), dtype=torch.float64).reshape(-1, 2)

@@ -136,7 +136,7 @@ def _root(
     slope: Callable[[float], float], below: _Point, above: _Point, most: int, tolerance: float
 ) -> tuple[float, _Point, _Point, int]:
     """The root, its bracket, and the slopes taken."""
-    root, sides = _between(below, above), [0, 0]
+    root, sides = _secant_or_mean(below, above), [0, 0]
     for used in range(1, most + 1):
         here = (root, slope(root))
         size = min(-below[1], above[1])
@@ -145,7 +145,7 @@ def _root(
             return root, below, above, used
         sides = [sides[1], -1 if here[1] < 0 else 1]
         stuck = sides[0] == sides[1]
-        root = math.sqrt(below[0] * above[0]) if stuck else _between(below, above)
+        root = math.sqrt(below[0] * above[0]) if stuck else _secant_or_mean(below, above)
     return root, below, above, max(most, 0)
 
 
@@ -157,7 +157,7 @@ def _secant(one: _Point, other: _Point) -> float:
     return one[0] - one[1] * (other[0] - one[0]) / rise
 
 
-def _between(below: _Point, above: _Point) -> float:
+def _secant_or_mean(below: _Point, above: _Point) -> float:
     """The secant's zero, or the geometric mean where a loss was not finite."""
     aim = _secant(below, above)
     return aim if below[0] <= aim <= above[0] else math.sqrt(below[0] * above[0])

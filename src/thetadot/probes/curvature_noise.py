@@ -90,7 +90,7 @@ def curvature_noise(
     deviations = gradients - mean
     signs = torch.eye(k, dtype=gradients.dtype, device=gradients.device)
     if probes < k:
-        signs = _signs(gradients, probes, key)
+        signs = _probe_signs(gradients, probes, key)
     images = torch.stack([hessian(row @ deviations) for row in signs])  # (P, d)
     curved = hessian(mean)
     sketch = (images @ deviations.T).double()  # (P, k): u_pᵀ H d_j
@@ -103,10 +103,12 @@ def curvature_noise(
         traces = (signs * sketch).sum(dim=1) * samples / (k - 1)
         share = torch.tensor([1.0, -1.0 / (k * samples)], dtype=torch.float64, device=covariance.device)
         covariance = covariance + torch.outer(share, share) * traces.var() / probes
-    return _told(float(variance[0]), float(square[0]), covariance, k, level, len(signs) + 1)
+    return _resolved_or_not(float(variance[0]), float(square[0]), covariance, k, level, len(signs) + 1)
 
 
-def _told(variance: float, square: float, covariance: Tensor, k: int, level: float, products: int) -> CurvatureNoise:
+def _resolved_or_not(
+    variance: float, square: float, covariance: Tensor, k: int, level: float, products: int
+) -> CurvatureNoise:
     matrix, factor = covariance.cpu().numpy(), quantile(level, k - 1.0)
     ends = fieller(variance, square, matrix, factor) if bool(torch.isfinite(covariance).all()) else None
     if ends is not None and square != 0:
@@ -116,7 +118,7 @@ def _told(variance: float, square: float, covariance: Tensor, k: int, level: flo
     return CurvatureNoise(variance, square, bound.value, bound.low, bound.high, resolved=False, products=products)
 
 
-def _signs(like: Tensor, probes: int, key: int) -> Tensor:
+def _probe_signs(like: Tensor, probes: int, key: int) -> Tensor:
     """(P, k) signs, one bit of a word each."""
     rows = [words(like[:, 0], derive(key, probe)) & 1 for probe in range(probes)]
     return (2 * torch.stack(rows) - 1).to(like.dtype)

@@ -100,7 +100,7 @@ def ghost_norms(objective: Objective, samples: int) -> GhostNorms:
     calls: list[_Call] = []
     mixing: list[int] = []
     with objective.still(), torch.enable_grad():
-        loss = _recorded(objective, calls, mixing)
+        loss = _recorded_loss(objective, calls, mixing)
         wanted: list[Any] = [call.made for call in calls]
         slopes = torch.autograd.grad(loss, [*wanted, *names.values()], allow_unused=True)
     backward = dict(zip(map(id, calls), slopes[: len(calls)], strict=True))
@@ -113,7 +113,7 @@ def ghost_norms(objective: Objective, samples: int) -> GhostNorms:
         return layers.checked(model, names, gradients)
 
 
-def _recorded(objective: Objective, calls: list[_Call], mixing: list[int]) -> Tensor:
+def _recorded_loss(objective: Objective, calls: list[_Call], mixing: list[int]) -> Tensor:
     """The loss; what went through every layer is noted, and where samples were mixed."""
     order = 0
 

@@ -87,7 +87,7 @@ def gradient_noise(gradients: Tensor, samples: int) -> GradientNoise:
     gram = (deviations @ deviations.T).double()
     along = (deviations @ mean).double()
     variance, square = leave_one_out(gram, along, (mean @ mean).double(), samples)
-    found = _ratio(variance.clamp_min(0.0), square)
+    found = _scale_ratio(variance.clamp_min(0.0), square)
     half = 2.0 * _jackknife(square[1:])
     ends = (max(found.square - half, 0.0), max(found.square + half, 0.0))
     return replace(found, variances=_chi_square(found.variance, gram), squares=ends)
@@ -189,7 +189,7 @@ def _square(mean_square: _Number, variance: _Number, count: _Number | int, sampl
     return mean_square - variance / (count * samples)
 
 
-def _ratio(variance: Tensor, square: Tensor) -> GradientNoise:
+def _scale_ratio(variance: Tensor, square: Tensor) -> GradientNoise:
     """Return the noise scale, from all micro-batches (row 0) and from all but one (rows 1 to k)."""
     tr_sigma, g_square = float(variance[0]), float(square[0])
     spread = _jackknife(square[1:])

@@ -96,7 +96,7 @@ def heat(
     known = [end for end in ends if end is not None]
     low = None if ends[0] is None else min([middle, *known])
     high = None if ends[1] is None else max([middle, *known])
-    return _product(variance, Estimate(middle, low, high))
+    return _independent_product(variance, Estimate(middle, low, high))
 
 
 def along(
@@ -115,21 +115,21 @@ def along(
     )
 
 
-def _product(one: Estimate, other: Estimate) -> Estimate:
+def _independent_product(one: Estimate, other: Estimate) -> Estimate:
     """Of two that err independently.
 
     Example:
-        >>> [round(x, 3) for x in _product(Estimate(2.0, 1.0, 4.0), Estimate(3.0, 3.0, 3.0))]
+        >>> [round(x, 3) for x in _independent_product(Estimate(2.0, 1.0, 4.0), Estimate(3.0, 3.0, 3.0))]
         [6.0, 3.0, 12.0]
     """
     value = one.value * other.value
     if not value > 0:
         return Estimate(value)
-    low = _end(value, (one.value, one.low), (other.value, other.low), -1.0)
-    return Estimate(value, low, _end(value, (one.value, one.high), (other.value, other.high), 1.0))
+    low = _scaled_end(value, (one.value, one.low), (other.value, other.low), -1.0)
+    return Estimate(value, low, _scaled_end(value, (one.value, one.high), (other.value, other.high), 1.0))
 
 
-def _end(value: float, *pairs: Any) -> float | None:
+def _scaled_end(value: float, *pairs: Any) -> float | None:
     *factors, sign = pairs
     if any(end is None for _, end in factors):
         return None

@@ -41,7 +41,7 @@ def gradient_term(rate: float, momentum: float, square: float) -> float:
         >>> gradient_term(0.1, 0.0, 4.0), round(gradient_term(0.1, 0.9, 4.0), 9)  # the second 190 times the first
         (0.1, 19.0)
     """
-    _check(rate, momentum)
+    _require_settings(rate, momentum)
     return gradient_penalty(rate, momentum) * square
 
 
@@ -63,7 +63,7 @@ def noise_term(rate: float, momentum: float, variance: float, batch_size: float,
         >>> noise_term(0.1, 0.0, 8.0, 2.0), round(noise_term(0.1, 0.9, 8.0, 2.0), 9)
         (0.1, 1.0)
     """
-    _check(rate, momentum)
+    _require_settings(rate, momentum)
     require(batch_size > 0, f"batch_size={batch_size:g}", "is not above 0", "Pass the samples of a batch.")
     share = 1.0 if batches is None else 1.0 - 1.0 / batches
     return noise_coefficient(momentum, batches) * rate * variance / batch_size * share
@@ -84,7 +84,7 @@ def noise_coefficient(momentum: float, batches: int | None = None) -> float:
         >>> noise_coefficient(0.0, batches=7), noise_coefficient(0.5), noise_coefficient(0.5, batches=2)
         (0.25, 0.5, 0.25)
     """
-    _check(0.0, momentum)
+    _require_settings(0.0, momentum)
     if batches is None:
         return 0.25 / (1.0 - momentum)
     require(batches >= 2, f"batches={batches}", "is below 2: there is no order", "Pass the batches of an epoch.")
@@ -93,6 +93,6 @@ def noise_coefficient(momentum: float, batches: int | None = None) -> float:
     return half / (2.0 * (1.0 - momentum))
 
 
-def _check(rate: float, momentum: float) -> None:
+def _require_settings(rate: float, momentum: float) -> None:
     require(rate >= 0, f"rate={rate:g}", "is below 0", "Pass rate >= 0.")
     require(0 <= momentum < 1, f"momentum={momentum:g}", "is outside [0, 1)", "Pass 0 <= momentum < 1.")

@@ -40,7 +40,7 @@ def shares(module: nn.Module, given: list[Tensor], slopes: list[Tensor]) -> list
     if isinstance(module, nn.LayerNorm | nn.RMSNorm):
         return _norm(module, given, slopes)
     if isinstance(module, nn.Embedding):
-        return _embedding(module, given, slopes)
+        return _embedding_shares(module, given, slopes)
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         if module.padding_mode != "zeros":
             return found
@@ -104,7 +104,9 @@ def _by_group(x: Tensor, groups: int) -> Tensor:
     return x.reshape(len(x), groups, -1, x.shape[-1]).mT
 
 
-def _embedding(module: nn.Embedding, given: list[Tensor], slopes: list[Tensor]) -> list[tuple[nn.Parameter, Share]]:
+def _embedding_shares(
+    module: nn.Embedding, given: list[Tensor], slopes: list[Tensor]
+) -> list[tuple[nn.Parameter, Share]]:
     weight = module._parameters.get("weight")  # noqa: SLF001
     if weight is None or module.scale_grad_by_freq or module.max_norm is not None:
         return []

@@ -182,7 +182,7 @@ def decoded(kind: type[msgspec.Struct], entries: Sequence[Any]) -> Block:
         kind,
         len(entries),
         {name: _narrow(column) for name, column in columns.items()},
-        {name: _flat(list(map(attrgetter(name), entries))) for name in how.lists},
+        {name: _flattened(list(map(attrgetter(name), entries))) for name in how.lists},
         {name: _shared(list(map(attrgetter(name), entries))) for name in how.others},
     )
     return _keep(block, entries, sorted({at for places in large for at in places}) if exact else range(len(entries)))
@@ -248,7 +248,7 @@ def _narrow(values: Array) -> Array:
     return values.copy()
 
 
-def _flat(lists: list[tuple[float, ...]]) -> tuple[Array, NDArray[np.int64]]:
+def _flattened(lists: list[tuple[float, ...]]) -> tuple[Array, NDArray[np.int64]]:
     counts = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
     try:
         flat = np.fromiter(chain.from_iterable(lists), dtype=np.float64, count=int(counts.sum()))

@@ -35,7 +35,7 @@ def command(record: Record) -> str:
     header = record.header
     if header.watched is not None:
         return ""
-    options, more = _options(record), [entry.epochs for entry in record.of(Extension)]
+    options, more = _options_as_text(record), [entry.epochs for entry in record.of(Extension)]
     if header.address is None:
         return _call(options, more)
     task = shlex.quote(clean(header.address or header.task))
@@ -44,7 +44,7 @@ def command(record: Record) -> str:
     return " && ".join([first, *(f"thetadot run --resume {AGAIN} --extend {epochs}" for epochs in more)])
 
 
-def _options(record: Record) -> dict[str, str]:
+def _options_as_text(record: Record) -> dict[str, str]:
     """Every option of a run by its name in Python, as text."""
     header = record.header
     said = {"seed": str(header.seed if abs(header.seed) < 10**20 else "…")}

@@ -31,10 +31,10 @@ def scaling(run: Run) -> Scaling | None:
     if now is None or not rules:
         return None
     batches = [now.batch * factor for factor in FACTORS if now.batch * factor >= 1]
-    rows = tuple((rule, tuple(_cell(rule, now, batch) for batch in batches)) for rule in rules)
+    rows = tuple((rule, tuple(_rule_cells(rule, now, batch) for batch in batches)) for rule in rules)
     return Scaling(run, tuple(plain(batch) for batch in batches), rows)
 
 
-def _cell(rule: Rule, now: Present, batch: float) -> tuple[str, bool]:
+def _rule_cells(rule: Rule, now: Present, batch: float) -> tuple[str, bool]:
     lr = now.lr_at(rule, batch)
     return plain(lr), lr is not None and now.highest_lr is not None and lr > now.highest_lr

@@ -79,29 +79,29 @@ def compared(runs: Sequence[Run]) -> Comparison:
     repeated = any(len(group.runs) > 1 for group in grouped)
     return Comparison(
         headline=compare({run.name: run.headline for run in runs}, grouped),
-        rows=tuple(_row(run, each) for run, each in zip(runs, found, strict=True)),
+        rows=tuple(_table_row(run, each) for run, each in zip(runs, found, strict=True)),
         judged=" or ".join(dict.fromkeys(each.judged for each in found if each.loss is not None)),
         metric=" / ".join(names),
-        differences=tuple(_difference(group) for group in grouped) if repeated else (),
+        differences=tuple(_group_difference(group) for group in grouped) if repeated else (),
     )
 
 
-def _row(run: Run, found: Scored) -> Row:
+def _table_row(run: Run, found: Scored) -> Row:
     state = run.headline.state
     metric = _metric(run)
     said = to_do(run.findings["advice"]) if "advice" in run.findings else "not known"
     return Row(
         run,
         Cell(_settings(run), _settings(run)),
-        Cell(plain(found.loss), _number(found.loss)),
-        Cell(words.metric(run.record.header.metric, metric), _number(metric)),
+        Cell(plain(found.loss), _sortable(found.loss)),
+        Cell(words.metric(run.record.header.metric, metric), _sortable(metric)),
         STATES[state][0],
         state,
         Cell(said, f"{list(STATES).index(state)} {said}"),
     )
 
 
-def _number(value: float | None) -> str:
+def _sortable(value: float | None) -> str:
     return "" if value is None else repr(float(value)) if abs(value) < 1e300 else ""
 
 
@@ -128,7 +128,7 @@ def _seed(run: Run) -> str:
     return str(seed) if abs(seed) < 10**20 else plain(seed)
 
 
-def _difference(group: Group) -> Difference:
+def _group_difference(group: Group) -> Difference:
     half = "" if group.half is None else f" ± {plain(group.half, 2)}"
     if group.difference is None:
         above, resolved = "the lowest", "–"

@@ -58,7 +58,7 @@ def summarize(run: Run) -> Summary:
         unknown=[(question, reason(verdict)) for *_, question, verdict in judged(run) if verdict.state == "unknown"],
         choices=_choices(record),
         rollbacks=[_rollback(entry) for entry in record.of(Rollback)[:MOST_ROWS]],
-        groups=[_group(entry) for entry in record.of(Setting)[:MOST_GROUPS]],
+        groups=[_group_cells(entry) for entry in record.of(Setting)[:MOST_GROUPS]],
         lacks=_lacks(record),
         events=[(plain(entry.step), entry.about, entry.says) for entry in record.of(Remark) if entry.alarm][:MOST_ROWS],
         damage=record.damage[:MOST_DAMAGE],
@@ -104,7 +104,7 @@ def _rollback(entry: Rollback) -> tuple[str, str, str, str]:
     return plain(entry.step), plain(entry.back_to), plain(entry.lr_factor), entry.because
 
 
-def _group(entry: Setting) -> tuple[str, str, str, str]:
+def _group_cells(entry: Setting) -> tuple[str, str, str, str]:
     values = []
     for name, value in list(entry.values.items())[:MOST_ROWS]:
         if value is None:  # torch's own choice

@@ -26,7 +26,7 @@ def tiles(record: Record) -> list[Tile]:
     """Key numbers, from the result or, while there is none, from the last entries."""
     header, result = record.header, record.result
     if header.watched is not None:
-        return _watched(record)
+        return _watched_tiles(record)
     epochs = record.of(Epoch)
     last_epoch = epochs[-1] if epochs else None
     last = result or last_epoch
@@ -40,7 +40,13 @@ def tiles(record: Record) -> list[Tile]:
     found += [_setting(record, *names) for names in SETTINGS]
     steps = result.steps if result else words.last_step(record)
     found.append(
-        (plain(steps), "steps", f"{plain(result.epochs)} epochs" if result else f"of {plain(record.epochs)} epochs")
+        (
+            plain(steps),
+            "steps",
+            f"{plain(result.epochs)} epochs; {plain(round(result.cost))} gradient evaluations"
+            if result
+            else f"of {plain(record.epochs)} epochs",
+        )
     )
     seconds = result.seconds if result else last_epoch.seconds if last_epoch else 0.0
     if seconds > 0:
@@ -56,7 +62,7 @@ def _whose(result: Result | None, final: str) -> str:
     return f"{said}; at the end {final}" if final not in ("", plain(result.valid_loss)) else said
 
 
-def _watched(record: Record) -> list[Tile]:
+def _watched_tiles(record: Record) -> list[Tile]:
     """Return a watched loop's tiles: its state, its settings, and the cost of watching."""
     motions = record.of(Motion)
     last = motions[-1] if motions else None

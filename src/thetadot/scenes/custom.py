@@ -49,7 +49,7 @@ def scene(spec: str, given: Mapping[str, Any]) -> Scene:
         TaskError: no such file or function, or the function fails.
         InadmissibleValue: it returns something else than a motion.
     """
-    returned = _parts(from_file(spec, what="simulation")(**given))
+    returned = _named_parts(from_file(spec, what="simulation")(**given))
     return _scene(spec, spec.rpartition(":")[2], f", from {spec.rpartition(':')[0]}", returned)
 
 
@@ -123,7 +123,7 @@ def _scene(name: str, title: str, whence: str, found: Mapping[str, Any]) -> Scen
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
             raise InadmissibleValue(f"{name} returned {part}={value!r}. Return a number > 0.")
     initial = started(found.get("initial", torch.zeros(1, 1, dtype=torch.float64)), None, None).points
-    _try(name, motion, initial, given="initial" in found)
+    _try_functions(name, motion, initial, given="initial" in found)
 
     def make(_: Settings) -> Setup:
         return _setup(motion, initial)
@@ -142,7 +142,7 @@ def _scene(name: str, title: str, whence: str, found: Mapping[str, Any]) -> Scen
     )
 
 
-def _try(spec: str, motion: Problem | System, initial: Mapping[str, torch.Tensor], *, given: bool) -> None:
+def _try_functions(spec: str, motion: Problem | System, initial: Mapping[str, torch.Tensor], *, given: bool) -> None:
     """Ask the user's functions once, where a sentence can still be said of them."""
     first = {name: value[:1] if value.ndim else value for name, value in initial.items()}
     begun = posed(motion, Euler(), 1.0)
@@ -162,7 +162,7 @@ def _system(motion: Problem | System) -> System:
     return motion.system if isinstance(motion, Problem) else motion
 
 
-def _parts(returned: object) -> dict[str, Any]:
+def _named_parts(returned: object) -> dict[str, Any]:
     """Name the parts of a returned system, (system, integrator, initial, time, step) or mapping."""
     if isinstance(returned, Mapping):
         strange = sorted(set(map(str, returned)) - set(KEYS))
@@ -222,7 +222,7 @@ def _setup(motion: Problem | System, initial: Mapping[str, torch.Tensor]) -> Set
     def pictures(trajectory: Trajectory) -> list[Picture]:
         dim = trajectory["states"].values.shape[-1]
         if isinstance(motion, Problem):
-            return [*([_landscape(motion, trajectory)] if dim <= 2 else []), *_law(motion, trajectory)]
+            return [*([_landscape(motion, trajectory)] if dim <= 2 else []), *_gibbs_histogram(motion, trajectory)]
         if dim == 2 and motion.variables == () and not noisy(motion):
             return [_portrait(motion, trajectory)]
         return [in_projection(trajectory["paths"].values, ("x1", "x2"))] if dim > 1 else []
@@ -230,7 +230,7 @@ def _setup(motion: Problem | System, initial: Mapping[str, torch.Tensor]) -> Set
     return Setup(motion, initial, rows, pictures)
 
 
-def _law(motion: Problem, trajectory: Trajectory) -> list[Picture]:
+def _gibbs_histogram(motion: Problem, trajectory: Trajectory) -> list[Picture]:
     """The histogram against Gibbs' law, for a heated motion of one coordinate that its landscape holds."""
     series = trajectory["states"]
     if series.values.shape[-1] != 1 or not float(motion.temperature) > 0:

@@ -91,7 +91,7 @@ class Experiment:
             record = storage.read(place)
             if record.asked != self.request:
                 raise InadmissibleValue(
-                    f"{place} was begun with other settings ({_difference(record.asked, self.request)}). "
+                    f"{place} was begun with other settings ({_first_difference(record.asked, self.request)}). "
                     "Pass those, or name another folder."
                 )
             return continued(self, place, record, progress=progress, notify=notify)
@@ -169,7 +169,7 @@ def _run(
         raise
     seconds, table, unwritten = time.perf_counter() - started, Table(rows), None
     if folder is not None:
-        unwritten = _written(folder, trajectory, table, seconds)
+        unwritten = _write_folder(folder, trajectory, table, seconds)
         if unwritten is not None and notify is None:
             warnings.warn(unwritten, stacklevel=4)
     return Result(
@@ -177,7 +177,7 @@ def _run(
     )
 
 
-def _written(folder: Folder, trajectory: Trajectory, table: Table, seconds: float) -> str | None:
+def _write_folder(folder: Folder, trajectory: Trajectory, table: Table, seconds: float) -> str | None:
     """Write record, arrays and page; why they are not whole: the table is of a whole simulation all the same."""
     try:
         folders.write(folder.request, folder.path, trajectory, table, seconds)
@@ -198,7 +198,7 @@ def _out_of_range(error: ArithmeticError, trajectory: Trajectory, folder: Folder
     )
 
 
-def _difference(one: Request, other: Request) -> str:
+def _first_difference(one: Request, other: Request) -> str:
     """The first setting that differs, as it was begun and as it is asked."""
     for name in one.__struct_fields__:
         before, now = getattr(one, name), getattr(other, name)

@@ -29,11 +29,11 @@ sources.forEach((source, index) => {
 
 def layout_of(pictures: Sequence[Picture]) -> Any:
     """Return pictures below one another, each with its heading, how to read it, and its key."""
-    return column([part for picture in pictures for part in _parts(picture)], sizing_mode="stretch_width")
+    return column([part for picture in pictures for part in _picture_parts(picture)], sizing_mode="stretch_width")
 
 
-def _parts(picture: Picture) -> list[Any]:
-    key = " &nbsp; ".join(map(_key, picture.keys))
+def _picture_parts(picture: Picture) -> list[Any]:
+    key = " &nbsp; ".join(map(_legend_entry, picture.keys))
     text = f"<h3>{escape(picture.heading)}</h3><p>{escape(picture.reading)}</p><p>{key}</p>"
     wide = picture.columns
     panels = [column(_label(panel), panel.figure, sizing_mode="stretch_width") for panel in picture.panels]
@@ -65,5 +65,5 @@ def _label(panel: Panel) -> Div:
     return Div(text=escape(panel.label + unit))
 
 
-def _key(key: Key) -> str:
+def _legend_entry(key: Key) -> str:
     return f'<span style="color:{LIGHT.get(key.role, LIGHT["ink"])}">&#9632;</span> {escape(key.text)}'

@@ -93,14 +93,14 @@ def page(
     motion = type(ensemble.system).__name__
     tiles = [
         (plain(asked.paths), "paths", f"of {count(trajectory['states'].values.shape[-1], 'coordinate')}"),
-        _steps(asked, trajectory),
+        _steps_tile(asked, trajectory),
         (plain(trajectory.end.time), "time", "simulated" if resume is None else f"of {plain(asked.time)}"),
         *([(plain(asked.temperature), "temperature T", "")] if asked.temperature is not None else []),
         *([(plain(asked.friction), "friction λ", "")] if asked.friction is not None else []),
     ]
     facts = [
         ("system", motion),
-        ("integrator", _rule(ensemble)),
+        ("integrator", _method_name(ensemble)),
         ("engine", trajectory.engine),
         ("seconds", plain(seconds, 2)),
         *((name, str(value)) for name, value in asked.values.items()),
@@ -125,13 +125,13 @@ def page(
     )
 
 
-def _steps(asked: Request, trajectory: Trajectory) -> tuple[str, str, str]:
+def _steps_tile(asked: Request, trajectory: Trajectory) -> tuple[str, str, str]:
     if asked.step is not None:
         return plain(trajectory.end.steps), "steps", f"of {plain(asked.step)}"
     return plain(float(trajectory.counts["accepted"].double().mean())), "steps of a path", "by their error"
 
 
-def _rule(ensemble: Ensemble) -> str:
+def _method_name(ensemble: Ensemble) -> str:
     rule = ensemble.rule
     if isinstance(rule, Embedded):
         return f"{name_of(rule)}, relative tolerance {plain(rule.rtol)}, absolute {plain(rule.atol)}"

@@ -123,7 +123,7 @@ def _require_free(folder: Path, *, overwrite: bool) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
     except (OSError, ValueError) as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable_folder(folder, error) from error
     if taken and not ours:
         raise RunFolderError(f"{folder} is not empty and holds no simulation. Name another {_out()}.")
     if taken and not overwrite:
@@ -146,10 +146,10 @@ def write(folder: Path, record: Simulation, trajectory: Trajectory) -> None:
         sealed_record = msgspec.structs.replace(record, digest=_digest(record))
         place_text(folder / RECORD, msgspec.json.format(msgspec.json.encode(sealed_record), indent=1).decode() + "\n")
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise _unwritable_folder(folder, error) from error
 
 
-def _unwritable(folder: Path, error: Exception) -> RunFolderError:
+def _unwritable_folder(folder: Path, error: Exception) -> RunFolderError:
     reason = getattr(error, "strerror", None) or error
     how = either(command=" with --out", python="")
     return RunFolderError(f"{folder} cannot be written ({reason}). Name a folder that you may write to{how}.")
@@ -290,7 +290,7 @@ def _trajectory(
             raise DamagedFile(f"{ARRAYS}: the series {name!r} is of other times than this simulation's. Simulate anew.")
         series[name] = Series(torch.from_numpy(times).double(), torch.from_numpy(values), variables)
     memory = {
-        name.removeprefix("memory/"): _remembered(name, value, record.asked.paths)
+        name.removeprefix("memory/"): _checked_memory(name, value, record.asked.paths)
         for name, value in found.items()
         if name.startswith("memory/")
     }
@@ -317,7 +317,7 @@ def _end(found: Mapping[str, Any], like: Mapping[str, torch.Size], paths: int) -
     return state
 
 
-def _remembered(name: str, value: Any, paths: int) -> torch.Tensor:
+def _checked_memory(name: str, value: Any, paths: int) -> torch.Tensor:
     """Check and return what an adaptive method remembers of each path."""
     kinds = {"memory/accepted": (np.int64,), "memory/rejected": (np.int64,), "memory/held_back": (np.bool_,)}
     fits = value.shape == (paths, 1) and value.dtype in kinds.get(name, (np.float32, np.float64))

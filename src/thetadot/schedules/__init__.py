@@ -16,6 +16,8 @@ from thetadot.schedules.curves import (
     Power,
     warmup_stable_decay,
 )
+from thetadot.schedules.paths import Recorded
+from thetadot.schedules.prediction import Best, Expected, Prediction, best_schedule, predict
 from thetadot.schedules.sampler import BatchSampler, KeyedDataset, Part
 from thetadot.schedules.scheduler import ScheduleLR
 from thetadot.schedules.shapes import cosine, linear, warmup
@@ -23,12 +25,14 @@ from thetadot.schedules.shapes import cosine, linear, warmup
 __all__ = [
     "BatchSampler",
     "BatchSchedule",
+    "Best",
     "Clock",
     "Constant",
     "Cosine",
     "Coupled",
     "Curve",
     "Decayed",
+    "Expected",
     "Join",
     "KeyedDataset",
     "Linear",
@@ -37,12 +41,16 @@ __all__ = [
     "Point",
     "Polynomial",
     "Power",
+    "Prediction",
+    "Recorded",
     "ScheduleLR",
     "amos_schedule",
     "at_fixed_friction",
+    "best_schedule",
     "cosine",
     "linear",
     "p_from_half_life",
+    "predict",
     "staircase",
     "warmup",
     "warmup_stable_decay",

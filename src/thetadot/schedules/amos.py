@@ -45,7 +45,7 @@ def amos_schedule(t: float, alpha0: float, p: float, kind: Approach = "constant"
     """
     for name, value in (("t", t), ("alpha0", alpha0), ("p", p)):
         require(0 <= value < math.inf, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
-    _check(kind)
+    _require_kind(kind)
     fall = alpha0 * p * t
     factor = (1.0 + fall) ** -2 if kind == "constant" else 1.0 / (1.0 + 2.0 * fall)
     return Decayed(factor, alpha0 * alpha0 * factor / 2.0)
@@ -59,7 +59,7 @@ def approach_per_step(half_life: float, kind: Approach = "constant") -> float:
         0.01
     """
     require(0 < half_life < math.inf, f"half_life={half_life:g}", "is not positive and finite", "Pass steps > 0.")
-    _check(kind)
+    _require_kind(kind)
     return (math.sqrt(2.0) - 1.0 if kind == "constant" else 0.5) / half_life
 
 
@@ -84,5 +84,5 @@ def p_from_half_life(half_life: float, alpha0: float, kind: Approach = "constant
     return approach_per_step(half_life, kind) / alpha0
 
 
-def _check(kind: str) -> None:
+def _require_kind(kind: str) -> None:
     require(kind in ("constant", "decaying"), f"kind={kind!r}", "is unknown", "Pass 'constant' or 'decaying'.")

@@ -11,7 +11,7 @@ from thetadot.core.signatures import checked
 from thetadot.errors import require
 
 
-def _check(t: float, end: float) -> None:
+def _require_end(t: float, end: float) -> None:
     require(0 <= t <= 1, f"t={t:g}", "is outside [0, 1]", "Pass the elapsed fraction of the run.")
     require(0 <= end <= 1, f"end={end:g}", "is outside [0, 1]", "Pass the fraction of the first value to end at.")
 
@@ -24,7 +24,7 @@ def cosine(t: float, end: float = 0.0) -> float:
         >>> cosine(0.0), round(cosine(0.5), 12), cosine(1.0)
         (1.0, 0.5, 0.0)
     """
-    _check(t, end)
+    _require_end(t, end)
     return end + (1.0 - end) * (1.0 + math.cos(math.pi * t)) / 2.0
 
 
@@ -36,7 +36,7 @@ def linear(t: float, end: float = 0.0) -> float:
         >>> linear(0.25), linear(1.0, end=0.1)
         (0.75, 0.1)
     """
-    _check(t, end)
+    _require_end(t, end)
     return end + (1.0 - end) * (1.0 - t)
 
 
@@ -49,5 +49,5 @@ def warmup(t: float, length: float) -> float:
         (0.5, 1.0, 1.0)
     """
     require(0 <= length <= 1, f"length={length:g}", "is outside [0, 1]", "Pass the fraction of the run that rises.")
-    _check(t, 0.0)
+    _require_end(t, 0.0)
     return min(1.0, t / length) if length > 0 else 1.0

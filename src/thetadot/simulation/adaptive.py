@@ -88,7 +88,7 @@ def simulate_adaptively(
     """
     state, passed, key, memory = begun
     places = {name: {t: passed + t for t in own.at(time)} for name, own in saves.items()}
-    ledger = Ledger(saves, places, _tensors(motion, state))
+    ledger = Ledger(saves, places, _motion_tensors(motion, state))
     run, remark = controlling(motion, integrator, state, passed, passed + time, memory, compile)
     begin: State = {name: tensor_of(run.state, name).clone() for name in run.state}
     met = (passed, begin, run.memory)
@@ -105,7 +105,7 @@ def simulate_adaptively(
             reached = run.until(passed + place)
             advance(passed + place - met[0])
             met = (passed + place, reached, run.memory)
-            ledger.save(place, _tensors(motion, reached))
+            ledger.save(place, _motion_tensors(motion, reached))
             keeping.at(_work(motion, reached, run.memory), trajectory, ledger.numbers)
     except (Diverged, NotConverged) as error:
         error.last = trajectory()
@@ -131,5 +131,5 @@ def counted(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: memory[name].flatten() for name in COUNTS if name in memory}
 
 
-def _tensors(motion: Motion, state: State) -> dict[str, Tensor]:
+def _motion_tensors(motion: Motion, state: State) -> dict[str, Tensor]:
     return {name: tensor_of(state, name) for name in motion.tensors}

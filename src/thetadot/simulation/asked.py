@@ -139,7 +139,7 @@ def _recorded(motion: Motion, position: Tensor, *, silent: bool) -> tuple[Asked,
         before = recorder.recording
         before.calls = before.elements = before.products = 0
         numbers = {name: torch.as_tensor(begun[name], dtype=torch.float64) for name in motion.numbers}
-        given = {**begun, **{name: _one(value) for name, value in numbers.items()}}
+        given = {**begun, **{name: _own_number(value) for name, value in numbers.items()}}
         recorder.know({name: value for name, value in given.items() if isinstance(value, torch.Tensor)})
         after = motion.advance(given, draw)
         recording = recorder.recording
@@ -158,7 +158,7 @@ def _recorded(motion: Motion, position: Tensor, *, silent: bool) -> tuple[Asked,
     return made, begun
 
 
-def _one(value: Tensor) -> Tensor:
+def _own_number(value: Tensor) -> Tensor:
     """A number of its own, so that no two are taken for each other."""
     return value.clone() if value.numel() == 1 else value
 

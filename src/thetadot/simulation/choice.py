@@ -79,7 +79,7 @@ def choose(
         return engine.build(motion, randomness, like, compile, work)
     own = own or asked(motion, like, motion.begin({POSITION: like}))
     if engine is not None:
-        return _named(engine, motion, randomness, like, own), ""
+        return _engine_named(engine, motion, randomness, like, own), ""
     apart = operations(own)
     said = ""
     if compile is True or (compile == "auto" and work >= PAYS and apart <= MOST_OPERATIONS):
@@ -138,7 +138,7 @@ class _Belief:
     held = False
 
 
-def _named(engine: Named, motion: Motion, randomness: Randomness, like: Tensor, own: Asked) -> Engine:
+def _engine_named(engine: Named, motion: Motion, randomness: Randomness, like: Tensor, own: Asked) -> Engine:
     if engine == Plain.name:
         return Plain(motion, randomness, own)
     kind = Compiled if engine == Compiled.name else InPlace

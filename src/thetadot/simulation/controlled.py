@@ -191,11 +191,11 @@ def _made(motion: Motion, integrator: Embedded, state: State, method: Method) ->
     kernel = ControlledMarch(
         found, variables, clocks, like.dtype, method, f"{name_of(integrator)} of {name_of(motion.system)}"
     )
-    _require_alike(kernel, motion, integrator, state)
+    _require_same_slopes(kernel, motion, integrator, state)
     return kernel
 
 
-def _require_alike(kernel: ControlledMarch, motion: Motion, integrator: Embedded, state: State) -> None:
+def _require_same_slopes(kernel: ControlledMarch, motion: Motion, integrator: Embedded, state: State) -> None:
     """Raise CannotCompile where the kernel's slopes are not those of the function that is called."""
     paths = len(tensor_of(state, POSITION))
     some: State = {
@@ -209,7 +209,7 @@ def _require_alike(kernel: ControlledMarch, motion: Motion, integrator: Embedded
     for points in (some, beside):
         run = Marched(kernel, integrator, motion, points, 0.0, 1.0, {"length": torch.ones(min(paths, _POINTS), 1)})
         wanted = run._slopes(run.state)  # noqa: SLF001 - the same motion, in torch's operations
-        if all(_near(tensor_of(run.first, name), tensor_of(wanted, name)) for name in run.state):
+        if all(_near_wanted(tensor_of(run.first, name), tensor_of(wanted, name)) for name in run.state):
             return
     raise CannotCompile(
         "its kernel does not do what the function does when it is called: it may hold the number of paths, or "
@@ -217,7 +217,7 @@ def _require_alike(kernel: ControlledMarch, motion: Motion, integrator: Embedded
     )
 
 
-def _near(found: Tensor, wanted: Tensor) -> bool:
+def _near_wanted(found: Tensor, wanted: Tensor) -> bool:
     wanted = wanted.to(found.dtype).expand_as(found)
     finite = wanted.isfinite()
     if not torch.equal(finite, found.isfinite()):

@@ -38,13 +38,13 @@ def asked_slopes(motion: Motion, state: State) -> Asked:
     said = ""
     for silent in (True, False):
         try:
-            return _recorded(motion, some, silent=silent)
+            return _recorded_step(motion, some, silent=silent)
         except Exception as error:  # noqa: BLE001 - a user's function may throw anything
             said = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
     return Asked(None, 0, 0, 0.0, 0.0, silent=False, hindrance=f"it cannot be asked of {paths} paths ({said}).")
 
 
-def _recorded(motion: Motion, some: State, *, silent: bool) -> Asked:
+def _recorded_step(motion: Motion, some: State, *, silent: bool) -> Asked:
     position = tensor_of(some, POSITION)
     known = {name: tensor_of(some, name) for name in some}
     with Recorder(known) as recorder, torch.no_grad() if silent else nullcontext():

@@ -101,7 +101,7 @@ class Motion:
                 found = self.potential(position.detach().requires_grad_())
             require(
                 isinstance(found, torch.Tensor) and tuple(found.shape) == paths,
-                f"the potential gave {_shape(found)} for positions {tuple(position.shape)}, which",
+                f"the potential gave {_in_words(found)} for positions {tuple(position.shape)}, which",
                 f"is not one value a path, {paths}",
                 "Sum over the last axis alone, as in (x * x).sum(-1).",
             )
@@ -114,12 +114,12 @@ class Motion:
         for said, value in self._asked(state).items():
             mixing = sources(self.system) if said.startswith(_NOISE) else None
             shape = tuple(position.shape) if mixing is None else (*position.shape, mixing)
-            fits = _fits(value, shape) if isinstance(value, torch.Tensor) else mixing is None
+            fits = _broadcasts_to(value, shape) if isinstance(value, torch.Tensor) else mixing is None
             fits = fits and (mixing is None or value.shape[-1:] == (mixing,))  # one column is none for all sources
             fits = fits and not (mixing is None and self._one_a_path(said, value, state))
             require(
                 fits,
-                f"the {said} of {name_of(self.system)} gave {_shape(value)} for positions {tuple(position.shape)},",
+                f"the {said} of {name_of(self.system)} gave {_in_words(value)} for positions {tuple(position.shape)},",
                 "which does not broadcast to them" if mixing is None else f"and not {shape}",
                 "Return (paths, dim), as with keepdim=True or torch.stack([...], -1)."
                 if mixing is None
@@ -200,11 +200,11 @@ def detached(state: State) -> State:
     return {name: value.detach() if getattr(value, "requires_grad", False) else value for name, value in state.items()}  # type: ignore[union-attr]
 
 
-def _shape(value: object) -> str:
+def _in_words(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
 
 
-def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
+def _broadcasts_to(value: Tensor, shape: tuple[int, ...]) -> bool:
     try:
         return np.broadcast_shapes(value.shape, shape) == shape
     except ValueError:

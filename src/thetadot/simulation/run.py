@@ -88,7 +88,7 @@ class Run:
 
     def _march(self, steps: int) -> None:
         new = self.runner.march(self.state, self.begun.before + self.done, steps)
-        if not _finite(self.motion, new):
+        if not _state_is_finite(self.motion, new):
             self._find_divergence(steps)
         self.state, self.done = new, self.done + steps
 
@@ -97,7 +97,7 @@ class Run:
         while steps > 1:
             half = steps // 2
             new = self.runner.march(self.state, self.begun.before + self.done, half)
-            if _finite(self.motion, new):
+            if _state_is_finite(self.motion, new):
                 self.state, self.done, steps = new, self.done + half, steps - half
             else:
                 steps = half
@@ -119,7 +119,7 @@ class Run:
         return Trajectory(self.ledger.series(), end, self.runner.name, self.remark)
 
 
-def _finite(motion: Motion, state: State) -> bool:
+def _state_is_finite(motion: Motion, state: State) -> bool:
     """A finite sum has finite terms, and takes a tenth of the time; an infinite one may be of large terms."""
     tensors = (tensor_of(state, name) for name in motion.tensors)
     return all(bool(value.sum().isfinite()) or bool(value.isfinite().all()) for value in tensors)

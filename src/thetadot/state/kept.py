@@ -73,10 +73,10 @@ class Kept:
             now = owner.entries()
             for name in before.keys() | now.keys():
                 if name not in now or name not in before or not _same(now[name], before[name]):
-                    yield owner, name, _kind(owner, now.get(name, before.get(name)))
+                    yield owner, name, _kind_of_leaf(owner, now.get(name, before.get(name)))
         for owner, name, leaf, value in self.leaves:
             if not unchanged(leaf, value):
-                yield owner, name, _kind(owner, leaf)
+                yield owner, name, _kind_of_leaf(owner, leaf)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _same(now: Any, before: Any) -> bool:
     return now is before or (isinstance(now, PLAIN) and isinstance(before, PLAIN) and same_bits(now, before))
 
 
-def _kind(owner: Owner, value: Any) -> str:
+def _kind_of_leaf(owner: Owner, value: Any) -> str:
     named = {"_parameters": "parameter", "_buffers": "buffer"}.get(owner.space)
     if isinstance(value, nn.Parameter):
         return "parameter"

@@ -74,8 +74,8 @@ def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, A
             for p in parameters:
                 p.grad = None
             value = _pass(run, trial.roots, parameters)
-            found = _seen(trial, parameters)
-            beside = [] if copies is None else _seen(own, ())
+            found = _observed(trial, parameters)
+            beside = [] if copies is None else _observed(own, ())
             hidden = opaque.changes()
             if found:
                 trial.restore()
@@ -126,7 +126,7 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b)) or (not exact and math.isclose(a, b, rel_tol=1e-3))
 
 
-def _seen(state: Kept, parameters: Iterable[Any]) -> list[Change]:
+def _observed(state: Kept, parameters: Iterable[Any]) -> list[Change]:
     found = [Change(o.place(name), kind, type(o.held).__name__, kept=True) for o, name, kind in state.differing()]
     if any(p.grad is not None for p in parameters):
         found.append(Change("the gradients that backward() adds up", "gradient", "the loss", kept=False))

@@ -89,7 +89,7 @@ def fitted(live: Any, form: Any) -> Any:  # noqa: PLR0911
     if kind == "scalar":
         return fitted(None, content[0])[()]
     if kind == "torch":
-        return _described(content[0])
+        return _described_value(content[0])
     return _leaf(live, kind, content)
 
 
@@ -148,7 +148,7 @@ def _filled(live: Any, made: type[Any], values: Any) -> Any:
     return live
 
 
-def _described(said: Any) -> Any:
+def _described_value(said: Any) -> Any:
     if isinstance(said, list):
         return torch.Size(said)
     name = said.removeprefix("torch.")

@@ -163,7 +163,7 @@ class Walk:
 
     def _refer(self, function: object, depth: int) -> None:
         """Follow a user's function to the modules, tensors, generators and functions it names globally."""
-        if not isinstance(function, types.FunctionType) or _foreign(function.__module__):
+        if not isinstance(function, types.FunctionType) or _is_foreign(function.__module__):
             return
         found = {}
         for name in _names(function.__code__):
@@ -187,7 +187,7 @@ def looked_into(value: object) -> bool:
     """Whether ``value`` is a plain object of a class that the user defined."""
     if is_machinery(value):
         return False
-    return type(getattr(value, "__dict__", None)) is dict and not _foreign(type(value).__module__)
+    return type(getattr(value, "__dict__", None)) is dict and not _is_foreign(type(value).__module__)
 
 
 def _entered(value: object) -> bool:
@@ -195,7 +195,7 @@ def _entered(value: object) -> bool:
     return isinstance(value, (*kinds, types.MethodType)) or looked_into(value)
 
 
-def _foreign(module: object) -> bool:
+def _is_foreign(module: object) -> bool:
     top = str(module).partition(".")[0]
     return top in _OTHERS or (top in sys.stdlib_module_names and top != "__main__")
 

@@ -68,13 +68,13 @@ def admissible(name: str, rate: Rate | Tensor) -> None:
     if isinstance(value, (float, int)):
         finite = value < math.inf or isinstance(rate, PerStep)
         require(value >= 0 and finite, f"{name}={value:g}", "is negative or not finite", f"Pass {name} >= 0.")
-    elif isinstance(value, Tensor) and value.device.type == "cpu" and not _admitted(value):
+    elif isinstance(value, Tensor) and value.device.type == "cpu" and not _is_nonnegative(value):
         raise InadmissibleValue(f"{name} of shape {tuple(value.shape)} is negative or not finite. Pass {name} >= 0.")
     elif not isinstance(value, Tensor) and (isinstance(value, _NO_NUMBERS) or not hasattr(type(value), "__mul__")):
         raise InadmissibleValue(f"{name}={value!r} is not a number. Pass {name} >= 0.")
 
 
-def _admitted(value: Tensor) -> bool:
+def _is_nonnegative(value: Tensor) -> bool:
     """Whether no element is negative or NaN; what is being traced, compiled or mapped has no value to be asked."""
     if torch.compiler.is_compiling():
         return True

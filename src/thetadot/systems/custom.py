@@ -202,14 +202,14 @@ class SDE(ODE):
 
             moved: Tensor = f(*time, position)
             for j, own in enumerate(columns(position)):
-                moved = moved + share * _along(lambda x, j=j: columns(x)[j], position, own)  # type: ignore[misc]
+                moved = moved + share * _directional_derivative(lambda x, j=j: columns(x)[j], position, own)  # type: ignore[misc]
             return moved
 
         drift: Callable[..., Tensor] = (lambda t, x: corrected(x, t)) if self.variables else corrected
         return replace(self, f=drift, calculus=calculus)
 
 
-def _along(function: Callable[[Tensor], Tensor], position: Tensor, direction: Tensor) -> Tensor:
+def _directional_derivative(function: Callable[[Tensor], Tensor], position: Tensor, direction: Tensor) -> Tensor:
     """The derivative of a function along a direction: the transpose of its pullback, which is linear.
 
     Forward mode would do it in one pass, but loads a deprecated part of torch.

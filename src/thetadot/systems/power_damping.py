@@ -47,18 +47,18 @@ def log_radius_square(
     if power == 2.0:
         return 2.0 * now + _linear(coefficient / 2.0, time, angle)
     left = time
-    if power < 2.0 and _ratio(coefficient, power, now) < _WEAK:
+    if power < 2.0 and _damping_ratio(coefficient, power, now) < _WEAK:
         until = (math.log(_WEAK) - math.log(coefficient)) / (power - 2.0)
         short = min(left, _time_to(coefficient, power, now, until))
         now, left = _averaged(coefficient, power, now, short), left - short
-    if power > 2.0 and _slope(coefficient, power, now) < _FLAT:
+    if power > 2.0 and _creep_slope(coefficient, power, now) < _FLAT:
         return 2.0 * _crept(coefficient, power, now, left)
-    if left > 0.0 and (power < 2.0 or _ratio(coefficient, power, now) >= _WEAK):
+    if left > 0.0 and (power < 2.0 or _damping_ratio(coefficient, power, now) >= _WEAK):
         now, passed = _integrated(coefficient, power, (now, angle), left)
         left -= passed
     if left <= 0.0:
         return 2.0 * now
-    goes_on = _crept if _slope(coefficient, power, now) < _FLAT else _averaged
+    goes_on = _crept if _creep_slope(coefficient, power, now) < _FLAT else _averaged
     return 2.0 * goes_on(coefficient, power, now, left)
 
 
@@ -72,14 +72,14 @@ def share_of_turn(power: float) -> float:
     return math.exp(math.lgamma((power + 1.0) / 2.0) - math.lgamma(power / 2.0 + 1.0)) / math.sqrt(math.pi)
 
 
-def _ratio(coefficient: float, power: float, log_radius: float) -> float:
+def _damping_ratio(coefficient: float, power: float, log_radius: float) -> float:
     """κ; as large as a number can be where it is larger."""
     return math.exp(min(math.log(coefficient) + (power - 2.0) * log_radius, 700.0))
 
 
-def _slope(coefficient: float, power: float, log_radius: float) -> float:
+def _creep_slope(coefficient: float, power: float, log_radius: float) -> float:
     """|φ/θ| of an orbit that creeps, where it is small."""
-    return math.exp(-math.log(_ratio(coefficient, power, log_radius)) / (power - 1.0))
+    return math.exp(-math.log(_damping_ratio(coefficient, power, log_radius)) / (power - 1.0))
 
 
 def _linear(damping: float, time: float, angle: float) -> float:
@@ -121,15 +121,15 @@ def _integrated(coefficient: float, power: float, begun: tuple[float, float], ti
     from scipy.integrate import solve_ivp  # noqa: PLC0415 - slow to import, and asked for here alone
 
     def motion(_: float, state: list[float]) -> tuple[float, float]:
-        ratio, sine = _ratio(coefficient, power, state[0]), math.sin(state[1])
+        ratio, sine = _damping_ratio(coefficient, power, state[0]), math.sin(state[1])
         pull = ratio * abs(sine) ** (power - 1.0)
         return -pull * abs(sine), -1.0 - math.copysign(pull, sine) * math.cos(state[1])
 
     def weak(_: float, state: list[float]) -> float:
-        return _ratio(coefficient, power, state[0]) - _WEAK
+        return _damping_ratio(coefficient, power, state[0]) - _WEAK
 
     def flat(_: float, state: list[float]) -> float:
-        return max(abs(math.sin(state[1])), _slope(coefficient, power, state[0]) if power < 2.0 else 1.0) - _FLAT
+        return max(abs(math.sin(state[1])), _creep_slope(coefficient, power, state[0]) if power < 2.0 else 1.0) - _FLAT
 
     for each in (weak, flat):
         each.terminal, each.direction = True, -1  # type: ignore[attr-defined]
@@ -138,6 +138,6 @@ def _integrated(coefficient: float, power: float, begun: tuple[float, float], ti
         end = min(time, past + _LONGEST)
         found = solve_ivp(motion, (past, end), state, method="LSODA", rtol=1e-9, atol=1e-9, events=(weak, flat))
         state, past = [float(found.y[0, -1]), float(found.y[1, -1])], float(found.t[-1])
-        if any(map(len, found.t_events)) or not found.success or _ratio(coefficient, power, state[0]) < _TURNS:
+        if any(map(len, found.t_events)) or not found.success or _damping_ratio(coefficient, power, state[0]) < _TURNS:
             break
     return state[0], past

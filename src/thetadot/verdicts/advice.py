@@ -36,12 +36,22 @@ if TYPE_CHECKING:
 
 def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict, given the others by name."""
-    makers = (_inputs, _dead, _momentum, _tiny_batch, _lower_lr, _batch, _raise_lr, _cool, _overfits)
+    makers = (
+        _scale_inputs,
+        _dead,
+        _lower_momentum,
+        _tiny_batch,
+        _lower_lr,
+        _smaller_batch,
+        _raise_lr,
+        _cool,
+        _overfits,
+    )
     change = next((found for make in makers if (found := make(facts, verdicts)) is not None), None)
     if change is not None:
         bad = "bad" in {verdict.state for verdict in verdicts.values()}
         state: State = "bad" if bad else "attention"
-        sure = _sureness(verdicts, change)
+        sure = _advice_sureness(verdicts, change)
         return Verdict(
             "advice", change.finding, state, change.says, change.evidence, sure, change.says, change.settings
         )
@@ -61,7 +71,7 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict on a run whose loss is lost, given what was known before."""
-    change = _inputs(before, verdicts) or rescue(before)
+    change = _scale_inputs(before, verdicts) or rescue(before)
     said = f"The loss is lost. {change.says}"
     known = "measured before the loss was lost" if change.evidence else "nothing measured says how much"
     sure = confidence("moderate" if change.evidence else "low", known)
@@ -89,12 +99,12 @@ def basis(finding: str, verdicts: Mapping[str, Verdict]) -> Verdict | None:
     return verdicts.get(_SOURCE.get(finding, "batch"))
 
 
-def _sureness(verdicts: Mapping[str, Verdict], change: Change) -> str:
+def _advice_sureness(verdicts: Mapping[str, Verdict], change: Change) -> str:
     found = basis(change.finding, verdicts)
     return confidence("moderate", "a rule of thumb") if found is None or not found.confidence else found.confidence
 
 
-def _inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _scale_inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     inputs = verdicts["inputs"]
     return Change("scale inputs", inputs.advice, inputs.evidence) if inputs.finding == "badly scaled" else None
 
@@ -109,7 +119,7 @@ def _dead(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     return Change("lower lr", said, evidence, (("lr", lr / TENFOLD),))
 
 
-def _momentum(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _lower_momentum(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     damping, motion = verdicts["damping"], facts.peak
     beta = number(motion.momentum) if motion is not None else None
     if beta is not None and 0 <= beta < 1 and remembers(facts, beta):
@@ -126,7 +136,7 @@ def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     where, lr = step_range(facts), largest_lr(facts)
     if lr is None or (where.side != "large" and verdicts["edge"].state != "bad"):
         return None
-    factor = where.factor if where.side == "large" else _over(facts)
+    factor = where.factor if where.side == "large" else _excess(facts)
     new = lr / factor
     why = where.why if where.side == "large" else verdicts["edge"].says.rstrip(".")
     said = f"Lower lr from {plain(lr)} to {plain(new)}: {why[:1].lower()}{why[1:]}. Momentum as it is."
@@ -134,7 +144,7 @@ def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     return Change("lower lr", said, where.evidence, (("lr", new),))
 
 
-def _over(facts: Facts) -> float:
+def _excess(facts: Facts) -> float:
     """By how much the limit was passed, twofold at least and tenfold at most, to half of it."""
     worst = max((p.high for p in points(facts)), default=1.0)
     return min(max(2.0 * worst, 2.0), TENFOLD)
@@ -183,7 +193,7 @@ def _warmer(facts: Facts, factor: float) -> str:
     return f"{warmer}; {plain(kept)} would keep the temperature ({rule} rule)."
 
 
-def _batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _smaller_batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     """A smaller batch, where steps are what the run lacks: never below 16, and eightfold at a time."""
     found, present, noise = course(facts), facts.batch, fit(facts)
     if present is None or not short(facts) or step_range(facts).side == "large" or (found and found.spent):
@@ -255,7 +265,7 @@ def _power_of_two(size: float, facts: Facts) -> float:
     return rounded if rounded <= most else max(2.0 ** math.floor(math.log2(max(most, 1.0))), 1.0)
 
 
-def _numbers(present: Settings, new: Settings) -> str:
+def _changed_numbers(present: Settings, new: Settings) -> str:
     parts = [f"lr {plain(present.lr)} to {plain(new.lr)}"]
     if present.momentum is not None and new.momentum is not None:
         same = math.isclose(present.momentum, new.momentum, rel_tol=1e-9)
@@ -268,7 +278,7 @@ def _numbers(present: Settings, new: Settings) -> str:
 
 
 def _line(present: Settings, row: Row) -> str:
-    numbers = "no number" if row.settings is None else _numbers(present, row.settings)
+    numbers = "no number" if row.settings is None else _changed_numbers(present, row.settings)
     reason = f" ({row.standing}: {row.reason})" if row.reason else ""
     remark = f" (temperature not kept: {row.remark})" if row.remark else ""
     return f"{row.rule.name}, {row.rule.source}: {numbers}{reason}{remark}"

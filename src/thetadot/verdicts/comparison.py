@@ -74,7 +74,7 @@ class Group:
     @property
     def name(self) -> str:
         """The runs' names, of many the first."""
-        return _named([run.name for run in self.runs])
+        return _names_in_words([run.name for run in self.runs])
 
 
 def scored(name: str, facts: Facts) -> Scored:
@@ -155,14 +155,14 @@ def compare(headlines: Mapping[str, Verdict], found: Sequence[Group]) -> Verdict
     doubtful = [name for name, verdict in headlines.items() if verdict.state == "attention"]
     fine = sum(verdict.state == "good" for verdict in headlines.values())
     parts = [f"{plain(fine)} of {count(total, 'run')} {'is' if fine == 1 else 'are'} fine" if fine < total else ""]
-    parts += [f"{_named(wrong)} {'is' if len(wrong) == 1 else 'are'} wrong"] if wrong else []
-    parts += [f"{_named(doubtful)} could be better"] if doubtful else []
+    parts += [f"{_names_in_words(wrong)} {'is' if len(wrong) == 1 else 'are'} wrong"] if wrong else []
+    parts += [f"{_names_in_words(doubtful)} could be better"] if doubtful else []
     begin = ", ".join(part for part in parts if part) or f"All {plain(total)} runs are fine"
     state = next(state for state in WORST if any(verdict.state == state for verdict in headlines.values()))
     return Verdict("comparison", "compared", state, f"{begin}{_lowest(found)}.")
 
 
-def _named(names: Sequence[str], most: int = 2) -> str:
+def _names_in_words(names: Sequence[str], most: int = 2) -> str:
     return " and ".join(names) if len(names) <= most else f"{names[0]} and {len(names) - 1} more"
 
 

@@ -105,8 +105,8 @@ def damped(facts: Facts) -> Verdict:
             "damping", "unknown", "unknown", f"Not known whether the motion is over- or under-damped: {why}."
         )
     top, last = rungs.ratios[0], rungs.ratios[-1]
-    evidence = _evidence(facts, rungs)
-    sure = _sureness(facts, rungs)
+    evidence = _damping_evidence(facts, rungs)
+    sure = _damping_sureness(facts, rungs)
     where = "in the sharpest direction" if len(rungs.ratios) == 1 else f"in the {len(rungs.ratios)} sharpest directions"
     ratio = f"ζ = {plain(top)}" if len(rungs.ratios) == 1 else f"ζ = {plain(top)} to {plain(last)}"
     moderate = rungs.momentum is not None and rungs.momentum <= USUAL and not _unforgetting(facts, rungs)
@@ -185,7 +185,7 @@ def _critical(rungs: Ladder) -> str:
     return said
 
 
-def _evidence(facts: Facts, rungs: Ladder) -> tuple[str, ...]:
+def _damping_evidence(facts: Facts, rungs: Ladder) -> tuple[str, ...]:
     lines = [
         f"ζ at curvature {plain(h)} loss/parameter²: {plain(z)}{between(*ends)}"
         for h, z, ends in zip(rungs.curvatures[:3], rungs.ratios[:3], rungs.ends[:3], strict=True)
@@ -197,7 +197,7 @@ def _evidence(facts: Facts, rungs: Ladder) -> tuple[str, ...]:
     return (*lines, f"measured at step {plain(rungs.step)}")
 
 
-def _sureness(facts: Facts, rungs: Ladder) -> str:
+def _damping_sureness(facts: Facts, rungs: Ladder) -> str:
     last = facts.curvatures[-1]
     away, sharpness = abs(number(last.residual) or 0.0), number(last.sharpness) or 0.0
     known = "" if len(rungs.ratios) > 1 else "only the sharpest direction was measured"

@@ -57,13 +57,13 @@ def dead(facts: Facts) -> Dead | None:
     lost = [i for i, (a, b) in enumerate(pairs) if a > 0 and b <= VANISHED * a]
     if living and len(lost) >= REST * len(pairs):
         begun = next(row for row in rows if all(_gone(row.gradient, first, i) for i in lost))
-        names = _names(facts, lost)
+        names = _layer_names(facts, lost)
         said = f"the gradient of {count(len(lost), 'layer')} of {len(pairs)} ({names}) vanished by step "
         return Dead(float(begun.step), f"{said}{plain(float(begun.step))}, that of others did not")
     never = [i for i, (a, b) in enumerate(pairs) if a == b == 0]
     if len(never) < REST * len(pairs) or not unlowered(facts) or not all(_still(rows, i) for i in never):
         return None
-    many = f"{count(len(never), 'layer')} of {len(pairs)} ({_names(facts, never)})"
+    many = f"{count(len(never), 'layer')} of {len(pairs)} ({_layer_names(facts, never)})"
     if any((number(rows[0].weight[i]) or 0.0) == 0 for i in never):
         return Dead(0.0, f"{many} began with weights and gradients of zero", ZERO)
     return Dead(0.0, f"{many} had weights, and never a gradient", OFF)
@@ -83,7 +83,7 @@ def _still(rows: list[Layers], layer: int) -> bool:
     return len(norms) > layer and norms[layer] == 0
 
 
-def _names(facts: Facts, layers: list[int]) -> str:
+def _layer_names(facts: Facts, layers: list[int]) -> str:
     names = facts.record.layers
     said = [names[i] if i < len(names) else f"layer {i}" for i in layers[:3]]
     return ", ".join(said) + (" ..." if len(layers) > 3 else "")

@@ -128,7 +128,7 @@ class Now:
     @property
     def told(self) -> str:
         """The one number, or both ends where they lie on different sides of a threshold."""
-        if _side(self.low) == _side(self.high):
+        if _side_of_limit(self.low) == _side_of_limit(self.high):
             return plain(max(self.ratio, 0.0))
         return f"{plain(max(self.low, 0.0))} to {plain(self.high)}"
 
@@ -150,10 +150,10 @@ def _without_limit(facts: Facts) -> Verdict:
 
 
 def _by_ratio(facts: Facts, found: list[Point], now: Now) -> Verdict:
-    evidence, sure, verb = _evidence(facts, found), _sureness(facts, found), _verb(facts, found)
+    evidence, sure, verb = _stability_evidence(facts, found), _stability_sureness(facts, found), _verb(facts, found)
     if now.low > ABOVE:
         return _above(facts, now, verb, evidence, sure)
-    if _side(now.high) - _side(now.low) > 1:
+    if _side_of_limit(now.high) - _side_of_limit(now.low) > 1:
         said = f"Not resolved how close the step is to instability: sharpness {verb} {now.told} of the limit."
         return Verdict("edge", "unresolved", "unknown", said, evidence, sure)
     if now.high > AT:
@@ -191,11 +191,11 @@ def _diverged(facts: Facts, found: list[Point], loss: Loss) -> Verdict:
         most = max(sound, key=lambda p: p.ratio)
         said += f" Before, sharpness was up to {plain(most.ratio)} times the limit, at step {plain(most.step)}."
     sure = confidence("high", "the loss itself says so")
-    return Verdict("edge", "diverged", "bad", said, _evidence(facts, found), sure)
+    return Verdict("edge", "diverged", "bad", said, _stability_evidence(facts, found), sure)
 
 
 def _above_at_start(facts: Facts, found: list[Point], now: Now) -> Verdict:
-    first, evidence = found[0], _evidence(facts, found)
+    first, evidence = found[0], _stability_evidence(facts, found)
     said = (
         f"The run began above the edge: sharpness was {plain(first.ratio)} times the limit at step {plain(first.step)}"
     )
@@ -206,7 +206,7 @@ def _above_at_start(facts: Facts, found: list[Point], now: Now) -> Verdict:
         harmed = course_ is None or course_.rose > ROSE
         return Verdict("edge", "began above the edge", "attention" if harmed else "good", said, evidence, sure)
     said += f" and is {now.told} times it now. The lr is too large for this model."
-    return Verdict("edge", "above the edge", "bad", said, evidence, _sureness(facts, found))
+    return Verdict("edge", "above the edge", "bad", said, evidence, _stability_sureness(facts, found))
 
 
 def _at_edge(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure: str) -> Verdict:
@@ -222,7 +222,7 @@ def _at_edge(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure:
     return Verdict("edge", "at the edge", "attention" if harmed else "good", said, evidence, sure)
 
 
-def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
+def _stability_evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
     lines = []
     if found:
         last = found[-1]
@@ -247,8 +247,8 @@ def _evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _sureness(facts: Facts, found: list[Point]) -> str:
-    sides = {_side(value) for p in latest(facts, found) for value in (p.low, p.high)}
+def _stability_sureness(facts: Facts, found: list[Point]) -> str:
+    sides = {_side_of_limit(value) for p in latest(facts, found) for value in (p.low, p.high)}
     if len(sides) > 1:
         said = confidence("moderate" if len(sides) == 2 else "low", "intervals and waves reach another finding")
     elif len(found) < FEW:
@@ -258,5 +258,5 @@ def _sureness(facts: Facts, found: list[Point]) -> str:
     return at_most(facts.sampled, said)
 
 
-def _side(ratio: float) -> int:
+def _side_of_limit(ratio: float) -> int:
     return (ratio > CLOSE) + (ratio > AT) + (ratio > ABOVE)

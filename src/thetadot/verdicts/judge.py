@@ -53,14 +53,18 @@ def judge(record: Record | str | Path) -> tuple[Verdict, ...]:
         return (advise(facts, verdicts), *verdicts.values())
     before = facts.until(loss.before)
     said = "The loss is lost: where the motion came to rest says nothing of it."
-    found = [learning(facts, loss), closeness(facts), *(_before(question(before), loss) for question in SETTINGS)]
+    found = [
+        learning(facts, loss),
+        closeness(facts),
+        *(_judged_before_loss(question(before), loss) for question in SETTINGS),
+    ]
     found += [Verdict("stationarity", "lost", "unknown", said), *(question(facts) for question in DATA[:-1])]
     found.append(Verdict("spikes", "lost", "unknown", "The loss is lost: no spike came back."))
     verdicts = {verdict.name: verdict for verdict in found}
     return (save(before, verdicts), *verdicts.values())
 
 
-def _before(verdict: Verdict, loss: Loss) -> Verdict:
+def _judged_before_loss(verdict: Verdict, loss: Loss) -> Verdict:
     """A verdict on the part before the loss was lost: nothing there is well, and no advice but on what lost it."""
     if verdict.finding == "unknown":
         return verdict

@@ -43,10 +43,10 @@ def learning(facts: Facts, loss: Loss | None = None) -> Verdict:
     if unlowered(facts):
         said = f"Not learning yet: the loss is at {last}, and began at {first}."
         return Verdict("learning", "plateau", "attention", said, evidence, confidence("moderate", "the losses say so"))
-    return _lowered(facts, found, evidence)
+    return _judged_lowered(facts, found, evidence)
 
 
-def _lowered(facts: Facts, found: Course, evidence: tuple[str, ...]) -> Verdict:
+def _judged_lowered(facts: Facts, found: Course, evidence: tuple[str, ...]) -> Verdict:
     """Of a loss that came below where it began."""
     constant = facts.constant
     sure = confidence("high", "the losses say so")

@@ -71,7 +71,7 @@ def scale(facts: Facts) -> Scale | None:
     if known < 0.5 * total:
         logs = [w * math.log(e.noise_scale) for w, e in zip(weights, entries, strict=True) if not e.resolved]
         return Scale(math.exp(sum(logs) / (total - known)), None, None, resolved=False, count=len(entries))
-    value = _ratio(entries, weights)
+    value = _mean_noise_scale(entries, weights)
     widths = [
         (w, math.log(high / low) / 2)
         for w, e in zip(weights, entries, strict=True)
@@ -98,7 +98,7 @@ def _weights(entries: list[Noise]) -> list[float]:
     return [0.5 ** ((last - step) / (HALF_LIFE * span)) for step in steps]
 
 
-def _ratio(entries: list[Noise], weights: list[float]) -> float:
+def _mean_noise_scale(entries: list[Noise], weights: list[float]) -> float:
     """Averages' ratio; where these are no numbers to divide, the mean of what was measured."""
     pairs = [
         (w * v, w * g)
@@ -118,7 +118,7 @@ def limited(facts: Facts) -> Verdict:
     if found is None:
         why = facts.lacking("noise", "noise_scale", otherwise="no gradient noise was measured")
         return Verdict("noise", "unknown", "unknown", f"Not known whether noise or curvature limits the step: {why}.")
-    evidence = _evidence(facts, found)
+    evidence = _noise_evidence(facts, found)
     least = "" if found.resolved else "at least "
     if facts.batch is None:
         said = f"Noise and signal are equal in a batch of {least}{plain(found.value)} samples"
@@ -141,10 +141,10 @@ def limited(facts: Facts) -> Verdict:
     else:
         finding = "balanced"
         said += ": noise and curvature limit the step alike."
-    return Verdict("noise", finding, "good", said, evidence, _sureness(found, facts.batch))
+    return Verdict("noise", finding, "good", said, evidence, _noise_sureness(found, facts.batch))
 
 
-def _evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
+def _noise_evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
     first, last = facts.noises[0], facts.noises[-1]
     value = f"{'' if found.resolved else '>= '}{plain(found.value)} samples{between(found.low, found.high)}"
     lines = [f"noise scale trΣ/|G|²: {value}, {count(found.count, 'measurement')}"]
@@ -162,7 +162,7 @@ def _evidence(facts: Facts, found: Scale) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _sureness(found: Scale, batch: float) -> str:
+def _noise_sureness(found: Scale, batch: float) -> str:
     if not found.resolved:
         return confidence("moderate", "only a lower bound of the noise scale is known, and the batch is below it")
     if found.low is None or found.high is None:

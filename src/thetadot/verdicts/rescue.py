@@ -48,7 +48,7 @@ def rescue(before: Facts) -> Change:
     found = pace(before)
     hot = found is not None and found.start < 1 and found.excess > SMALL
     if hot and found is not None and before.family == "sgd" and (before.batch or SMALLEST_BATCH) < SMALLEST_BATCH:
-        return _batch(before, lr, found)
+        return _larger_batch(before, lr, found)
     factor, why, evidence = _amount(before, found)
     new = lr / factor
     said = f"Lower lr from {plain(lr)} to {plain(new)}, {why}. Momentum as it is."
@@ -64,7 +64,7 @@ def _momentum(before: Facts, lr: float, beta: float) -> Change:
     return Change("lower momentum", said, evidence, (("momentum", new),))
 
 
-def _batch(before: Facts, lr: float, found: Pace) -> Change:
+def _larger_batch(before: Facts, lr: float, found: Pace) -> Change:
     """Too hot for its batch, which is so small that a larger one costs no time."""
     batch = before.batch or 1.0
     new = batch * EIGHTFOLD

@@ -43,7 +43,7 @@ def spikes(facts: Facts) -> Verdict:
     trend = _trend(losses)
     first = max(found, key=lambda span: float((losses - trend)[span[0] : span[1]].max()))
     at = first[0] + int((losses - trend)[first[0] : first[1]].argmax())
-    cause, why = _cause(facts, float(steps[at]), first[1] - first[0], len(found))
+    cause, why = _cause_of_spike(facts, float(steps[at]), first[1] - first[0], len(found))
     said = f"{count(len(found), 'spike')} of the loss; the largest at step {plain(float(steps[at]))}, "
     said += f"{plain(float(losses[at]))} where {plain(float(trend[at]))} was the trend: {why}."
     evidence = (
@@ -82,7 +82,7 @@ def _places(losses: Array, least: float) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _cause(facts: Facts, step: float, length: int, number_of: int) -> tuple[str, str]:
+def _cause_of_spike(facts: Facts, step: float, length: int, number_of: int) -> tuple[str, str]:
     near = [p for p in points(facts) if abs(p.step - step) <= 0.05 * max(facts.steps, 1.0)]
     over = [p for p in near if p.low > ABOVE and accusing(facts, p.entry)]
     if over:

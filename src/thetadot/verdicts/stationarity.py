@@ -60,11 +60,11 @@ def rest(facts: Facts) -> Verdict:
         why = facts.lacking("equilibrium", "stationarity", otherwise="fluctuation and dissipation were not measured")
         return Verdict("stationarity", "unknown", "unknown", f"Not known whether the run is stationary: {why}.")
     last = agreeing[-1]
-    evidence = _evidence(last, agreeing)
+    evidence = _window_evidence(last, agreeing)
     if last.state == "unresolved":
         said = "Not resolved whether the run is stationary: its fluctuations are too large for the window."
         return Verdict("stationarity", "unresolved", "unknown", said, evidence, confidence("low", _windows(agreeing)))
-    sure = _sureness(last, agreeing)
+    sure = _window_sureness(last, agreeing)
     if last.state == "stationary":
         return _stationary(facts, agreeing, evidence, sure)
     low, high, trend = number(last.trend_low), number(last.trend_high), number(last.trend)
@@ -94,7 +94,7 @@ def _stationary(facts: Facts, agreeing: list[Equilibrium], evidence: tuple[str, 
     return Verdict("stationarity", "stationary", "attention", said, evidence, sure)
 
 
-def _evidence(last: Equilibrium, agreeing: list[Equilibrium]) -> tuple[str, ...]:
+def _window_evidence(last: Equilibrium, agreeing: list[Equilibrium]) -> tuple[str, ...]:
     window = f"steps {plain(number(last.since) or 0.0)} to {plain(number(last.step) or 0.0)}"
     lines = []
     ratio, trend, alignment = number(last.ratio), number(last.trend), number(last.alignment)
@@ -113,7 +113,7 @@ def _windows(agreeing: list[Equilibrium]) -> str:
     return f"{len(agreeing)} window{'' if len(agreeing) == 1 else 's'}"
 
 
-def _sureness(last: Equilibrium, agreeing: list[Equilibrium]) -> str:
+def _window_sureness(last: Equilibrium, agreeing: list[Equilibrium]) -> str:
     exact = "" if last.identity == "heavy ball" else "the identity used holds for any optimizer, and is weaker"
     if len(agreeing) < FEW or exact:
         return confidence("moderate", _windows(agreeing), exact)

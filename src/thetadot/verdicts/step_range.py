@@ -76,7 +76,7 @@ class _Reach:
 
 def step_range(facts: Facts) -> StepRange:
     """Return where the lr lies, as far as the record tells."""
-    found, reach = course(facts), _reach(facts)
+    found, reach = course(facts), _step_reach(facts)
     if found is None:
         return StepRange("unknown", why="too few losses are known")
     evidence = _evidence(facts, found, reach)
@@ -102,7 +102,7 @@ def step_range(facts: Facts) -> StepRange:
     return StepRange("fits", why=reach.said, evidence=evidence)
 
 
-def _reach(facts: Facts) -> _Reach | None:
+def _step_reach(facts: Facts) -> _Reach | None:
     """How long a step is; by its length against the weights, or by curvature and noise."""
     if facts.family == "adaptive":
         stride = layer_stride(facts)

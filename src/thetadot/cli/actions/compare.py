@@ -28,13 +28,13 @@ def act(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nthetadot: the runs that have ended are kept; the same command continues", file=sys.stderr)
         raise
-    _show(found, sys.stderr if options.json else sys.stdout)
+    _print_comparison(found, sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(found.to_dict()))
     return 0
 
 
-def _show(found: Comparison, stream: Any) -> None:
+def _print_comparison(found: Comparison, stream: Any) -> None:
     """Print the table, the sentence, and where the page is."""
     out = console(stream)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -46,10 +46,12 @@ def act(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {name: getattr(options, name) for name in _NUMBERS if getattr(options, name) is not None}
     if options.decay_mode is not None:
         given["decoupled"] = _decoupled(options.decay_mode)
+    lacks = ""
     if options.run is not None:
         from thetadot.cli.actions.recorded import settings_from
 
-        given = settings_from(options.run, options.optimizer) | given
+        recorded, lacks = settings_from(options.run, options.optimizer)
+        given = recorded | given
     if options.optimizer is not None:
         given["optimizer"] = options.optimizer
     missing = [name for name in ("lr", "batch_size") if name not in given]
@@ -59,10 +61,12 @@ def act(options: argparse.Namespace) -> int:
             f"{names} missing: the present settings are required. Pass {names}, or --from with a recorded run."
         )
     found = conversion.convert(**given)
+    if lacks and "noise_scale" not in given and found.advice:
+        found = replace(found, advice=f"{lacks} {found.advice}")
     if options.json:
-        print(json.dumps(_finite(asdict(found))))
+        print(json.dumps(_finite_or_null(asdict(found))))
     else:
-        _show(found)
+        _print_conversion(found)
     return 0
 
 
@@ -79,18 +83,18 @@ def _decoupled(mode: str) -> bool:
     return known[mode]
 
 
-def _finite(value: Any) -> Any:
+def _finite_or_null(value: Any) -> Any:
     """What JSON can say: a number that is none, as null."""
     if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: _finite_or_null(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [_finite_or_null(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _show(found: Conversion) -> None:
+def _print_conversion(found: Conversion) -> None:
     out = console(sys.stdout)
-    out.print(f"[bold]now[/bold]   {escape(found.optimizer)}, {_settings(found.present)}")
+    out.print(f"[bold]now[/bold]   {escape(found.optimizer)}, {_row_settings(found.present)}")
     for line in _twins(found.twins):
         out.print(f"      {escape(line)}")
     if found.present.verdict:
@@ -99,7 +103,7 @@ def _show(found: Conversion) -> None:
         style = "bold green" if row.recommended else "bold" if row.standing == "usable" else "dim"
         out.print(f"\n[{style}]{escape(row.rule)}: keep {escape(row.keeps)}[/{style}]")
         if row.lr is not None:
-            out.print(f"      {escape(_settings(row))}")
+            out.print(f"      {escape(_row_settings(row))}")
             out.print(f"      {escape(_reading(row))}")
         if row.verdict:
             out.print(f"      {escape(row.verdict)}")
@@ -108,7 +112,7 @@ def _show(found: Conversion) -> None:
         out.print(f"\n{escape(found.advice)}")
 
 
-def _settings(row: Row) -> str:
+def _row_settings(row: Row) -> str:
     parts = [f"lr {row.lr:.6g}"]
     if row.momentum is not None:
         momentum = 0.0 if abs(row.momentum) < 1e-12 else row.momentum

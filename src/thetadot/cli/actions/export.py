@@ -29,9 +29,9 @@ def act(options: argparse.Namespace) -> int:
         count = tensorboard.export(record, options.tensorboard)
         print(f"{count} steps written to {options.tensorboard}")
     elif options.csv is not None:
-        _write(options.csv, records.to_csv(record, KINDS[options.kind or "motion"]))
+        _write_text(options.csv, records.to_csv(record, KINDS[options.kind or "motion"]))
     else:
-        _write(options.json, records.to_json(record, None if options.kind is None else KINDS[options.kind]))
+        _write_text(options.json, records.to_json(record, None if options.kind is None else KINDS[options.kind]))
     if record.damage:
         print(
             f"thetadot: {len(record.damage)} damaged lines were left out, first {record.damage[0][:120]!r}",
@@ -40,7 +40,7 @@ def act(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(target: str, text: str) -> None:
+def _write_text(target: str, text: str) -> None:
     if target == "-":
         for_data()
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")

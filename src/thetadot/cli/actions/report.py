@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def act(options: argparse.Namespace) -> int:
     """Write the page and say where, or serve it until interrupted."""
-    _check(options)
-    return _serve(options) if options.serve else _write(options)
+    _check_options(options)
+    return _serve_page(options) if options.serve else _write_page(options)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check_options(options: argparse.Namespace) -> None:
     for run in options.runs:
         _require_run(Path(run))
     for name in ("port", "host"):
@@ -52,12 +52,12 @@ def _require_run(place: Path) -> None:
         )
 
 
-def _write(options: argparse.Namespace) -> int:
+def _write_page(options: argparse.Namespace) -> int:
     followers = [Follower(run) for run in options.runs]
     records, unreadable = gather(followers)
     beside = Path("report.html") if len(followers) > 1 else followers[0].file.parent / "report.html"
     place = Path(options.out) if options.out is not None else beside
-    if any(_same(place, follower.file) for follower in followers):
+    if any(_same_file(place, follower.file) for follower in followers):
         raise ThetadotError(f"--out {place} is one of the records, which a page would replace. Name another file.")
     try:
         put(place, records, options.title, unreadable=unreadable)
@@ -71,14 +71,14 @@ def _write(options: argparse.Namespace) -> int:
     return 0
 
 
-def _same(place: Path, record: Path) -> bool:
+def _same_file(place: Path, record: Path) -> bool:
     try:
         return place.samefile(record)
     except (OSError, ValueError):
         return False
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve_page(options: argparse.Namespace) -> int:
     watch: Any = Watch(options.runs, options.title)
     watch.page()  # what cannot be read or drawn is said here, not in the browser
     host = options.host or LOOPBACK

@@ -75,11 +75,11 @@ def _values(pairs: Sequence[str]) -> dict[str, float | int | str]:
             raise InadmissibleValue(f"--set {pair!r} is not NAME=VALUE. Pass for instance --set barrier=0.5.")
         if name in found:
             raise InadmissibleValue(f"--set {name} was given twice. Pass it once.")
-        found[name] = _number(text)
+        found[name] = _number_or_text(text)
     return found
 
 
-def _number(text: str) -> float | int | str:
+def _number_or_text(text: str) -> float | int | str:
     for kind in (int, float):
         try:
             return kind(text) if len(text) < 40 else text

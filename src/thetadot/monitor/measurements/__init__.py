@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["MEASUREMENTS", "Measurement", "Moment"]
 
 
-def _kinds(of: Any) -> Iterator[type[Measurement]]:
+def _subclasses(of: Any) -> Iterator[type[Measurement]]:
     for kind in of.__subclasses__():
         yield kind
-        yield from _kinds(kind)
+        yield from _subclasses(kind)
 
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")
 
 MEASUREMENTS: dict[str, type[Measurement]] = {
-    kind.name: kind for kind in sorted(_kinds(Measurement), key=lambda kind: kind.order)
+    kind.name: kind for kind in sorted(_subclasses(Measurement), key=lambda kind: kind.order)
 }
 """By name, in the order in which they are paid."""

@@ -53,7 +53,7 @@ class Launch(ABC):
         self.sweep = first.sweep
         self.fresh = first.fresh
         self.measures = SQUARES & first.measured.keys()
-        self.places = [(row.number, _first(row)) for row in rows]
+        self.places = [(row.number, _first_element(row)) for row in rows]
         self.states = [row.state for row in rows]
         self.parameters = [row.parameter for row in rows]
         self.names = [name for name in first.state if name not in first.sweep.numbers]
@@ -99,7 +99,7 @@ class Launch(ABC):
         """
 
 
-def _first(row: ParamRow) -> int:
+def _first_element(row: ParamRow) -> int:
     """The index of its first element; where it lies in pieces nothing is drawn, and none is asked for."""
     return row.index if isinstance(row.index, int) else 0
 

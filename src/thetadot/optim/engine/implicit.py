@@ -47,7 +47,7 @@ def solve_midpoint(rows: Callable[[], Sequence[ParamRow]], evaluate: Callable[[]
         put(start)
         return list(rows())
 
-    reach = torch.cat([_reach(row) for row in moving])
+    reach = torch.cat([_row_gain(row) for row in moving])
     origin = _flatten([row.origin() for row in moving])
     led = _flatten([_led(row, torch.zeros_like(row.origin())) for row in moving])
 
@@ -73,7 +73,7 @@ def _led(row: ParamRow, force: Tensor) -> Tensor:
     return tensor_of(sweep.move.integrator.advance(sweep.scales, state, force, row.draw(), 0), POSITION)
 
 
-def _reach(row: ParamRow) -> Tensor:
+def _row_gain(row: ParamRow) -> Tensor:
     """α of every element."""
     sweep, one = row.sweep, torch.ones(1, dtype=torch.float64, device=row.parameter.device)
     others = [name for name, value in row.state.items() if isinstance(value, torch.Tensor) and name != POSITION]

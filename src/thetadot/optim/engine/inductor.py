@@ -55,12 +55,12 @@ def step(rows: Sequence[ParamRow]) -> None:
     for row in rows:
         sweep = row.sweep
         function = _compiled(sweep.move, sweep.numbers)
-        numbers = _tensors(flatten((sweep.scales, sweep.settings)))
+        numbers = _as_tensors(flatten((sweep.scales, sweep.settings)))
         scales, settings = rebuild((sweep.scales, sweep.settings), iter(numbers))
         own = {name: row.state[name] for name in sweep.numbers} | row.measured
         # all as vectors: the number of dimensions would be compiled in
         state = {name: local(value).view(-1) for name, value in row.state.items() if name not in sweep.numbers}
-        state |= dict(zip(own, _tensors(list(own.values())), strict=True))
+        state |= dict(zip(own, _as_tensors(list(own.values())), strict=True))
         branch = _branch(sweep.key, row.number, sweep.move.stage)
         found = function(scales, settings, row.parameter.view(-1), row.gradient.view(-1), state, branch, row.index)
         for name in sweep.numbers:
@@ -71,7 +71,7 @@ def step(rows: Sequence[ParamRow]) -> None:
                 row.state[name] = float(found[name])
 
 
-def _tensors(values: list[Any]) -> list[Tensor]:
+def _as_tensors(values: list[Any]) -> list[Tensor]:
     """Numbers as tensors of shape (): those that came as tensors stay on their device, others are on the CPU."""
     return [value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64) for value in values]
 

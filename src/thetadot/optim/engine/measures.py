@@ -104,7 +104,7 @@ def _squares(rows: Sequence[ParamRow], whole: Sequence[tuple[Tensor, Tensor]], c
             found[index] = value
     for index, (row, (p, gradient)) in enumerate(zip(rows, whole, strict=True)):  # one at a time: they may be copies
         if found[index] is None:
-            found[index] = _square(row.sweep.move.force(row.sweep.settings, gradient, real_view(p)))
+            found[index] = _gradient_square(row.sweep.move.force(row.sweep.settings, gradient, real_view(p)))
     return wholes(found)
 
 
@@ -132,7 +132,7 @@ def kernel_of(row: ParamRow) -> Sums:
     return once("squares", row, lambda: Sums(force_of(row), arrays(row), tuple(shared(row.sweep))))
 
 
-def _square(gradient: Tensor) -> Tensor:
+def _gradient_square(gradient: Tensor) -> Tensor:
     """Σ g²; one pass without a copy where nothing is recorded."""
     if type(gradient) is torch.Tensor and gradient.is_contiguous() and not torch.is_grad_enabled():
         flat = gradient.view(-1)

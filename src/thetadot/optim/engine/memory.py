@@ -19,18 +19,18 @@ _dtype, _bytes = operator.attrgetter("dtype"), operator.attrgetter("nbytes")
 def walkable(*tensors: Tensor) -> bool:
     """Whether an element's place is the same in all of them: on the CPU, of one shape, without gaps in one order."""
     shape = tensors[0].shape
-    return all(_plain(tensor) and tensor.shape == shape for tensor in tensors) and (
-        all(map(_contiguous, tensors)) or _alike(tensors)
+    return all(_kernel_takes(tensor) and tensor.shape == shape for tensor in tensors) and (
+        all(map(_contiguous, tensors)) or _same_strides(tensors)
     )
 
 
-def _plain(x: Tensor) -> bool:
+def _kernel_takes(x: Tensor) -> bool:
     """Real memory on the CPU, of a dtype that kernels know."""
     known = type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu" and x.dtype in _FLOATS
     return known and not x.is_neg() and (x.data_ptr() != 0 or x.numel() == 0)  # a zero tensor may have no memory
 
 
-def _alike(tensors: Sequence[Tensor]) -> bool:
+def _same_strides(tensors: Sequence[Tensor]) -> bool:
     """Whether all lie in memory without gaps in the same order, as channels-last weights do."""
     strides = tensors[0].stride()
     dense = torch.ops.aten.is_non_overlapping_and_dense

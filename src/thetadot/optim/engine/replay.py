@@ -26,17 +26,17 @@ def replayable(closure: Callable[[], Any], devices: Iterable[torch.device]) -> C
         with torch.enable_grad():
             if not before:
                 before.extend((torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in cuda]))
-                return _called(closure)
+                return _call_closure(closure)
             with torch.random.fork_rng(devices=cuda):
                 torch.set_rng_state(before[0])
                 for device, state in zip(cuda, before[1], strict=True):
                     torch.cuda.set_rng_state(state, device)
-                return _called(closure)
+                return _call_closure(closure)
 
     return evaluate
 
 
-def _called(closure: Callable[[], Any]) -> Any:
+def _call_closure(closure: Callable[[], Any]) -> Any:
     try:
         return closure()
     except TypeError as error:

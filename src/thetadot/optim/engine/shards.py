@@ -120,7 +120,7 @@ def place(x: Tensor) -> int | Tensor:
         for placement, parts, part in zip(sharded.placements, mesh.shape, mesh.get_coordinate(), strict=True)
         if hasattr(placement, "dim")
     )
-    along = _along(tuple(x.shape), splits)
+    along = _held_indices(tuple(x.shape), splits)
     first, *others = along or (range(1),)
     if isinstance(first, range) and all(held == range(size) for held, size in zip(others, x.shape[1:], strict=True)):
         return first.start * x.shape[1:].numel()
@@ -131,7 +131,7 @@ def place(x: Tensor) -> int | Tensor:
 
 
 @cache
-def _along(shape: tuple[int, ...], splits: tuple[tuple[int, int, int, int], ...]) -> tuple[Sequence[int], ...]:
+def _held_indices(shape: tuple[int, ...], splits: tuple[tuple[int, int, int, int], ...]) -> tuple[Sequence[int], ...]:
     """The indices held along each dimension.
 
     Args:
@@ -140,9 +140,9 @@ def _along(shape: tuple[int, ...], splits: tuple[tuple[int, int, int, int], ...]
             the mesh's order is not the order of splitting), into how many parts, and which part is held.
 
     Example:
-        >>> _along((5, 3), ((0, 1, 2, 1),))  # the second of two: cut as torch.chunk cuts
+        >>> _held_indices((5, 3), ((0, 1, 2, 1),))  # the second of two: cut as torch.chunk cuts
         (range(3, 5), range(0, 3))
-        >>> _along((8,), ((0, 2, 2, 0), (0, 1, 2, 1)))  # split in two by the second mesh dimension, then by the first
+        >>> _held_indices((8,), ((0, 2, 2, 0), (0, 1, 2, 1)))  # split by the second mesh dimension, then by the first
         (range(4, 6),)
     """
     along: list[Sequence[int]] = [range(size) for size in shape]

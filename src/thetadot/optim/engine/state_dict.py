@@ -35,11 +35,11 @@ def pack(host: Host, state_dict: dict[str, Any]) -> dict[str, Any]:
 
     Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them.
     """
-    groups = [group | {OWN: _own(host)} for group in state_dict["param_groups"]]
+    groups = [group | {OWN: _own_part(host)} for group in state_dict["param_groups"]]
     return state_dict | {"param_groups": groups}
 
 
-def _own(host: Host) -> dict[str, Any]:
+def _own_part(host: Host) -> dict[str, Any]:
     return {
         "version": VERSION,
         "optimizer": name_of(host),
@@ -130,7 +130,7 @@ def _require_ours(host: Host, state_dict: dict[str, Any]) -> dict[str, Any]:
             f"this is not a state dict of thetadot's {name_of(host)} (version {VERSION}). "
             f"For a torch optimizer use {adopter}.from_torch(optimizer); else pass what state_dict() returned."
         )
-    mine = _own(host)
+    mine = _own_part(host)
     if missing := sorted(mine.keys() - own.keys()):
         raise DamagedFile(f"the state dict lacks {', '.join(missing)}. Pass what state_dict() returned.")
     # Each rank of a run without noise has a key of its own, and a file written by many may hold several of them.
@@ -199,11 +199,13 @@ def _uncast(host: Host, state_dict: dict[str, Any]) -> None:
                 )
             for name, value in values.items():
                 host.state[p][name] = (
-                    _number(host, p, index, name, value) if name in numbers else _tensor(p, index, name, value)
+                    _saved_number(host, p, index, name, value)
+                    if name in numbers
+                    else _saved_tensor(p, index, name, value)
                 )
 
 
-def _number(host: Host, p: Tensor, index: Any, name: str, value: Any) -> Any:
+def _saved_number(host: Host, p: Tensor, index: Any, name: str, value: Any) -> Any:
     if not is_number(value) or not math.isfinite(float(value)):
         raise DamagedFile(
             f"parameter {index} was saved with {name}={value!r}, which is no finite number. "
@@ -214,7 +216,7 @@ def _number(host: Host, p: Tensor, index: Any, name: str, value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
-def _tensor(p: Tensor, index: Any, name: str, value: Tensor) -> Tensor:
+def _saved_tensor(p: Tensor, index: Any, name: str, value: Tensor) -> Tensor:
     position = real_view(p.detach())
     if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.is_floating_point():
         kind = f"{value.layout} of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

@@ -40,7 +40,9 @@ def first_state(
             (size,) = wholes([value])
             first[name] = size.double() if tensors or size.is_meta else float(size)
     for name in between(host, system):
-        first[name] = 0.0 if _of(name) in system.scalars else torch.zeros_like(like, dtype=accumulation_dtype(like))
+        first[name] = (
+            0.0 if _base_variable(name) in system.scalars else torch.zeros_like(like, dtype=accumulation_dtype(like))
+        )
     if group["averaging"] is not None:
         first[AVERAGE] = torch.zeros_like(like, dtype=accumulation_dtype(like))
         first[AVERAGE_COUNT] = 0.0
@@ -61,7 +63,11 @@ def variables(host: Host, p: Tensor, group: dict[str, Any], system: System | Non
     """Names of all that is kept beside ``p``, and of those that are numbers."""
     system = host.motion(group)[0] if system is None else system
     work = between(host, system)
-    numbers = {*system.scalars, *host.integrator.carried, *(name for name in work if _of(name) in system.scalars)}
+    numbers = {
+        *system.scalars,
+        *host.integrator.carried,
+        *(name for name in work if _base_variable(name) in system.scalars),
+    }
     names = {*system.variables, *numbers, *work}
     if group["averaging"] is not None:
         names |= {AVERAGE, AVERAGE_COUNT}
@@ -77,7 +83,7 @@ def between(host: Host, system: System) -> tuple[str, ...]:
     return carries(system) if carries else ()
 
 
-def _of(name: str) -> str:
+def _base_variable(name: str) -> str:
     """The variable whose start, slope or noise it is."""
     return name.partition("_")[2]
 

@@ -66,7 +66,7 @@ def _rectified(group: dict[str, Any], state: dict[str, Any]) -> Tensor:
     return found
 
 
-def _largest(_: dict[str, Any], state: dict[str, Any]) -> Tensor:
+def _largest_square(_: dict[str, Any], state: dict[str, Any]) -> Tensor:
     return wide(state["exp_inf"])
 
 
@@ -92,5 +92,5 @@ ADAPTERS = (
     (torch.optim.Adam, _reader(_adam)),
     (torch.optim.SparseAdam, _reader(_sparse)),
     (torch.optim.RAdam, _reader(_rectified)),
-    (torch.optim.Adamax, _reader(_largest)),
+    (torch.optim.Adamax, _reader(_largest_square)),
 )

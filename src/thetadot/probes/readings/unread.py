@@ -28,7 +28,7 @@ REASONS = {
 }
 
 
-def _reader(why: str) -> Callable[[torch.optim.Optimizer, dict[str, Any]], Reading]:
+def _refusing_reader(why: str) -> Callable[[torch.optim.Optimizer, dict[str, Any]], Reading]:
     def read(_optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
         lacks = dict.fromkeys(("limit", "friction", "temperature", "damping"), why)
         return Reading(float(group["lr"]), None, math.inf, lacks=lacks)
@@ -36,4 +36,4 @@ def _reader(why: str) -> Callable[[torch.optim.Optimizer, dict[str, Any]], Readi
     return read
 
 
-ADAPTERS = tuple((kind, _reader(why)) for kind, why in REASONS.items())
+ADAPTERS = tuple((kind, _refusing_reader(why)) for kind, why in REASONS.items())

@@ -61,7 +61,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         heading="Barriers on the straight line between two measurements",
         reading="At zero the loss only falls on the straight line from the measurement before. Above zero it rises "
         "somewhere on that line, by this much; the motion took another way, or noise carried it over.",
-        says=tuple(_says(found[run.index]) for run in runs),
+        says=tuple(_barriers_sentence(found[run.index]) for run in runs),
         panels=(Panel("Barrier above the loss where the line begins", "in loss", plot),),
         keys=(*merged(keys), *timeline.keys),
     )
@@ -79,7 +79,7 @@ def _over(entry: Barrier) -> str:
     return f"{plain(entry.height / heat)}{ends} {DIRECTIONS.get(entry.direction or '', '')}".strip()
 
 
-def _says(entries: Rows[Barrier]) -> str:
+def _barriers_sentence(entries: Rows[Barrier]) -> str:
     if not entries:
         return ""
     heights = column(entries, "height")

@@ -24,7 +24,7 @@ Line = tuple[str, float, float, str, str, tuple["Array", "Array"]]
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Temperature of noise, positions and velocities, and the learning rate below; None where none is positive."""
-    drawn = [(run, _lines(run)) for run in runs]
+    drawn = [(run, _cooling_lines(run)) for run in runs]
     drawn = [(run, lines) for run, lines in drawn if lines]
     if not drawn:
         return None
@@ -61,7 +61,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _lines(run: Run) -> list[Line]:
+def _cooling_lines(run: Run) -> list[Line]:
     motions, windows = standing(run.record, Motion)[0], standing(run.record, Equilibrium)[0]
     x, energy = finite(by_step(motions), column(motions, "kinetic"))
     lines: list[Line] = [

@@ -36,12 +36,12 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     plot = timeline.axes(330, (bottom, top), log=True)
     keys: list[Key] = []
     for run, entries in measured:
-        keys += _limit(plot, run, entries, timeline, top)
+        keys += _draw_limit(plot, run, entries, timeline, top)
     floor = FLOOR * float(np.min(gathered(every, "sharpness")))
     for run, many in measured:
         entries = sparse(many, "sharpness")
         for seen, role, marker in ((False, "blue", "circle"), (True, "purple", "diamond")):
-            keys += _group(plot, run, [e for e in entries if e.preconditioned is seen], role, marker, floor)
+            keys += _draw_group(plot, run, [e for e in entries if e.preconditioned is seen], role, marker, floor)
     below = losses.beneath(runs, timeline)
     eyes = " as the optimizer sees it" if gathered(every, "preconditioned").any() else ""
     return Picture(
@@ -58,7 +58,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: Timeline, top: float) -> list[Key]:
+def _draw_limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: Timeline, top: float) -> list[Key]:
     x, y = thin(*finite(by_step(entries), column(entries, "limit"), positive=True))
     if not len(x):
         return []
@@ -75,20 +75,22 @@ def _limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: Timel
     ]
 
 
-def _group(plot: figure, run: Run, entries: Sequence[Curvature], role: str, marker: str, floor: float) -> list[Key]:
+def _draw_group(
+    plot: figure, run: Run, entries: Sequence[Curvature], role: str, marker: str, floor: float
+) -> list[Key]:
     if not entries:
         return []
     source = ColumnDataSource({
         "x": by_step(entries),
         "y": column(entries, "sharpness"),
-        "ends": [f"{low:.4g} to {high:.4g}" for low, high in map(_ends, entries)],
+        "ends": [f"{low:.4g} to {high:.4g}" for low, high in map(_sharpness_interval, entries)],
         "limit": [f"{entry.limit:.4g}" if entry.limit is not None else "not known" for entry in entries],
         "when": [entry.when for entry in entries],
     })  # fmt: skip
     own = [entry for entry in entries if entry.when != "warm-up"]
     x, y = finite(by_step(own), column(own, "sharpness"), positive=True)
     kept = [entry for entry in own if number(entry.sharpness) > 0 and np.isfinite(number(entry.step))]
-    low, high = np.array([_ends(entry) for entry in kept]).reshape(-1, 2).T
+    low, high = np.array([_sharpness_interval(entry) for entry in kept]).reshape(-1, 2).T
     band(plot, run, x, np.maximum(low, floor), high, role)
     trace(plot, run, (x, y), role)
     marks = dots(plot, run, source, role, marker=marker, size=9 if marker == "diamond" else 7)
@@ -105,7 +107,7 @@ def _group(plot: figure, run: Run, entries: Sequence[Curvature], role: str, mark
     return [run.key("diamond" if adaptive else "dot", role, name), run.key("band", role, "its uncertainty")]
 
 
-def _ends(entry: Curvature) -> tuple[float, float]:
+def _sharpness_interval(entry: Curvature) -> tuple[float, float]:
     """Return the interval of λmax; in older records, the residual's."""
     value, away = number(entry.sharpness), float(np.nan_to_num(abs(number(entry.residual))))
     low, high = number(entry.low), number(entry.high)

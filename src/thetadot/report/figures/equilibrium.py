@@ -47,7 +47,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     keys: list[Key] = []
     for run in runs:
         if found[run.index]:
-            keys += _run(plot, run, found[run.index], shown)
+            keys += _draw_equilibrium(plot, run, found[run.index], shown)
     return Picture(
         name="equilibrium",
         heading="Stationarity: does the motion still go somewhere?",
@@ -65,7 +65,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _run(plot: figure, run: Run, windows: Rows[Equilibrium], shown: tuple[float, float]) -> list[Key]:
+def _draw_equilibrium(plot: figure, run: Run, windows: Rows[Equilibrium], shown: tuple[float, float]) -> list[Key]:
     keys = []
     low, high = shown
     still = windows.where(_in_state(windows, "stationary"))

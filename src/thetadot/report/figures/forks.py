@@ -67,7 +67,7 @@ def _fork(plot: figure, run: Run, place: int, fork: Fork) -> None:
     )
     for winner, (role, losses, level, lr) in zip((not fork.raised, fork.raised), branches, strict=True):
         if losses:
-            path(plot, run, (_along(place, len(losses)), np.asarray(losses, dtype=np.float64)), role, width=1.6)
+            path(plot, run, (_spaced_beside(place, len(losses)), np.asarray(losses, dtype=np.float64)), role, width=1.6)
         at = number(level)
         if not math.isfinite(at):
             continue
@@ -84,5 +84,5 @@ def _fork(plot: figure, run: Run, place: int, fork: Fork) -> None:
         hover(plot, run, dots(plot, run, source, "ink" if winner else role, filled=winner), rows)
 
 
-def _along(place: int, points: int) -> Array:
+def _spaced_beside(place: int, points: int) -> Array:
     return place - 0.4 + 0.8 * (np.arange(points) + 0.5) / points

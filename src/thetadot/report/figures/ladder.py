@@ -31,8 +31,8 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     every = [entry for entries in found.values() for entry in entries]
     if not every:
         return None
-    values = np.concatenate([_rungs(entry) for entry in every])
-    longest = max(len(_rungs(entry)) for entry in every)
+    values = np.concatenate([_curvatures(entry) for entry in every])
+    longest = max(len(_curvatures(entry)) for entry in every)
     shown = spread(values, [0.5, 2.0], log=True)
     plot = axes(310, (0.4, longest + 0.6), shown, y_log=True)
     plot.xaxis[0].axis_label = "direction, the sharpest first"
@@ -48,7 +48,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         Key("band", "orange", "below: underdamped, it oscillates (diamonds)"),
     ]
     for run in runs:
-        keys += _run(plot, run, found[run.index])
+        keys += _draw_ladder(plot, run, found[run.index])
     return Picture(
         name="ladder",
         heading="Damping along the sharpest directions: does the motion oscillate?",
@@ -63,31 +63,31 @@ def picture(runs: Sequence[Run]) -> Picture | None:
 
 def _measured(run: Run) -> list[Curvature]:
     rows = standing(run.record, Curvature)[0]
-    return [entry for entry in sparse(rows.where(rows.counts("damping") > 0), "sharpness") if len(_rungs(entry))]
+    return [entry for entry in sparse(rows.where(rows.counts("damping") > 0), "sharpness") if len(_curvatures(entry))]
 
 
-def _rungs(entry: Curvature) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _curvatures(entry: Curvature) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     found = np.array([number(value) for value in entry.damping[:MOST_RUNGS]], dtype=np.float64)
     return found[np.isfinite(found) & (found > 0)]
 
 
-def _run(plot: figure, run: Run, entries: Sequence[Curvature]) -> list[Key]:
+def _draw_ladder(plot: figure, run: Run, entries: Sequence[Curvature]) -> list[Key]:
     keys: list[Key] = []
     if len(entries) > 1:
         _rung(plot, run, entries[0], filled=False)
-        keys.append(run.key("ring", "ink", f"open: at the first measurement{_when(run, entries[0])}"))
+        keys.append(run.key("ring", "ink", f"open: at the first measurement{_step_in_words(run, entries[0])}"))
     if entries:
         _rung(plot, run, entries[-1], filled=True)
-        keys.append(run.key("dot", "ink", f"filled: at the last measurement{_when(run, entries[-1])}"))
+        keys.append(run.key("dot", "ink", f"filled: at the last measurement{_step_in_words(run, entries[-1])}"))
     return keys
 
 
-def _when(run: Run, entry: Curvature) -> str:
+def _step_in_words(run: Run, entry: Curvature) -> str:
     return "" if run.several else f", step {plain(entry.step)}"
 
 
 def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
-    zeta = _rungs(entry)
+    zeta = _curvatures(entry)
     positive = [value for value in entry.spectrum if value > 0] or [entry.sharpness]
     curved = [positive[i] if i < len(positive) else None for i in range(len(zeta))]
     places = np.arange(1.0, len(zeta) + 1) + (0.0 if filled else -0.12)
@@ -99,8 +99,8 @@ def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
             "y": zeta[side],
             "one": np.ones(int(side.sum())),
             "curvature": [plain(curved[i]) for i in np.flatnonzero(side).tolist()],
-            "ends": [_ends(entry.damping_low, entry.damping_high, i) for i in np.flatnonzero(side).tolist()],
-            "heat": [_heat(entry, i) for i in np.flatnonzero(side).tolist()],
+            "ends": [_interval_at(entry.damping_low, entry.damping_high, i) for i in np.flatnonzero(side).tolist()],
+            "heat": [_temperature_at(entry, i) for i in np.flatnonzero(side).tolist()],
             "step": [entry.step] * int(side.sum()) if number(entry.step) == entry.step else [0] * int(side.sum()),
         })  # fmt: skip
         if filled:
@@ -122,11 +122,11 @@ def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
         )
 
 
-def _ends(low: Sequence[float | None], high: Sequence[float | None], place: int) -> str:
+def _interval_at(low: Sequence[float | None], high: Sequence[float | None], place: int) -> str:
     return between(low[place], high[place]) if place < min(len(low), len(high)) else ""
 
 
-def _heat(entry: Curvature, place: int) -> str:
+def _temperature_at(entry: Curvature, place: int) -> str:
     if place >= len(entry.temperature):
         return "–"
-    return plain(entry.temperature[place]) + _ends(entry.temperature_low, entry.temperature_high, place)
+    return plain(entry.temperature[place]) + _interval_at(entry.temperature_low, entry.temperature_high, place)

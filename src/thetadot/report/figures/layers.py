@@ -54,14 +54,16 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     ends = {
         name: limits
         for name, *_ in QUANTITIES
-        if (limits := _ends([found[name].cells for _, found in sheets.values() if name in found]))
+        if (limits := _colour_range([found[name].cells for _, found in sheets.values() if name in found]))
     }
     shows = tuple(
         Show(name, label, *(plain(end, 2) for end in ends[name])) for name, label, _ in QUANTITIES if name in ends
     )
     if not shows:
         return None
-    panels = [_panel(run, timeline, *sheets[run.index], ends, shows[0].name) for run in runs if run.index in sheets]
+    panels = [
+        _layer_panel(run, timeline, *sheets[run.index], ends, shows[0].name) for run in runs if run.index in sheets
+    ]
     return Picture(
         name="layers",
         heading="Layer by layer: update, gradient and noise",
@@ -69,7 +71,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         "hardly learns; a bright one moves fast. Rows of one colour mean that the learning rate suits all. "
         "Usual is an update of about a thousandth of the weight a step. Empty cells had no gradient, or a rollback "
         "undid them.",
-        says=tuple(_says(*sheets[run.index]) if run.index in sheets else "" for run in runs),
+        says=tuple(_layers_sentence(*sheets[run.index]) if run.index in sheets else "" for run in runs),
         panels=tuple(panels),
         shows=shows,
     )
@@ -181,7 +183,7 @@ class _Sums:
         return Sheet(held.T, self._start, self._end)
 
 
-def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:
+def _colour_range(tables: Sequence[Array]) -> tuple[float, float] | None:
     """Return the colour range: all but the outermost hundredths, at least a factor of ten."""
     every = np.concatenate([table[np.isfinite(table)] for table in tables]) if tables else np.zeros(0)
     if not len(every):
@@ -191,7 +193,7 @@ def _ends(tables: Sequence[Array]) -> tuple[float, float] | None:
     return min(low, middle / math.sqrt(10)), max(high, middle * math.sqrt(10))
 
 
-def _panel(
+def _layer_panel(
     run: Run, timeline: Timeline, names: Sequence[str], found: dict[str, Sheet], ends: dict[str, tuple[float, float]],
     first: str,
 ) -> Panel:  # fmt: skip
@@ -230,7 +232,7 @@ def _labels(plot: figure, names: Sequence[str], pitch: int) -> None:
     plot.yaxis[0].major_label_standoff = 2
 
 
-def _says(names: Sequence[str], found: dict[str, Sheet]) -> str:
+def _layers_sentence(names: Sequence[str], found: dict[str, Sheet]) -> str:
     if "update" not in found:
         return ""
     cells = found["update"].cells

@@ -48,12 +48,12 @@ LOWER = 230
 
 def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     """Training loss and validation loss; None where no loss was seen."""
-    if not any(_seen(run) for run in runs):
+    if not any(_has_losses(run) for run in runs):
         return None
     plot, log, top = _axes(runs, timeline, LOWER if len(runs) > 1 else HEIGHT)
     keys: list[Key] = []
     for run in runs:
-        keys += _run(plot, run, log=log, top=top)
+        keys += _draw_losses(plot, run, log=log, top=top)
     fixed = "The open dots are the loss of the fixed reference batch."
     return Picture(
         name="loss",
@@ -64,7 +64,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
             *([fixed] if any(len(_reference(run)[0]) for run in runs) else []),
             *([FACTORS] if log else []),
         ]),
-        says=tuple(_says(run) for run in runs),
+        says=tuple(_losses_sentence(run) for run in runs),
         panels=(Panel("Loss (lower is better)", "L", plot),),
         keys=(*merged(keys), *timeline.keys),
     )  # fmt: skip
@@ -76,7 +76,7 @@ def metric(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     measured = [(run, at, values) for run, at, values in measured if len(at)]
     if not measured:
         return None
-    plot = timeline.axes(170, spread(*(values for _, _, values in measured), narrowest=1e-3), label=_label(runs))
+    plot = timeline.axes(170, spread(*(values for _, _, values in measured), narrowest=1e-3), label=_axis_label(runs))
     for run, at, values in measured:
         trace(plot, run, (at, values), "orange", width=1.2, alpha=0.6)
         _marks(plot, run, at, values, "metric")
@@ -105,7 +105,7 @@ def beneath(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
     return Panel("Training loss on the same steps", "L, running mean", plot)
 
 
-def _seen(run: Run) -> bool:
+def _has_losses(run: Run) -> bool:
     return bool(len(loss_curve(run.record).losses) and np.isfinite(loss_curve(run.record).losses).any()) or any(
         len(found) for found in (_epochs(run, "valid_loss")[0], _reference(run)[0], _wild(run))
     )
@@ -115,7 +115,7 @@ def _any(runs: Sequence[Run], kind: type[Epoch]) -> bool:
     return any(run.record.of(kind) for run in runs)
 
 
-def _says(run: Run) -> str:
+def _losses_sentence(run: Run) -> str:
     """How far the loss came, and what ended it; whether that is overfitting, a finding says."""
     epochs, _ = standing(run.record, Epoch)
     said = words.losses(epochs) if epochs else words.trained(run.record)
@@ -167,7 +167,7 @@ def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure,
         if (top < HIGHEST**2 * shown[1] if log else top - shown[0] < HIGHEST * (shown[1] - shown[0]))
     ]
     shown = spread(every, *inner, near, log=log)
-    return timeline.axes(height, shown, log=log, label=_label(runs)), log, shown[1]
+    return timeline.axes(height, shown, log=log, label=_axis_label(runs)), log, shown[1]
 
 
 def _reference(run: Run) -> tuple[Array, Array]:
@@ -186,7 +186,7 @@ def _epochs(run: Run, name: str, *, mean: bool | None = None) -> tuple[Array, Ar
     return x[kept], y[kept]
 
 
-def _run(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
+def _draw_losses(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
     keys = []
     x, y = losses_of(run.record)
     if len(x):
@@ -269,7 +269,7 @@ def _marks(plot: figure, run: Run, at: Array, values: Array, what: str, marker: 
     hover(plot, run, marks, [("epoch", "@epoch"), ("step", "@x{0,0}"), (what, "@y{%.4g}")])
 
 
-def _label(runs: Sequence[Run]) -> str:
+def _axis_label(runs: Sequence[Run]) -> str:
     """The step axis, with the length of an epoch where it is one number."""
     lengths: set[float] = set()
     for run in runs:

@@ -40,13 +40,13 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         return None
     resolved = [above(entries, "resolved") for entries in every]
     drawn = [gathered(every, "noise_scale"), gathered(every, "curvature_scale")]
-    drawn += [gathered(resolved, "low"), gathered(resolved, "high"), *(_batch(run)[1] for run in runs)]
+    drawn += [gathered(resolved, "low"), gathered(resolved, "high"), *(_batch_sizes(run)[1] for run in runs)]
     plot = timeline.axes(330, spread(*drawn, log=True), log=True)
     keys: list[Key] = []
     for run in runs:
         keys += _readings(plot, run, list(sparse(found[run.index], "noise_scale")))
         keys += _weighed(plot, run, found[run.index])
-        x, y = _batch(run)
+        x, y = _batch_sizes(run)
         if len(x) and found[run.index]:
             line = trace(plot, run, thin(x, y), "orange", width=1.2 if run.several else 2)
             hover(plot, run, line, [("step", "@x{0,0}"), ("batch size", "@y{0,0}")], along=True)
@@ -62,7 +62,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _batch(run: Run) -> tuple[Array, Array]:
+def _batch_sizes(run: Run) -> tuple[Array, Array]:
     motions, _ = standing(run.record, Motion)
     return finite(by_step(motions), column(motions, "batch_size"), positive=True)
 
@@ -86,7 +86,7 @@ def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
         for known in (True, False):
             some = [entry for entry in own if entry.resolved is known]
             if some:
-                _marks(plot, run, some, marker if known else "triangle", how)
+                _draw_marks(plot, run, some, marker if known else "triangle", how)
     if any(entry.resolved for entry in entries):
         hows = ", ".join(METHODS[method][1] for method in methods)
         name = "noise scale" if run.several or methods == ["reference"] else f"noise scale, {hows}"
@@ -106,7 +106,7 @@ def _bars(plot: figure, run: Run, some: Sequence[Noise]) -> None:
     run.own(bars)
 
 
-def _marks(plot: figure, run: Run, some: Sequence[Noise], marker: str, how: str) -> None:
+def _draw_marks(plot: figure, run: Run, some: Sequence[Noise], marker: str, how: str) -> None:
     known = some[0].resolved
     source = ColumnDataSource({
         "x": by_step(some),

@@ -49,7 +49,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     if not here:
         return None
     curves = [(run, now, rule, *curve(rule, now)) for run, now in here for rule in now.rules(RULES)]
-    limits = [now.highest_lr for _, now in here if now.highest_lr is not None and _near(now.highest_lr, now.lr)]
+    limits = [now.highest_lr for _, now in here if now.highest_lr is not None and _near_present(now.highest_lr, now.lr)]
     batches = np.array([now.batch for _, now in here])
     wide = np.concatenate([batches / FURTHEST, batches * FURTHEST, [1.0]])
     shown = spread([now.lr for _, now in here], *(y for *_, y in curves), limits, log=True)
@@ -57,10 +57,10 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     plot.xaxis[0].axis_label = "batch size B"
     keys: list[Key] = []
     for run, now in here:
-        keys += _veto(plot, run, now, shown[1])
-        keys += _critical(plot, run, now, shown)
+        keys += _draw_veto(plot, run, now, shown[1])
+        keys += _draw_critical(plot, run, now, shown)
     for run, now, rule, x, y in curves:
-        keys += _curve(plot, run, rule, now, x, y)
+        keys += _draw_rule(plot, run, rule, now, x, y)
     for run, now in here:
         source = ColumnDataSource({"x": [now.batch], "y": [now.lr], "step": [number(now.step)]})
         mark = dots(plot, run, source, "ink", size=13)
@@ -82,15 +82,15 @@ def curve(rule: Rule, now: Present) -> tuple[Array, Array]:
     """A rule's learning rates along batch sizes, where it tells any and they are not beyond the picture."""
     batches = np.geomspace(max(now.batch / FURTHEST, 1.0), now.batch * FURTHEST, 49)
     found = [now.lr_at(rule, float(batch)) for batch in batches]
-    y = np.array([lr if lr is not None and _near(lr, now.lr) else math.nan for lr in found], dtype=np.float64)
+    y = np.array([lr if lr is not None and _near_present(lr, now.lr) else math.nan for lr in found], dtype=np.float64)
     return batches[np.isfinite(y)], y[np.isfinite(y)]
 
 
-def _near(lr: float, present_lr: float) -> bool:
+def _near_present(lr: float, present_lr: float) -> bool:
     return present_lr / FARTHEST_LR <= lr <= present_lr * FARTHEST_LR
 
 
-def _curve(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Array) -> list[Key]:
+def _draw_rule(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Array) -> list[Key]:
     if not len(x):
         return []
     role, dash, mark = STYLES[(RULES if run.several else now.rules(RULES)).index(rule) % len(STYLES)]
@@ -101,7 +101,7 @@ def _curve(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Array)
     return [run.key(mark, role, clean(rule.name, 40))]
 
 
-def _veto(plot: figure, run: Run, now: Present, top: float) -> list[Key]:
+def _draw_veto(plot: figure, run: Run, now: Present, top: float) -> list[Key]:
     if now.highest_lr is None:
         return []
     area = plot.harea(y=[now.highest_lr, top * 1e6], x1=[1e-3, 1e-3], x2=[1e12, 1e12],
@@ -114,7 +114,7 @@ def _veto(plot: figure, run: Run, now: Present, top: float) -> list[Key]:
     return [Key("band", "red", "vetoed: unstable at the measured curvature")]
 
 
-def _critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) -> list[Key]:
+def _draw_critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) -> list[Key]:
     if now.noise is None:
         return []
     low, high = shown[0] / 1e3, shown[1] * 1e3

@@ -32,7 +32,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     known = [path for path in paths if len(path[1]) > 1]
     if not known:
         return None
-    kept = [_kept(steps) for _, steps, *_ in known]
+    kept = [_kept_places(steps) for _, steps, *_ in known]
     speeds = [array[some] for (_, _, _, speed, calm), some in zip(known, kept, strict=True) for array in (speed, calm)]
     plot = axes(340, spread(*(place for _, _, place, _, _ in known)), spread(*speeds))
     plot.xaxis[0].axis_label = "distance from the start"
@@ -65,7 +65,7 @@ def _path(run: Run) -> tuple[Array, Array, Array, Array]:
     return steps[good], place[good], speed[good], smooth(speed[good])
 
 
-def _kept(steps: Array) -> Any:
+def _kept_places(steps: Array) -> Any:
     # not thinned by extremes: a curve in the plane has none along the steps
     return np.unique(np.linspace(0, len(steps) - 1, MOST_MARKS).astype(np.int64))
 

@@ -50,13 +50,13 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         heading="What the size of the step adds to the loss",
         reading="A step of finite size descends not the loss but the loss plus these terms, which keep the motion out "
         f"of steep places. Far below the loss they change little; near it, they decide where the run ends. {FACTORS}",
-        says=tuple(_says(found[run.index]) for run in runs),
+        says=tuple(_terms_sentence(found[run.index]) for run in runs),
         panels=(Panel("Loss, and what is added to it", "L", plot),),
         keys=(*merged(keys), *timeline.keys),
     )
 
 
-def _says(entries: Sequence[Regularization]) -> str:
+def _terms_sentence(entries: Sequence[Regularization]) -> str:
     if not entries:
         return ""
     last = entries[-1]

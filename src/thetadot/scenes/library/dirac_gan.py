@@ -104,7 +104,7 @@ def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
     if play.dim == 2:
         table.append(_turning(play, theta, phi, trajectory.end.time))
     table += _factors(play)
-    average = exponential_average(_both(trajectory), 0.99)[-1, ..., : play.dim]
+    average = exponential_average(_path_values(trajectory), 0.99)[-1, ..., : play.dim]
     table.append(Row("mean distance of the average of the path", float(average.norm(dim=-1).mean())))
     return table
 
@@ -142,7 +142,7 @@ def _factors(play: _Play) -> list[Row]:
 
 
 def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
-    both = _both(trajectory)
+    both = _path_values(trajectory)
     far = float(both.abs().max()) * 1.08
     drawn = []
     if play.dim == 1:
@@ -188,5 +188,5 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
     return drawn
 
 
-def _both(trajectory: Trajectory) -> torch.Tensor:
+def _path_values(trajectory: Trajectory) -> torch.Tensor:
     return trajectory["paths"].values.double()

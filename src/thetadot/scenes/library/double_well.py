@@ -87,11 +87,16 @@ def make(settings: Settings) -> Setup:
     start = torch.tensor([[-well.half_width]], dtype=torch.float64)
     case = _Case(settings, temperature, well, edge, grid, Gibbs(well, temperature, grid), known)
     return Setup(
-        problem, start, partial(_rows, case), partial(_pictures, case), {"sides": Save(_side, count=_TIMES)}, ("x",)
+        problem,
+        start,
+        partial(_rows, case),
+        partial(_pictures, case),
+        {"sides": Save(_mean_side, count=_TIMES)},
+        ("x",),
     )
 
 
-def _times(trajectory: Trajectory) -> torch.Tensor:
+def _known_times(trajectory: Trajectory) -> torch.Tensor:
     """All at which states or sides are known."""
     every = {*trajectory["states"].times.tolist(), *trajectory["sides"].times.tolist()}
     return torch.tensor(sorted(every), dtype=torch.float64)
@@ -106,7 +111,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     x = series.values[-1].double().flatten()
     table = [_rested(case, "mean of x² at the end", x * x, trajectory)]
     if case.laws is not None:
-        source, every = f"{case.laws.name} at that time", _times(trajectory)
+        source, every = f"{case.laws.name} at that time", _known_times(trajectory)
         for name, values, of in (
             ("mean of x", x, lambda x: x),
             ("mean of U", case.well(x[:, None]), lambda x: case.well(x[:, None])),
@@ -128,7 +133,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     series, sides = trajectory["states"], trajectory["sides"]
-    every = _times(trajectory)
+    every = _known_times(trajectory)
     evolving, named = None, ""
     if case.laws is not None:
         frames = case.laws.densities(every)[_at(series.times, every)]
@@ -172,7 +177,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     return drawn
 
 
-def _side(_: float, variables: dict[str, torch.Tensor]) -> torch.Tensor:
+def _mean_side(_: float, variables: dict[str, torch.Tensor]) -> torch.Tensor:
     return variables["position"].sign().mean().reshape(1)
 
 
@@ -190,7 +195,7 @@ def _rested(case: _Case, name: str, squares: torch.Tensor, trajectory: Trajector
     row = mean_row(name, squares, expected, "Gibbs' law", 0.01 * expected, "quadrature")
     if case.laws is None:
         return replace(row, remark="1% for the step")
-    missing = abs(float(case.laws.mean(_times(trajectory), torch.square)[0][-1]) - expected)
+    missing = abs(float(case.laws.mean(_known_times(trajectory), torch.square)[0][-1]) - expected)
     far = missing > 1e-3 * abs(expected)
     # the bias of the step and what has not come to rest yet
     return replace(row, tolerance=missing + 0.01 * expected, remark="not at rest yet" if far else "1% for the step")
@@ -219,7 +224,7 @@ def _escapes(case: _Case, trajectory: Trajectory) -> list[Row]:
         table.append(Row("escapes per time", rate, exact, source, error, slack, remark, "grid solution"))
     elif case.laws is not None:
         # what is faster than escape takes long itself where friction is strong or weak
-        every = _times(trajectory)
+        every = _known_times(trajectory)
         mean, doubt = (each[_at(times[[first, last]], every)] for each in case.laws.mean(every, lambda x: -x.sign()))
         exact = float((mean[0] / mean[1]).log()) / (2.0 * span)
         slack = float((doubt / mean).sum()) / (2.0 * span)

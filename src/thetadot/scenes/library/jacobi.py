@@ -70,7 +70,7 @@ def make(settings: Settings) -> Setup:
     return Setup(system, start, partial(_rows, case), partial(_pictures, case), names=("x", "y"), shown=())
 
 
-def _newton(case: _Case, trajectory: Trajectory) -> torch.Tensor:
+def _newton_paths(case: _Case, trajectory: Trajectory) -> torch.Tensor:
     """Newton's ways (n, paths, 5) over the time that each geodesic's clock shows, in units of it."""
     if id(trajectory) in case.known:
         return case.known[id(trajectory)]
@@ -93,7 +93,7 @@ def _newton(case: _Case, trajectory: Trajectory) -> torch.Tensor:
 def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     series = trajectory["states"]
     end = series.values[-1].double()
-    other = _newton(case, trajectory)[-1]
+    other = _newton_paths(case, trajectory)[-1]
     velocity = tensor_of(dict(series.variables), "velocity")[-1].double()
     length = (case.system.energy - case.wells(end)) * (velocity * velocity).sum(-1)
     energy = 0.5 * (other[:, 2:4] ** 2).sum(-1) + case.wells(other[:, :2])
@@ -127,7 +127,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
 
 
 def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
-    geodesics, other = array(trajectory["paths"].values[:, :_FEW, :2]), array(_newton(case, trajectory)[:, :_FEW])
+    geodesics, other = array(trajectory["paths"].values[:, :_FEW, :2]), array(_newton_paths(case, trajectory)[:, :_FEW])
     right, high = float(geodesics[..., 0].max()) + 0.2, float(abs(geodesics[..., 1]).max()) + 0.3
     box = ((-3.2, right), (-high, high))
     plot = axes(560, *box)

@@ -81,7 +81,7 @@ def make(settings: Settings) -> Setup:
         start,
         partial(_rows, case),
         partial(_pictures, case),
-        {"periods": Save(_both, times=at)},
+        {"periods": Save(_phase_point, times=at)},
         ("θ",),
         shown=(),
     )
@@ -102,7 +102,7 @@ def _period(pendulum: InvertedPendulum, step: float | None) -> float:
     return whole * step
 
 
-def _both(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _phase_point(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat((variables["position"][:2], variables["velocity"][:2]), -1)
 
 

@@ -80,7 +80,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     law_now = case.law.density if frames is None else frames[-1]
     source = "Fokker-Planck equation at that time"
     reference: Reference = "grid solution"
-    known = frames is not None or _rested(case)
+    known = frames is not None or _is_at_rest(case)
     if frames is None:
         reference = "quadrature"
         source = "Gibbs' law" if known else "Gibbs' law does not hold yet: too short a time for this friction"
@@ -118,7 +118,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     return table if frames is not None else table[:-1]
 
 
-def _rested(case: _Case) -> bool:
+def _is_at_rest(case: _Case) -> bool:
     """Whether with friction λ the slowest passage has died out to 1e-3: slower than without inertia by λ or 1/λ."""
     friction = case.settings.friction
     if not friction:

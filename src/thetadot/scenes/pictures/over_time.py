@@ -53,7 +53,7 @@ def curves(
     """Lines over time, or over anything else; those that share a label share a line of the key."""
     plot = axes(
         height,
-        _along(*(curve.x for curve in drawn)),
+        _time_limits(*(curve.x for curve in drawn)),
         spread(*(curve.y for curve in drawn), log=log, narrowest=0.02),
         y_log=log,
     )
@@ -72,7 +72,7 @@ def curves(
     return picture(name, heading, reading, [Panel(label, unit, plot)], list(keys.values()), says=says)
 
 
-def _along(*times: Array) -> tuple[float, float]:
+def _time_limits(*times: Array) -> tuple[float, float]:
     """Limits of the axis of time; a unit of it where there is only the start."""
     every = np.concatenate(times)
     return spread(every, *([every + 1.0] if every.max() == every.min() else []), narrowest=0.0)
@@ -94,7 +94,7 @@ def fan(
     panels = []
     for at, name in enumerate(names):
         shown = values[:, at]
-        plot = axes(300 if len(names) == 1 else 240, _along(t), spread(shown.ravel(), few[..., at].ravel()))
+        plot = axes(300 if len(names) == 1 else 240, _time_limits(t), spread(shown.ravel(), few[..., at].ravel()))
         plot.xaxis[0].axis_label = "time"
         for low, high, alpha in ((0, 4, 0.16), (1, 3, 0.24)):
             _area(plot, t, shown[:, low], shown[:, high], alpha)

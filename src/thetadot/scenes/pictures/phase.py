@@ -59,11 +59,11 @@ def phase(portrait: Portrait, ways: torch.Tensor, *, heading: str, reading: str,
     lines(plot, list(paths[..., 0].T), list(paths[..., 1].T), "purple", width=1.4, alpha=0.65)
     marks(plot, paths[0, :, 0], paths[0, :, 1], "purple", size=5, filled=False)
     keys.append(Key("line", "purple", f"{paths.shape[1]} paths, each from its open circle"))
-    keys += _points(plot, portrait)
+    keys += _draw_points(plot, portrait)
     return picture("phase", heading, reading, [Panel("Phase plane", "", plot)], keys)
 
 
-def _points(plot: figure, portrait: Portrait) -> list[Key]:
+def _draw_points(plot: figure, portrait: Portrait) -> list[Key]:
     keys: dict[str, Key] = {}
     for found in portrait.fixed_points:
         marker, role, filled, mark = KINDS[found.kind.split()[0]]

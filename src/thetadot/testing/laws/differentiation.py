@@ -34,7 +34,7 @@ def _start() -> Tensor:
     return torch.tensor(_START, dtype=torch.float64, requires_grad=True)
 
 
-def _number(value: float) -> Tensor:
+def _leaf_number(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64, requires_grad=True)
 
 
@@ -48,7 +48,7 @@ def steps_are_differentiated_in_the_start(subject: Subject) -> None:
 @law(applies=lambda traits: traits.differentiable)
 def steps_are_differentiated_in_lr(subject: Subject) -> None:
     """The derivative of three steps in a tensor lr, weight decay included, is the difference quotient."""
-    lr = _number(subject.traits.lr)
+    lr = _leaf_number(subject.traits.lr)
     expect(
         torch.autograd.gradcheck(lambda lr: _after(subject, _start(), 3, lr=lr, weight_decay=0.1), (lr,)),
         "derivative and difference quotient differ",
@@ -58,7 +58,7 @@ def steps_are_differentiated_in_lr(subject: Subject) -> None:
 @law(applies=lambda traits: traits.differentiable and traits.momentum)
 def steps_are_differentiated_in_momentum(subject: Subject) -> None:
     """The derivative of three steps in a tensor momentum is the difference quotient."""
-    momentum = _number(0.8)
+    momentum = _leaf_number(0.8)
 
     def after(momentum: Tensor) -> Tensor:
         return _after(subject, _start(), 3, momentum=momentum, weight_decay=0.1)

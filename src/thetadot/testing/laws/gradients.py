@@ -94,7 +94,7 @@ def _embedding() -> list[Tensor]:
 _ROWS = torch.tensor([[0.0, 0.0], [0.5, -1.0], [0.0, 0.0], [2.0, 0.25], [0.0, 0.0]], dtype=torch.float64)
 
 
-def _checked() -> Any:
+def _law_invariants() -> Any:
     invariants: Any = torch.sparse.check_sparse_tensor_invariants  # torch warns where nobody said whether to check
     return invariants()
 
@@ -105,7 +105,7 @@ def a_sparse_gradient_moves_as_the_dense_one(subject: Subject) -> None:
     sparse, dense = _embedding(), _embedding()
     one, other = subject.optimizer(sparse), subject.optimizer(dense)
     for _ in range(3):
-        with _checked():
+        with _law_invariants():
             subject.push(one, sparse, [_ROWS.to_sparse(1)])
         subject.push(other, dense, [_ROWS.clone()])
     expect_close(sparse, dense, 1e-12, "sparse and dense")
@@ -118,7 +118,7 @@ def a_sparse_gradient_is_one_clear_error(subject: Subject) -> None:
     optimizer = subject.optimizer(params)
     before, state = values(params), snapshot(optimizer)
     given = [torch.ones_like(p) for p in params[:-1]]
-    with _checked():
+    with _law_invariants():
         sparse = _ROWS.to_sparse(1)
         said = expect_refused(lambda: subject.push(optimizer, params, [*given, sparse]), "a sparse gradient")
     expect("sparse" in said, f"the message does not say sparse: {said}")

@@ -25,7 +25,7 @@ def _ran(subject: Subject) -> tuple[Any, list[Tensor]]:
     return optimizer, params
 
 
-def _refused(subject: Subject, spoil: Any, what: str) -> None:
+def _expect_refused(subject: Subject, spoil: Any, what: str) -> None:
     """The damaged state dict is refused, nothing has changed, and the run continues."""
     optimizer, params = _ran(subject)
     before = snapshot(optimizer)
@@ -98,7 +98,7 @@ def state_of_another_shape_is_refused(subject: Subject) -> None:
         state_dict["state"][index][word] = torch.zeros(7, dtype=torch.float64)
         return state_dict
 
-    _refused(subject, spoil, "state of shape (7,) for a parameter of shape (3, 2)")
+    _expect_refused(subject, spoil, "state of shape (7,) for a parameter of shape (3, 2)")
 
 
 @law()
@@ -109,7 +109,7 @@ def state_of_another_optimizer_is_refused(subject: Subject) -> None:
         state_dict["state"][0] = {"somebody_elses": torch.zeros(3, 2, dtype=torch.float64)}
         return state_dict
 
-    _refused(subject, spoil, "foreign variables")
+    _expect_refused(subject, spoil, "foreign variables")
 
 
 @law()
@@ -120,16 +120,16 @@ def other_groups_are_refused(subject: Subject) -> None:
         state_dict["param_groups"][0]["params"] = [0, 1]
         return state_dict
 
-    _refused(subject, lambda found: found | {"param_groups": found["param_groups"] * 2}, "two groups for one")
-    _refused(subject, fewer, "two parameters for three")
+    _expect_refused(subject, lambda found: found | {"param_groups": found["param_groups"] * 2}, "two groups for one")
+    _expect_refused(subject, fewer, "two parameters for three")
 
 
 @law()
 def what_is_no_state_dict_is_refused(subject: Subject) -> None:
     """Something that is not a state dict is refused, and nothing changes."""
-    _refused(subject, lambda _: {}, "an empty dict")
-    _refused(subject, lambda found: {"state": found["state"]}, "a state dict without groups")
-    _refused(subject, lambda found: {"param_groups": found["param_groups"]}, "a state dict without state")
+    _expect_refused(subject, lambda _: {}, "an empty dict")
+    _expect_refused(subject, lambda found: {"state": found["state"]}, "a state dict without groups")
+    _expect_refused(subject, lambda found: {"param_groups": found["param_groups"]}, "a state dict without state")
 
 
 @law()
@@ -140,4 +140,4 @@ def inadmissible_settings_in_a_state_dict_are_refused(subject: Subject) -> None:
         state_dict["param_groups"][0]["lr"] = -1.0
         return state_dict
 
-    _refused(subject, spoil, "lr=-1 in a state dict")
+    _expect_refused(subject, spoil, "lr=-1 in a state dict")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from thetadot.testing.subject import Subject
 
 
-def _start(*shape: int) -> torch.Tensor:
+def _random_start(*shape: int) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
@@ -30,7 +30,7 @@ def parameters_stay_where_they_are(subject: Subject) -> None:
 @law()
 def numbers_and_nothing_are_parameters(subject: Subject) -> None:
     """A parameter of shape () moves as one of shape (1,), and an empty one disturbs nobody."""
-    scalar, vector = _start().requires_grad_(), _start().reshape(1).requires_grad_()
+    scalar, vector = _random_start().requires_grad_(), _random_start().reshape(1).requires_grad_()
     empty = torch.empty(0, 3, dtype=torch.float64, requires_grad=True)
     before = values([scalar])
     for group in ([scalar, empty], [vector, torch.empty(0, 3, dtype=torch.float64, requires_grad=True)]):
@@ -43,11 +43,11 @@ def numbers_and_nothing_are_parameters(subject: Subject) -> None:
 @law()
 def strides_do_not_matter(subject: Subject) -> None:
     """A transposed parameter moves as its contiguous copy, and stays transposed."""
-    strided = _start(3, 4).T.requires_grad_()
+    strided = _random_start(3, 4).T.requires_grad_()
     dense = strided.detach().contiguous().requires_grad_()
     for p in (strided, dense):
         subject.run(subject.optimizer([p]), [p])
-    expect_moved([dense], [_start(3, 4).T], "five steps")
+    expect_moved([dense], [_random_start(3, 4).T], "five steps")
     expect_close([strided], [dense], 1e-12, "transposed and contiguous")
     expect(not strided.is_contiguous(), "the parameter was laid out anew")
 
@@ -55,7 +55,7 @@ def strides_do_not_matter(subject: Subject) -> None:
 @law()
 def channels_last_is_a_layout_only(subject: Subject) -> None:
     """A channels_last weight moves as its contiguous copy, and stays channels_last."""
-    last = _start(4, 3, 2, 2).contiguous(memory_format=torch.channels_last).requires_grad_()
+    last = _random_start(4, 3, 2, 2).contiguous(memory_format=torch.channels_last).requires_grad_()
     dense = last.detach().contiguous().requires_grad_()
     for p in (last, dense):
         subject.run(subject.optimizer([p]), [p])

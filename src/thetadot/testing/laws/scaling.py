@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from thetadot.testing.traits import Traits
 
 
-def _plain(traits: Traits) -> bool:
+def _steps_without_closure(traits: Traits) -> bool:
     """Torch's GradScaler calls step() without closure."""
     return not traits.closure
 
@@ -24,7 +24,7 @@ def _scaler() -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=100)
 
 
-@law(applies=_plain)
+@law(applies=_steps_without_closure)
 def a_scaled_run_is_the_run(subject: Subject) -> None:
     """Through a GradScaler whose scale is a power of 2 the run is the unscaled one."""
     params, others = subject.tensors(torch.float32), subject.tensors(torch.float32)
@@ -39,7 +39,7 @@ def a_scaled_run_is_the_run(subject: Subject) -> None:
     expect_close(params, others, 1e-6, "unscaled and scaled")
 
 
-@law(applies=_plain)
+@law(applies=_steps_without_closure)
 def a_step_with_an_infinite_gradient_is_skipped(subject: Subject) -> None:
     """A GradScaler that finds inf skips the step: parameters, state and counters stay, and the run continues."""
     params, others = subject.tensors(torch.float32), subject.tensors(torch.float32)

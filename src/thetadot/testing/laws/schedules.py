@@ -53,7 +53,7 @@ SCHEDULERS: dict[str, Callable[[Any, float], Any]] = {
 _SCHEDULED = ("lr", "momentum", "betas")
 
 
-def _settings(optimizer: Any) -> dict[str, Any]:
+def _scheduled_settings(optimizer: Any) -> dict[str, Any]:
     group = optimizer.param_groups[0]
     return {word: group[word] for word in _SCHEDULED if word in group}
 
@@ -69,13 +69,13 @@ def _scheduled(subject: Subject, optimizer: Any, scheduler: Any, params: Any, st
     """Run; the settings of every step."""
     seen = []
     for _ in range(steps):
-        seen.append(_settings(optimizer))
+        seen.append(_scheduled_settings(optimizer))
         subject.run(optimizer, params, 1)
         _advance(scheduler)
     return seen
 
 
-def _each(experiment: Callable[[str], None], names: Iterable[str]) -> None:
+def _expect_each(experiment: Callable[[str], None], names: Iterable[str]) -> None:
     failures = []
     for name in names:
         try:
@@ -109,7 +109,7 @@ def every_scheduler_of_torch_moves_the_run(subject: Subject) -> None:
         "OneCycleLR",
         "ReduceLROnPlateau",
     )  # solving takes its time
-    _each(experiment, few if subject.traits.solves else SCHEDULERS)
+    _expect_each(experiment, few if subject.traits.solves else SCHEDULERS)
 
 
 @law(applies=lambda traits: traits.momentum)
@@ -126,7 +126,7 @@ def momentum_is_cycled(subject: Subject) -> None:
             subject.run(still, others, 1)
         expect(distance(params, others) > 1e-6, "the momentum moved, and the run did not notice")
 
-    _each(experiment, ("OneCycleLR", "CyclicLR"))
+    _expect_each(experiment, ("OneCycleLR", "CyclicLR"))
 
 
 @law()
@@ -147,7 +147,7 @@ def a_run_resumes_in_the_middle_of_a_schedule(subject: Subject) -> None:
             _scheduled(subject, *side, 3)
         expect_same(params, others, "the run and its resumption")
 
-    _each(experiment, ("StepLR", "CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR"))
+    _expect_each(experiment, ("StepLR", "CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR"))
 
 
 @law()

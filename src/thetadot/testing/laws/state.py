@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from thetadot.testing.subject import Subject
 
 
-def _copied(subject: Subject, duplicate: Callable[[Any], Any], what: str) -> None:
+def _expect_copies(subject: Subject, duplicate: Callable[[Any], Any], what: str) -> None:
     params = subject.tensors()
     optimizer = subject.optimizer(params)
     subject.run(optimizer, params)
@@ -32,13 +32,13 @@ def _copied(subject: Subject, duplicate: Callable[[Any], Any], what: str) -> Non
 @law()
 def a_deep_copy_continues_identically(subject: Subject) -> None:
     """A deep copy of an optimizer with its parameters continues as the original does."""
-    _copied(subject, copy.deepcopy, "copy")
+    _expect_copies(subject, copy.deepcopy, "copy")
 
 
 @law()
 def a_pickle_continues_identically(subject: Subject) -> None:
     """An optimizer pickled with its parameters continues as the original does."""
-    _copied(subject, lambda pair: pickle.loads(pickle.dumps(pair)), "pickle")  # noqa: S301 - our own bytes
+    _expect_copies(subject, lambda pair: pickle.loads(pickle.dumps(pair)), "pickle")  # noqa: S301 - our own bytes
 
 
 @law()
