@@ -101,3 +101,11 @@ def test_a_complementary_matrix_keeps_its_three_conditions(count, seed):
 def test_numbers_out_of_range_are_refused(given, says):
     with pytest.raises(InadmissibleValue, match=says.replace("(", r"\(")):
         central_flow(valley, torch.zeros(2), steps=3, **given)
+
+
+def test_rmsprop_on_a_parabola_swings_by_half_its_step():
+    flow = central_flow(
+        lambda w: 1.5 * w[0] ** 2, torch.tensor([0.3], dtype=torch.float64), lr=0.02, beta2=0.9, eps=1e-12, steps=120
+    )
+    assert float(flow.variance[-1]) == pytest.approx(0.01**2, rel=0.02)  # |x| = lr/2 goes to -lr/2 and back
+    assert float(flow.sharpness[-1]) == pytest.approx(flow.limit, rel=1e-3)
