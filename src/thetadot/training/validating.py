@@ -65,7 +65,7 @@ class Validated(Steered, Protocol):
 
     @property
     def seconds(self) -> float:
-        """Time spent."""
+        """Return the time spent so far, in seconds."""
 
     def back_to_the_best(self, because: str) -> None:
         """Go back to the best validated state."""
