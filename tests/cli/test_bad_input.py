@@ -70,6 +70,8 @@ def test_users_exception_names_their_file_and_line(capsys, tmp_path, function):
         (["--batch-size", "65"], "larger than the training data (64 samples)"),
         (["--optimizer", "adagrad"], "unknown"),
         (["--annealing", "steps"], "unknown"),
+        (["--prefer", "speed"], "unknown"),
+        (["--prefer", "wall", "--batch-size", "8"], "Pass one of them"),
         (["--minutes", "0"], "minutes=0"),
         (["--seed", "-1"], "seed=-1"),
         (["--workers", "-1"], "workers=-1"),

@@ -212,4 +212,7 @@ def test_the_state_of_another_schedule_is_refused():
         schedule.load_state_dict(other.state_dict())
     with pytest.raises(InadmissibleValue, match="as many groups"):
         schedule.load_state_dict({})
+    for hidden in ("get_lr", "optimizer", "clock"):
+        with pytest.raises(InadmissibleValue, match="as many groups"):
+            schedule.load_state_dict(before | {hidden: 3})
     assert schedule.state_dict() == before

@@ -199,10 +199,10 @@ def test_a_file_of_another_loop_is_refused_and_nothing_changes(change, says, tmp
 def test_gradients_that_wait_are_kept_where_it_is_asked(tmp_path):
     saved, (model, *_) = simple()
     expected = model.weight.grad.clone()
-    saved.save(tmp_path / "a.pt", gradients=True)
+    saved.save(tmp_path / "a.pt", gradients=True, best=torch.arange(3))
     saved.save(tmp_path / "b.pt")
     model.weight.grad.zero_()
-    saved.load(tmp_path / "a.pt")
+    assert saved.load(tmp_path / "a.pt")["best"].tolist() == [0, 1, 2]
     assert torch.equal(model.weight.grad, expected)
     saved.load(tmp_path / "b.pt")
     assert model.weight.grad is None

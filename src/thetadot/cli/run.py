@@ -52,6 +52,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="of parameters up to which the run forks; larger models follow their mean motion (default: 2^30)",
     )
+    parser.add_argument(
+        "--prefer",
+        metavar="WHAT",
+        help="samples (default: many small steps) or wall (few large ones: the batch by the measured noise, growing)",
+    )
     parser.add_argument("--device", metavar="NAME", help="where to train (default: cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that load data (default: 0)")

@@ -93,30 +93,35 @@ class Law:
     heat: bool = False
 
 
-def decay_samples(settings: Settings, kind: Optimizer) -> float:
-    """Decay time in samples, to a factor: of a coupled decay behind P with P = σ/√B.
+def decay_ratio(before: Settings, after: Settings, kind: Optimizer) -> float:
+    """Decay time in samples after over that before; of a coupled decay behind P, with P = σ/√B.
 
     Example:
         >>> from thetadot.dictionary.optimizers import optimizer_named, settings_of
-        >>> adamw = settings_of("adamw", lr=0.5, batch_size=8, weight_decay=0.25)
-        >>> decay_samples(adamw, optimizer_named("adamw"))
-        64.0
+        >>> before = settings_of("adamw", lr=0.5, batch_size=8, weight_decay=0.25)
+        >>> decay_ratio(before, replace(before, lr=0.25, batch=32), optimizer_named("adamw"))
+        8.0
     """
+    # ratio by ratio, so that no product of small numbers is 0
+    return (after.batch / before.batch) / (_pull(after, kind) / _pull(before, kind)) / (after.decay / before.decay)
+
+
+def _pull(settings: Settings, kind: Optimizer) -> float:
+    """Share of a parameter that decay takes a step, over w and to a factor."""
     pull = settings.lr
     if not settings.decoupled:
         if kind.motion == "kick":
             pull /= 1.0 - (settings.momentum or 0.0)
         if kind.family != "sgd":
             pull *= math.sqrt(settings.batch)
-    return settings.batch / (pull * settings.decay)
+    return pull
 
 
 def with_decay_time(before: Settings, after: Settings, kind: Optimizer) -> Settings:
     """The weight decay at which the decay time in samples is that of before; as it is where there is none."""
     if not before.decay:
         return after
-    now = decay_samples(replace(after, decay=before.decay), kind)
-    return replace(after, decay=before.decay * now / decay_samples(before, kind))
+    return replace(after, decay=before.decay * decay_ratio(before, replace(after, decay=before.decay), kind))
 
 
 def _kicked(_: Settings, change: Change, kind: Optimizer) -> bool:
@@ -170,7 +175,7 @@ def _lr_decays(s: Settings, change: Change, kind: Optimizer) -> bool:
 
 def _lr_for_decay(s: Settings, change: Change, kind: Optimizer) -> Settings:
     new = change.of(s)
-    return replace(new, lr=s.lr * decay_samples(new, kind) / decay_samples(s, kind))
+    return replace(new, lr=s.lr * decay_ratio(s, new, kind))
 
 
 def _longer(power: float) -> Callable[[Settings, Change, Optimizer], Settings]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from thetadot.core.cayley import friction_of, step_of
 from thetadot.core.formatting import plain
 from thetadot.dictionary.batch_rules import EVERY, MALLADI, MAREK
-from thetadot.dictionary.change import LAWS, Change, Law, decay_samples, with_decay_time
+from thetadot.dictionary.change import LAWS, Change, Law, decay_ratio, with_decay_time
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named, require_settings, settings_of
 from thetadot.dictionary.regime import WHY, NoiseScale, advice, preferred
 from thetadot.dictionary.row import Row
@@ -93,7 +93,7 @@ def convert(
         to_batch_size: B'.
         to_epochs: E'.
         to_weight_decay: w'.
-        noise_scale: B_n in samples.
+        noise_scale: B_n in samples, or the critical batch where it was measured (training.critical_batch).
         noise_resolved: whether this is a value, and not a lower bound.
         sharpness: largest curvature, of P⁻¹H behind a preconditioner; rows above the stability limit are vetoed.
 
@@ -113,10 +113,10 @@ def convert(
         kind, lr=lr, batch_size=batch_size, momentum=momentum, beta2=beta2, eps=eps, weight_decay=weight_decay,
         decoupled=decoupled, epochs=epochs, dataset_size=dataset_size,
     )  # fmt: skip
-    change = Change(to_lr, to_batch_size, to_epochs, to_weight_decay)
+    change = Change(*map(_plain, (to_lr, to_batch_size, to_epochs, to_weight_decay)))
     _require_change(present, change, kind)
     require_settings(noise_scale=noise_scale, sharpness=sharpness)
-    ceiling, noise = Ceiling.of(kind, sharpness), NoiseScale(noise_scale, noise_resolved)
+    ceiling, noise = Ceiling.of(kind, _plain(sharpness)), NoiseScale(_plain(noise_scale), noise_resolved)
     rows = [_ruled(rule, present, change, kind, noise) for rule in EVERY if _concerns(rule, change, kind)]
     rows += [_solved(law, present, change, kind) for law in LAWS if law.asked(present, change, kind)]
     judged = [ceiling.judged(row, present) for row in rows if row is not None]
@@ -232,7 +232,7 @@ def _row(new: Settings | None, present: Settings, kind: Optimizer, **named: str)
         eps=new.eps,
         weight_decay=new.decay,
         epochs=new.epochs,
-        decay_factor=_one_if_near(decay_samples(new, kind) / decay_samples(present, kind)) if slows else None,
+        decay_factor=_one_if_near(decay_ratio(present, new, kind)) if slows else None,
         **named,  # type: ignore[arg-type]
     )
 
@@ -240,6 +240,11 @@ def _row(new: Settings | None, present: Settings, kind: Optimizer, **named: str)
 def _one_if_near(factor: float) -> float:
     """A factor of one as one, where only rounding is between them."""
     return 1.0 if math.isclose(factor, 1.0, rel_tol=1e-12) else factor
+
+
+def _plain(value: float | None) -> float | None:
+    """A tensor of one number as Python's."""
+    return value if value is None or not hasattr(value, "item") else float(value)
 
 
 def _float(x: object) -> float:

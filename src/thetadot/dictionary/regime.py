@@ -107,9 +107,9 @@ def advice(noise: NoiseScale, limit: Limit, *, recommended: bool, asked: bool) -
             else f"The noise scale is {noise.said()}, which does not tell whether noise limits the larger batch"
         )
         return (
-            f"{why}, so no row is recommended. Measure the noise scale: put thetadot.watch(...) around your loop, or "
-            "thetadot run TASK --out runs/a, and add --from runs/a to this command; or add --noise-scale B_n, in "
-            "samples."
+            f"{why}, so no row is recommended. Measure the noise scale: put thetadot.watch(..., out='runs/a') around "
+            "your loop, or thetadot run TASK --out runs/a (long runs pay for it), and add --from runs/a to this "
+            "command; or add --noise-scale B_n, in samples, such as thetadot.training.critical_batch measures."
         )
     what = {
         "noise": "noise limits the step",

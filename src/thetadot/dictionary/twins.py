@@ -145,7 +145,7 @@ def twins_of(settings: Settings, kind: Optimizer) -> Twins:
     pull = settings.lr * (1.0 - beta) if kind.motion in ("mean", "spectral") else settings.lr
     step, damped = _plain_float(step_of(pull, beta)), _plain_float(damping(beta))
     rate = decay_rate(settings, kind)
-    steps = None if not rate else 1.0 / rate
+    steps = 1.0 / rate if rate and math.isfinite(rate) else None
     samples = None if steps is None else steps * settings.batch
     data, epochs = settings.data, settings.epochs
     life = half_life(settings)

@@ -40,7 +40,13 @@ def tiles(record: Record) -> list[Tile]:
     found += [_setting(record, *names) for names in SETTINGS]
     steps = result.steps if result else words.last_step(record)
     found.append(
-        (plain(steps), "steps", f"{plain(result.epochs)} epochs" if result else f"of {plain(record.epochs)} epochs")
+        (
+            plain(steps),
+            "steps",
+            f"{plain(result.epochs)} epochs; {plain(round(result.cost))} gradient evaluations"
+            if result
+            else f"of {plain(record.epochs)} epochs",
+        )
     )
     seconds = result.seconds if result else last_epoch.seconds if last_epoch else 0.0
     if seconds > 0:

@@ -189,7 +189,8 @@ class ScheduleLR(LRScheduler):
         """
         state = dict(state_dict)
         says, groups = state.pop("says", None), state.get("base_lrs")
-        if not isinstance(groups, list) or len(groups) != len(self.base_lrs):
+        alike = isinstance(groups, list) and len(groups) == len(self.base_lrs)
+        if not alike or not state.keys() <= self.__dict__.keys() - {"optimizer", "schedule", "clock"}:
             raise InadmissibleValue("the state is not that of a schedule with as many groups. Pass its state_dict().")
         if says != self._says and None not in (says, self._says):
             raise InadmissibleValue(

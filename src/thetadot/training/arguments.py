@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from thetadot.errors import InadmissibleValue, RunFolderError, require
-from thetadot.training.plan import ANNEALINGS, FAMILIES, Annealing, Family
+from thetadot.training.plan import ANNEALINGS, FAMILIES, PREFERENCES, Annealing, Family, Preference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,7 @@ class Arguments:
     annealing: Annealing | None = None
     cure: bool = True
     fork_memory: int = FORK_MEMORY
+    prefer: Preference = "samples"
     extended: tuple[int, ...] = ()
 
     def options(self) -> dict[str, str]:
@@ -46,7 +47,7 @@ class Arguments:
             >>> Arguments("digits", lr=0.1, minutes=2.5).options()
             {'epochs': '60', 'minutes': '2.5', 'seed': '0', 'lr': '0.1'}
         """
-        plain = {"device": "cpu", "workers": 0, "cure": True, "fork_memory": FORK_MEMORY}
+        plain = {"device": "cpu", "workers": 0, "cure": True, "fork_memory": FORK_MEMORY, "prefer": "samples"}
         found = {name: value for name, value in asdict(self).items() if name not in _NO_OPTIONS and value is not None}
         return {name: str(value) for name, value in found.items() if plain.get(name) != value}
 
@@ -96,6 +97,14 @@ class Arguments:
         )
         if self.annealing is not None and self.annealing not in ANNEALINGS:
             raise InadmissibleValue(f"annealing={self.annealing!r} is unknown. Pass one of {', '.join(ANNEALINGS)}.")
+        if self.prefer not in PREFERENCES:
+            raise InadmissibleValue(f"prefer={self.prefer!r} is unknown. Pass one of {', '.join(PREFERENCES)}.")
+        require(
+            self.prefer == "samples" or self.batch_size is None,
+            f"prefer={self.prefer!r}",
+            f"chooses the batch, and batch_size={self.batch_size} was given",
+            "Pass one of them.",
+        )
         if self.optimizer is not None and self.optimizer not in FAMILIES:
             raise InadmissibleValue(f"optimizer={self.optimizer!r} is unknown. Pass one of {', '.join(FAMILIES)}.")
 

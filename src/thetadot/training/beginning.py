@@ -15,6 +15,7 @@ from thetadot.training.drift import Drift, judges_of
 from thetadot.training.fit import require_motion
 from thetadot.training.forks import Forks
 from thetadot.training.forward import judge
+from thetadot.training.growing import Growing, largest
 from thetadot.training.learned import learned
 from thetadot.training.mean import RunningMean
 from thetadot.training.misfit import remarks_on_targets
@@ -126,6 +127,7 @@ class Beginning:
             slope=typical_size([gradient]),
             least=self.least,
             steered=self.steered,
+            wall=asked.prefer == "wall",
         )
         with generators_kept():
             return start.plan(), Begun(loss, bar, offset, self.coordinates)
@@ -176,6 +178,12 @@ class Beginning:
     def _room(self) -> bool:
         """Whether there is memory for copies of the parameters."""
         return sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory
+
+    def growing(self, plan: Plan) -> Growing | None:
+        """What lets the batch grow; None where it was given, or many small steps are preferred, or lr is given."""
+        if self.asked.prefer != "wall" or self.asked.lr is not None:
+            return None
+        return Growing(plan.batch_size, largest(self.source.size, self.samples), self.before)
 
     def _not_finite(self, loss: float) -> str:
         """Whether it is the data, and which sample."""

@@ -76,7 +76,9 @@ def go_on(loop: Loop, state: dict[str, Any], final: Snapshot, best: Snapshot) ->
     loop.load_known(state)
     loop.guard.load_origin(state["guard"])
     progress = msgspec.convert(state["progress"], Progress)
-    loop.progress = replace(progress, place=0, loss_sum=0.0, loss_count=0, factor=1.0, forks=0, mean_next=False)
+    loop.progress = replace(
+        progress, place=0, loss_sum=0.0, loss_count=0, factor=1.0, forks=0, mean_next=False, growth=1, looks=0
+    )
     loop.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
     loop.seconds_first, loop.best = loop.seconds_before, best
     final.restore(loop.task.model, loss=loop.task.loss)

@@ -106,13 +106,14 @@ class Forks(Steering):
             return
         progress = loop.progress
         factor = min(RAISE * progress.factor, loop.highest())
-        room = (loop.total - loop.seen) / loop.plan.batch_at(loop.seen / loop.total)
-        if factor <= LEAST_RAISE * progress.factor or room <= self.length:
+        room = (loop.total - loop.seen) / loop.batch_at(loop.seen)
+        length = max(FEWEST, self.length // progress.growth)  # so that the loser of large steps costs no more
+        if factor <= LEAST_RAISE * progress.factor or room <= length:
             return
         lr = loop.plan.lr
         self.open = Open(
             step=progress.step,
-            steps=self.length,
+            steps=length,
             samples=progress.samples,
             factors=(progress.factor, factor),
             lrs=(lr * progress.factor, lr * factor),

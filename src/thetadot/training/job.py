@@ -45,7 +45,7 @@ from thetadot.training.units import Coordinates
 from thetadot.version import __version__
 
 if TYPE_CHECKING:
-    from thetadot.training.plan import Annealing, Family
+    from thetadot.training.plan import Annealing, Family, Preference
     from thetadot.training.validating import Judged
 
 _LOST = (
@@ -74,6 +74,7 @@ def run(
     annealing: Annealing | None = None,
     cure: bool = True,
     fork_memory: int = FORK_MEMORY,
+    prefer: Preference = "samples",
     resume: bool = False,
     new_data: bool = False,
     extend: int | None = None,
@@ -107,6 +108,8 @@ def run(
             exact; False leaves all as it is.
         fork_memory: bytes of parameters up to which the run forks, which copies its state twice; a larger model is
             steered by its mean motion, which copies the parameters three times and nothing else.
+        prefer: "samples": few samples, by many small steps. "wall": few steps, by batches as large as the measured
+            noise of the gradient allows, which grow with it; sooner where a step's time hardly depends on its batch.
         resume: continue the run in ``out``, bit for bit.
         new_data: resume although the data are others than those that the run was begun with.
         extend: with ``resume``, of a run that has finished: go on for so many more epochs, at the rate that it had
@@ -130,7 +133,7 @@ def run(
     folder = fresh(called) if out is None else Path(out)
     asked = Arguments(
         called, epochs, minutes, seed, optimizer, lr, momentum, batch_size, device, workers, threads, annealing, cure,
-        fork_memory,
+        fork_memory, prefer,
     )  # fmt: skip
     before = torch.get_num_threads()
     try:
@@ -249,7 +252,8 @@ class _Run:
                 with checkpoint.same_model(self.out):
                     begun = Begun(coordinates=Coordinates.unpack(self.task.model, saved.get("units", [])))
                 if self.extending:
-                    plan = plan.again(float(saved["loop"]["progress"]["factor"]))
+                    added = self.asked.extended[-1] * self.source.size
+                    plan = plan.again(float(saved["loop"]["progress"]["factor"]), added)
             else:
                 if saved is not None:
                     with checkpoint.same_model(self.out):
@@ -296,6 +300,7 @@ class _Run:
             steering=beginning.steering(plan, (epochs - first) * self.source.size),
             begun=begun,
             mean=beginning.mean(),
+            growing=beginning.growing(plan),
             minutes=self.asked.minutes,
             began=self.began,
         )

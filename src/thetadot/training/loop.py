@@ -14,6 +14,7 @@ from thetadot.errors import Diverged
 from thetadot.records import Constant, Curvature, Epoch, Noise, Rollback
 from thetadot.state import kept
 from thetadot.training.blame import blamed
+from thetadot.training.decaying import decays
 from thetadot.training.forks import packed
 from thetadot.training.forward import loss_of
 from thetadot.training.learned import learned
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from thetadot.training.beginning import Begun
     from thetadot.training.cost import Cost
     from thetadot.training.data import Batch, Source
+    from thetadot.training.growing import Growing
     from thetadot.training.mean import RunningMean
     from thetadot.training.plan import Plan
     from thetadot.training.steering import Steering
@@ -65,6 +67,7 @@ class Loop:
         steering: forks, or what is done in their place.
         begun: what is known before the first step.
         mean: of the parameters, validated in some epochs; None: in none.
+        growing: lets the batch grow on the way; None: it stays what the plan says.
         minutes: no epoch begins later than this.
         began: when the run began, on the monotonic clock; measuring and forks count.
     """
@@ -85,13 +88,14 @@ class Loop:
         steering: Steering,
         begun: Begun,
         mean: RunningMean | None = None,
+        growing: Growing | None = None,
         first: int = 0,
         minutes: float | None = None,
         began: float | None = None,
     ) -> None:
         self.task, self.plan, self.source, self.valid, self.metric = task, plan, source, valid, metric
         self.epochs, self.cost, self.write, self.checkpoint = epochs, cost, write, checkpoint
-        self.mean = mean
+        self.mean, self.growing = mean, growing
         self.first, self.total = first, (epochs - first) * source.size
         self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
@@ -152,7 +156,7 @@ class Loop:
     def _epoch(self) -> None:
         progress = self.progress
         before = (progress.epoch - self.first) * self.source.size
-        requests = self.source.plan(progress.epoch, lambda taken: self.plan.batch_at((before + taken) / self.total))
+        requests = self.source.plan(progress.epoch, lambda taken: self.batch_at(before + taken))
         self.task.model.train()
         self.epoch_steps = len(requests)
         if progress.epoch == self.epochs - 1:
@@ -167,7 +171,7 @@ class Loop:
         progress = self.progress
         self.steering.begin(self)
         settings = self.plan.at((self.seen + 0.5 * batch.size) / self.total, progress.factor)
-        put(self.optimizer, settings)
+        put(self.optimizer, settings, self.plan.decay if decays(self.progress) else 0.0)
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(self.task.model, self.task.loss, batch)
         value = float(loss.detach())
@@ -201,6 +205,12 @@ class Loop:
         progress.place = 0
         progress.loss_sum, progress.loss_count = 0.0, 0
         validate(self, progress.epoch, mean)
+        if self.growing is not None and not self.steering.hidden:
+            self.growing.look(self)
+
+    def batch_at(self, seen: float) -> int:
+        """Batch size after so many samples of this plan."""
+        return self.plan.batch_at(seen / self.total) * self.progress.growth
 
     def _late(self) -> bool:
         passed = self.seconds - self.seconds_first

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thetadot.optim import Adam, HeavyBall
 from thetadot.schedules import at_fixed_friction, cosine, linear, staircase, warmup
+from thetadot.training.decaying import decay_of
 from thetadot.translation import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ Family = Literal["heavy-ball", "adam"]
 FAMILIES: tuple[Family, ...] = ("heavy-ball", "adam")
 Annealing = Literal["linear", "cosine", "coupled"]
 ANNEALINGS: tuple[Annealing, ...] = ("linear", "cosine", "coupled")
+Preference = Literal["samples", "wall"]
+PREFERENCES: tuple[Preference, ...] = ("samples", "wall")
+"""What is to be few: samples, by many small steps, or steps, by large batches."""
 
 FALL = 0.4
 """Share of a run in which ``linear`` falls to 0, at its end. The geometric mean of fourteen tasks' losses was the same
@@ -43,6 +47,7 @@ class Plan:
             half wave. "coupled": the half wave of the time step at fixed friction, so that heavy ball's momentum rises.
         warmup: share of the run in which the time step rises from 0.
         eps: Adam's ε.
+        decay: weight decay of the matrices while a run is decayed (:mod:`thetadot.training.decaying`); 0: it never is.
     """
 
     optimizer: Family
@@ -53,6 +58,7 @@ class Plan:
     annealing: Annealing = "linear"
     warmup: float = 0.02
     eps: float = 1e-8
+    decay: float = 0.0
 
     @property
     def end(self) -> float:
@@ -71,10 +77,11 @@ class Plan:
         falling = linear(max(0.0, t - 1.0 + FALL) / FALL) if self.annealing == "linear" else cosine(t, self.end)
         return self._with(factor, falling * warmup(t, self.warmup))
 
-    def again(self, factor: float) -> Plan:
-        """The plan once more, at the rate that ``factor`` has made of its own."""
+    def again(self, factor: float, samples: int) -> Plan:
+        """The plan once more for so many samples, at the rate that ``factor`` has made of its own."""
         reached = self._with(factor, 1.0)
-        return replace(self, lr=float(reached.lr), momentum=float(reached.momentum))
+        decay = decay_of(float(reached.lr), samples / self.batch_size) if self.decay else 0.0
+        return replace(self, lr=float(reached.lr), momentum=float(reached.momentum), decay=decay)
 
     def _with(self, factor: float, fraction: float) -> Settings:
         """Lr and momentum at a share of the first rate."""
@@ -86,13 +93,21 @@ class Plan:
         """The optimizer of this plan."""
         if self.optimizer == "heavy-ball":
             return HeavyBall(params, self.lr, self.momentum)
-        return Adam(params, self.lr, (self.momentum, 0.999), self.eps)
+        betas = self.momentum, 0.999
+        if not self.decay:
+            return Adam(params, self.lr, betas, self.eps)
+        params = list(params)
+        groups = [{"params": [p for p in params if (p.dim() > 1) == matrix]} for matrix in (True, False)]
+        groups = [group for group in groups if group["params"]]
+        return Adam(groups, self.lr, betas, self.eps, weight_decay_mode="decoupled")
 
 
-def put(optimizer: Flow, settings: Settings) -> None:
-    """Write lr and momentum into every group, under the names that it has."""
+def put(optimizer: Flow, settings: Settings, decay: float = 0.0) -> None:
+    """Write lr and momentum into every group, under the names that it has, and weight decay into that of matrices."""
     for group in optimizer.param_groups:
         group["lr"] = settings.lr
+        if decay or group["weight_decay"]:
+            group["weight_decay"] = decay if group["params"][0].dim() > 1 else 0.0
         if "betas" in group:
             group["betas"] = (settings.momentum, group["betas"][1])
         else:

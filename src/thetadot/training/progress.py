@@ -20,6 +20,10 @@ class Progress:
         best_mean: whether that is the running mean of the parameters.
         lowest: validation loss of the parameters themselves.
         mean_next: whether the next epoch's validation is the mean's.
+        growth: of the batch since the first one.
+        looks: places of measurements that are passed.
+        apart: successive epochs whose validation loss lay clearly above their training loss.
+        decayed: whether it was said that the weights decay.
     """
 
     epoch: int = 0
@@ -35,6 +39,10 @@ class Progress:
     best_mean: bool = False
     lowest: float = math.inf
     mean_next: bool = False
+    growth: int = 1
+    looks: int = 0
+    apart: int = 0
+    decayed: bool = False
     factor: float = 1.0
     forks: int = 0
 

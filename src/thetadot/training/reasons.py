@@ -34,6 +34,27 @@ def batch_size(
     return Choice("batch_size", value, why, "measured", *ends)
 
 
+def large_batch(value: int, noise: Noise | None, room: float, ends: tuple[float | None, float | None]) -> Choice:
+    """Give the reason for the first batch where few steps are preferred."""
+    price = "few large steps were preferred: the same loss takes more samples, and fewer steps"
+    if noise is None:
+        return Choice("batch_size", value, f"{price}; the noise could not be measured", "rule")
+    bound = "" if noise.resolved else "at least "
+    why = f"noise and signal are equal at {bound}{noise.noise_scale:.3g} samples"
+    if noise.noise_scale > room:
+        why += f", and there is room for {room:.3g}: an eighth of the data, 400 steps"
+    return Choice("batch_size", value, f"{price}; {why}", "measured", *ends)
+
+
+def grown(value: int, noise: Noise, lr: float) -> Choice:
+    """Give the reason for a batch that grows on the way."""
+    bound = "" if noise.resolved else "at least "
+    why = (
+        f"noise limits the run: it equals the signal at {bound}{noise.noise_scale:.3g} samples, {noise.low:.3g} surely"
+    )
+    return Choice("batch_size", value, f"{why} (step {noise.step}); lr rises to {lr:.3g} with it", "measured")
+
+
 def optimizer(family: Family, *, given: bool, by_lr: bool) -> Choice:
     """Give the reason for the choice of optimizer."""
     if given:
@@ -127,6 +148,15 @@ def drift(level: float, further: float, lr: float, other_lr: float, *, raised: b
     )
     end = f"so lr rises to {other_lr:.3g}" if raised else f"so lr stays {lr:.3g}"
     return f"{found}: {end}"
+
+
+def decay(value: float, train: float, valid: float) -> Choice:
+    """Give the reason for decaying the weights."""
+    why = (
+        f"the validation loss, {valid:.4g}, lay above the training loss, {train:.4g}, for two epochs: matrices "
+        "decay as long as it does, by as much as forgets the run's beginning to its end"
+    )
+    return Choice("weight_decay", value, why, "measured")
 
 
 def extension(plan: Plan, epoch: int, epochs: int) -> str:

@@ -60,5 +60,6 @@ class Result:
             found.append(("test loss", plain(closing.test_loss, 4)))
         settings = f"lr {plain(closing.lr)}, momentum {plain(closing.momentum)}, batch size {plain(closing.batch_size)}"
         found.append(("optimizer", f"{closing.optimizer}, {settings}"))
-        found.append(("steps", f"{plain(closing.steps)} in {duration(closing.seconds)}"))
+        prices = f"{plain(closing.steps)}, {plain(round(closing.cost))} gradient evaluations of a sample"
+        found.append(("steps", f"{prices}, in {duration(closing.seconds)}"))
         return found if place is None else [*found, ("folder", str(place.parent))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -18,6 +19,11 @@ def reference_size(samples: int, available: int) -> int:
     if size < _FEWEST_REFERENCES <= min(available, samples * 0.025 / 17):
         return _FEWEST_REFERENCES
     return size if size >= _FEWEST_REFERENCES else 0
+
+
+def power_of_two(value: float) -> int:
+    """The largest power of two not above ``value``, at least 1."""
+    return int(2 ** math.floor(math.log2(value))) if value >= 1 else 1
 
 
 def device_of(name: str) -> torch.device:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from thetadot.training import reasons
+from thetadot.training.decaying import decay_of
+from thetadot.training.growing import largest
 from thetadot.training.plan import Annealing, Family, Plan
-from thetadot.training.setting import reference_size
+from thetadot.training.setting import power_of_two, reference_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,6 +68,7 @@ class Start:
         slope: root mean square of the gradient.
         least: samples that a step takes at least: 2 where a model has statistics of a batch.
         steered: whether the run decides further on the way; else its rate is not forked and its batch does not grow.
+        wall: whether few large steps are preferred to many small ones.
     """
 
     source: Source
@@ -77,6 +80,7 @@ class Start:
     slope: float
     least: int = 1
     steered: bool = True
+    wall: bool = False
 
     def plan(self) -> Plan:
         """Settle what is not given, and say why."""
@@ -92,6 +96,8 @@ class Start:
             annealing = "cosine"  # no momentum to raise
         plan = Plan(family, lr, momentum, batch, self._last_batch(batch, annealing), annealing)
         plan = replace(plan, eps=min(EPS[0], EPS[1] * self.slope))
+        if family == "adam" and given.lr is None and self.steered:
+            plan = replace(plan, decay=decay_of(lr, self.samples / batch))
         self.write(reasons.annealing(plan, given=given.annealing is not None))
         return plan
 
@@ -100,6 +106,8 @@ class Start:
             self.write(reasons.batch_size(self.given.batch_size, None, "given"))
             return self.given.batch_size
         most = max(self.least, power_of_two(self.source.size // 4))
+        if self.wall:
+            return self._large(min(BATCH, most))
         if self.samples <= SMALL:
             value = min(BATCH, most)
             self.write(reasons.batch_size(value, None, "rule"))
@@ -117,6 +125,18 @@ class Start:
         value = taken(noise.noise_scale)
         ends = taken(noise.low), taken(noise.high)
         self.write(reasons.batch_size(value, noise, "measured", ends))
+        return value
+
+    def _large(self, least: int) -> int:
+        """As large as the noise scale, as far as data and steps go; ``least`` where it cannot be measured."""
+        noise, room = self._noise(), largest(self.source.size, self.samples)
+
+        def taken(wanted: float) -> int:
+            return max(least, power_of_two(min(wanted, room)))
+
+        value = least if noise is None else taken(noise.noise_scale)
+        ends = (None, None) if noise is None else (taken(noise.low), taken(noise.high))
+        self.write(reasons.large_batch(value, noise, room, ends))
         return value
 
     def _noise(self) -> Noise | None:
@@ -174,8 +194,3 @@ def typical_size(parameters: Iterable[Tensor], without: Tensor | None = None) ->
     some = [p.detach() for p in parameters if p is not without]
     count = sum(p.numel() for p in some)
     return math.sqrt(sum(float(p.double().square().sum()) for p in some) / count) if count else 0.0
-
-
-def power_of_two(value: float) -> int:
-    """The largest power of two not above ``value``, at least 1."""
-    return int(2 ** math.floor(math.log2(value))) if value >= 1 else 1

@@ -45,6 +45,9 @@ class Steered(Protocol):
     def spent(self) -> float:
         """Gradient evaluations so far, in samples."""
 
+    def batch_at(self, seen: float) -> int:
+        """Return the batch size after so many samples of this plan."""
+
     def highest(self) -> float:
         """Return the highest factor on the plan's rate."""
 

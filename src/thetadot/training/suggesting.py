@@ -95,7 +95,7 @@ def suggest(
     )
     most = float("inf") if budget is None else float(budget)
     require(most >= LEAST, f"budget={budget}", f"is below {LEAST}", "Pass more gradient evaluations, or None.")
-    task = _task(model, loss, data)
+    task = task_of(model, loss, data)
     source = Source(task.train, seed, next(p.device for p in model.parameters() if p.requires_grad))
     told: list[Entry] = []
     cost = Cost()
@@ -122,7 +122,7 @@ def suggest(
     )
 
 
-def _task(model: nn.Module, loss: Loss | None, data: Any) -> Task:
+def task_of(model: nn.Module, loss: Loss | None, data: Any) -> Task:
     """Return what is to be trained, as a run has it."""
     if isinstance(data, list | tuple) and len(data) == 2 and all(isinstance(part, torch.Tensor) for part in data):
         sizes = [len(part) if part.dim() else 0 for part in data]

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from thetadot.errors import Diverged
 from thetadot.records import Epoch
+from thetadot.training.decaying import look
 from thetadot.training.forward import judge
 from thetadot.training.levels import bound
 from thetadot.training.snapshot import Snapshot
@@ -64,7 +65,7 @@ class Validated(Steered, Protocol):
 
     @property
     def seconds(self) -> float:
-        """Time spent."""
+        """Return the time spent so far, in seconds."""
 
     def back_to_the_best(self, because: str) -> None:
         """Go back to the best validated state."""
@@ -91,6 +92,7 @@ def validate(loop: Validated, epoch: int, train_loss: float) -> None:
         if loop.constant is not None and 0.0 < loop.constant.valid_loss < valid:
             loop.valid_scale = loop.constant.valid_loss
     _write(loop, Epoch(epoch, progress.step, train_loss, valid, score, loop.spent, loop.seconds))
+    look(loop, train_loss, valid, hidden=loop.steering.hidden)
     better = valid < progress.best_valid
     progress.mean_next = not better and loop.mean is not None
     if better:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -46,10 +46,12 @@ def act(options: argparse.Namespace) -> int:
     given: dict[str, Any] = {name: getattr(options, name) for name in _NUMBERS if getattr(options, name) is not None}
     if options.decay_mode is not None:
         given["decoupled"] = _decoupled(options.decay_mode)
+    lacks = ""
     if options.run is not None:
         from thetadot.cli.actions.recorded import settings_from
 
-        given = settings_from(options.run, options.optimizer) | given
+        recorded, lacks = settings_from(options.run, options.optimizer)
+        given = recorded | given
     if options.optimizer is not None:
         given["optimizer"] = options.optimizer
     missing = [name for name in ("lr", "batch_size") if name not in given]
@@ -59,6 +61,8 @@ def act(options: argparse.Namespace) -> int:
             f"{names} missing: the present settings are required. Pass {names}, or --from with a recorded run."
         )
     found = conversion.convert(**given)
+    if lacks and "noise_scale" not in given and found.advice:
+        found = replace(found, advice=f"{lacks} {found.advice}")
     if options.json:
         print(json.dumps(_finite_or_null(asdict(found))))
     else:

@@ -13,8 +13,8 @@ from thetadot.verdicts.facts import Facts
 from thetadot.verdicts.noise import scale
 
 
-def settings_from(run: str, optimizer: str | None) -> dict[str, Any]:
-    """Arguments of :func:`thetadot.translation.convert` as a record has them.
+def settings_from(run: str, optimizer: str | None) -> tuple[dict[str, Any], str]:
+    """Arguments of :func:`thetadot.translation.convert` as a record has them, and why they lack a noise scale.
 
     Args:
         run: a folder, or its record.
@@ -44,13 +44,18 @@ def settings_from(run: str, optimizer: str | None) -> dict[str, Any]:
     found |= {"dataset_size": size} if size is not None and size >= now.batch else {}
     found |= {"epochs": float(record.epochs)} if record.epochs and record.epochs > 0 else {}
     noise = scale(facts)
+    lacks = ""
     if noise is not None and noise.value > 0:
         found |= {"noise_scale": noise.value, "noise_resolved": noise.resolved}
+    else:
+        remark = facts.remarked("noise")
+        why = facts.lacking("noise", "noise_scale", otherwise="none was measured" if remark is None else remark.says)
+        lacks = f"{run} records no noise scale ({why})."
     sharpness, limit = stability(facts, now)
     own = _own_limit(kind, found)
     if sharpness is not None and limit and own is not None and sharpness > 0 and abs(own / limit - 1.0) < 0.02:
         found["sharpness"] = sharpness
-    return found
+    return found, lacks
 
 
 def _recorded_optimizer(name: str, run: str) -> Optimizer:

@@ -37,6 +37,7 @@ _REMEMBERED = (
     "annealing",
     "cure",
     "fork_memory",
+    "prefer",
 )
 
 

@@ -56,7 +56,7 @@ class Host(Protocol):
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
+        """Return the number of steps taken."""
 
     @steps.setter
     def steps(self, count: int) -> None: ...
