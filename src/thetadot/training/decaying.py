@@ -21,18 +21,7 @@ if TYPE_CHECKING:
     from thetadot.training.progress import Progress
     from thetadot.training.steering import Steered
 
-FORGOTTEN = 1.2
 APART, SUCCESSIVE = 0.1, 2
-
-
-def decay_of(lr: float, steps: float) -> float:
-    """Weight decay by which a run of so many steps forgets its beginning.
-
-    Example:
-        >>> decay_of(0.01, 1200.0)
-        0.1
-    """
-    return FORGOTTEN / (lr * max(1.0, steps))
 
 
 def decays(progress: Progress) -> bool:
