@@ -1,4 +1,4 @@
-"""Weight decay by which a run forgets its beginning: lr·λ·S = 1.2 over its S steps (:mod:`thetadot.training.decaying`)."""
+"""Size of a weight decay: lr·λ·S = 1.2 over the S steps of a run (see :mod:`thetadot.training.decaying`)."""
 
 from __future__ import annotations
 
