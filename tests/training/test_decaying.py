@@ -10,7 +10,8 @@ from torch.utils.data import TensorDataset
 
 import thetadot
 from thetadot.records import Choice
-from thetadot.training.decaying import FORGOTTEN, decay_of, decays, look
+from thetadot.training.decaying import decays, look
+from thetadot.training.forgetting import FORGOTTEN, decay_of
 from thetadot.training.plan import Plan, put
 from thetadot.training.progress import Progress
 from thetadot.translation import Settings
