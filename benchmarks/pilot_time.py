@@ -13,7 +13,7 @@ from pilot_tasks import TASKS, maker
 
 from thetadot.comparing.conduct import conduct
 from thetadot.comparing.job import Job, Outcome
-from thetadot.comparing.spec import parse
+from thetadot.comparing.spec import parse_spec
 from thetadot.core.files import place_text
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def measured(name: str, settings: str, cost: float) -> dict[str, Any]:
     epochs = min(EPOCHS, setting.epochs)
     for seed in range(ROUNDS):
         for side, spec in (("grid", settings), ("ours", "untuned")):
-            point = parse(spec).points[0]
+            point = parse_spec(spec).points[0]
             job = Job(make, name, point, seed, epochs, epochs * samples, setting.batch, threads=threads)
             outcome: Outcome = conduct(job)[0]
             spent[side] += make.times()

@@ -17,7 +17,7 @@ from thetadot.scenes import SCENES, Row, ensemble, storage
 from thetadot.scenes.ensemble import FEW, OFTEN
 from thetadot.scenes.integrators import PLAIN, integrator
 from thetadot.scenes.library import harmonic
-from thetadot.scenes.table import verdict, words
+from thetadot.scenes.table import row_in_words, verdict
 from thetadot.simulation import run
 from thetadot.systems import Kramers, Problem
 
@@ -474,7 +474,7 @@ def test_arrays_hold_the_end_from_which_the_motion_goes_on(tmp_path):
     with np.load(tmp_path / "run" / "trajectory.npz") as content:
         places = {name.rpartition("/")[0] or "states": content[name] for name in content if name.endswith("times")}
     shapes = {"position": shape, "velocity": shape}
-    end = storage.load(tmp_path / "run", found, shapes, places, expected=1 << 30).end
+    end = storage.load_trajectory(tmp_path / "run", found, shapes, places, expected=1 << 30).end
     assert end.steps == found.steps
     assert set(end.state) == {"position", "velocity"}
 
@@ -519,4 +519,4 @@ def test_the_verdict_says_how_each_quantity_is_known():
     assert verdict(some)[0] == (
         "All 2 quantities that are known (closed form: 1, grid solution: 1) came out as they should."
     )
-    assert words(some[1]).source.startswith("grid solution")
+    assert row_in_words(some[1]).source.startswith("grid solution")

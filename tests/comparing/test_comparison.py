@@ -13,7 +13,7 @@ from torch import nn
 import thetadot
 from thetadot.comparing.asking import CHOOSERS
 from thetadot.comparing.job import Outcome
-from thetadot.comparing.pictures import pictures
+from thetadot.comparing.pictures import comparison_pictures
 from thetadot.comparing.store import Store
 from thetadot.errors import DamagedFile, InadmissibleValue, RunFolderError, TaskError
 
@@ -319,11 +319,11 @@ def test_it_is_shown_as_text_as_html_and_as_a_page(tmp_path):
 def test_a_run_that_is_far_away_does_not_flatten_the_picture_of_the_others(tmp_path):
     found = compared(tmp_path, ["sgd:lr=0.03", "sgd:lr=0.02", "sgd:lr=0.01", "sgd:lr=1e-9"])
     far = [msgspec.structs.replace(each, best=1e6 * (k + 1)) for k, each in enumerate(found.rows[3].outcomes)]
-    drawn = pictures(replace(found, rows=(*found.rows[:3], replace(found.rows[3], outcomes=tuple(far)))))[-1]
+    drawn = comparison_pictures(replace(found, rows=(*found.rows[:3], replace(found.rows[3], outcomes=tuple(far)))))[-1]
     near = max(abs(found.against(row, found.rows[0]).mean) for row in found.rows[1:3])
     assert near < drawn.panels[0].figure.x_range.end < 1e3 * near
     assert "leaves the picture" in drawn.reading
-    assert "leaves the picture" not in pictures(replace(found, rows=found.rows[:3]))[-1].reading
+    assert "leaves the picture" not in comparison_pictures(replace(found, rows=found.rows[:3]))[-1].reading
 
 
 def test_an_outcome_holds_only_what_a_file_can(tmp_path):

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 from thetadot.comparing.conduct import conduct
 from thetadot.comparing.curves import STRETCHES
 from thetadot.comparing.job import Job, numbers
-from thetadot.comparing.spec import parse
+from thetadot.comparing.spec import parse_spec
 from thetadot.errors import InadmissibleValue, TaskError
 from thetadot.training.data import Source
 from thetadot.training.setting import seed_all
@@ -22,7 +22,7 @@ HERE = Path(tasks.__file__)
 
 
 def job(text, make=tasks.line, *, seed=0, epochs=3, batch_size=8, budget=None):
-    (point,) = parse(text).points
+    (point,) = parse_spec(text).points
     return Job(make, "line", point, seed, epochs, 64 * epochs if budget is None else budget, batch_size)
 
 

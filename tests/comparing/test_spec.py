@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from thetadot.comparing.asking import specs_of
-from thetadot.comparing.spec import MOST_POINTS, parse
+from thetadot.comparing.spec import MOST_POINTS, parse_spec
 from thetadot.errors import InadmissibleValue, ThetadotError, TooLarge
 
 
@@ -28,42 +28,42 @@ from thetadot.errors import InadmissibleValue, ThetadotError, TooLarge
     ],
 )
 def test_a_point_is_read_and_written(text, label):
-    (point,) = parse(text).points
+    (point,) = parse_spec(text).points
     assert label in (None, point.label)
-    assert parse(point.label).points == (point,)  # what is shown can be given again
+    assert parse_spec(point.label).points == (point,)  # what is shown can be given again
 
 
 def test_a_grid_is_a_product_in_the_order_given():
-    spec = parse("sgd:lr=0.1|1|1.0|10,momentum=0|0.9,nesterov=False")
+    spec = parse_spec("sgd:lr=0.1|1|1.0|10,momentum=0|0.9,nesterov=False")
     found = [dict(point.settings) for point in spec.points]
     # 1 and 1.0 are two texts of one number, and one point
     expected = [{"lr": lr, "momentum": m, "nesterov": False} for lr, m in itertools.product((0.1, 1, 10), (0, 0.9))]
     assert found == expected
     assert spec.grid
-    assert not parse("sgd:lr=0.1|0.1").grid
+    assert not parse_spec("sgd:lr=0.1|0.1").grid
 
 
 def test_a_grid_over_optimizers_is_the_sum_of_theirs():
     one, other = "sgd:lr=0.1|1,momentum=0.9", "AdamW(lr=1e-3|1e-2)"
     for between in ("; ", ";", " ;\n"):
-        assert parse(one + between + other).points == parse(one).points + parse(other).points
-    assert parse("a:B(name='x;y')").points[0].settings == (("name", "x;y"),)
-    assert len(parse("sgd:lr=0.1; sgd(lr=0.1)").points) == 1
+        assert parse_spec(one + between + other).points == parse_spec(one).points + parse_spec(other).points
+    assert parse_spec("a:B(name='x;y')").points[0].settings == (("name", "x;y"),)
+    assert len(parse_spec("sgd:lr=0.1; sgd(lr=0.1)").points) == 1
 
 
 def test_a_long_grid_has_a_short_name_and_two_of_them_their_texts():
     text = "sgd:lr=0.01|0.1,momentum=0.9,schedule=cosine; adamw:lr=1e-3|1e-2,schedule=cosine"
     other = text.replace("0.9", "0.8")
-    assert parse(text).name == "sgd or adamw (best of 4)"
-    assert parse(text, "grid").name == "grid"
+    assert parse_spec(text).name == "sgd or adamw (best of 4)"
+    assert parse_spec(text, "grid").name == "grid"
     assert [spec.name for spec in specs_of([text, "sgd:lr=0.1"])] == ["sgd or adamw (best of 4)", "sgd:lr=0.1"]
     assert [spec.name for spec in specs_of([text, other])] == [text, other]
 
 
 def test_settings_in_another_order_are_the_same_point():
-    one, other = (parse(text).points[0] for text in ("sgd:lr=1,momentum=0", "sgd:momentum=0,lr=1"))
+    one, other = (parse_spec(text).points[0] for text in ("sgd:lr=1,momentum=0", "sgd:momentum=0,lr=1"))
     assert one.identity == other.identity
-    assert parse("sgd:lr=1").points[0].identity != parse("sgd:lr=2").points[0].identity
+    assert parse_spec("sgd:lr=1").points[0].identity != parse_spec("sgd:lr=2").points[0].identity
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_settings_in_another_order_are_the_same_point():
 )
 def test_what_is_no_spec_is_refused(text, said):
     with pytest.raises(InadmissibleValue) as told:
-        parse(text)
+        parse_spec(text)
     assert said in str(told.value)
     assert len(str(told.value)) < 600
 
@@ -112,14 +112,14 @@ def test_nothing_is_evaluated(call, tmp_path):
     place = tmp_path / "made"
     for text in (f"sgd:lr={call.format(place)}", f"a:B(lr={call.format(place)})"):
         with pytest.raises(ThetadotError):
-            parse(text)
+            parse_spec(text)
     assert not place.exists()
 
 
 def test_a_grid_that_is_too_large_is_refused_before_it_is_made():
     values = "|".join(str(k + 1) for k in range(100))
     with pytest.raises(TooLarge, match=f"10,000 points, more than {MOST_POINTS:,}"):
-        parse(f"sgd:lr={values},momentum={values}")
+        parse_spec(f"sgd:lr={values},momentum={values}")
     part = f"sgd:lr={values},momentum=" + "|".join(str(k / 10) for k in range(6))
     with pytest.raises(TooLarge, match="1,200 points"):
-        parse(f"{part}; {part.replace('sgd', 'rmsprop')}")
+        parse_spec(f"{part}; {part.replace('sgd', 'rmsprop')}")

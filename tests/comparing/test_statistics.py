@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from thetadot.comparing.paired import MOST_SEEDS, POWER, difference, needed
-from thetadot.comparing.words import verdict
+from thetadot.comparing.words import resolution_of
 
 RNG = np.random.default_rng(0)
 
@@ -73,7 +73,7 @@ def test_needed_is_monotone_and_bounded():
     ],
 )
 def test_every_case_has_its_words(a, b, said):
-    assert verdict(difference("a", "b", a, b)).startswith(said)
+    assert resolution_of(difference("a", "b", a, b)).startswith(said)
 
 
 def test_losses_that_are_not_positive_have_no_ratio():

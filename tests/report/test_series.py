@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from thetadot.records import Curvature, Motion, Rollback, standing
-from thetadot.report.series import MOST_POINTS, column, finite, number, smooth, thin
+from thetadot.report.series import MOST_POINTS, column, drawable, finite, smooth, thin
 
 from . import conftest
 
@@ -59,7 +59,7 @@ def test_a_logarithmic_axis_gets_positive_values_only():
 
 @pytest.mark.parametrize("value", [None, 1e308, 10**400, -(10**400), float("inf"), float("nan")])
 def test_what_cannot_be_drawn_is_nan(value):
-    assert np.isnan(number(value))
+    assert np.isnan(drawable(value))
 
 
 def test_a_column_holds_missing_values_as_nan():

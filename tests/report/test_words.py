@@ -25,7 +25,7 @@ def test_cooling_is_told_from_the_highest_temperature():
 
 
 def test_a_constant_setting_is_said_to_have_stayed():
-    said = words.pair(
+    said = words.join_halves(
         words.change("momentum", np.array([0.5, 0.995])), words.change("friction", np.array([0.36, 0.361]))
     )
     assert said == "Momentum rose from 0.5 to 0.995, while friction stayed at 0.36."
@@ -47,22 +47,22 @@ def test_the_speed_at_the_end_is_a_share_of_the_fastest():
 
 def test_settings_given_by_hand_are_named(make, whole):
     record = make([Choice("lr", 0.1, "--lr", "given"), *whole])
-    assert "set by hand: lr" in words.verdict(record)
+    assert "set by hand: lr" in words.run_in_a_sentence(record)
 
 
 def test_without_choices_no_claim_about_tuning(make):
-    assert "hand" not in words.verdict(make([conftest.result()]))
+    assert "hand" not in words.run_in_a_sentence(make([conftest.result()]))
 
 
 def test_an_accuracy_is_a_percentage_and_other_metrics_are_numbers():
-    assert words.metric("accuracy", 0.9889) == "98.9%"
-    assert words.metric("R²", 0.9889) == "0.989"
-    assert words.metric("R²", None) == "–"
+    assert words.metric_as_text("accuracy", 0.9889) == "98.9%"
+    assert words.metric_as_text("R²", 0.9889) == "0.989"
+    assert words.metric_as_text("R²", None) == "–"
 
 
 def test_a_task_without_a_metric_is_judged_by_its_loss(make):
     head = msgspec.structs.replace(conftest.header(), metric=None)
-    assert words.verdict(make([conftest.result(metric=None)], head)) == (
+    assert words.run_in_a_sentence(make([conftest.result(metric=None)], head)) == (
         "The last state has a validation loss of 0.0364; it took 25 s."
     )
 
@@ -70,7 +70,7 @@ def test_a_task_without_a_metric_is_judged_by_its_loss(make):
 def test_losses_and_metric_are_said_to_be_of_the_state_that_is_returned(make):
     """From version 3 on that is the best validated one; the last one's loss is said beside it."""
     new = msgspec.structs.replace(conftest.result(), valid_loss=0.031, final_valid_loss=0.0364)
-    said = words.verdict(make([new]))
+    said = words.run_in_a_sentence(make([new]))
     assert said.startswith("The returned state, of epoch 22, has 98.9% accuracy on the validation set, and")
     shown = {label: (value, remark) for value, label, remark in tiles(make([new]))}
     assert shown["validation loss"] == ("0.031", "returned state, of epoch 22; at the end 0.0364")

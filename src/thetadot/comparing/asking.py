@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from thetadot.comparing.spec import Spec, parse
+from thetadot.comparing.spec import Spec, parse_spec
 from thetadot.core.validation import WHOLE, refuse
 from thetadot.errors import InadmissibleValue, require
 from thetadot.tasks.task import Task
@@ -36,7 +36,7 @@ def specs_of(runs: Sequence[str] | Mapping[str, str]) -> list[Spec]:
     for name, text in named:
         if not isinstance(text, str):
             raise InadmissibleValue(f"run {text!r} is a {type(text).__name__}. Pass a SPEC as text, as sgd:lr=0.1.")
-        found.append(parse(text, name))
+        found.append(parse_spec(text, name))
     require(bool(found), "no run", "leaves nothing to compare", "Pass at least one, as untuned or sgd:lr=0.1.")
     require(len(found) <= MOST_RUNS, f"{len(found)} runs", f"are more than {MOST_RUNS}", "Pass fewer.")
     seen: set[frozenset[str]] = set()

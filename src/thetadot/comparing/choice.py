@@ -29,7 +29,7 @@ class Tried:
     mean: float | None
 
 
-def tried(spec: Spec, outcomes: Mapping[Point, Sequence[Outcome]], by: Measure) -> list[Tried]:
+def rank_points(spec: Spec, outcomes: Mapping[Point, Sequence[Outcome]], by: Measure) -> list[Tried]:
     """Return the points of a grid from the best to the worst, of equal ones as they were given.
 
     Args:

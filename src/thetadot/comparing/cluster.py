@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from thetadot.comparing.conduct import conduct
-from thetadot.comparing.workers import LIVES, lost
+from thetadot.comparing.workers import LIVES, error_of_lost_worker
 from thetadot.errors import InadmissibleValue, ThetadotError
 from thetadot.integrations.cluster import Cluster, last_line
 
@@ -69,7 +69,7 @@ class Spread:
                 raise error.cause from error
             raise ThetadotError(f"a worker failed: {last_line(error)}. Leave --ray out to see where.") from error
         except errors.RayError as error:
-            raise lost(job, type(error).__name__) from error
+            raise error_of_lost_worker(job, type(error).__name__) from error
 
     def close(self) -> None:
         """End the cluster if it was started here, else leave it."""

@@ -13,7 +13,7 @@ import msgspec
 from thetadot.comparing.asking import MOST_JOBS, require_counts, require_maker, seeds_of, specs_of, text_of
 from thetadot.comparing.checks import tried_out
 from thetadot.comparing.job import MEASURES, Job, Measure
-from thetadot.comparing.page import page
+from thetadot.comparing.page import comparison_page
 from thetadot.comparing.result import Comparison
 from thetadot.comparing.showing import shown
 from thetadot.comparing.store import PAGE, RESULT, Store, place_result
@@ -148,7 +148,7 @@ def _write_result(comparison: Comparison) -> None:
     """Write the table and the page."""
     text = msgspec.json.format(msgspec.json.encode(comparison.to_dict()), indent=1).decode() + "\n"
     place_result(comparison.out, RESULT, text)
-    place_result(comparison.out, PAGE, page(comparison))
+    place_result(comparison.out, PAGE, comparison_page(comparison))
 
 
 def _repeating_command(task: object, specs: Sequence[Spec], given: Mapping[str, object]) -> str:

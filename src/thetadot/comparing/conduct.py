@@ -18,7 +18,7 @@ import torch
 from thetadot.comparing.curves import Bins
 from thetadot.comparing.job import Outcome
 from thetadot.comparing.making import made
-from thetadot.comparing.own import own
+from thetadot.comparing.own import outcome_of_own_run
 from thetadot.comparing.stepper import Stepper
 from thetadot.errors import Diverged, TaskError
 from thetadot.state import generators_kept
@@ -66,7 +66,7 @@ def conduct(job: Job) -> tuple[Outcome, bytes | None]:
     try:
         torch.set_num_threads(job.threads)
         with generators_kept():
-            return own(job) if job.point.own else (Training(job).outcome(), None)
+            return outcome_of_own_run(job) if job.point.own else (Training(job).outcome(), None)
     finally:
         torch.set_num_threads(threads)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from thetadot.training import Result
 
 
-def own(job: Job) -> tuple[Outcome, bytes]:
+def outcome_of_own_run(job: Job) -> tuple[Outcome, bytes]:
     """Return what came of the run, and the text of its record.
 
     Args:

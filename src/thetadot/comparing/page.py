@@ -6,9 +6,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from thetadot.comparing.job import MEASURES
-from thetadot.comparing.pictures import MOST_CURVES, mark, pictures, role
+from thetadot.comparing.pictures import MOST_CURVES, comparison_pictures, mark, role
 from thetadot.comparing.result import AS_GIVEN
-from thetadot.comparing.words import about, cell_of_difference, verdict
+from thetadot.comparing.words import about, cell_of_difference, resolution_of
 from thetadot.core.formatting import count, plain
 from thetadot.report.shell import compose
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 MOST_PAIRS = 200
 
 
-def page(comparison: Comparison) -> str:
+def comparison_page(comparison: Comparison) -> str:
     """Return the page as HTML text."""
-    drawn = pictures(comparison)
+    drawn = comparison_pictures(comparison)
     pairs = comparison.differences()
     template = (files("thetadot.comparing") / "comparison.html.jinja").read_text(encoding="utf-8")
     head, cells = comparison.table()
@@ -37,7 +37,8 @@ def page(comparison: Comparison) -> str:
             for index, (row, line) in enumerate(zip(comparison.rows, cells, strict=True))
         ],
         pairs=[
-            (pair.a, pair.b, *cell_of_difference(pair), verdict(pair), pair.resolved) for pair in pairs[:MOST_PAIRS]
+            (pair.a, pair.b, *cell_of_difference(pair), resolution_of(pair), pair.resolved)
+            for pair in pairs[:MOST_PAIRS]
         ],
         more_pairs=max(0, len(pairs) - MOST_PAIRS),
         measures=[(MEASURES[by], _by(comparison, by)) for by in comparison.measures if by != comparison.by],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from bokeh.models import FixedTicker, HoverTool
 
-from thetadot.report.figures.frame import FACTORS, axes, rule, spread
+from thetadot.report.figures.frame import FACTORS, empty_figure, padded_range, straight_line
 from thetadot.report.figures.losses import LOG_FROM
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
@@ -49,7 +49,7 @@ def mark(index: int) -> str:
     return _MARKS[dash(index)]
 
 
-def pictures(comparison: Comparison) -> list[Picture]:
+def comparison_pictures(comparison: Comparison) -> list[Picture]:
     """Draw what there is to draw."""
     return [found for found in (_loss_picture(comparison), _differences(comparison)) if found is not None]
 
@@ -114,7 +114,7 @@ def _curve_panel(
     shown = np.concatenate([np.minimum(mean, 10.0 * mean[0]) if mean[0] > 0 else mean for mean in means])
     log = float(shown.min()) > 0 and float(shown.max() / shown.min()) > LOG_FROM
     end = max(float(at[-1]) for _, (at, _, _, _) in curves)
-    plot = axes(300, (0.0, 1.02 * end), spread(shown, log=log), y_log=log)
+    plot = empty_figure(300, (0.0, 1.02 * end), padded_range(shown, log=log), y_log=log)
     plot.xaxis[0].axis_label = "gradient evaluations, in passes over the training data"
     for index, (at, mean, low, high) in curves:
         if comparison.seeds > 1 and len(at) > 1:
@@ -151,7 +151,7 @@ def _differences(comparison: Comparison) -> Picture | None:
     most = min(_BEYOND * float(farthest[(len(pairs) - 1) // 2]) or LARGEST, LARGEST)
     shown = np.clip([0.0, *reach.ravel()], -most, most)
     cut = " What is far beyond the others leaves the picture." if farthest[-1] > most else ""
-    plot = axes(70 + 34 * len(pairs), spread(shown, narrowest=1e-6), (-0.6, len(pairs) - 0.4))
+    plot = empty_figure(70 + 34 * len(pairs), padded_range(shown, narrowest=1e-6), (-0.6, len(pairs) - 0.4))
     for place, (index, row, mean, half) in enumerate(pairs):
         height = len(pairs) - 1.0 - place
         if half:
@@ -165,7 +165,7 @@ def _differences(comparison: Comparison) -> Picture | None:
         paint(middle.glyph, line_color=role(index), fill_color=role(index))
         _mark_as_own(middle, index, row)
         _add_tooltip(plot, middle, [("run", "$name"), ("difference", "@x{0.0000a}")])
-    rule(plot, 0.0, "soft", dimension="height")
+    straight_line(plot, 0.0, "soft", dimension="height")
     plot.yaxis[0].ticker = FixedTicker(ticks=list(range(len(pairs))))
     plot.yaxis[0].major_label_overrides = {
         len(pairs) - 1 - place: clean(row.name, _NAME) for place, (_, row, _, _) in enumerate(pairs)

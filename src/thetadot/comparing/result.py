@@ -143,7 +143,7 @@ class Comparison:
         apart, ratio = ("", "") if first else cell_of_difference(self.against(row, self.rows[0]))
         return (
             row.name,
-            settings_of(row),
+            settings_in_words(row),
             plain(mean, 4) if mean is not None else lost,
             *([plain(row.metric(self.by), 4)] if metric else []),
             apart,
@@ -174,7 +174,7 @@ class Comparison:
         return f"<p>{html.escape(self.says)}</p><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def settings_of(row: ComparedRun) -> str:
+def settings_in_words(row: ComparedRun) -> str:
     """Settings of a row in words: those chosen from a grid, or by thetadot's run on each seed.
 
     Of numbers that differ from seed to seed the least and the largest are given.

@@ -108,7 +108,7 @@ class Spec:
         return self.points[0].own
 
 
-def parse(text: str, name: str | None = None) -> Spec:
+def parse_spec(text: str, name: str | None = None) -> Spec:
     """Read a SPEC, the text that says what a row of a comparison is of.
 
     Args:
@@ -120,9 +120,9 @@ def parse(text: str, name: str | None = None) -> Spec:
         TooLarge: a grid of more than 1000 points.
 
     Example:
-        >>> [point.label for point in parse("sgd:lr=0.1|1,momentum=0.9").points]
+        >>> [point.label for point in parse_spec("sgd:lr=0.1|1,momentum=0.9").points]
         ['sgd:lr=0.1,momentum=0.9', 'sgd:lr=1,momentum=0.9']
-        >>> [point.label for point in parse("sgd:lr=0.1; adamw:lr=1e-3").points]
+        >>> [point.label for point in parse_spec("sgd:lr=0.1; adamw:lr=1e-3").points]
         ['sgd:lr=0.1', 'adamw:lr=0.001']
     """
     require(len(text) <= _LONGEST, f"a run of {len(text)} characters", f"is longer than {_LONGEST}", "Shorten it.")

@@ -87,7 +87,7 @@ class Store:
 
     def find(self, job: Job) -> Outcome | None:
         """Return what came of a run that has ended; None where there is none, or its file is damaged."""
-        place = self.runs / f"{name_of(job)}.json"
+        place = self.runs / f"{file_name_of(job)}.json"
         try:
             raw = _read_bounded(place)
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class Store:
         Raises:
             RunFolderError: it cannot be written.
         """
-        name = name_of(job)
+        name = file_name_of(job)
         try:
             if record is not None:
                 (self.runs / name).mkdir(exist_ok=True)
@@ -129,13 +129,13 @@ class Store:
             raise unwritable(self.folder, error) from error
 
 
-def name_of(job: Job) -> str:
+def file_name_of(job: Job) -> str:
     """Return the name of a run's file: readable, and another for every other run.
 
     Example:
         >>> from thetadot.comparing.job import Job
         >>> from thetadot.comparing.spec import parse
-        >>> name_of(Job("digits", "digits", parse("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
+        >>> file_name_of(Job("digits", "digits", parse("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
         'sgd-lr-0.1-3d98c913f1-seed3'
     """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", job.point.label).strip("-.")[:40]

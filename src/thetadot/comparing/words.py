@@ -32,12 +32,12 @@ def cell_of_difference(found: Difference) -> tuple[str, str]:
     return f"{'+' if found.mean > 0 else ''}{plain(found.mean)}{half}", ratio
 
 
-def verdict(found: Difference) -> str:
+def resolution_of(found: Difference) -> str:
     """Whether a difference is resolved, and what would resolve it.
 
     Example:
         >>> from thetadot.comparing.paired import difference
-        >>> verdict(difference("a", "b", [1.0, 3.0, 2.0], [1.1, 2.8, 2.3]))
+        >>> resolution_of(difference("a", "b", [1.0, 3.0, 2.0], [1.1, 2.8, 2.3]))
         'not resolved: about 114 seeds would'
     """
     if any(found.lost):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from thetadot.comparing.choice import Tried, edges, tried
+from thetadot.comparing.choice import Tried, edges, rank_points
 from thetadot.comparing.compared_run import ComparedRun
 from thetadot.comparing.showing import Step
 
@@ -75,7 +75,7 @@ class Work:
         ]
 
     def _order(self, spec: Spec, done: Mapping[tuple[str, int], Outcome]) -> list[Tried]:
-        return tried(spec, {p: [done[p.identity, seed] for seed in self.choosers] for p in spec.points}, self.by)
+        return rank_points(spec, {p: [done[p.identity, seed] for seed in self.choosers] for p in spec.points}, self.by)
 
     def _jobs(self, points: Iterable[Point], seeds: range, budgets: Mapping[int, int] | None = None) -> list[Job]:
         """A job for each point and seed, a seed at a time: a comparison that is cut has whole seeds."""

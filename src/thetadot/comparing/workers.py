@@ -88,7 +88,7 @@ class Processes:
                 self._workers.remove(worker)
                 deaths[id(job)] += 1
                 if deaths[id(job)] >= LIVES:
-                    raise lost(cast("Job", job), f"exit code {worker.process.exitcode}")
+                    raise error_of_lost_worker(cast("Job", job), f"exit code {worker.process.exitcode}")
                 waiting.appendleft(cast("Job", job))
 
     def _hand_out(self, waiting: deque[Job]) -> None:
@@ -186,7 +186,7 @@ def _require_sent(jobs: Sequence[Job]) -> None:
             ) from error
 
 
-def lost(job: Job, why: str) -> ThetadotError:
+def error_of_lost_worker(job: Job, why: str) -> ThetadotError:
     """The error of a run whose worker died again and again."""
     return ThetadotError(
         f"run {job.point.label!r}, seed {job.seed}, was lost with its worker {LIVES} times ({why}). "

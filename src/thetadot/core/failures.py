@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from thetadot.core.signatures import ANYTHING, kind_of
-from thetadot.core.validation import Kind, is_tensor, plain, refuse, said_of
+from thetadot.core.validation import Kind, as_python, is_tensor, refuse, said_of
 from thetadot.errors import InadmissibleValue
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def answering(function: _Called) -> _Called:
         except _ERRORS as error:
             if type(error).__module__.partition(".")[0] not in ("builtins", "numpy"):  # a tracer's own; full memory
                 raise
-            plainly, words = tuple(map(plain, args)), {name: plain(value) for name, value in named.items()}
+            plainly, words = tuple(map(as_python, args)), {name: as_python(value) for name, value in named.items()}
             if any(a is not b for a, b in zip((*args, *named.values()), (*plainly, *words.values()), strict=True)):
                 return door(*plainly, **words)
             _explain(function, args, named, error)

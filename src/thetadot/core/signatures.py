@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from thetadot.core.validation import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, is_nan, plain, refuse, with_article
+from thetadot.core.validation import FUNCTION, NUMBER, TENSOR, WHOLE, Kind, as_python, is_nan, refuse, with_article
 from thetadot.errors import ThetadotError
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def _asking(function: Callable[..., Any]) -> Callable[..., Any]:
     def door(*args: object, **named: object) -> object:
         if not kinds:  # not before the first call: what the module imports last is known by then
             kinds.update(_kinds(function))
-        args = tuple(map(plain, args))
-        named = {name: plain(value) for name, value in named.items()}
+        args = tuple(map(as_python, args))
+        named = {name: as_python(value) for name, value in named.items()}
         unknown: tuple[str, object, Kind] | None = None
         for name, value in (*zip(names, args, strict=False), *named.items()):
             kind = kinds.get(name, ANYTHING)

@@ -129,7 +129,7 @@ def _finite(value: Any) -> list[bool]:
     return [isfinite(value.real) and isfinite(value.imag)]
 
 
-def plain(value: Any) -> Any:
+def as_python(value: Any) -> Any:
     """Numpy's numbers and arrays of shape (), and fractions, as Python's; everything else as it is.
 
     numpy calculates with a float32 in float32, where Python has a double.
@@ -137,7 +137,7 @@ def plain(value: Any) -> Any:
     Example:
         >>> import numpy as np
         >>> from fractions import Fraction
-        >>> plain(np.float32(0.5)), plain(np.array(3)), plain(Fraction(1, 4)), plain("a")
+        >>> as_python(np.float32(0.5)), as_python(np.array(3)), as_python(Fraction(1, 4)), as_python("a")
         (0.5, 3, 0.25, 'a')
     """
     if type(value) in (float, int, str, bool, NoneType):
@@ -172,13 +172,13 @@ def require_numbers(**values: object) -> None:
         thetadot.errors.InadmissibleValue: time='a' is not a number. Pass one, such as 1.0.
     """
     for name, value in values.items():
-        if not NUMBER.fits(plain(value)):
+        if not NUMBER.fits(as_python(value)):
             refuse(name, value, NUMBER.name, NUMBER.remedy)
 
 
 def require_ranged(**values: object) -> None:
     """Require numbers, NaN let through: the range that is asked next says more of it."""
-    require_numbers(**{name: value for name, value in values.items() if not is_nan(plain(value))})
+    require_numbers(**{name: value for name, value in values.items() if not is_nan(as_python(value))})
 
 
 def require_whole(**values: object) -> None:
@@ -191,7 +191,7 @@ def require_whole(**values: object) -> None:
         thetadot.errors.InadmissibleValue: steps=1.5 is not a whole number. Pass one, such as 100.
     """
     for name, value in values.items():
-        if not WHOLE.fits(plain(value)):
+        if not WHOLE.fits(as_python(value)):
             refuse(name, value, WHOLE.name, WHOLE.remedy)
 
 

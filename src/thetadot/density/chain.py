@@ -89,7 +89,7 @@ def least_chain(
             if damping == 0.0:  # H is positive definite: a minimum, to which the last step leads
                 last = _moved(chain, step)
                 return last if _finite_action(cost, last) <= model.value + _ROUNDING * model.size else chain, 0.0
-            left = _left(cost, chain, model, free, factor)
+            left = _descent_end(cost, chain, model, free, factor)
             if left is None and damping <= _DAMPING:
                 return chain, 0.0
             expected, damping = 0.0, damping / 4.0 if left is None else damping
@@ -204,7 +204,7 @@ def _least_curved(hessian: Array, free: Array, factor: Array) -> tuple[Array, fl
     return vector, float(vector @ _band_times(hessian, vector))
 
 
-def _left(cost: Cost, chain: Tensor, model: _Model, free: Array, factor: Array) -> tuple[Tensor, _Model] | None:
+def _descent_end(cost: Cost, chain: Tensor, model: _Model, free: Array, factor: Array) -> tuple[Tensor, _Model] | None:
     """Down from a stationary chain along its most negative curvature, None if nothing falls by what numbers tell."""
     step, curvature = _least_curved(model.hessian, free, factor)
     if -curvature / 2.0 <= _FLAT * model.size:

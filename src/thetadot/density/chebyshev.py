@@ -51,7 +51,7 @@ def coefficients(z: float, tolerance: float) -> list[float]:
     return values[: int(np.flatnonzero(values > tolerance)[-1]) + 1].tolist()  # type: ignore[no-any-return]
 
 
-def sweep(stencil: Stencil, series: list[float], vector: Tensor) -> Tensor:
+def apply_series(stencil: Stencil, series: list[float], vector: Tensor) -> Tensor:
     """Apply the Chebyshev series Σ_k c_k T_k(M) to a vector.
 
     Args:
@@ -94,7 +94,7 @@ def chebyshev(rates: Rates, density: Tensor, time: float) -> Tensor:
     shortest = pace / 2.0**_MOST_HALVINGS
     while past < time:
         pace = min(pace, time - past)
-        after = sweep(stencil, coefficients(radius * pace / 2.0, precision / 8.0), now)
+        after = apply_series(stencil, coefficients(radius * pace / 2.0, precision / 8.0), now)
         negative = -float(after.clamp(max=0.0).sum(dtype=torch.float64))
         if not negative <= _ROUNDING * precision * mass:
             pace /= 2.0

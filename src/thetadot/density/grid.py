@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from thetadot.core.validation import plain, require_coordinates, require_numbers, require_tensors, require_whole
+from thetadot.core.validation import as_python, require_coordinates, require_numbers, require_tensors, require_whole
 from thetadot.errors import InadmissibleValue, require
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Grid:
     def shape(self) -> tuple[int, ...]:
         """Cells along each side."""
         cells = self.cells if isinstance(self.cells, tuple) else (self.cells,) * self.dim
-        return tuple(map(plain, cells))
+        return tuple(map(as_python, cells))
 
     @property
     def wraps(self) -> tuple[bool, ...]:

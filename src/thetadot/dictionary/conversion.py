@@ -227,17 +227,17 @@ def _row(new: Settings | None, present: Settings, kind: Optimizer, **named: str)
         batch_size=new.batch,
         step=_float(step_of(pull, beta)) if moves else None,
         friction=_float(friction_of(pull, beta)) if moves else None,
-        temperature_factor=_near(warmth(new, kind) / warmth(present, kind)) if moves else None,
+        temperature_factor=_one_if_near(warmth(new, kind) / warmth(present, kind)) if moves else None,
         beta2=new.beta2,
         eps=new.eps,
         weight_decay=new.decay,
         epochs=new.epochs,
-        decay_factor=_near(decay_ratio(present, new, kind)) if slows else None,
+        decay_factor=_one_if_near(decay_ratio(present, new, kind)) if slows else None,
         **named,  # type: ignore[arg-type]
     )
 
 
-def _near(factor: float) -> float:
+def _one_if_near(factor: float) -> float:
     """A factor of one as one, where only rounding is between them."""
     return 1.0 if math.isclose(factor, 1.0, rel_tol=1e-12) else factor
 

@@ -80,7 +80,7 @@ def _why_none() -> str:
     return "no C++ compiler was found when one was first looked for. Start Python anew, or pass compile=False."
 
 
-def load(source: str) -> tuple[ctypes.CDLL, bool]:
+def load_library(source: str) -> tuple[ctypes.CDLL, bool]:
     """The library of ``source``, and whether it was found in the cache.
 
     Raises:

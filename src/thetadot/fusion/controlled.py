@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thetadot.fusion.compiler import load
+from thetadot.fusion.compiler import load_library
 from thetadot.fusion.controlled_parts import CHUNK
 from thetadot.fusion.controlled_source import source
 
@@ -71,7 +71,7 @@ class ControlledMarch:
         constants = tuple(components.constants.values())
         self._constants = (ctypes.c_double * max(len(constants), 1))(*constants)
         begun = time.perf_counter()
-        loaded, cached = load(source(components, variables, clocks, dtype, method))
+        loaded, cached = load_library(source(components, variables, clocks, dtype, method))
         log.info(
             "compiled %s in %.1f s%s", name, time.perf_counter() - begun, " (found in the cache)" if cached else ""
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from thetadot.fusion.compiler import load
+from thetadot.fusion.compiler import load_library
 from thetadot.fusion.controlled_parts import (
     COLUMNS,
     DECIDE,
@@ -92,7 +92,7 @@ class ControlledStages:
 
     def __init__(self, variables: Mapping[str, int], clocks: Sequence[str], dtype: torch.dtype, method: Method) -> None:
         self.evaluations = len(method.rows) - 1 + (not method.hands_over)
-        loaded, _ = load(_stages_source(variables, clocks, dtype, method))
+        loaded, _ = load_library(_stages_source(variables, clocks, dtype, method))
         self._place, self._settle = loaded.place, loaded.settle
         self._place.argtypes = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
         self._settle.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3]

@@ -123,7 +123,7 @@ class Places:
                 drawn[part, place] = vectors.outputs[name][:count].view(drawn.dtype)
 
 
-def normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
+def fast_normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
     """:func:`thetadot.core.rng.normal` of one tensor on the CPU: the same bits in a fifth of the time."""
     places = Places([index], [like.numel()])
     drawn = torch.empty(places.total)
@@ -131,7 +131,7 @@ def normal(like: Tensor, key: int, dtype: torch.dtype, index: int) -> Tensor:
     return places.of(drawn)[0].view(like.shape).to(dtype)
 
 
-def words(like: Tensor, key: int, index: int) -> Tensor:
+def fast_words(like: Tensor, key: int, index: int) -> Tensor:
     """:func:`thetadot.core.rng.words` of one tensor on the CPU."""
     places = Places([index], [like.numel()])
     drawn = torch.empty(places.total, dtype=torch.int32)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.fusion.compiler import load
+from thetadot.fusion.compiler import load_library
 from thetadot.fusion.noise import BLOCK, library
 from thetadot.fusion.source import PREAMBLE, TYPES, Writer
 
@@ -111,7 +111,7 @@ class Kernel:
         self.numbers = tuple(output for output in program.outputs if output not in names)
         begun = time.perf_counter()
         source = _source(program, arrays, shared, own, self.numbers, stage)
-        library, cached = load(source)
+        library, cached = load_library(source)
         log.info(
             "compiled %s in %.1f s%s", name, time.perf_counter() - begun, " (found in the cache)" if cached else ""
         )

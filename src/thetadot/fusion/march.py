@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from thetadot.fusion.compiler import load
+from thetadot.fusion.compiler import load_library
 from thetadot.fusion.noise import BLOCK, library
 from thetadot.fusion.program import NUMBER
 from thetadot.fusion.source import PREAMBLE, TYPES, Writer
@@ -119,7 +119,7 @@ class March:
         self._shared = tuple(components.constants.values())
         begun = time.perf_counter()
         source = _march_source(components, arrays, carried, noise)
-        loaded, cached = load(source)
+        loaded, cached = load_library(source)
         log.info(
             "compiled %s in %.1f s%s", name, time.perf_counter() - begun, " (found in the cache)" if cached else ""
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from thetadot.fusion.compiler import load
+from thetadot.fusion.compiler import load_library
 from thetadot.fusion.kernel import HEAD, threads_for
 from thetadot.fusion.program import NUMBER
 from thetadot.fusion.source import PREAMBLE, TYPES, Writer
@@ -86,7 +86,7 @@ class Sums:
     """
 
     def __init__(self, program: Program, arrays: Sequence[Array], shared: Sequence[str]) -> None:
-        library, _ = load(_sums_source(program, arrays, shared))
+        library, _ = load_library(_sums_source(program, arrays, shared))
         self._run = library.run
         self._run.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 3, ctypes.c_int]
         self._run.restype = None

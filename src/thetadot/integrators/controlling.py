@@ -321,7 +321,7 @@ def _where_each(condition: Tensor, yes: State, no: State) -> State:
     return {name: torch.where(condition, tensor_of(yes, name), tensor_of(no, name)) for name in no}
 
 
-def settings_of(rule: Embedded, end: float, sign: float, tries: int) -> tuple[float, ...]:
+def kernel_settings(rule: Embedded, end: float, sign: float, tries: int) -> tuple[float, ...]:
     """Numbers that a kernel is called with (:mod:`thetadot.fusion.controlled_parts`), to carry on to ``end``."""
     q, own = rule.local_order, rule.controller
     roundings = ROUNDINGS * torch.finfo(torch.float64).eps

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from thetadot.probes import gradient_term, noise_term
-from thetadot.probes.heat import Estimate, finite
+from thetadot.probes.heat import Estimate, finite_end
 from thetadot.records import Regularization
 from thetadot.translation import damping, step_of
 
@@ -33,12 +33,12 @@ def rungs(spectrum: Sequence[float], residuals: Sequence[float], high: float) ->
     found = []
     for i, (value, away) in enumerate(zip(spectrum, residuals, strict=True)):
         if value > 0:
-            ends = (value, finite(high)) if i == 0 else (value - away, value + away)
+            ends = (value, finite_end(high)) if i == 0 else (value - away, value + away)
             found.append(Estimate(value, *ends))
     return found
 
 
-def ladder(reading: Reading, curvatures: Sequence[Estimate]) -> list[Estimate]:
+def damping_ratios(reading: Reading, curvatures: Sequence[Estimate]) -> list[Estimate]:
     """ζ = λ/(2√h) along each; none without a velocity. λ is exact, so the ends are those of h."""
     if reading.rate is None or not 0 < reading.memory < 1 or not reading.rate > 0:
         return []
@@ -69,7 +69,7 @@ def line_curvature(losses: Sequence[float], way: Tensor, preconditioner: Tensor 
     second = losses[0] - 2.0 * losses[1] + losses[2]
     if not apart > 0 or not second > ROUNDING * abs(losses[0]):
         return None
-    return finite(second / apart)
+    return finite_end(second / apart)
 
 
 def regularization(
@@ -87,12 +87,12 @@ def regularization(
     """
     rate, memory = reading.rate or 0.0, reading.memory
     by_square = gradient_term(rate, memory, 1.0)
-    own = Estimate(max(metric.square, 0.0), *map(finite, metric.squares)).times(by_square)
+    own = Estimate(max(metric.square, 0.0), *map(finite_end, metric.squares)).times(by_square)
     noise: Estimate | None = None
     if draws is not None and draws.sampling == "epochs":
         batches = None if draws.dataset_size is None else max(2, draws.dataset_size // batch)
         by_variance = noise_term(rate, memory, 1.0, batch, batches)
-        noise = Estimate(max(metric.variance, 0.0), *map(finite, metric.variances)).times(by_variance)
+        noise = Estimate(max(metric.variance, 0.0), *map(finite_end, metric.variances)).times(by_variance)
     if not all(map(math.isfinite, (own.value, 0.0 if noise is None else noise.value, loss))):
         return []
     return [Regularization(step, own.value, noise and noise.value, loss, own.low, own.high,

@@ -85,11 +85,11 @@ def inner(model: Any) -> nn.Module:
             return found
 
 
-def bound(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def bound_arguments(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """A call's arguments by their names.
 
     Example:
-        >>> bound(nn.Linear(1, 1), (3,), {})
+        >>> bound_arguments(nn.Linear(1, 1), (3,), {})
         {'input': 3}
     """
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from thetadot.probes.heat import finite
+from thetadot.probes.heat import finite_end
 from thetadot.records import Noise
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def noise_entry(
         low=found.low,
         high=found.high,
         resolved=found.resolved,
-        variance_low=finite(found.variances[0]),
-        variance_high=finite(found.variances[1]),
-        square_low=finite(found.squares[0]),
-        square_high=finite(found.squares[1]),
+        variance_low=finite_end(found.variances[0]),
+        variance_high=finite_end(found.variances[1]),
+        square_low=finite_end(found.squares[0]),
+        square_high=finite_end(found.squares[1]),
         **more,
     )

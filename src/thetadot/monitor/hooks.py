@@ -21,7 +21,7 @@ from torch.utils.hooks import unserializable_hook
 
 from thetadot.core.output_loss import carried
 from thetadot.monitor.axes import disagreeing, named, walk
-from thetadot.monitor.calls import Call, bound
+from thetadot.monitor.calls import Call, bound_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -279,7 +279,7 @@ class ForwardHooks:
                 self.evaluating += 1
             return
         self._drop()
-        given = bound(self.model, args, kwargs)
+        given = bound_arguments(self.model, args, kwargs)
         told = self.samples(*args, **kwargs) if callable(self.samples) else self.samples
         first = next((leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)), None)
         version = 0 if first is None or first.is_inference() else first._version  # noqa: SLF001 - it has no other name
@@ -329,7 +329,7 @@ class ForwardHooks:
         """
         if self.sweeps:
             self._drop()
-        self.lately.append(_number(loss))
+        self.lately.append(_loss_copy(loss))
 
     @unserializable_hook  # type: ignore[untyped-decorator]  # a model that is saved as a whole does not warn of it
     def _arriving(self, _gradient: Tensor) -> None:
@@ -389,7 +389,7 @@ class ForwardHooks:
         self.said: list[Tensor] = []
 
 
-def _number(loss: Tensor | float) -> Tensor | float:
+def _loss_copy(loss: Tensor | float) -> Tensor | float:
     """A loss that no later operation in place changes: a float where no accelerator is waited for, else a copy."""
     if not isinstance(loss, Tensor):
         return float(loss)

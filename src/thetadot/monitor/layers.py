@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WRAPPERS = ("_orig_mod.", "module.")
 
 
-def local(tensor: Tensor) -> Tensor:
+def local_real(tensor: Tensor) -> Tensor:
     """The part of a tensor that lies on this rank, real."""
     part: Any = tensor.detach()
     if hasattr(part, "to_local"):

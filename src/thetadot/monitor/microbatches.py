@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 
-from thetadot.monitor.layers import local
+from thetadot.monitor.layers import local_real
 
 if TYPE_CHECKING:
     from thetadot.monitor.layers import Layout
@@ -80,7 +80,7 @@ class MicroBatches:
             return None
         like = next(s for s in self.squares if s is not None)
         squares = torch.stack([torch.zeros_like(like) if s is None else s for s in self.squares])
-        gradients = [None if p.grad is None else local(p.grad) for p in self.layout.parameters]
+        gradients = [None if p.grad is None else local_real(p.grad) for p in self.layout.parameters]
         square = _sum_like([_length_squared(g) for g in gradients if g is not None], like)
         overlap = _sum_like(
             [
@@ -137,7 +137,7 @@ class MicroBatches:
         gradient = self.pending.pop(index, None)
         if gradient is None:
             return
-        g = local(gradient)
+        g = local_real(gradient)
         square = _length_squared(g)
         before = self.squares[index]
         self.squares[index] = square if before is None else before + square
@@ -160,7 +160,7 @@ class MicroBatches:
 
     def _reduced(self, index: int, p: Tensor) -> None:
         if p.grad is not None:
-            self.totals[index] = local(p.grad).clone()
+            self.totals[index] = local_real(p.grad).clone()
 
 
 def _length_squared(tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from thetadot.core.files import Claim
 from thetadot.errors import RunFolderError
-from thetadot.monitor.reference import PARTS, fingerprint
+from thetadot.monitor.reference import PARTS, describe_reference
 from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Record, Watched, Writer, read
 from thetadot.version import __version__
 
@@ -116,7 +116,7 @@ class RunRecorder:
             self._let_go()
 
 
-def describe(
+def watched_header(
     layout: Layout,
     optimizer: torch.optim.Optimizer,
     level: Any,
@@ -155,7 +155,7 @@ def describe(
         watched=Watched(
             optimizer=type(optimizer).__name__,
             level=level,
-            reference="" if reference is None else fingerprint(reference),
+            reference="" if reference is None else describe_reference(reference),
             reference_samples=0 if reference is None else reference.samples,
             lacks=lacks,
             ranks=ranks,

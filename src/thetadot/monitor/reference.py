@@ -14,7 +14,7 @@ from thetadot.core.output_loss import carried
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.axes import Axes, Path, count_of, named, take, walk, ways
 from thetadot.monitor.cadence import forwards, gradients
-from thetadot.monitor.calls import bound, inner
+from thetadot.monitor.calls import bound_arguments, inner
 from thetadot.monitor.locate import placement
 from thetadot.monitor.operations import Counting
 from thetadot.probes import Objective
@@ -211,7 +211,7 @@ class Reference:
         seen: list[tuple[dict[Path, tuple[int, ...]], ...]] = []
 
         def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            seen.append((dict(walk(bound(module, args, kwargs))), dict(walk(output))))
+            seen.append((dict(walk(bound_arguments(module, args, kwargs))), dict(walk(output))))
 
         handle = self.model.register_forward_hook(note, with_kwargs=True)
         counts = []
@@ -359,7 +359,7 @@ class Reference:
         return loss(output, target)
 
 
-def fingerprint(reference: Reference) -> str:
+def describe_reference(reference: Reference) -> str:
     """Describe the reference in words."""
     data = reference.data
     if reference.samples:

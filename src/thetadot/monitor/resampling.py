@@ -31,7 +31,7 @@ import torch
 from thetadot.core.rng import derive
 from thetadot.errors import InadmissibleValue
 from thetadot.monitor.calls import inner
-from thetadot.monitor.layers import local
+from thetadot.monitor.layers import local_real
 from thetadot.probes.reference import whole_state
 from thetadot.state import changes_of, keyed
 
@@ -124,7 +124,10 @@ class StepResampling:
         parameters = self.layout.parameters
         outputs = [output for _, output, _ in pairs]
         found = torch.autograd.grad(outputs, parameters, list(pulled), retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(local(p)) if g is None else local(g) for p, g in zip(parameters, found, strict=True)]
+        return [
+            torch.zeros_like(local_real(p)) if g is None else local_real(g)
+            for p, g in zip(parameters, found, strict=True)
+        ]
 
     def _told(self, plain: list[Tensor], seen: Sequence[Tensor | None], variance: float) -> bool:
         """Whether what was made again is the gradient that was seen, but for a part that stays constant."""

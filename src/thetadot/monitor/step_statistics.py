@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed
 
-from thetadot.monitor.layers import local
+from thetadot.monitor.layers import local_real
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,21 +31,21 @@ class Piece:
     def __init__(self, places: list[int], parameters: list[Tensor]) -> None:
         self.places = places  # among all parameters
         self.parameters = parameters
-        self.sizes = [local(p).numel() for p in parameters]
+        self.sizes = [local_real(p).numel() for p in parameters]
 
     def values(self) -> Tensor:
         """Parameters, (n,): a view where there is one."""
-        return _joined([local(p) for p in self.parameters])
+        return _joined([local_real(p) for p in self.parameters])
 
     def copy(self) -> Tensor:
         """Parameters, (n,), which no step changes."""
         values = self.values()
-        return values.clone() if values.data_ptr() == local(self.parameters[0]).data_ptr() else values
+        return values.clone() if values.data_ptr() == local_real(self.parameters[0]).data_ptr() else values
 
     def gradients(self) -> Tensor:
         """Gradients, (n,), zero where there is none."""
         return _joined([
-            local(p.grad) if p.grad is not None else torch.zeros_like(_widened(local(p))) for p in self.parameters
+            torch.zeros_like(_wider(local_real(p))) if p.grad is None else local_real(p.grad) for p in self.parameters
         ])  # fmt: skip
 
     def weighed(self, moved: Tensor, preconditioner: dict[Tensor, Tensor]) -> Tensor:
@@ -54,7 +54,7 @@ class Piece:
             return moved
         parts = torch.split(moved, self.sizes)
         return torch.cat([
-            part * _widened(local(preconditioner[p])).reshape(-1) if p in preconditioner else part
+            part * _wider(local_real(preconditioner[p])).reshape(-1) if p in preconditioner else part
             for p, part in zip(self.parameters, parts, strict=True)
         ])  # fmt: skip
 
@@ -78,7 +78,7 @@ def pieces_of(parameters: Sequence[Tensor]) -> list[Piece]:
     filling: dict[Any, list[int]] = {}
     room: dict[Any, int] = {}
     for place, p in enumerate(parameters):
-        size, device = local(p).numel(), p.device
+        size, device = local_real(p).numel(), p.device
         if size >= SMALL:
             found.append([place])
         elif device in filling and size <= room[device]:
@@ -191,10 +191,10 @@ class StepStatistics:
         ]
 
 
-def _widened(tensor: Tensor) -> Tensor:
+def _wider(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
-    flat = [_widened(part).reshape(-1) for part in parts]
+    flat = [_wider(part).reshape(-1) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat)

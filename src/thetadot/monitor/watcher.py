@@ -32,7 +32,7 @@ from thetadot.monitor.measurements.noise import NoiseMeasurement
 from thetadot.monitor.monitor import Monitor
 from thetadot.monitor.passes import Passes
 from thetadot.monitor.process_group import WatchingRanks
-from thetadot.monitor.recorder import RunRecorder, describe
+from thetadot.monitor.recorder import RunRecorder, watched_header
 from thetadot.monitor.reference import Reference
 from thetadot.monitor.unseen import unseen
 from thetadot.records import End
@@ -366,7 +366,7 @@ class Watch:
         """Write the header."""
         if not self.recorder.begun:
             self.recorder.begin(
-                describe(
+                watched_header(
                     self.layout, self.optimizer, self.level, self.reference, self.name, self.dataset_size, self.ranks
                 )
             )

@@ -15,7 +15,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, flag, of_settings, pair, reads
+from thetadot.optim.groups import decayed, flag, of_settings, pair, reads, require_between
 from thetadot.systems import AdaptiveFlow
 from thetadot.systems.base import PerStep
 
@@ -98,8 +98,8 @@ class Adam(Flow):
         """Require betas in [0, 1) and eps >= 0."""
         super().check(group)
         for index, beta in enumerate(pair("betas", group["betas"])):
-            finite(f"betas[{index}]", beta, below=1.0)
-        finite("eps", group["eps"])
+            require_between(f"betas[{index}]", beta, below=1.0)
+        require_between("eps", group["eps"])
         flag("amsgrad", group["amsgrad"])
 
     @answering

@@ -15,7 +15,7 @@ from thetadot.core.validation import require_ranged, require_word
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings, reads
+from thetadot.optim.groups import decayed, of_settings, reads, require_between
 from thetadot.schedules.amos import approach_per_step
 from thetadot.systems import Amos as PublishedAmos
 from thetadot.systems import ScheduledAmos
@@ -89,7 +89,7 @@ class Amos(Flow):
     def check(self, group: dict[str, Any]) -> None:
         """A known kind, a half-life > 0 or none, q > 0, decay in [0, 1)."""
         super().check(group)
-        finite("decay", group["decay"], below=1.0)
+        require_between("decay", group["decay"], below=1.0)
         kind, q, half_life = group["kind"], group["q"], group["half_life"]
         require_word(("published", "constant", "decaying"), kind=kind)
         if kind == "published" and (half_life is not None or q != 1.0):

@@ -31,17 +31,17 @@ from thetadot.optim.engine.noise import NoiseKey
 from thetadot.optim.engine.replay import replayable
 from thetadot.optim.engine.runner import StepRunner
 from thetadot.optim.engine.shards import is_sharded, local, spread
-from thetadot.optim.engine.state_dict import mark, pack, restore
+from thetadot.optim.engine.state_dict import mark_groups, pack_state_dict, restore_state_dict
 from thetadot.optim.engine.states import first_state
 from thetadot.optim.groups import (
     HYPERPARAMETERS,
-    finite,
     flag,
     name_parts,
-    refuse,
+    own_settings,
+    refuse_unknown,
+    require_between,
     require_floats,
     require_params,
-    settle,
     split_decay,
 )
 from thetadot.optim.options import Options
@@ -138,7 +138,7 @@ class Flow(Optimizer):
         mode = weight_decay_mode if weight_decay_mode is not None else ("l2" if self._stochastic else "decoupled")
         defaults = {"lr": step, "weight_decay": weight_decay, "weight_decay_mode": mode} | own
         defaults |= {"maximize": maximize, "averaging": averaging}
-        refuse(name_of(self), options.keys() - Options.names(), (*defaults, "no_decay", *Options.names()))
+        refuse_unknown(name_of(self), options.keys() - Options.names(), (*defaults, "no_decay", *Options.names()))
         self.system, self.integrator, self.problem = system, integrator, problem
         self.options = Options(**{"low_precision": "kahan" if self._stochastic else "stochastic"} | options)
         self.options.check(integrator)
@@ -151,7 +151,7 @@ class Flow(Optimizer):
         parts = name_parts(no_decay)
         if generator is not None:
             require_instances(torch.Generator, generator=generator)
-        kept = settle(defaults, {id(value) for value in defaults.values()})
+        kept = own_settings(defaults, {id(value) for value in defaults.values()})
         super().__init__(split_decay(params, parts) if parts else require_params(params), defaults)
         self.defaults.update(kept)  # what a group added later begins with is no other group's tensor
         if problem is not None:
@@ -174,12 +174,12 @@ class Flow(Optimizer):
     @answering
     def check(self, group: dict[str, Any]) -> None:
         """Raise InadmissibleValue where a group's hyperparameters are out of range; extended by named optimizers."""
-        finite("lr", group["lr"])
-        finite("weight_decay", group["weight_decay"])
+        require_between("lr", group["lr"])
+        require_between("weight_decay", group["weight_decay"])
         flag("maximize", group["maximize"])
         require_word(("decoupled", "l2"), weight_decay_mode=group["weight_decay_mode"])
         if group["averaging"] is not None:
-            finite("averaging", group["averaging"], most=1.0)
+            require_between("averaging", group["averaging"], most=1.0)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with hyperparameters of their own, checked first."""
@@ -187,11 +187,11 @@ class Flow(Optimizer):
             raise InadmissibleValue(
                 f"param_group={said_of(param_group)} is no group. Pass a dict that holds parameters under 'params'."
             )
-        refuse(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
+        refuse_unknown(name_of(self), HYPERPARAMETERS & (param_group.keys() - self.defaults.keys()), self.defaults)
         held: set[int] = set()
         for other in self.param_groups:
-            settle(other, held)
-        group = param_group | settle({**self.defaults, **param_group}, held)
+            own_settings(other, held)
+        group = param_group | own_settings({**self.defaults, **param_group}, held)
         self.check(group)
         self.integrator.prepare(*self.motion(group))
         param_group.update(group)
@@ -203,7 +203,7 @@ class Flow(Optimizer):
             raise
         self.noise.shared = False
         self._runner.forget()
-        mark(self)
+        mark_groups(self)
 
     def init_state(self) -> None:
         """Allocate every parameter's state before the first step, to save or load it there.
@@ -375,7 +375,7 @@ class Flow(Optimizer):
 
         That is the convention, the noise's key and the steps taken.
         """
-        return pack(self, super().state_dict())
+        return pack_state_dict(self, super().state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue exactly where ``state_dict`` was taken; a velocity of another convention is converted.
@@ -387,7 +387,7 @@ class Flow(Optimizer):
             InadmissibleValue: its hyperparameters are not admissible, or its velocity cannot be converted at lr = 0.
                 Nothing is changed in either case.
         """
-        restore(self, state_dict, super().load_state_dict)
+        restore_state_dict(self, state_dict, super().load_state_dict)
 
     def __getstate__(self) -> dict[str, Any]:
         own = ("system", "problem", "integrator", "options", "noise", "ticks", "_swapped", "_stochastic")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from thetadot.core.validation import plain, require_ranged, said_of
+from thetadot.core.validation import as_python, require_ranged, said_of
 from thetadot.errors import InadmissibleValue, IncompatiblePair, NoParameters, require
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ PARAMETERS = frozenset(("params", "param_names"))
 """What a group holds beside hyperparameters."""
 
 
-def refuse(owner: str, strange: Iterable[str], known: Iterable[str]) -> None:
+def refuse_unknown(owner: str, strange: Iterable[str], known: Iterable[str]) -> None:
     """Raise IncompatiblePair if there is anything strange.
 
     Example:
-        >>> refuse("GradientDescent", ["momentum"], ["lr", "weight_decay"])
+        >>> refuse_unknown("GradientDescent", ["momentum"], ["lr", "weight_decay"])
         Traceback (most recent call last):
         ...
         thetadot.errors.IncompatiblePair: GradientDescent has no momentum. It takes lr, weight_decay; leave the rest \
@@ -129,7 +129,7 @@ def name_parts(no_decay: Any) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def settle(group: Mapping[str, Any], held: set[int]) -> dict[str, Any]:
+def own_settings(group: Mapping[str, Any], held: set[int]) -> dict[str, Any]:
     """A group's hyperparameters as its own: numpy's numbers as Python's, and no tensor that another group has.
 
     One tensor in two groups would be moved twice by what moves each of them. A tensor that is differentiated stays
@@ -142,7 +142,7 @@ def settle(group: Mapping[str, Any], held: set[int]) -> dict[str, Any]:
     Example:
         >>> import numpy as np, torch
         >>> lr, held = torch.tensor(0.1), set()
-        >>> first, second = (settle({"lr": lr, "momentum": np.float32(0.5)}, held) for _ in range(2))
+        >>> first, second = (own_settings({"lr": lr, "momentum": np.float32(0.5)}, held) for _ in range(2))
         >>> first["lr"] is lr, second["lr"] is lr, second
         (True, False, {'lr': tensor(0.1000), 'momentum': 0.5})
     """
@@ -155,7 +155,7 @@ def settle(group: Mapping[str, Any], held: set[int]) -> dict[str, Any]:
             return value
         if type(value) in (tuple, list):
             return type(value)(map(own, value))
-        return plain(value)
+        return as_python(value)
 
     return {name: own(value) for name, value in group.items() if name not in PARAMETERS}
 
@@ -172,18 +172,18 @@ def of_settings(motion: _Motion) -> _Motion:
     return motion
 
 
-def finite(name: str, value: Scalar, below: float = float("inf"), most: float = float("inf")) -> None:
+def require_between(name: str, value: Scalar, below: float = float("inf"), most: float = float("inf")) -> None:
     """Raise InadmissibleValue unless 0 <= value < below, or 0 <= value <= most.
 
     Example:
-        >>> finite("lr", -1.0)
+        >>> require_between("lr", -1.0)
         Traceback (most recent call last):
         ...
         thetadot.errors.InadmissibleValue: lr=-1 is negative or not finite. Pass lr >= 0.
     """
     if type(value) is float and 0 <= value < below and value <= most:
         return  # as at every step of a schedule: sentences take longer to write than a small step
-    value = plain(value)
+    value = as_python(value)
     require_ranged(**{name: value})
     bound = f" and < {below:g}" if below < float("inf") else f" and <= {most:g}" if most < float("inf") else ""
     interval = f"[0, {below:g})" if below < float("inf") else f"[0, {most:g}]"
@@ -256,7 +256,7 @@ def flag(name: str, value: object) -> None:
         ...
         thetadot.errors.InadmissibleValue: maximize='no' is neither True nor False. Pass one of them.
     """
-    if not isinstance(plain(value), bool):
+    if not isinstance(as_python(value), bool):
         raise InadmissibleValue(f"{name}={said_of(value)} is neither True nor False. Pass one of them.")
 
 

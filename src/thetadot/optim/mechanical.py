@@ -18,7 +18,7 @@ from thetadot.integrators.base import MechanicalIntegrator, name_of
 from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.optim.engine.states import first_state
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings, reads
+from thetadot.optim.groups import decayed, of_settings, reads, require_between
 from thetadot.systems import DampedNewton, Kramers
 from thetadot.systems.base import PerStep
 
@@ -60,7 +60,7 @@ class MechanicalFlow(Flow, ABC):
             InadmissibleValue: λγ > 2 under the Cayley map, a negative momentum.
         """
         require(bool(0 < step < float("inf")), f"step={step:g}", "is not positive and finite", "Pass step > 0.")
-        finite("friction", friction)
+        require_between("friction", friction)
         integrator = cls._integrator(**options)
         momentum = integrator.momentum(friction * step)
         require(
@@ -86,7 +86,7 @@ class MechanicalFlow(Flow, ABC):
                 "Pass 0 <= momentum < 1, or use from_physical(step=, friction=) with friction·step <= 2.",
             )
         if "temperature" in group:
-            finite("temperature", group["temperature"])
+            require_between("temperature", group["temperature"])
 
     @answering
     @of_settings

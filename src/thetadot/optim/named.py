@@ -21,7 +21,7 @@ from thetadot.integrators import (
     Splitting,
 )
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, flag, of_settings, reads
+from thetadot.optim.groups import decayed, flag, of_settings, reads, require_between
 from thetadot.optim.mechanical import MechanicalFlow, adopt, release
 from thetadot.optim.problem_force import temperature_of
 from thetadot.systems import GradientFlow
@@ -288,7 +288,7 @@ class Langevin(Flow):
     def check(self, group: dict[str, Any]) -> None:
         """Check the group's hyperparameters, with T >= 0 among them."""
         super().check(group)
-        finite("temperature", group["temperature"])
+        require_between("temperature", group["temperature"])
 
     @answering
     @of_settings

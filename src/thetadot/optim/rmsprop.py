@@ -15,7 +15,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.integrators import SemiImplicitEuler
 from thetadot.optim.exchange import adopt, release, require_mode
 from thetadot.optim.flow import Flow
-from thetadot.optim.groups import decayed, finite, of_settings, reads
+from thetadot.optim.groups import decayed, of_settings, reads, require_between
 from thetadot.systems import ErrorControlledFlow
 from thetadot.systems.base import PerStep
 
@@ -122,8 +122,8 @@ class RMSprop(Flow):
     def check(self, group: dict[str, Any]) -> None:
         """Require a decay in [0, 1) and eps >= 0."""
         super().check(group)
-        finite("decay", group["decay"], below=1.0)
-        finite("eps", group["eps"])
+        require_between("decay", group["decay"], below=1.0)
+        require_between("eps", group["eps"])
 
     @answering
     @of_settings

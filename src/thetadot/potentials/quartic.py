@@ -25,7 +25,7 @@ import torch
 from thetadot.core.signatures import checked
 from thetadot.core.validation import require_numbers
 from thetadot.errors import require
-from thetadot.potentials.ring import components
+from thetadot.potentials.ring import coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,12 +68,12 @@ class Quartic2d:
 
     def __call__(self, position: Tensor) -> Tensor:
         """L of (..., 2)."""
-        x, y = components(position)
+        x, y = coordinates(position)
         return 0.25 * ((x * x - 1.0) ** 2 + (y * y - 1.0) ** 2) + self.coupling * x * y + self.tilt * x
 
     def gradient(self, position: Tensor) -> Tensor:
         """(x³ - x + cy + a, y³ - y + cx)."""
-        x, y = components(position)
+        x, y = coordinates(position)
         slope_x = (x * x - 1.0) * x + self.coupling * y + self.tilt
         slope_y = (y * y - 1.0) * y + self.coupling * x
         return torch.stack((slope_x, slope_y), -1)

@@ -52,18 +52,18 @@ class Ring:
 
     def __call__(self, position: Tensor) -> Tensor:
         """L of (..., 2)."""
-        x, y = components(position)
+        x, y = coordinates(position)
         return 0.25 * (x * x + y * y - 1.0) ** 2 + self.coupling * x * y + self.tilt * x
 
     def gradient(self, position: Tensor) -> Tensor:
         """(|θ|²-1)θ + (cy + a, cx)."""
-        x, y = components(position)
+        x, y = coordinates(position)
         excess = x * x + y * y - 1.0
         return torch.stack((excess * x + self.coupling * y + self.tilt, excess * y + self.coupling * x), -1)
 
 
 @checked
-def components(position: Tensor) -> tuple[Tensor, Tensor]:
+def coordinates(position: Tensor) -> tuple[Tensor, Tensor]:
     """Return both coordinates of positions (..., 2); refuse positions outside a plane."""
     if position.shape[-1:] != (2,):
         raise InadmissibleValue(f"position of shape {tuple(position.shape)} does not lie in the plane. Pass (..., 2).")

@@ -40,14 +40,14 @@ class Estimate(NamedTuple):
         return Estimate(factor * self.value, *ends)
 
 
-def finite(value: float | None) -> float | None:
+def finite_end(value: float | None) -> float | None:
     """An end that can be written down."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def variance_of(found: GradientNoise) -> Estimate:
     """TrΣ with its interval."""
-    return Estimate(max(found.variance, 0.0), *map(finite, found.variances))
+    return Estimate(max(found.variance, 0.0), *map(finite_end, found.variances))
 
 
 def heat(

@@ -230,11 +230,11 @@ def number(value: Any) -> float:
         return float("nan")
 
 
-def bounded(value: float) -> float:
+def comparable(value: float) -> float:
     """Return a number comparable with columns; infinite for an integer too large for a float.
 
     Example:
-        >>> bounded(3), bounded(-(10**400))
+        >>> comparable(3), comparable(-(10**400))
         (3, -inf)
     """
     return value if abs(value) <= sys.float_info.max else math.inf if value > 0 else -math.inf
@@ -264,7 +264,7 @@ def _shared(values: list[Any]) -> list[Any]:
     return [pool.setdefault(value, value) if type(value) is str else value for value in values]
 
 
-def joined(one: Block, other: Block) -> Block:
+def join_blocks(one: Block, other: Block) -> Block:
     """Join two blocks of entries."""
     both = {name: _narrow(np.concatenate([one.numbers[name], other.numbers[name]])) for name in one.numbers}
     lists = {

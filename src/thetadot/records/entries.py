@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from thetadot.errors import InadmissibleValue
-from thetadot.records.columns import decoded, given, joined
+from thetadot.records.columns import decoded, given, join_blocks
 from thetadot.records.rows import Rows
 from thetadot.records.schema import Entry
 
@@ -131,7 +131,7 @@ class Growing:
             kind, some = _KINDS[code], list(compress(entries, map(code.__eq__, codes)))
             blocks, block = self._blocks.setdefault(kind, []), self._pack(kind, some)
             if blocks and blocks[-1].size + block.size <= BLOCK:  # of a record that grows line by line
-                block = joined(blocks.pop(), block)
+                block = join_blocks(blocks.pop(), block)
             blocks.append(block)
 
     def entries(self) -> Entries:

@@ -31,7 +31,7 @@ from thetadot.report.runs import line_up
 from thetadot.report.scaling import scaling
 from thetadot.report.several import compared
 from thetadot.report.shell import asset, compose
-from thetadot.report.summary import summarize, unseen
+from thetadot.report.summary import summarize, why_unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def render(
         headlines=[(*STATES[run.headline.state], run.headline) for run in runs],
         states=STATES,
         summaries=[summarize(run) for run in runs],
-        unseen=[unseen(run) for run in runs if first is None and run.record.entries],
+        unseen=[why_unseen(run) for run in runs if first is None and run.record.entries],
         unreadable=unreadable[:MOST_UNREADABLE],
         more_unreadable=max(len(unreadable) - MOST_UNREADABLE, 0),
         sections=sections,

@@ -35,7 +35,7 @@ def column(entries: Sequence[msgspec.Struct], name: str) -> Array:
     return found if good.all() else np.where(good, found, np.nan)
 
 
-def number(value: Any) -> float:
+def drawable(value: Any) -> float:
     """Return a float that can be drawn, or NaN."""
     # compared before converted: an integer of a record may be too long for a float
     return float(value) if value is not None and -LARGEST < value < LARGEST else float("nan")

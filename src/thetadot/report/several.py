@@ -9,7 +9,7 @@ from thetadot.core.formatting import between, plain
 from thetadot.records import Epoch
 from thetadot.report import words
 from thetadot.report.judgement import STATES
-from thetadot.verdicts.comparison import compare, groups, scored
+from thetadot.verdicts.comparison import compare_headlines, groups, scored
 from thetadot.verdicts.headline import to_do
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def compared(runs: Sequence[Run]) -> Comparison:
     names = dict.fromkeys(run.record.header.metric for run in runs if run.record.header.metric)
     repeated = any(len(group.runs) > 1 for group in grouped)
     return Comparison(
-        headline=compare({run.name: run.headline for run in runs}, grouped),
+        headline=compare_headlines({run.name: run.headline for run in runs}, grouped),
         rows=tuple(_table_row(run, each) for run, each in zip(runs, found, strict=True)),
         judged=" or ".join(dict.fromkeys(each.judged for each in found if each.loss is not None)),
         metric=" / ".join(names),
@@ -94,7 +94,7 @@ def _table_row(run: Run, found: Scored) -> Row:
         run,
         Cell(_settings(run), _settings(run)),
         Cell(plain(found.loss), _sortable(found.loss)),
-        Cell(words.metric(run.record.header.metric, metric), _sortable(metric)),
+        Cell(words.metric_as_text(run.record.header.metric, metric), _sortable(metric)),
         STATES[state][0],
         state,
         Cell(said, f"{list(STATES).index(state)} {said}"),

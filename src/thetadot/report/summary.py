@@ -51,7 +51,7 @@ def summarize(run: Run) -> Summary:
     record, header = run.record, run.record.header
     return Summary(
         run=run,
-        sentence=words.verdict(record),
+        sentence=words.run_in_a_sentence(record),
         tiles=tiles(record),
         facts=facts(header),
         verdicts=[each for each in judged(run) if each[-1].state != "unknown"],
@@ -70,7 +70,7 @@ def summarize(run: Run) -> Summary:
     )
 
 
-def unseen(run: Run) -> str:
+def why_unseen(run: Run) -> str:
     """Say why no loss of a run was seen, and what would show it."""
     said = next((entry.says for entry in run.record.of(Remark) if entry.about == "training loss"), "")
     return f"No loss was seen: {said or 'none is in the record'}."

@@ -33,7 +33,7 @@ def tiles(record: Record) -> list[Tile]:
     found: list[Tile] = []
     if last is not None and last.metric is not None:
         label = f"validation {header.metric or 'metric'}"
-        found.append((words.metric(header.metric, last.metric), label, _whose(result, "")))
+        found.append((words.metric_as_text(header.metric, last.metric), label, _whose(result, "")))
     if last is not None:
         final = "" if result is None or result.final_valid_loss is None else plain(result.final_valid_loss)
         found.append((plain(last.valid_loss), "validation loss", _whose(result, final)))

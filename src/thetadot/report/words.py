@@ -25,14 +25,14 @@ STILL = 0.05
 """A setting that moves by less than this share of itself is called constant."""
 
 
-def metric(name: str | None, value: float | None) -> str:
+def metric_as_text(name: str | None, value: float | None) -> str:
     """A metric's value as its kind is usually written: accuracies in percent."""
     if value is None:
         return "–"
     return share(value) if name is not None and "accuracy" in name.lower() and 0 <= value <= 1 else plain(value)
 
 
-def verdict(record: Record) -> str:
+def run_in_a_sentence(record: Record) -> str:
     """The whole run in one sentence."""
     result = record.result
     if record.header.watched is not None:
@@ -55,9 +55,8 @@ def verdict(record: Record) -> str:
     if result.metric is not None:
         name = record.header.metric
         label = "" if name is None else f" {name}"
-        reached = (
-            f"{metric(name, result.metric)}{label} on the validation set, and a loss of {plain(result.valid_loss)}"
-        )
+        value = metric_as_text(name, result.metric)
+        reached = f"{value}{label} on the validation set, and a loss of {plain(result.valid_loss)}"
     return f"{state(result)} has {reached}{took}{_extended(record)}{_hands(record)}."
 
 
@@ -79,7 +78,7 @@ def last_step(record: Record) -> int:
 _MEASURED = (Curvature, Noise, Layers, Equilibrium)
 
 
-def ending(record: Record) -> str:
+def how_it_ended(record: Record) -> str:
     """Return how a watched loop ended: "finished", "interrupted" by an exception, or "unfinished"."""
     ends = record.of(End)
     if not ends:
@@ -101,7 +100,7 @@ def _watched(record: Record) -> str:
             "finished": ".",
             "interrupted": "; the loop ended with an exception.",
             "unfinished": ". The record has no end yet: the loop is still running, or was cut off.",
-        }[ending(record)]
+        }[how_it_ended(record)]
     )
 
 
@@ -140,20 +139,20 @@ def forks(found: Sequence[Fork]) -> str:
         return ""
     raised = [fork for fork in found if fork.raised]
     if found[0].method == "drift":
-        tried, what = f"The mean motion was followed further {_times(len(found))}", "it led further down"
+        tried, what = f"The mean motion was followed further {_times_in_words(len(found))}", "it led further down"
     else:
-        tried, what = f"The run forked {_times(len(found))}", "the larger step was better"
+        tried, what = f"The run forked {_times_in_words(len(found))}", "the larger step was better"
     if not raised:
         return f"{tried}; the rate of {plain(found[-1].lr)} stood each time."
     way = f"from {plain(found[0].lr)} to {plain(raised[-1].other_lr)}"
-    return f"{tried}; {_times(len(raised))} {what}, and the rate went {way}."
+    return f"{tried}; {_times_in_words(len(raised))} {what}, and the rate went {way}."
 
 
-def _times(number: int) -> str:
+def _times_in_words(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{plain(number)} times")
 
 
-def cut(record: Record) -> str:
+def unfinished_sentence(record: Record) -> str:
     """Say that a run has no end, or ended with an exception; "" where it ended as it was to."""
     if record.header.watched is None:
         return "" if record.result is not None else "This run has not finished."
@@ -162,10 +161,10 @@ def cut(record: Record) -> str:
         "finished": "",
         "interrupted": f"The loop was interrupted by an exception {at}.",
         "unfinished": f"The record ends {at} without an end: the loop is running, or was cut off.",
-    }[ending(record)]
+    }[how_it_ended(record)]
 
 
-def trained(record: Record) -> str:
+def training_sentence(record: Record) -> str:
     """Say how far the training loss came."""
     way = loss_ends(record)
     return "" if way is None else f"The training loss went from {plain(way[0])} to {plain(way[1])}."
@@ -188,11 +187,11 @@ def metrics(name: str | None, epochs: Sequence[Epoch]) -> str:
     if not known:
         return ""
     best, last = max(known, key=lambda epoch: epoch.metric or 0.0), known[-1]
-    text = f"At the end it was {metric(name, last.metric)}"
+    text = f"At the end it was {metric_as_text(name, last.metric)}"
     return (
         f"{text}, its highest value."
         if best.metric == last.metric
-        else (f"{text}; it was highest ({metric(name, best.metric)}) at epoch {plain(best.epoch)}.")
+        else (f"{text}; it was highest ({metric_as_text(name, best.metric)}) at epoch {plain(best.epoch)}.")
     )
 
 
@@ -216,7 +215,7 @@ def change(noun: str, values: Array) -> str:
     return f"{noun} {'rose' if last > first else 'fell'} from {plain(first)} to {plain(last)}"
 
 
-def pair(one: str, other: str) -> str:
+def join_halves(one: str, other: str) -> str:
     """Join two half sentences."""
     parts = [part for part in (one, other) if part]
     text = ", while ".join(parts)

@@ -96,7 +96,7 @@ class Experiment:
                 )
             return continued(self, place, record, progress=progress, notify=notify)
         ensemble = self._prepared()
-        with storage.claim(place, overwrite=overwrite):
+        with storage.claim_folder(place, overwrite=overwrite):
             return _run(self, ensemble, place, progress=progress, notify=notify)
 
     def _prepared(self) -> Ensemble:
@@ -126,7 +126,7 @@ def continued(
     """Go on with what a folder holds."""
     ensemble = experiment._prepared()  # noqa: SLF001
     with Claim(place):
-        begun = storage.load(place, record, ensemble.shapes, ensemble.places, expected=ensemble.bytes)
+        begun = storage.load_trajectory(place, record, ensemble.shapes, ensemble.places, expected=ensemble.bytes)
         if record.complete and notify is not None:
             notify(f"{place} is complete; its page is drawn anew")
         return _run(experiment, ensemble, place, begun, record.seconds, progress=progress, notify=notify)
@@ -181,7 +181,7 @@ def _write_folder(folder: Folder, trajectory: Trajectory, table: Table, seconds:
     """Write record, arrays and page; why they are not whole: the table is of a whole simulation all the same."""
     try:
         folders.write(folder.request, folder.path, trajectory, table, seconds)
-        folders.draw(folder.scene, folder.request, folder.ensemble, folder.path, trajectory, table, seconds)
+        folders.draw_page(folder.scene, folder.request, folder.ensemble, folder.path, trajectory, table, seconds)
     except RunFolderError as error:
         return str(error)
     return None

@@ -79,7 +79,7 @@ class Folder:
             f"interrupted {at}; {self.path / PAGE} shows what was simulated; resume exactly here with:  "
             f"thetadot simulate --resume {shlex.quote(str(self.path))}"
         )
-        draw(self.scene, self.request, self.ensemble, self.path, last, None, seconds)
+        draw_page(self.scene, self.request, self.ensemble, self.path, last, None, seconds)
 
 
 def write(request: Request, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
@@ -98,7 +98,7 @@ def write(request: Request, folder: Path, trajectory: Trajectory, rows: Sequence
     storage.write(folder, record, trajectory)
 
 
-def draw(
+def draw_page(
     scene: Scene,
     request: Request,
     ensemble: Ensemble,

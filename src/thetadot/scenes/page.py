@@ -14,7 +14,7 @@ from thetadot.integrators.base import name_of
 from thetadot.report.shell import compose
 from thetadot.scenes.pictures.over_time import energy, fan
 from thetadot.scenes.rows import ERRORS
-from thetadot.scenes.table import verdict, words
+from thetadot.scenes.table import row_in_words, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def interrupted(time: float, whole: float) -> str:
     return f"Interrupted at time {plain(time)} of {plain(whole)}: what is here is of that part."
 
 
-def command(asked: Request) -> str:
+def repeating_command(asked: Request) -> str:
     """Return the command that repeats the simulation."""
     parts = ["thetadot", "simulate", shlex.quote(asked.scene)]
     for name in ("paths", "time", "step", "tolerance", "temperature", "friction"):
@@ -116,9 +116,9 @@ def page(
         resume=resume,
         tiles=tiles,
         facts=facts,
-        rows=[words(row) for row in rows],
+        rows=[row_in_words(row) for row in rows],
         pictures=drawn,
-        command=command(asked),
+        command=repeating_command(asked),
         errors=plain(ERRORS),
         several=False,
         runs=(),

@@ -106,9 +106,9 @@ class Result:
             RunFolderError: the folder holds something else, or cannot be written.
         """
         place, rows = Path(out), self.table
-        with storage.claim(place, overwrite=overwrite):
+        with storage.claim_folder(place, overwrite=overwrite):
             folder.write(self.request, place, self.trajectory, rows, self.seconds)
-            folder.draw(self.scene, self.request, self._ensemble, place, self.trajectory, rows, self.seconds)
+            folder.draw_page(self.scene, self.request, self._ensemble, place, self.trajectory, rows, self.seconds)
         return place / PAGE
 
     def to_dict(self) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _anew() -> str:
     return f"Simulate anew, with another {_out()}."
 
 
-def claim(folder: Path, *, overwrite: bool) -> Claim:
+def claim_folder(folder: Path, *, overwrite: bool) -> Claim:
     """Make sure that a folder may be written to and holds nothing that would be lost, and keep others away.
 
     Raises:
@@ -218,7 +218,7 @@ def _digest(record: Simulation) -> str:
     return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(record, digest=""))).hexdigest()
 
 
-def load(
+def load_trajectory(
     folder: Path,
     record: Simulation,
     like: Mapping[str, torch.Size],

@@ -30,7 +30,7 @@ class Words:
     remark: str
 
 
-def words(row: Row) -> Words:
+def row_in_words(row: Row) -> Words:
     """Put a row of the table into words."""
     digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
@@ -125,5 +125,5 @@ class Table(Sequence["Row"]):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.verdict)}</p>"
 
     def _cells(self) -> list[tuple[str, ...]]:
-        every = map(words, self._rows)
+        every = map(row_in_words, self._rows)
         return [(row.quantity, row.measured, row.expected, row.agrees, row.source) for row in every]

@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from thetadot.core.rng import derive
-from thetadot.core.validation import plain, require_count, said_of
+from thetadot.core.validation import as_python, require_count, said_of
 from thetadot.errors import InadmissibleValue, require
 from thetadot.schedules.drawing import FEWEST, permutation, spans
 from thetadot.state import keyed
@@ -198,7 +198,7 @@ class BatchSampler(Sampler[list[int]]):
         return self._spans[1]
 
     def _asked(self, samples: int) -> int:
-        asked = plain(self.batch_size(samples)) if callable(self.batch_size) else self.batch_size
+        asked = as_python(self.batch_size(samples)) if callable(self.batch_size) else self.batch_size
         number = isinstance(asked, int | float) and not isinstance(asked, bool) and isfinite(asked)
         if not number or asked != int(asked):
             raise InadmissibleValue(

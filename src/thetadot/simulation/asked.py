@@ -177,7 +177,7 @@ def _entry(key: Hashable) -> _Entry:
     return found
 
 
-def kept(own: Asked, kind: Hashable, make: Callable[[], Made]) -> Made:
+def kept_for_step(own: Asked, kind: Hashable, make: Callable[[], Made]) -> Made:
     """Return what ``make`` builds for this step, built once per kind; refusals are cached too.
 
     Raises:

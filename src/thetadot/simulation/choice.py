@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 from thetadot.errors import InadmissibleValue, IncompatiblePair
 from thetadot.fusion.program import CannotCompile
-from thetadot.simulation.asked import asked, kept
+from thetadot.simulation.asked import asked, kept_for_step
 from thetadot.simulation.engines import Compiled, InPlace, Plain
 from thetadot.simulation.noise import PATHS
 from thetadot.simulation.trial import believed
@@ -125,7 +125,7 @@ def _tried(
 ) -> Compiled | InPlace:
     """An engine that is believed; tried once a trace."""
     engine = kind(motion, randomness, like, own)
-    found = kept(own, ("believed", kind.name, like.dtype, randomness.noise), _Belief)
+    found = kept_for_step(own, ("believed", kind.name, like.dtype, randomness.noise), _Belief)
     if not found.held:
         believed(engine, motion, randomness, like, own)
         found.held = True

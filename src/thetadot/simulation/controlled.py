@@ -17,9 +17,9 @@ from thetadot.fusion.controlled import ControlledMarch
 from thetadot.fusion.controlled_parts import COLUMNS, Method
 from thetadot.fusion.program import CannotCompile
 from thetadot.integrators.base import name_of
-from thetadot.integrators.controlling import Controlling, settings_of
+from thetadot.integrators.controlling import Controlling, kernel_settings
 from thetadot.integrators.runge_kutta import moving, slopes
-from thetadot.simulation.asked import kept
+from thetadot.simulation.asked import kept_for_step
 from thetadot.simulation.drift import asked_slopes
 from thetadot.simulation.initial import each_its_own_time
 from thetadot.simulation.staged import Staged
@@ -95,9 +95,9 @@ def _coupled(motion: Motion, state: State) -> bool:
     odd = (torch.arange(paths) % 2 == 1)[:, None].to(tensor_of(state, POSITION).device)
     still = found(torch.zeros_like(odd))
     return paths > 1 and any(
-        not torch.equal(torch.nan_to_num(before[kept]), torch.nan_to_num(after[kept]))
+        not torch.equal(torch.nan_to_num(before[kept_for_step]), torch.nan_to_num(after[kept_for_step]))
         for moved in (odd, ~odd)
-        for kept in (~moved[:, 0],)
+        for kept_for_step in (~moved[:, 0],)
         for before, after in zip(still, found(moved), strict=True)
     )
 
@@ -150,7 +150,7 @@ class Marched(Controlling):
         arrays = [
             array.clone(memory_format=torch.contiguous_format) for array in (*given, *(columns[c] for c in COLUMNS))
         ]
-        settings = settings_of(self.integrator, end, self.sign, tries)
+        settings = kernel_settings(self.integrator, end, self.sign, tries)
         found = entry(arrays, settings)
         count = len(names)
         self.state = dict(zip(names, arrays, strict=False))
@@ -177,7 +177,7 @@ def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMa
     def make() -> ControlledMarch:
         return _made(motion, integrator, state, method)
 
-    return kept(asked_slopes(motion, state), ("controlled", method), make)
+    return kept_for_step(asked_slopes(motion, state), ("controlled", method), make)
 
 
 def _made(motion: Motion, integrator: Embedded, state: State, method: Method) -> ControlledMarch:

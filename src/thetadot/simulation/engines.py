@@ -23,7 +23,7 @@ from thetadot.fusion.blocks import Blocks
 from thetadot.fusion.components import Components, component, components
 from thetadot.fusion.march import March
 from thetadot.fusion.program import CannotCompile
-from thetadot.simulation.asked import asked, kept
+from thetadot.simulation.asked import asked, kept_for_step
 from thetadot.simulation.noise import PATHS, BlockNoise, Noise, by_counter
 from thetadot.systems.base import POSITION
 
@@ -167,7 +167,7 @@ class InPlace(_Numbered):
     def __init__(self, motion: Motion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
         self._motion, self._randomness = motion, randomness
         own = own or asked(motion, like, motion.begin({POSITION: like[:1]}))
-        self._step = kept(own, (self.name, like.dtype), lambda: _InBlocks.of(motion, like, own.draws))
+        self._step = kept_for_step(own, (self.name, like.dtype), lambda: _InBlocks.of(motion, like, own.draws))
 
     def march(self, state: State, before: int, steps: int) -> State:
         """March all blocks, each through all steps, on as many threads as torch has."""
@@ -237,7 +237,7 @@ class Compiled(_Numbered):
         self._motion, self._randomness = motion, randomness
         own = own or asked(motion, like, motion.begin({POSITION: like[:1]}))
         kind = (self.name, like.dtype, randomness.noise, machine.compiler())
-        self._run = kept(own, kind, self._made(like, own.draws))
+        self._run = kept_for_step(own, kind, self._made(like, own.draws))
 
     def _made(self, like: Tensor, draws: int) -> Callable[[], March]:
         motion, noise = self._motion, self._randomness.noise

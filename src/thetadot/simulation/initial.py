@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thetadot.core.rng import derive
 from thetadot.core.tensors import tensor_of
-from thetadot.core.validation import plain, require_whole
+from thetadot.core.validation import as_python, require_whole
 from thetadot.errors import InadmissibleValue, require
 from thetadot.integrators.base import name_of
 from thetadot.simulation.memory import require_room
@@ -97,7 +97,7 @@ def started(initial: Initial, paths: int | None, key: int | None) -> Start:
     Raises:
         InadmissibleValue: a shape, dtype or number out of range.
     """
-    key = plain(key)
+    key = as_python(key)
     if key is not None and not isinstance(key, int):
         raise InadmissibleValue(f"key={key!r} is no whole number. Pass one, such as key=0.")
     if isinstance(initial, Trajectory):

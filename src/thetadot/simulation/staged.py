@@ -10,7 +10,7 @@ from thetadot.core.tensors import tensor_of
 from thetadot.fusion.controlled_parts import COLUMNS, Method
 from thetadot.fusion.controlled_stages import ControlledStages
 from thetadot.fusion.program import CannotCompile
-from thetadot.integrators.controlling import Controlling, settings_of
+from thetadot.integrators.controlling import Controlling, kernel_settings
 from thetadot.integrators.pace import WINDOW
 from thetadot.systems.base import POSITION
 
@@ -73,7 +73,7 @@ class Staged(Controlling):
 
     def until(self, end: float) -> State:
         """Return every path's state at ``end``."""
-        settings = self._stages.settings(settings_of(self.integrator, end, self.sign, 1))
+        settings = self._stages.settings(kernel_settings(self.integrator, end, self.sign, 1))
         paths = len(self.one)
         under_way = bool((self.sign * (end - self.time) > 0).any())
         stuck = 1

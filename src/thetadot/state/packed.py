@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from thetadot.state.plain import NotPlain, fitted, plain
+from thetadot.state.plain import NotPlain, fitted, plain_form
 from thetadot.state.walk import Owner, Walk
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def pack(roots: Mapping[str, Any], without: Collection[int] = ()) -> dict[str, A
         for name, value in owner.entries().items():
             if isinstance(name, str) and id(value) not in without:
                 try:
-                    entries[name] = plain(value)
+                    entries[name] = plain_form(value)
                 except NotPlain:
                     continue
         found[_key(owner)] = entries
@@ -84,7 +84,7 @@ def _admitted(owner: Owner, name: str) -> bool:
 
 def _packable(value: Any) -> bool:
     try:
-        plain(value)
+        plain_form(value)
     except NotPlain:
         return False
     return True

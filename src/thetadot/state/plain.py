@@ -21,7 +21,7 @@ class NotPlain(Exception):  # noqa: N818 - control flow, never seen outside
     """A value that has no plain form."""
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911 - one kind a line
+def plain_form(value: Any) -> Any:  # noqa: PLR0911 - one kind a line
     """A value in plain form: a tensor copied, a number itself, (kind, content) of everything else.
 
     Raises:
@@ -41,9 +41,9 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one kind a line
         return _plain_leaf(value)
     for kind, made in _SEQUENCES.items():
         if type(value) is made:
-            return (kind, [plain(part) for part in value])
+            return (kind, [plain_form(part) for part in value])
     if type(value) in _MAPPINGS.values():
-        return (type(value).__name__, [(plain(name), plain(part)) for name, part in value.items()])
+        return (type(value).__name__, [(plain_form(name), plain_form(part)) for name, part in value.items()])
     raise NotPlain
 
 
@@ -56,9 +56,9 @@ def _plain_leaf(leaf: Any) -> tuple[Any, ...]:
         version, words, gauss = leaf.getstate()
         return ("random.Random", version, list(words), gauss)
     if type(leaf) is np.random.Generator:
-        return ("numpy.Generator", plain(leaf.bit_generator.state))
+        return ("numpy.Generator", plain_form(leaf.bit_generator.state))
     if type(leaf) is np.random.RandomState:
-        return ("numpy.RandomState", plain(taken(leaf)))
+        return ("numpy.RandomState", plain_form(taken(leaf)))
     raise NotPlain
 
 

@@ -18,7 +18,7 @@ import torch
 
 from thetadot.core.failures import explained
 from thetadot.core.tensors import sqrt, tensor_of
-from thetadot.core.validation import plain, require_word
+from thetadot.core.validation import as_python, require_word
 from thetadot.errors import InadmissibleValue
 from thetadot.systems.base import POSITION
 
@@ -149,7 +149,7 @@ class SDE(ODE):
         if callable(self.g):
             if (_arguments(self.g, "g") == 2) != bool(self.variables):
                 raise InadmissibleValue("f and g take different arguments. Let both take x, or both take t and x.")
-            object.__setattr__(self, "sources", plain(self.sources))
+            object.__setattr__(self, "sources", as_python(self.sources))
             counted = isinstance(self.sources, int) and not isinstance(self.sources, bool) and self.sources >= 1
             if self.sources is not None and not counted:
                 raise InadmissibleValue(f"sources={self.sources!r} is not a count >= 1. Pass one, or None.")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thetadot.core.failures import explained
 from thetadot.core.tensors import sqrt
-from thetadot.core.validation import plain, require_word
+from thetadot.core.validation import as_python, require_word
 from thetadot.systems.base import TINY, Rate, admissible, over
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ErrorControlledFlow:
         admissible("square_rate", self.square_rate)
         admissible("eps", self.eps)
         require_word(("coordinate", "global"), norm=self.norm)
-        require_word((True, False), clock=plain(self.clock))
+        require_word((True, False), clock=as_python(self.clock))
 
     @property
     def keeps_clock(self) -> bool:

@@ -86,7 +86,7 @@ class Subject:
             optimizer.step()
 
 
-def twins(params: Sequence[Tensor]) -> list[Tensor]:
+def duplicates(params: Sequence[Tensor]) -> list[Tensor]:
     """Parameters of the same values, strides and dtypes."""
     return [p.detach().clone(memory_format=torch.preserve_format).requires_grad_() for p in params]
 

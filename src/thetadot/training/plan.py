@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from thetadot.optim import Adam, HeavyBall
 from thetadot.schedules import at_fixed_friction, cosine, linear, staircase, warmup
-from thetadot.training.decaying import decay_of
+from thetadot.training.forgetting import decay_of
 from thetadot.translation import Settings
 
 if TYPE_CHECKING:

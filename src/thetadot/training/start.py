@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from thetadot.training import reasons
-from thetadot.training.decaying import decay_of
+from thetadot.training.forgetting import decay_of
 from thetadot.training.growing import largest
 from thetadot.training.plan import Annealing, Family, Plan
 from thetadot.training.setting import power_of_two, reference_size

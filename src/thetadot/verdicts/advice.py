@@ -69,7 +69,7 @@ def advise(facts: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     return Verdict("advice", "leave", "good", said, (), confidence("moderate", f"{len(known)} of 4 readings are known"))
 
 
-def save(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
+def rescue_advice(before: Facts, verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict on a run whose loss is lost, given what was known before."""
     change = _scale_inputs(before, verdicts) or rescue(before)
     said = f"The loss is lost. {change.says}"

@@ -143,7 +143,7 @@ def _against(best: Group, group: Group) -> Group:
     return Group(group.runs, group.mean, group.half, difference, low, high)
 
 
-def compare(headlines: Mapping[str, Verdict], found: Sequence[Group]) -> Verdict:
+def compare_headlines(headlines: Mapping[str, Verdict], found: Sequence[Group]) -> Verdict:
     """Say several runs in one sentence: how many are fine, and which settings are lowest.
 
     Args:

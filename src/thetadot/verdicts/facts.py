@@ -28,7 +28,7 @@ from thetadot.records import (
     loss_curve,
     standing,
 )
-from thetadot.records.columns import bounded
+from thetadot.records.columns import comparable
 from thetadot.verdicts.operating_point import OperatingPoint
 from thetadot.verdicts.thresholds import AVERAGED, CURVE, EARLIEST, END, FEW, HANDFUL, SAMPLES, START, USUAL_BETA2
 
@@ -62,7 +62,7 @@ def positive(value: Any) -> float | None:
     return found if found is not None and found > SMALLEST else None
 
 
-def numbers(entries: Rows[Any], name: str) -> Array:
+def finite_field(entries: Rows[Any], name: str) -> Array:
     """Return one field of each entry; NaN where :func:`number` is None."""
     found = entries.column(name)
     good = np.abs(found) < LARGEST
@@ -89,7 +89,7 @@ class Facts:
         kept = np.ones(len(entries), dtype=np.bool_)
         for kind, rows in entries.kinds():
             if "step" in kind.__struct_fields__ and kind is not End:  # the run's length stays known
-                kept[entries.places(kind)[numbers(rows, "step") > step]] = False
+                kept[entries.places(kind)[finite_field(rows, "step") > step]] = False
         steps, losses = self.losses
         curve = (steps[steps <= step], losses[steps <= step])
         return Facts(replace(self.record, entries=entries.at(np.flatnonzero(kept))), self.steps, curve)
@@ -195,7 +195,7 @@ class Facts:
 
     def _until(self, step: float) -> int:
         """How many motions there are up to a step."""
-        return int(np.searchsorted(self._steps, bounded(step), side="right"))
+        return int(np.searchsorted(self._steps, comparable(step), side="right"))
 
     @cached_property
     def _steps(self) -> Array:
@@ -270,14 +270,14 @@ class Facts:
     @cached_property
     def _varied(self) -> bool:
         """Whether the batch changed by more than an epoch's last batch does: the largest of each stretch differ."""
-        sizes = numbers(self.motions, "batch_size")
+        sizes = finite_field(self.motions, "batch_size")
         sizes = sizes[sizes > SMALLEST]
         width = max(len(sizes) // 10, FEW)
         largest = sizes[: len(sizes) // width * width].reshape(-1, width).max(axis=1)
         return bool((largest != largest[:1]).any())
 
     def _batch_near(self, step: float) -> float | None:
-        sizes = numbers(self.motions, "batch_size")[: self._until(step)]
+        sizes = finite_field(self.motions, "batch_size")[: self._until(step)]
         recent: list[float] = sizes[sizes > SMALLEST][-FEW:].tolist()
         return max(recent, default=None)
 
@@ -306,7 +306,7 @@ class Facts:
         """The last motion at the largest lr: between warm-up and annealing."""
         if not self.motions:
             return None
-        lrs = np.nan_to_num(numbers(self.motions, "lr"))
+        lrs = np.nan_to_num(finite_field(self.motions, "lr"))
         return self.motions[len(lrs) - 1 - int(np.argmax(lrs[::-1]))]
 
     @cached_property
@@ -323,8 +323,8 @@ class Facts:
         """Losses of the reference, in order, where a measurement computed one."""
         terms, barriers = standing(self.record, Regularization)[0], standing(self.record, Barrier)[0]
         found = ((terms, "step", "loss"), (barriers, "since", "start_loss"), (barriers, "step", "end_loss"))
-        steps = np.concatenate([numbers(rows, step) for rows, step, _ in found])
-        losses = np.concatenate([numbers(rows, loss) for rows, _, loss in found])
+        steps = np.concatenate([finite_field(rows, step) for rows, step, _ in found])
+        losses = np.concatenate([finite_field(rows, loss) for rows, _, loss in found])
         known = np.isfinite(steps) & np.isfinite(losses)
         order = np.lexsort((losses[known], steps[known]))
         values: list[float] = losses[known][order].tolist()
@@ -355,7 +355,7 @@ class Facts:
     @cached_property
     def temperatures(self) -> tuple[float, float] | None:
         """The highest temperature and the last one; None where none is known."""
-        found = numbers(self.motions, "temperature")
+        found = finite_field(self.motions, "temperature")
         found = found[np.isfinite(found)]
         return (found.max().item(), found[-1].item()) if len(found) else None
 

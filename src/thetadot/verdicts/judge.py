@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from thetadot.core.formatting import plain
 from thetadot.core.signatures import checked
 from thetadot.records import Record, opened
-from thetadot.verdicts.advice import advise, save
+from thetadot.verdicts.advice import advise, rescue_advice
 from thetadot.verdicts.base import Verdict
 from thetadot.verdicts.damping import damped
 from thetadot.verdicts.edge import closeness
@@ -61,7 +61,7 @@ def judge(record: Record | str | Path) -> tuple[Verdict, ...]:
     found += [Verdict("stationarity", "lost", "unknown", said), *(question(facts) for question in DATA[:-1])]
     found.append(Verdict("spikes", "lost", "unknown", "The loss is lost: no spike came back."))
     verdicts = {verdict.name: verdict for verdict in found}
-    return (save(before, verdicts), *verdicts.values())
+    return (rescue_advice(before, verdicts), *verdicts.values())
 
 
 def _judged_before_loss(verdict: Verdict, loss: Loss) -> Verdict:

@@ -19,7 +19,7 @@ import numpy as np
 
 from thetadot.core.formatting import plain
 from thetadot.records import Remark
-from thetadot.verdicts.facts import middle, number, numbers, positive
+from thetadot.verdicts.facts import finite_field, middle, number, positive
 from thetadot.verdicts.thresholds import END, FELL, GREW, SILENT, STRETCHES, STUCK
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _silence(facts: Facts) -> int:
 
     It is lost that was there before, or that the watch saw not to be finite: the gradient then is not either.
     """
-    seen = np.isfinite(numbers(facts.motions, "loss"))
+    seen = np.isfinite(finite_field(facts.motions, "loss"))
     if not len(seen) or seen[-1]:
         return 0
     changes = np.flatnonzero(np.diff(np.concatenate([[True], seen, [True]]).astype(np.int8)))
@@ -139,7 +139,7 @@ def _thrown(facts: Facts) -> float | None:
     begin = positive(facts.motions[0].weight_norm) if facts.motions else None
     if begin is None:
         return None
-    beyond = np.flatnonzero(numbers(facts.motions, "displacement") > begin)
+    beyond = np.flatnonzero(finite_field(facts.motions, "displacement") > begin)
     return number(facts.motions[max(int(beyond[0]) - 1, 0)].step) if len(beyond) else None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from thetadot.core.formatting import count, plain, share
 from thetadot.records import Epoch, standing
 from thetadot.verdicts.base import Verdict
-from thetadot.verdicts.facts import numbers
+from thetadot.verdicts.facts import finite_field
 from thetadot.verdicts.sureness import confidence
 from thetadot.verdicts.thresholds import FEW, TURNED
 
@@ -26,7 +26,7 @@ FEWEST = 4
 def generalization(facts: Facts) -> Verdict:
     """Judge whether the validation loss turned while the training loss went on falling."""
     rows = standing(facts.record, Epoch)[0]
-    epochs, valid, train, mean = (numbers(rows, name) for name in ("epoch", "valid_loss", "train_loss", "mean"))
+    epochs, valid, train, mean = (finite_field(rows, name) for name in ("epoch", "valid_loss", "train_loss", "mean"))
     known = np.isfinite(valid) & np.isfinite(train) & np.isfinite(epochs)
     known &= mean != 1.0  # a running mean of the parameters lies lower than its neighbours
     epochs, valid, train = epochs[known], valid[known], train[known]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.verdicts.facts import SMALLEST, numbers, positive
+from thetadot.verdicts.facts import SMALLEST, finite_field, positive
 from thetadot.verdicts.thresholds import CURVE, MEMORY
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def straightness(facts: Facts) -> float | None:
     momentum = motions.column("momentum")
     if len(motions) < CURVE or (momentum >= 1).any():
         return None
-    steps, lengths = numbers(motions, "step"), numbers(motions, "update_norm")
+    steps, lengths = finite_field(motions, "step"), finite_field(motions, "update_norm")
     if (1 / (1 - momentum)).max() > MEMORY * (steps[-1] - steps[0]) or np.isnan(lengths).any():
         return None
     length = np.cumsum(np.diff(steps) * (lengths[:-1] + lengths[1:]) / 2)[-1].item()
@@ -40,5 +40,5 @@ def straightness(facts: Facts) -> float | None:
 
 def _since_the_start(motions: Rows[Motion]) -> Rows[Motion]:
     """From the last motion that stands where distances are taken from: a resumed watch takes them anew."""
-    starts = np.flatnonzero(~(numbers(motions, "displacement") > SMALLEST))
+    starts = np.flatnonzero(~(finite_field(motions, "displacement") > SMALLEST))
     return motions[int(starts[-1]) :] if len(starts) else motions

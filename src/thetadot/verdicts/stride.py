@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thetadot.records import Layers, standing
-from thetadot.verdicts.facts import SMALLEST, middle, numbers, positive
+from thetadot.verdicts.facts import SMALLEST, finite_field, middle, positive
 
 if TYPE_CHECKING:
     from thetadot.verdicts.facts import Facts
@@ -18,7 +18,7 @@ def first_stride(facts: Facts) -> float | None:
 
     An adaptive method's is lr·√d whatever the gradient.
     """
-    moved, weight = numbers(facts.motions, "update_norm"), numbers(facts.motions, "weight_norm")
+    moved, weight = finite_field(facts.motions, "update_norm"), finite_field(facts.motions, "weight_norm")
     known = np.flatnonzero((moved > SMALLEST) & (weight > SMALLEST))
     return float(moved[known[0]] / weight[known[0]]) if len(known) else None
 
@@ -39,6 +39,6 @@ def layer_stride(facts: Facts) -> float | None:
 def thrown(facts: Facts) -> float | None:
     """How far the weights came from their start, over their length at first; None where it is not known."""
     begin = positive(facts.motions[0].weight_norm) if facts.motions else None
-    away = numbers(facts.motions, "displacement")
+    away = finite_field(facts.motions, "displacement")
     away = away[np.isfinite(away)]
     return float(away.max()) / begin if begin is not None and len(away) else None

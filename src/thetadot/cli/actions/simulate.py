@@ -17,7 +17,7 @@ from thetadot.scenes.experiment import Experiment
 from thetadot.scenes.request import request_of
 from thetadot.scenes.resuming import find
 from thetadot.scenes.spelling import COMMON, as_options
-from thetadot.scenes.table import COLUMNS, words
+from thetadot.scenes.table import COLUMNS, row_in_words
 from thetadot.training.folder import fresh
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _show(result: Result, *, as_json: bool) -> None:
     for name in COLUMNS:
         table.add_column(name, style="cyan" if name == "quantity" else None, overflow="fold")
     styles = {"yes": "green", "no": "bold red", "–": "dim"}
-    for row in map(words, result.table):
+    for row in map(row_in_words, result.table):
         table.add_row(
             escape(row.quantity),
             row.measured,

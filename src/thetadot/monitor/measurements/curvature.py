@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from thetadot.monitor.along import ladder, rungs
+from thetadot.monitor.along import damping_ratios, rungs
 from thetadot.monitor.cadence import forwards, orthogonalisation, products
 from thetadot.monitor.measurements.base import Measurement
 from thetadot.probes import critical_sharpness, sharpness
@@ -99,7 +99,7 @@ class CurvatureMeasurement(Measurement):
         told = [i for i, r in enumerate(found.residuals) if i == 0 or r <= SHARP * abs(found.value)]
         spectrum = tuple(found.spectrum[i] for i in told)
         curved = rungs(spectrum, [found.residuals[i] for i in told], found.high)
-        damped, heated = ladder(reading, curved), state.temperatures(reading, moment.batch, curved)
+        damped, heated = damping_ratios(reading, curved), state.temperatures(reading, moment.batch, curved)
         shares = torch.split(found.vector.square(), [p.numel() for p in state.layout.parameters])
         return Curvature(
             when="training",

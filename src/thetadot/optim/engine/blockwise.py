@@ -13,7 +13,7 @@ from thetadot.fusion import Blocks
 from thetadot.fusion.draws import Places, derived
 from thetadot.fusion.program import CannotCompile
 from thetadot.optim.engine.gathered import Launch, StepNumbers, keep
-from thetadot.optim.engine.programs import once, program_of, shared
+from thetadot.optim.engine.programs import once, program_of, sweep_numbers
 from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class InBlocks(Launch):
         first = rows[0]
         if not all(row.parameter.is_contiguous() for row in rows):
             raise CannotCompile("memory in another order is left to plain operations.")
-        self.shared = tuple(shared(first.sweep))
+        self.shared = tuple(sweep_numbers(first.sweep))
         self.blocks = once("blocks", first, lambda: Blocks(program_of(first)))
         if not self.blocks.takes_lists:
             raise CannotCompile("an operation knows no lists.")

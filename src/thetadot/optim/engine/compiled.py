@@ -12,7 +12,7 @@ from thetadot.fusion import Kernel
 from thetadot.fusion.kernel import HEAD
 from thetadot.optim.engine.gathered import Launch, StepNumbers, keep
 from thetadot.optim.engine.measures import kernel_of
-from thetadot.optim.engine.programs import arrays, once, own, program_of, shared
+from thetadot.optim.engine.programs import once, program_of, row_arrays, row_numbers, sweep_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class CompiledRows(Launch):
         columns = [len(HEAD), *range(_GRADIENT_COLUMN + 1, self.table.shape[1])]  # the parameter's, then the state's
         for place, column in enumerate(columns):
             self.table[:, column] = self.memory.addresses[place * count : (place + 1) * count]
-        self.shared = np.zeros(len(shared(first.sweep)))
+        self.shared = np.zeros(len(sweep_numbers(first.sweep)))
         self.own = np.zeros((count, len(self.numbers)))
         self.out = np.zeros((count, len(self.kernel.numbers)))
         self.again = self.kernel.on(self.table, self.shared, self.own, self.out)
@@ -73,4 +73,6 @@ class CompiledRows(Launch):
 def _compile(row: ParamRow) -> Kernel:
     sweep = row.sweep
     name = f"{type(sweep.move.integrator).__name__} for {str(sweep.move.storage).removeprefix('torch.')}"
-    return Kernel(program_of(row), arrays(row), tuple(shared(sweep)), own(row), sweep.move.stage, name)
+    return Kernel(
+        program_of(row), row_arrays(row), tuple(sweep_numbers(sweep)), row_numbers(row), sweep.move.stage, name
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thetadot.optim.engine.measures import SQUARES
 from thetadot.optim.engine.memory import Gradients, KeptMemory
-from thetadot.optim.engine.programs import own
+from thetadot.optim.engine.programs import row_numbers
 from thetadot.optim.engine.shards import local
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Launch(ABC):
         self.states = [row.state for row in rows]
         self.parameters = [row.parameter for row in rows]
         self.names = [name for name in first.state if name not in first.sweep.numbers]
-        self.numbers = own(first)
+        self.numbers = row_numbers(first)
         self.kept = [[local(state[name]) for state in self.states] for name in self.names]
         self.memory = KeptMemory([*self.parameters, *(tensor for tensors in self.kept for tensor in tensors)])
         self.gradients = Gradients([row.gradient for row in rows])

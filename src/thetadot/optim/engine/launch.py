@@ -18,7 +18,7 @@ from thetadot.optim.engine.blockwise import InBlocks
 from thetadot.optim.engine.compiled import CompiledRows
 from thetadot.optim.engine.gathered import Launch, StepNumbers
 from thetadot.optim.engine.memory import walkable
-from thetadot.optim.engine.programs import shared
+from thetadot.optim.engine.programs import sweep_numbers
 from thetadot.optim.engine.rows import ParamRow, step_plainly
 from thetadot.optim.engine.shards import local
 
@@ -92,4 +92,4 @@ def numbers_of(rows: Sequence[ParamRow]) -> StepNumbers:
     """Build the step of gathered rows."""
     sweep = rows[0].sweep
     measured = {name: [row.measured[name] for row in rows] for name in rows[0].measured}
-    return StepNumbers(list(shared(sweep).values()), int(sweep.key), measured)
+    return StepNumbers(list(sweep_numbers(sweep).values()), int(sweep.key), measured)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from thetadot.core.tensors import real_view
-from thetadot.core.validation import plain
+from thetadot.core.validation import as_python
 from thetadot.errors import InadmissibleValue, MissingClosure, require
 from thetadot.fusion.kernel import HEAD
 from thetadot.fusion.program import CannotCompile
@@ -26,7 +26,7 @@ from thetadot.fusion.sums import Sums
 from thetadot.integrators.base import name_of
 from thetadot.optim.engine import ranks
 from thetadot.optim.engine.memory import walkable
-from thetadot.optim.engine.programs import arrays, force_of, once, shared
+from thetadot.optim.engine.programs import force_program, once, row_arrays, sweep_numbers
 from thetadot.optim.engine.shards import is_sharded, wholes
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def measure(
     """
     found: dict[str, Any] = {}
     if "loss" in system.measures:
-        found["loss"] = loss_of(system, loss)
+        found["loss"] = mean_loss_of_ranks(system, loss)
     if SQUARES & set(system.measures) and rows:
         squares = _squares(rows, whole, compiled if floats else False)
         found |= of_squares(system, [float(square) for square in squares] if floats else squares, _sizes(whole))
@@ -94,7 +94,7 @@ def _squares(rows: Sequence[ParamRow], whole: Sequence[tuple[Tensor, Tensor]], c
     if compiled in (True, "auto"):
         for index, (row, (p, _)) in enumerate(zip(rows, whole, strict=True)):
             if not is_sharded(p) and walkable(row.parameter, row.gradient):
-                alike.setdefault((id(row.sweep), arrays(row)), []).append(index)
+                alike.setdefault((id(row.sweep), row_arrays(row)), []).append(index)
     for indices in alike.values():
         try:
             sums = sums_of([rows[index] for index in indices])
@@ -114,8 +114,8 @@ def sums_of(rows: Sequence[ParamRow]) -> list[float]:
     Raises:
         CannotCompile: there is no compiler.
     """
-    numbers = np.array(list(shared(rows[0].sweep).values()))
-    table = np.zeros((len(rows), len(HEAD) + len(arrays(rows[0]))), dtype=np.int64)
+    numbers = np.array(list(sweep_numbers(rows[0].sweep).values()))
+    table = np.zeros((len(rows), len(HEAD) + len(row_arrays(rows[0]))), dtype=np.int64)
     table[:, 0] = [row.gradient.numel() for row in rows]
     table[:, len(HEAD)] = [row.parameter.data_ptr() for row in rows]
     table[:, len(HEAD) + 1] = [row.gradient.data_ptr() for row in rows]
@@ -129,7 +129,7 @@ def kernel_of(row: ParamRow) -> Sums:
     Raises:
         CannotCompile: there is no compiler.
     """
-    return once("squares", row, lambda: Sums(force_of(row), arrays(row), tuple(shared(row.sweep))))
+    return once("squares", row, lambda: Sums(force_program(row), row_arrays(row), tuple(sweep_numbers(row.sweep))))
 
 
 def _gradient_square(gradient: Tensor) -> Tensor:
@@ -140,14 +140,14 @@ def _gradient_square(gradient: Tensor) -> Tensor:
     return (gradient * gradient).sum()
 
 
-def loss_of(system: System, loss: Any) -> Any:
+def mean_loss_of_ranks(system: System, loss: Any) -> Any:
     """The ranks' mean loss; a number, where it need not be waited for.
 
     Raises:
         MissingClosure: none was given.
         InadmissibleValue: it is not one finite number.
     """
-    loss = plain(loss)
+    loss = as_python(loss)
     if loss is None:
         raise MissingClosure(
             f"{name_of(system)} moves by the loss, but step() got none. Pass a closure that returns it, or "

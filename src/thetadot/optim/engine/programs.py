@@ -30,8 +30,8 @@ def once(kind: str, row: ParamRow, make: Callable[[], Made]) -> Made:
     Raises:
         CannotCompile: as ``make`` did.
     """
-    key: tuple[Any, ...] = (kind, row.sweep.move, structure(row.sweep.scales), arrays(row))
-    key += () if kind == "squares" else (own(row), row.fresh)  # a force is nothing to a row's own numbers
+    key: tuple[Any, ...] = (kind, row.sweep.move, structure(row.sweep.scales), row_arrays(row))
+    key += () if kind == "squares" else (row_numbers(row), row.fresh)  # a force is nothing to a row's own numbers
     if key not in _made:
         try:
             _made[key] = make()
@@ -42,7 +42,7 @@ def once(kind: str, row: ParamRow, make: Callable[[], Made]) -> Made:
     return _made[key]  # type: ignore[no-any-return]
 
 
-def arrays(row: ParamRow) -> tuple[Array, ...]:
+def row_arrays(row: ParamRow) -> tuple[Array, ...]:
     """Position, gradient, the state's tensors."""
     names = [name for name in row.state if name not in row.sweep.numbers]
     return (
@@ -52,12 +52,12 @@ def arrays(row: ParamRow) -> tuple[Array, ...]:
     )
 
 
-def own(row: ParamRow) -> tuple[str, ...]:
+def row_numbers(row: ParamRow) -> tuple[str, ...]:
     """The row's numbers: kept and measured."""
     return (*(name for name in row.state if name in row.sweep.numbers), *row.measured)
 
 
-def shared(sweep: Sweep) -> dict[str, float]:
+def sweep_numbers(sweep: Sweep) -> dict[str, float]:
     """The numbers that all rows of a sweep have in common."""
     numbers = flatten((sweep.scales, sweep.settings))
     return {f"s{i}": float(number) for i, number in enumerate(numbers)}
@@ -68,9 +68,9 @@ def program_of(row: ParamRow) -> Program:
 
     A rule may treat memories that are empty as a case of its own: numbers that are 0 at the start are constants here.
     """
-    sweep, measured = row.sweep, own(row)
-    names = [array.name for array in arrays(row) if array.name != GRADIENT]
-    common = tuple(shared(sweep))
+    sweep, measured = row.sweep, row_numbers(row)
+    names = [array.name for array in row_arrays(row) if array.name != GRADIENT]
+    common = tuple(sweep_numbers(sweep))
 
     def body(given: Mapping[str, Any]) -> dict[str, Any]:
         drawn = 0
@@ -85,16 +85,16 @@ def program_of(row: ParamRow) -> Program:
         new = sweep.move.advance(scales, settings, state, given[GRADIENT], draw, lambda: given["words"])
         return {name: value for name, value in new.items() if value is not state[name]}
 
-    inputs = {array.name: array.dtype for array in arrays(row)} | dict.fromkeys((*common, *measured), NUMBER)
+    inputs = {array.name: array.dtype for array in row_arrays(row)} | dict.fromkeys((*common, *measured), NUMBER)
     return trace(body, {**inputs, "words": torch.int64})
 
 
-def force_of(row: ParamRow) -> Program:
+def force_program(row: ParamRow) -> Program:
     """The gradient as the rule takes it, for sums of its squares."""
-    sweep, common = row.sweep, tuple(shared(row.sweep))
+    sweep, common = row.sweep, tuple(sweep_numbers(row.sweep))
 
     def body(given: Mapping[str, Any]) -> dict[str, Any]:
         _, settings = rebuild((sweep.scales, sweep.settings), iter([given[name] for name in common]))
         return {"value": sweep.move.force(settings, given[GRADIENT], given[POSITION])}
 
-    return trace(body, {array.name: array.dtype for array in arrays(row)} | dict.fromkeys(common, NUMBER))
+    return trace(body, {array.name: array.dtype for array in row_arrays(row)} | dict.fromkeys(common, NUMBER))

@@ -82,7 +82,7 @@ class ParamRow:
             state,
             self.gradient,
             self.draw(),
-            lambda: self._drawn(draws.words, words, self._key(0)),
+            lambda: self._drawn(draws.fast_words, words, self._key(0)),
             at,
         )
         return {name: value for name, value in new.items() if name not in self.measured}
@@ -94,7 +94,7 @@ class ParamRow:
         def draw() -> Tensor:
             nonlocal drawn
             drawn += 1
-            return self._drawn(draws.normal, normal, self._key(drawn), self.sweep.move.wide)
+            return self._drawn(draws.fast_normal, normal, self._key(drawn), self.sweep.move.wide)
 
         return draw
 

@@ -18,13 +18,13 @@ from thetadot.core.tensors import accumulation_dtype, real_view
 from thetadot.fusion.nested_numbers import apart
 from thetadot.optim.engine.gathered import Launch, StepNumbers
 from thetadot.optim.engine.launch import launch
-from thetadot.optim.engine.measures import loss_of, measure, of_squares
+from thetadot.optim.engine.measures import mean_loss_of_ranks, measure, of_squares
 from thetadot.optim.engine.move import Decay, FrameNumbers, Move
-from thetadot.optim.engine.programs import arrays
+from thetadot.optim.engine.programs import row_arrays
 from thetadot.optim.engine.rows import ParamRow, Sweep
-from thetadot.optim.engine.shards import gradient_of, is_sharded, local, place, refuse_sparse
+from thetadot.optim.engine.shards import is_sharded, local, place, refuse_sparse, sharded_gradient
 from thetadot.optim.engine.states import first_state, variables
-from thetadot.optim.groups import settle
+from thetadot.optim.groups import own_settings
 
 if TYPE_CHECKING:
     from thetadot.optim.engine.host import Host
@@ -107,7 +107,7 @@ class StepRunner:
             if (settings, kinds) != self.settings.get(number):
                 self.paces.pop(number, None)
                 if not _PYTHONS.issuperset(map(type, map(group.get, host.defaults))):
-                    group.update(settle(group, set()))  # numpy's numbers, from a schedule of theirs
+                    group.update(own_settings(group, set()))  # numpy's numbers, from a schedule of theirs
                 host.check(group)
                 self.settings[number] = settings, kinds
 
@@ -157,7 +157,7 @@ class StepRunner:
         measured: dict[str, Any] = {}
         if pace.system.measures:
             if "loss" in pace.system.measures:
-                measured["loss"] = loss_of(pace.system, _descended(group, loss))
+                measured["loss"] = mean_loss_of_ranks(pace.system, _descended(group, loss))
             if last.squares is not None:
                 measured |= of_squares(pace.system, last.squares(numbers, addresses), last.gradients.sizes)
         last.run(StepNumbers(numbers, int(key), measured), gradients, addresses)
@@ -170,7 +170,7 @@ class StepRunner:
         alike: dict[tuple[Any, ...], list[ParamRow]] = {}
         rows = self._rows(host, group, stage, key, first, loss)
         for row in rows:
-            alike.setdefault((id(row.sweep), row.fresh, arrays(row)), []).append(row)
+            alike.setdefault((id(row.sweep), row.fresh, row_arrays(row)), []).append(row)
         self.launches.pop((number, stage), None)
         for some in alike.values():
             done = launch(some, host.options.compile)
@@ -210,7 +210,7 @@ class StepRunner:
         moving = [(index, p) for index, p in enumerate(group["params"], first) if p.grad is not None]
         if not moving:
             return []
-        gradients = [real_view(gradient_of(index, p).resolve_conj()) for index, p in moving]
+        gradients = [real_view(sharded_gradient(index, p).resolve_conj()) for index, p in moving]
         pace = self._pace(host, group)
         system = pace.system
         sweeps: dict[torch.dtype, Sweep] = {}

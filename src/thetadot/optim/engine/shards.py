@@ -85,7 +85,7 @@ def refuse_sparse(number: int, p: Tensor) -> None:
         )
 
 
-def gradient_of(number: int, p: Tensor) -> Tensor:
+def sharded_gradient(number: int, p: Tensor) -> Tensor:
     """``p.grad``, lying over the ranks as ``p`` does.
 
     Tensor parallelism leaves some gradients as sums that are still to be taken, ``Partial``; they are taken here.

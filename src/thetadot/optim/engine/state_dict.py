@@ -17,7 +17,7 @@ from thetadot.integrators.leapfrog import CayleyMap
 from thetadot.integrators.lookahead import LookAhead
 from thetadot.optim.engine.shards import alike
 from thetadot.optim.engine.states import dtype_of, variables
-from thetadot.optim.groups import settle
+from thetadot.optim.groups import own_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ VERSION = 2
 OWN = "thetadot"
 
 
-def pack(host: Host, state_dict: dict[str, Any]) -> dict[str, Any]:
+def pack_state_dict(host: Host, state_dict: dict[str, Any]) -> dict[str, Any]:
     """Return torch's state dict, with what the rule carries in every group, where tools that move state dicts keep it.
 
     Numbers and strings only, so that ``torch.load(weights_only=True)`` takes them.
@@ -51,7 +51,7 @@ def _own_part(host: Host) -> dict[str, Any]:
     }
 
 
-def restore(host: Host, state_dict: dict[str, Any], load: Callable[[dict[str, Any]], None]) -> None:
+def restore_state_dict(host: Host, state_dict: dict[str, Any], load: Callable[[dict[str, Any]], None]) -> None:
     """Check, load by torch's own method, then put back what it would have cast, and convert the velocity.
 
     Whatever fails, the optimizer is as before.
@@ -66,10 +66,10 @@ def restore(host: Host, state_dict: dict[str, Any], load: Callable[[dict[str, An
             if missing := sorted(host.defaults.keys() - group.keys() - {"differentiable"}):
                 raise DamagedFile(f"a group lacks {', '.join(missing)}. Pass what state_dict() returned.")
         load(state_dict | {"param_groups": groups})
-        mark(host)
+        mark_groups(host)
         held: set[int] = set()
         for group in host.param_groups:
-            group.update(settle(group, held))
+            group.update(own_settings(group, held))
             host.check(group)
         _uncast(host, state_dict)
         if own["convention"] != _convention(host.integrator):
@@ -95,7 +95,7 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
-def mark(host: Host) -> None:
+def mark_groups(host: Host) -> None:
     """Name in the live groups what is filled in when they are saved.
 
     torch.distributed.checkpoint gives back of a flattened group only words that the live group has.
@@ -120,7 +120,7 @@ def _convention(integrator: Integrator) -> str | None:
 
 
 def _require_ours(host: Host, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Return the part that :func:`pack` wrote; refuse another integrator's, or groups that differ."""
+    """Return the part that :func:`pack_state_dict` wrote; refuse another integrator's, or groups that differ."""
     groups = state_dict.get("param_groups") if isinstance(state_dict, dict) else None
     found = [group.get(OWN) for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
     own = found[0] if found else None

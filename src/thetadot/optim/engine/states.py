@@ -39,7 +39,7 @@ def first_state(
         if name in system.scalars and isinstance(value, Tensor):  # read off the parameter: the same on all its shards
             (size,) = wholes([value])
             first[name] = size.double() if tensors or size.is_meta else float(size)
-    for name in between(host, system):
+    for name in stage_variables(host, system):
         first[name] = (
             0.0 if _base_variable(name) in system.scalars else torch.zeros_like(like, dtype=accumulation_dtype(like))
         )
@@ -62,7 +62,7 @@ def first_state(
 def variables(host: Host, p: Tensor, group: dict[str, Any], system: System | None = None) -> tuple[set[str], set[str]]:
     """Names of all that is kept beside ``p``, and of those that are numbers."""
     system = host.motion(group)[0] if system is None else system
-    work = between(host, system)
+    work = stage_variables(host, system)
     numbers = {
         *system.scalars,
         *host.integrator.carried,
@@ -77,7 +77,7 @@ def variables(host: Host, p: Tensor, group: dict[str, Any], system: System | Non
     return names, numbers
 
 
-def between(host: Host, system: System) -> tuple[str, ...]:
+def stage_variables(host: Host, system: System) -> tuple[str, ...]:
     """Return the names that a rule of several stages carries between stages."""
     carries = getattr(host.integrator, "between", None)
     return carries(system) if carries else ()

@@ -16,7 +16,7 @@ import torch
 
 from thetadot.core.limits import stability_limit
 from thetadot.core.reading import Reading
-from thetadot.probes.readings.adam import metric, wide
+from thetadot.probes.readings.adam import preconditioner_of, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ def adagrad(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
     """Read one group of a torch.optim.Adagrad."""
     steps = max((float(s["step"]) for p in group["params"] if (s := optimizer.state.get(p))), default=0.0)
     rate = float(group["lr"]) / (1.0 + steps * float(group["lr_decay"]))
-    found = _descent(rate, metric(optimizer, group, lambda g, state: wide(state["sum"]).sqrt() + g["eps"]))
+    found = _descent(rate, preconditioner_of(optimizer, group, lambda g, state: wide(state["sum"]).sqrt() + g["eps"]))
     return found.decayed(float(group["weight_decay"]), rate, decoupled=False)
 
 
@@ -41,7 +41,7 @@ def _adadelta(group: dict[str, Any], state: dict[str, Any]) -> Tensor:
 
 def adadelta(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
     """Read one group of a torch.optim.Adadelta."""
-    found = _descent(float(group["lr"]), metric(optimizer, group, _adadelta))
+    found = _descent(float(group["lr"]), preconditioner_of(optimizer, group, _adadelta))
     return found.decayed(float(group["weight_decay"]), float(group["lr"]), decoupled=False)
 
 

@@ -33,7 +33,7 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def metric(optimizer: torch.optim.Optimizer, group: dict[str, Any], of: Metric) -> dict[Tensor, Tensor]:
+def preconditioner_of(optimizer: torch.optim.Optimizer, group: dict[str, Any], of: Metric) -> dict[Tensor, Tensor]:
     """P of every parameter that has taken a step."""
     return {p: of(group, state) for p in group["params"] if (state := optimizer.state.get(p))}
 
@@ -77,7 +77,7 @@ def _reader(of: Metric) -> Callable[[torch.optim.Optimizer, dict[str, Any]], Rea
             lr,
             (1.0 - memory) / lr if lr else None,
             adaptive_stability_limit(memory) / lr if lr else math.inf,
-            metric(optimizer, group, of),
+            preconditioner_of(optimizer, group, of),
             rate=lr * (1.0 - memory),
             memory=memory,
         )

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from thetadot.core.reading import Reading
-from thetadot.probes.readings.adam import bias, metric, wide
+from thetadot.probes.readings.adam import bias, preconditioner_of, wide
 
 
 def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
@@ -24,7 +24,7 @@ def read(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Reading:
     steps = max((float(s["step"]) for p in group["params"] if (s := optimizer.state.get(p))), default=0.0)
     now, later = (memory * (1.0 - 0.5 * 0.96 ** ((steps + ahead) * pace)) for ahead in (1.0, 2.0))
     limit = 2.0 * (1.0 + memory) / ((1.0 - now) * (1.0 + memory) + later * (1.0 - memory))
-    preconditioner = metric(
+    preconditioner = preconditioner_of(
         optimizer, group, lambda g, state: (wide(state["exp_avg_sq"]) / bias(g, state)).sqrt() + g["eps"]
     )
     found = Reading(lr, None, limit / lr if lr else math.inf, preconditioner, memory=memory)

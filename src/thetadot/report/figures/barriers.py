@@ -9,10 +9,10 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.core.formatting import between, plain
 from thetadot.records import Barrier, standing
-from thetadot.report.figures.frame import Timeline, dots, hover, spread, trace
+from thetadot.report.figures.frame import Timeline, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, gathered, number, sparse
+from thetadot.report.series import by_step, column, drawable, gathered, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
         return None
     # a hundredth of the loss: heights that are none must not fill the picture
     least = 0.01 * float(np.nanmax(np.abs(gathered(every, "start_loss"))))
-    low, high = spread(gathered(every, "height"), [least], zero=True)
+    low, high = padded_range(gathered(every, "height"), [least], zero=True)
     plot = timeline.axes(240, (low - 0.05 * (high - low), high))  # marks at 0 are seen whole
     keys: list[Key] = []
     for run in runs:
@@ -38,7 +38,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
             continue
         x, y = by_step(entries), column(entries, "height")
         good = np.isfinite(x)
-        trace(plot, run, (x[good], y[good]), "purple", width=1.2, alpha=0.6)
+        draw_line(plot, run, (x[good], y[good]), "purple", width=1.2, alpha=0.6)
         source = ColumnDataSource({
             "x": x,
             "y": y,
@@ -72,8 +72,8 @@ DIRECTIONS = {"line": "along the line", "sharpest": "of the sharpest direction",
 
 def _over(entry: Barrier) -> str:
     """Height over temperature, with its interval, and whose temperature it is."""
-    heat, low, high = (number(x) for x in (entry.temperature, entry.temperature_low, entry.temperature_high))
-    if not (heat > 0 and number(entry.height) >= 0):
+    heat, low, high = (drawable(x) for x in (entry.temperature, entry.temperature_low, entry.temperature_high))
+    if not (heat > 0 and drawable(entry.height) >= 0):
         return "–"
     ends = between(entry.height / high, entry.height / low) if low > 0 and high > 0 else ""
     return f"{plain(entry.height / heat)}{ends} {DIRECTIONS.get(entry.direction or '', '')}".strip()

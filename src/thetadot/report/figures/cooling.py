@@ -8,7 +8,7 @@ import numpy as np
 
 from thetadot.records import Equilibrium, Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import Timeline, band, hover, spread, trace
+from thetadot.report.figures.frame import Timeline, band, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
 from thetadot.report.series import by_step, column, finite, smooth, thin
@@ -28,7 +28,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     drawn = [(run, lines) for run, lines in drawn if lines]
     if not drawn:
         return None
-    plot = timeline.axes(270, spread(*(xy[1] for _, lines in drawn for *_, xy in lines), log=True), log=True)
+    plot = timeline.axes(270, padded_range(*(xy[1] for _, lines in drawn for *_, xy in lines), log=True), log=True)
     keys: list[Key] = []
     for run, lines in drawn:
         motions = standing(run.record, Motion)[0]
@@ -40,7 +40,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
             band(plot, run, places, low, np.interp(places, x[good], ends[1][good]), "red", alpha=0.15)
             keys.append(run.key("band", "red", "its 95% interval, by those of noise and curvature"))
         for role, width, alpha, text, name, xy in lines:
-            line = trace(plot, run, thin(*xy), role, width=width, alpha=alpha if run.several else 1.0)
+            line = draw_line(plot, run, thin(*xy), role, width=width, alpha=alpha if run.several else 1.0)
             hover(plot, run, line, [("step", "@x{0,0}"), (name, "@y{%.3g}")], along=True)
             keys.append(run.key("thin" if run.several and width < 2 else "line", role, text))
     schedule = _schedule([run for run, _ in drawn], timeline)
@@ -86,8 +86,8 @@ def _schedule(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
             lines.append((run, x, y))
     if not lines:
         return None
-    plot = timeline.axes(130, spread(*(y for _, _, y in lines), zero=True))
+    plot = timeline.axes(130, padded_range(*(y for _, _, y in lines), zero=True))
     for run, x, y in lines:
-        line = trace(plot, run, thin(x, y), "blue", width=1.5)
+        line = draw_line(plot, run, thin(x, y), "blue", width=1.5)
         hover(plot, run, line, [("step", "@x{0,0}"), ("learning rate", "@y{%.4g}")], along=True)
     return Panel("Learning rate on the same steps", "α", plot)

@@ -16,7 +16,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 
 from thetadot.core.formatting import plain
-from thetadot.report.figures.frame import axes, dots, hover, spread
+from thetadot.report.figures.frame import dots, empty_figure, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
@@ -42,7 +42,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     ends = min(0.02, float(ratios.min()) / 4), max(50.0, float(ratios.max()) * 4)
     along = np.geomspace(*ends, 300)
     steps, samples = _plane(along)
-    plot = axes(330, spread(steps, log=True), spread(samples, log=True), x_log=True, y_log=True)
+    plot = empty_figure(330, padded_range(steps, log=True), padded_range(samples, log=True), x_log=True, y_log=True)
     plot.xaxis[0].axis_label = "steps, as a multiple of the fewest possible"
     curve = plot.line(steps, samples, line_width=1.5)
     paint(curve.glyph, line_color="grey")

@@ -9,11 +9,11 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.records import Curvature, standing
 from thetadot.report.figures import losses
-from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import above, by_step, column, finite, gathered, number, sparse, thin
+from thetadot.report.series import above, by_step, column, drawable, finite, gathered, sparse, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     if not measured:
         return None
     every = [entries for _, entries in measured]
-    bottom, top = spread(gathered(every, "sharpness"), gathered(every, "limit"), log=True)
+    bottom, top = padded_range(gathered(every, "sharpness"), gathered(every, "limit"), log=True)
     top *= 1.6  # room to see the danger above the limit
     plot = timeline.axes(330, (bottom, top), log=True)
     keys: list[Key] = []
@@ -67,7 +67,7 @@ def _draw_limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: 
     area = plot.varea(x=x, y1=y, y2=np.maximum(y, top * 1e3), fill_alpha=0.05 if run.several else 0.12)
     paint(area.glyph, fill_color="red")
     run.own(area)
-    line = trace(plot, run, (x, y), "red", width=1.2 if run.several else 2)
+    line = draw_line(plot, run, (x, y), "red", width=1.2 if run.several else 2)
     hover(plot, run, line, [("step", "@x{0,0}"), ("limit", "@y{%.4g}")], along=True)
     return [
         run.key("thin" if run.several else "line", "red", "limit of the optimizer's step"),
@@ -89,10 +89,10 @@ def _draw_group(
     })  # fmt: skip
     own = [entry for entry in entries if entry.when != "warm-up"]
     x, y = finite(by_step(own), column(own, "sharpness"), positive=True)
-    kept = [entry for entry in own if number(entry.sharpness) > 0 and np.isfinite(number(entry.step))]
+    kept = [entry for entry in own if drawable(entry.sharpness) > 0 and np.isfinite(drawable(entry.step))]
     low, high = np.array([_sharpness_interval(entry) for entry in kept]).reshape(-1, 2).T
     band(plot, run, x, np.maximum(low, floor), high, role)
-    trace(plot, run, (x, y), role)
+    draw_line(plot, run, (x, y), role)
     marks = dots(plot, run, source, role, marker=marker, size=9 if marker == "diamond" else 7)
     rows = [
         ("step", "@x{0,0}"),
@@ -109,6 +109,6 @@ def _draw_group(
 
 def _sharpness_interval(entry: Curvature) -> tuple[float, float]:
     """Return the interval of λmax; in older records, the residual's."""
-    value, away = number(entry.sharpness), float(np.nan_to_num(abs(number(entry.residual))))
-    low, high = number(entry.low), number(entry.high)
+    value, away = drawable(entry.sharpness), float(np.nan_to_num(abs(drawable(entry.residual))))
+    low, high = drawable(entry.low), drawable(entry.high)
     return low if np.isfinite(low) else value - away, high if np.isfinite(high) else value + away

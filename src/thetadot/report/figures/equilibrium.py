@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.core.formatting import plain
 from thetadot.records import Equilibrium, standing
-from thetadot.report.figures.frame import Timeline, band, dots, hover, rule, spread, trace
+from thetadot.report.figures.frame import Timeline, band, dots, draw_line, hover, padded_range, straight_line
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
@@ -41,9 +41,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     if not any(every):
         return None
     inner = [np.clip(gathered(every, name), *OUTSIDE) for name in ("ratio", "low", "high")]
-    shown = spread(*inner, [0.8, 1.2])
+    shown = padded_range(*inner, [0.8, 1.2])
     plot = timeline.axes(290, shown)
-    rule(plot, 1.0, "green")
+    straight_line(plot, 1.0, "green")
     keys: list[Key] = []
     for run in runs:
         if found[run.index]:
@@ -86,7 +86,7 @@ def _draw_equilibrium(plot: figure, run: Run, windows: Rows[Equilibrium], shown:
     known = np.isfinite(lows) & np.isfinite(highs) & np.isfinite(x)
     band(plot, run, x[known], np.clip(lows[known], low, high), np.clip(highs[known], low, high), "blue")
     inside = np.clip(y, low + 0.02 * (high - low), high - 0.02 * (high - low))
-    trace(plot, run, (x, inside), "blue", width=1.5, alpha=0.7)
+    draw_line(plot, run, (x, inside), "blue", width=1.5, alpha=0.7)
     keys.append(run.key("band", "blue", "interval of the ratio"))
     for state, (marker, filled) in MARKS.items():
         some = np.array([entry.state == state for entry in entries])

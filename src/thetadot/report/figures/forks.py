@@ -11,11 +11,11 @@ from bokeh.models import ColumnDataSource, FixedTicker
 from thetadot.core.formatting import plain
 from thetadot.records import Fork
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, axes, dots, hover, path, spread
+from thetadot.report.figures.frame import FACTORS, dots, empty_figure, hover, padded_range, path
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import Array, gathered, number
+from thetadot.report.series import Array, drawable, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     seen = np.concatenate([*curves, *levels])
     seen = seen[np.isfinite(seen)]
     log = bool(len(seen)) and float(seen.min()) > 0
-    plot = axes(300, (0.5, max(map(len, found.values())) + 0.5), spread(seen, log=log), y_log=log)
+    plot = empty_figure(300, (0.5, max(map(len, found.values())) + 0.5), padded_range(seen, log=log), y_log=log)
     plot.xaxis[0].axis_label = "fork"
     plot.xaxis[0].ticker = FixedTicker(ticks=list(range(1, MOST + 1)))
     keys: list[Key] = []
@@ -68,7 +68,7 @@ def _fork(plot: figure, run: Run, place: int, fork: Fork) -> None:
     for winner, (role, losses, level, lr) in zip((not fork.raised, fork.raised), branches, strict=True):
         if losses:
             path(plot, run, (_spaced_beside(place, len(losses)), np.asarray(losses, dtype=np.float64)), role, width=1.6)
-        at = number(level)
+        at = drawable(level)
         if not math.isfinite(at):
             continue
         source = ColumnDataSource({

@@ -53,7 +53,9 @@ PLAIN = (1e-4, 1e6)
 """Between these, an axis is labelled with plain numbers; beyond, with powers of ten."""
 
 
-def spread(*values: Array | Sequence[float], log: bool = False, zero: bool = False, narrowest: float = 0.2) -> Limits:
+def padded_range(
+    *values: Array | Sequence[float], log: bool = False, zero: bool = False, narrowest: float = 0.2
+) -> Limits:
     """A range that holds the values with some air; never so narrow that rounding errors look like motion."""
     every = np.concatenate([np.asarray(value, dtype=np.float64) for value in values])
     every = every[np.isfinite(every)]
@@ -71,7 +73,9 @@ def spread(*values: Array | Sequence[float], log: bool = False, zero: bool = Fal
     return (low if zero and low == 0 else low - 0.06 * width), high + 0.08 * width
 
 
-def axes(height: int, x_range: Range1d | Limits, shown: Limits, *, x_log: bool = False, y_log: bool = False) -> figure:
+def empty_figure(
+    height: int, x_range: Range1d | Limits, shown: Limits, *, x_log: bool = False, y_log: bool = False
+) -> figure:
     """An empty figure: zoom by dragging or by the wheel with Ctrl, so that neither hinders scrolling the page."""
     x_range = x_range if isinstance(x_range, Range1d) else Range1d(start=x_range[0], end=x_range[1])
     drag, wheel = BoxZoomTool(dimensions="auto"), WheelZoomTool(modifiers="ctrl")
@@ -137,7 +141,7 @@ def hover(plot: figure, run: Run, renderer: Any, rows: Sequence[tuple[str, str]]
     )
 
 
-def trace(
+def draw_line(
     plot: figure,
     run: Run,
     xy: tuple[Array, Array],
@@ -148,7 +152,7 @@ def trace(
     dash: str = "solid",
 ) -> Any:
     """A line of a run along its steps, broken where a rollback undid them; a point by itself is a dot."""
-    found = [tuple(np.asarray(each, dtype=np.float64)[piece] for each in xy) for piece in pieces(run, xy[0], xy[1])]
+    found = [tuple(np.asarray(each, dtype=np.float64)[piece] for each in xy) for piece in stretches(run, xy[0], xy[1])]
     drawn: Any = None
     single = [piece for piece in found if len(piece[0]) == 1]
     if single:
@@ -170,7 +174,7 @@ def path(
     return run.own(line)
 
 
-def pieces(run: Run, x: Array, *others: Array) -> list[slice]:
+def stretches(run: Run, x: Array, *others: Array) -> list[slice]:
     """Stretches of a line between places that are no numbers, and between points of which a rollback undid most."""
     x = np.asarray(x, dtype=np.float64)
     good = np.all([np.isfinite(each) for each in (x, *others)], axis=0)
@@ -214,7 +218,7 @@ def band(plot: figure, run: Run, x: Array, low: Array, high: Array, role: str, *
     """The area between two lines of a run, broken like a line; of a point by itself a bar."""
     alpha *= 0.6 if run.several else 1
     single: list[int] = []
-    for piece in pieces(run, x, low, high):
+    for piece in stretches(run, x, low, high):
         if piece.stop - piece.start == 1:
             single.append(piece.start)
             continue
@@ -227,14 +231,14 @@ def band(plot: figure, run: Run, x: Array, low: Array, high: Array, role: str, *
         run.own(bars)
 
 
-def rule(plot: figure, at: float, role: str, *, dimension: Literal["width", "height"] = "width") -> None:
+def straight_line(plot: figure, at: float, role: str, *, dimension: Literal["width", "height"] = "width") -> None:
     """A straight line through the whole picture, of no run."""
     span = Span(location=at, dimension=dimension, line_width=1.5, line_dash="dashed")
     paint(span, line_color=role)
     plot.add_layout(span)
 
 
-def moving(frames: Mapping[str, Array], still: Mapping[str, Any] | None = None) -> ColumnDataSource:
+def moving_source(frames: Mapping[str, Array], still: Mapping[str, Any] | None = None) -> ColumnDataSource:
     """A source whose columns are arrays (frames, n), one row seen at a time and the last one first; others stay."""
     data: dict[str, Any] = dict(still or {})
     for name, rows in frames.items():
@@ -272,7 +276,7 @@ class Timeline:
         self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: Run | None = None
     ) -> figure:
         """Return an empty figure along the steps, with the rollbacks of one run or of all."""
-        plot = axes(height, self.range, shown, y_log=log)
+        plot = empty_figure(height, self.range, shown, y_log=log)
         plot.xaxis[0].formatter = NumeralTickFormatter(format="0,0")
         plot.xaxis[0].axis_label = label
         plot.add_tools(CrosshairTool(overlay=self._cursor, dimensions="height"))

@@ -9,11 +9,11 @@ from bokeh.models import BasicTicker, ColumnDataSource, PrintfTickFormatter
 
 from thetadot.core.formatting import between, plain
 from thetadot.records import Curvature, standing
-from thetadot.report.figures.frame import FACTORS, axes, dots, hover, rule, spread
+from thetadot.report.figures.frame import FACTORS, dots, empty_figure, hover, padded_range, straight_line
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import number, sparse
+from thetadot.report.series import drawable, sparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,15 +33,15 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         return None
     values = np.concatenate([_curvatures(entry) for entry in every])
     longest = max(len(_curvatures(entry)) for entry in every)
-    shown = spread(values, [0.5, 2.0], log=True)
-    plot = axes(310, (0.4, longest + 0.6), shown, y_log=True)
+    shown = padded_range(values, [0.5, 2.0], log=True)
+    plot = empty_figure(310, (0.4, longest + 0.6), shown, y_log=True)
     plot.xaxis[0].axis_label = "direction, the sharpest first"
     plot.xaxis[0].ticker = BasicTicker(min_interval=1, desired_num_ticks=8, num_minor_ticks=0)
     plot.xaxis[0].formatter = PrintfTickFormatter(format="%d")
     for low, high, role in ((shown[0] / 1e3, 1.0, "orange"), (1.0, shown[1] * 1e3, "blue")):
         area = plot.harea(y=[low, high], x1=[-1e3, -1e3], x2=[1e4, 1e4], fill_alpha=0.07)
         paint(area.glyph, fill_color=role)
-    rule(plot, 1.0, "ink")
+    straight_line(plot, 1.0, "ink")
     keys: list[Key] = [
         Key("dashed", "ink", "ζ = 1, critical damping: fastest without overshoot"),
         Key("band", "blue", "above: overdamped, slow (dots)"),
@@ -67,7 +67,7 @@ def _measured(run: Run) -> list[Curvature]:
 
 
 def _curvatures(entry: Curvature) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    found = np.array([number(value) for value in entry.damping[:MOST_RUNGS]], dtype=np.float64)
+    found = np.array([drawable(value) for value in entry.damping[:MOST_RUNGS]], dtype=np.float64)
     return found[np.isfinite(found) & (found > 0)]
 
 
@@ -101,7 +101,7 @@ def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
             "curvature": [plain(curved[i]) for i in np.flatnonzero(side).tolist()],
             "ends": [_interval_at(entry.damping_low, entry.damping_high, i) for i in np.flatnonzero(side).tolist()],
             "heat": [_temperature_at(entry, i) for i in np.flatnonzero(side).tolist()],
-            "step": [entry.step] * int(side.sum()) if number(entry.step) == entry.step else [0] * int(side.sum()),
+            "step": [entry.step] * int(side.sum()) if drawable(entry.step) == entry.step else [0] * int(side.sum()),
         })  # fmt: skip
         if filled:
             stem = plot.segment("x", "one", "x", "y", source=source, line_width=3, line_alpha=0.5)

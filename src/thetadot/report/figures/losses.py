@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource
 from thetadot.core.formatting import count, plain
 from thetadot.records import Epoch, Motion, loss_curve, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.palette import paint
@@ -76,9 +76,11 @@ def metric(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     measured = [(run, at, values) for run, at, values in measured if len(at)]
     if not measured:
         return None
-    plot = timeline.axes(170, spread(*(values for _, _, values in measured), narrowest=1e-3), label=_axis_label(runs))
+    plot = timeline.axes(
+        170, padded_range(*(values for _, _, values in measured), narrowest=1e-3), label=_axis_label(runs)
+    )
     for run, at, values in measured:
-        trace(plot, run, (at, values), "orange", width=1.2, alpha=0.6)
+        draw_line(plot, run, (at, values), "orange", width=1.2, alpha=0.6)
         _marks(plot, run, at, values, "metric")
     names = dict.fromkeys(clean(run.record.header.metric or "metric", 80) for run, _, _ in measured)
     name = " / ".join(names)
@@ -100,7 +102,7 @@ def beneath(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
     for run in runs:
         x, y = losses_of(run.record)
         if len(x):
-            line = trace(plot, run, thin(x, smooth(y)), "ink", width=1.5)
+            line = draw_line(plot, run, thin(x, smooth(y)), "ink", width=1.5)
             hover(plot, run, line, [("step", "@x{0,0}"), ("training loss, smoothed", "@y{%.4g}")], along=True)
     return Panel("Training loss on the same steps", "L, running mean", plot)
 
@@ -118,13 +120,13 @@ def _any(runs: Sequence[Run], kind: type[Epoch]) -> bool:
 def _losses_sentence(run: Run) -> str:
     """How far the loss came, and what ended it; whether that is overfitting, a finding says."""
     epochs, _ = standing(run.record, Epoch)
-    said = words.losses(epochs) if epochs else words.trained(run.record)
+    said = words.losses(epochs) if epochs else words.training_sentence(run.record)
     wild = _wild(run)
     if len(wild):
         last = losses_of(run.record)[0][-1:]
         since = f"From step {plain(float(wild[0]))} on" if not len(last) or wild[0] > last[0] else "At some steps"
         said = f"{said} {since} it was no number or infinite.".strip()
-    said = f"{said} {words.cut(run.record)}".strip()
+    said = f"{said} {words.unfinished_sentence(run.record)}".strip()
     judged = run.findings.get("generalization")
     return f"{said} {judged.says}".strip() if judged is not None and judged.state in ("attention", "bad") else said
 
@@ -158,7 +160,7 @@ def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure,
     log = bool(len(every)) and float(every.min()) > 0 and float(every.max() / every.min()) > LOG_FROM
     alone = raw if len(runs) == 1 else []  # single steps are drawn; one wild one must not flatten the rest
     inner = [np.percentile(y, [0.5, 99.8]) for y in alone if len(y)]
-    shown = spread(every, *inner, log=log)
+    shown = padded_range(every, *inner, log=log)
     tops = [float(y.max()) for y in alone if len(y)]
     # a highest loss that does not flatten the rest is within the picture
     near = [
@@ -166,7 +168,7 @@ def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure,
         for top in tops
         if (top < HIGHEST**2 * shown[1] if log else top - shown[0] < HIGHEST * (shown[1] - shown[0]))
     ]
-    shown = spread(every, *inner, near, log=log)
+    shown = padded_range(every, *inner, near, log=log)
     return timeline.axes(height, shown, log=log, label=_axis_label(runs)), log, shown[1]
 
 
@@ -192,7 +194,7 @@ def _draw_losses(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
     if len(x):
         if not run.several:
             keys += _single(plot, run, x, y, log=log)
-        line = trace(plot, run, thin(x, smooth(y)), "blue")
+        line = draw_line(plot, run, thin(x, smooth(y)), "blue")
         hover(plot, run, line, [("step", "@x{0,0}"), ("training loss, smoothed", "@y{%.4g}")], along=True)
         keys.append(run.key("line", "blue", "running mean over 2% of the run"))
     keys += _lost(plot, run, top)
@@ -203,7 +205,7 @@ def _draw_losses(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
         keys.append(run.key("ring", "orange", "loss of the reference batch"))
     at, valid = _epochs(run, "valid_loss", mean=False)
     if len(at):
-        trace(plot, run, (at, valid), "orange", width=1.2, alpha=0.6)
+        draw_line(plot, run, (at, valid), "orange", width=1.2, alpha=0.6)
         _marks(plot, run, at, valid, "validation loss")
         keys.append(run.key("dot", "orange", "validation loss of each epoch"))
     at, valid = _epochs(run, "valid_loss", mean=True)
@@ -223,10 +225,10 @@ def _single(plot: figure, run: Run, x: Array, y: Array, *, log: bool) -> list[Ke
         low, high, mean = (np.maximum(each, floor) for each in (low, high, mean))
     every = "single steps" if loss_curve(run.record).every else "single recorded steps"
     if len(middle) == len(x):
-        trace(plot, run, (middle, mean), "blue", width=1, alpha=0.35)
+        draw_line(plot, run, (middle, mean), "blue", width=1, alpha=0.35)
         return [Key("thin", "blue", f"training loss of {every}")]
     band(plot, run, middle, low, high, "blue", alpha=0.3)
-    trace(plot, run, (middle, mean), "blue", width=1, alpha=0.35)
+    draw_line(plot, run, (middle, mean), "blue", width=1, alpha=0.35)
     return [Key("band", "blue", f"training loss of {every}, lowest to highest")]
 
 

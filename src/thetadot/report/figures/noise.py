@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource
 
 from thetadot.core.formatting import plain
 from thetadot.records import Motion, Noise, standing
-from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.runs import Run, merged
@@ -41,14 +41,14 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     resolved = [above(entries, "resolved") for entries in every]
     drawn = [gathered(every, "noise_scale"), gathered(every, "curvature_scale")]
     drawn += [gathered(resolved, "low"), gathered(resolved, "high"), *(_batch_sizes(run)[1] for run in runs)]
-    plot = timeline.axes(330, spread(*drawn, log=True), log=True)
+    plot = timeline.axes(330, padded_range(*drawn, log=True), log=True)
     keys: list[Key] = []
     for run in runs:
         keys += _readings(plot, run, list(sparse(found[run.index], "noise_scale")))
         keys += _weighed(plot, run, found[run.index])
         x, y = _batch_sizes(run)
         if len(x) and found[run.index]:
-            line = trace(plot, run, thin(x, y), "orange", width=1.2 if run.several else 2)
+            line = draw_line(plot, run, thin(x, y), "orange", width=1.2 if run.several else 2)
             hover(plot, run, line, [("step", "@x{0,0}"), ("batch size", "@y{0,0}")], along=True)
             keys.append(run.key("thin" if run.several else "line", "orange", "batch size that was used"))
     return Picture(
@@ -77,7 +77,7 @@ def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
             low, high = column(some, "low"), column(some, "high")
             good = np.isfinite(low) & np.isfinite(high) & (low > 0)
             band(plot, run, by_step(some)[good], low[good], high[good], "purple")
-            trace(plot, run, (by_step(some), column(some, "noise_scale")), "purple")
+            draw_line(plot, run, (by_step(some), column(some, "noise_scale")), "purple")
     keys: list[Key] = []
     methods = list(dict.fromkeys(entry.method for entry in entries))
     for method in methods:
@@ -125,6 +125,6 @@ def _weighed(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
     x, y = finite(by_step(entries), column(entries, "curvature_scale"), positive=True)
     if not len(x):
         return []
-    line = trace(plot, run, thin(x, y), "green", width=1.2, alpha=0.8, dash="dashed")
+    line = draw_line(plot, run, thin(x, y), "green", width=1.2, alpha=0.8, dash="dashed")
     hover(plot, run, line, [("step", "@x{0,0}"), ("weighed by curvature", "@y{%.4g}")], along=True)
     return [run.key("thin" if run.several else "dashed", "green", "noise scale weighed by curvature, tr(HΣ)/GᵀHG")]

@@ -48,7 +48,7 @@ class Picture:
     """A picture: heading, reading instructions, each run's caption ("" for none), and figures.
 
     Where it has frames, named by their times, every source that moves says so in a tag, {"frames": columns}, and has a
-    column "y@3" for what its column "y" is at frame 3 (:func:`thetadot.report.figures.frame.moving`).
+    column "y@3" for what its column "y" is at frame 3 (:func:`thetadot.report.figures.frame.moving_source`).
     """
 
     name: str

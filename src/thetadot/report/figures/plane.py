@@ -9,13 +9,13 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 
 from thetadot.core.formatting import plain
-from thetadot.report.figures.frame import axes, dots, hover, spread
+from thetadot.report.figures.frame import dots, empty_figure, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.palette import paint
 from thetadot.report.present import Present, present
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import number
+from thetadot.report.series import drawable
 from thetadot.verdicts.scaling import RULES, Rule
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     limits = [now.highest_lr for _, now in here if now.highest_lr is not None and _near_present(now.highest_lr, now.lr)]
     batches = np.array([now.batch for _, now in here])
     wide = np.concatenate([batches / FURTHEST, batches * FURTHEST, [1.0]])
-    shown = spread([now.lr for _, now in here], *(y for *_, y in curves), limits, log=True)
-    plot = axes(380, spread(np.maximum(wide, 1.0), log=True), shown, x_log=True, y_log=True)
+    shown = padded_range([now.lr for _, now in here], *(y for *_, y in curves), limits, log=True)
+    plot = empty_figure(380, padded_range(np.maximum(wide, 1.0), log=True), shown, x_log=True, y_log=True)
     plot.xaxis[0].axis_label = "batch size B"
     keys: list[Key] = []
     for run, now in here:
@@ -62,7 +62,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     for run, now, rule, x, y in curves:
         keys += _draw_rule(plot, run, rule, now, x, y)
     for run, now in here:
-        source = ColumnDataSource({"x": [now.batch], "y": [now.lr], "step": [number(now.step)]})
+        source = ColumnDataSource({"x": [now.batch], "y": [now.lr], "step": [drawable(now.step)]})
         mark = dots(plot, run, source, "ink", size=13)
         hover(plot, run, mark, [("batch size", "@x{0,0}"), ("learning rate", "@y{%.4g}"), ("at step", "@step{0,0}")])
         keys.append(run.key("dot", "ink", "where the run is"))

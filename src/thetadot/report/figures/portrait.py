@@ -10,7 +10,7 @@ from bokeh.transform import linear_cmap
 
 from thetadot.records import Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import axes, hover, path, spread
+from thetadot.report.figures.frame import empty_figure, hover, padded_range, path
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import RAMP, paint
 from thetadot.report.series import by_step, column, smooth
@@ -34,7 +34,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
         return None
     kept = [_kept_places(steps) for _, steps, *_ in known]
     speeds = [array[some] for (_, _, _, speed, calm), some in zip(known, kept, strict=True) for array in (speed, calm)]
-    plot = axes(340, spread(*(place for _, _, place, _, _ in known)), spread(*speeds))
+    plot = empty_figure(340, padded_range(*(place for _, _, place, _, _ in known)), padded_range(*speeds))
     plot.xaxis[0].axis_label = "distance from the start"
     for (run, steps, place, speed, calm), some in zip(known, kept, strict=True):
         if not run.several:

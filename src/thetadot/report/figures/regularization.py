@@ -8,10 +8,10 @@ import numpy as np
 
 from thetadot.core.formatting import plain, ratio
 from thetadot.records import Regularization, standing
-from thetadot.report.figures.frame import FACTORS, Timeline, band, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, band, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.runs import Run, merged
-from thetadot.report.series import by_step, column, finite, gathered, number, thin
+from thetadot.report.series import by_step, column, drawable, finite, gathered, thin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     values = [gathered(found.values(), name) for name, *_ in LINES]
     if not any((each > 0).any() for each in values):
         return None
-    plot = timeline.axes(270, spread(*values, log=True), log=True)
+    plot = timeline.axes(270, padded_range(*values, log=True), log=True)
     keys: list[Key] = []
     for run in runs:
         for name, text, role, dash, width, alpha in LINES:
@@ -41,7 +41,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
                 if good.any():
                     band(plot, run, by_step(entries)[good], low[good], high[good], role, alpha=0.12)
             if len(x):
-                line = trace(plot, run, thin(x, y), role, width=width, alpha=alpha if run.several else 1.0, dash=dash)
+                line = draw_line(
+                    plot, run, thin(x, y), role, width=width, alpha=alpha if run.several else 1.0, dash=dash
+                )
                 hover(plot, run, line, [("step", "@x{0,0}"), (name.replace("_", " "), "@y{%.3g}")], along=True)
                 mark = {"solid": "line", "dashed": "dashed", "dotted": "dotted"}[dash]
                 keys.append(run.key("thin" if run.several else mark, role, text))  # type: ignore[arg-type]
@@ -60,9 +62,9 @@ def _terms_sentence(entries: Sequence[Regularization]) -> str:
     if not entries:
         return ""
     last = entries[-1]
-    own = number(last.gradient_term)
-    noise = 0.0 if last.noise_term is None else number(last.noise_term)
-    if not (number(last.loss) > 0 and own + noise >= 0):
+    own = drawable(last.gradient_term)
+    noise = 0.0 if last.noise_term is None else drawable(last.noise_term)
+    if not (drawable(last.loss) > 0 and own + noise >= 0):
         return ""
     part = ratio((own + noise) / last.loss)
     beyond = "" if own + noise < last.loss else " So large, they say only that the step is not small."

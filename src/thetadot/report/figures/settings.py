@@ -8,7 +8,7 @@ import numpy as np
 
 from thetadot.records import Motion, standing
 from thetadot.report import words
-from thetadot.report.figures.frame import FACTORS, Timeline, hover, spread, trace
+from thetadot.report.figures.frame import FACTORS, Timeline, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.series import by_step, column, finite, thin
 
@@ -56,12 +56,12 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
 
 def _says(run: Run) -> str:
     motions, _ = standing(run.record, Motion)
-    said = words.pair(
+    said = words.join_halves(
         words.change("momentum", column(motions, "momentum")), words.change("friction", column(motions, "friction"))
     )
     sizes = column(motions, "batch_size")
     sizes = np.maximum(sizes[1:], sizes[:-1]) if len(sizes) > 1 else sizes  # an epoch's last batch is no change
-    cooled = words.pair(
+    cooled = words.join_halves(
         words.change("the batch", sizes),
         words.change("the temperature", column(motions, "temperature")),
     )
@@ -86,10 +86,12 @@ def _panel(runs: Sequence[Run], timeline: Timeline, *names: str) -> tuple[Panel,
     every = np.concatenate([y for _, _, y in lines])
     plot = timeline.axes(
         170,
-        spread(every, log=log, zero=name != "momentum" and not log, narrowest=0.02 if name == "momentum" else 0.2),
+        padded_range(
+            every, log=log, zero=name != "momentum" and not log, narrowest=0.02 if name == "momentum" else 0.2
+        ),
         log=log,
     )
     for run, x, y in lines:
-        line = trace(plot, run, thin(x, y), role)
+        line = draw_line(plot, run, thin(x, y), role)
         hover(plot, run, line, [("step", "@x{0,0}"), (name.replace("_", " "), "@y{%.4g}")], along=True)
     return Panel(label, symbol, plot), log

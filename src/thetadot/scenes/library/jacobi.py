@@ -14,7 +14,7 @@ import torch
 
 from thetadot.core.tensors import tensor_of
 from thetadot.integrators import RungeKutta
-from thetadot.scenes.pictures.base import Key, Panel, array, axes, lines, marks, picture
+from thetadot.scenes.pictures.base import Key, Panel, array, empty_figure, lines, marks, picture
 from thetadot.scenes.pictures.landscape import contours
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
@@ -130,7 +130,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     geodesics, other = array(trajectory["paths"].values[:, :_FEW, :2]), array(_newton_paths(case, trajectory)[:, :_FEW])
     right, high = float(geodesics[..., 0].max()) + 0.2, float(abs(geodesics[..., 1]).max()) + 0.3
     box = ((-3.2, right), (-high, high))
-    plot = axes(560, *box)
+    plot = empty_figure(560, *box)
     plot.xaxis[0].axis_label = "x to the right, y upward"
     contours(plot, case.wells, box, max(0.0, -case.wells.depth) + 1e-9)
     lines(plot, list(geodesics[..., 0].T), list(geodesics[..., 1].T), "orange", width=3.0, alpha=0.85)

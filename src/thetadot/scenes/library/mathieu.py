@@ -15,7 +15,7 @@ import torch
 
 from thetadot.analysis import floquet, stability_chart
 from thetadot.errors import require
-from thetadot.scenes.pictures.base import Key, Panel, array, axes, line, marks, paint, picture
+from thetadot.scenes.pictures.base import Key, Panel, array, empty_figure, line, marks, paint, picture
 from thetadot.scenes.pictures.over_time import Curve, curves
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
@@ -181,7 +181,7 @@ def _chart(pendulum: InvertedPendulum) -> Picture:
     curvatures = torch.linspace(-reach, reach, _CHART, dtype=torch.float64)
     chart = stability_chart(lambda t, x, y: mathieu_matrix(t, y, x), math.pi, drives, curvatures, names=("q", "a"))
     box = (float(drives[0]), float(drives[-1])), (float(curvatures[0]), float(curvatures[-1]))
-    plot = axes(380, *box)
+    plot = empty_figure(380, *box)
     plot.xaxis[0].axis_label = "drive q = 2h/l to the right, curvature a = -4g/(lω²) upward"
     y, x = np.meshgrid(array(curvatures), array(drives), indexing="ij")
     stable = chart.stable.numpy()

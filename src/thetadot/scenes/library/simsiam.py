@@ -13,7 +13,7 @@ import torch
 
 from thetadot.analysis import phase_portrait
 from thetadot.core.tensors import tensor_of
-from thetadot.scenes.pictures.base import Key, Panel, array, axes, marks, picture
+from thetadot.scenes.pictures.base import Key, Panel, array, empty_figure, marks, picture
 from thetadot.scenes.pictures.phase import phase
 from thetadot.scenes.rows import Row
 from thetadot.scenes.scene import Settings, Setup
@@ -106,7 +106,9 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
         separatrices=(),
     )
     falls = case.system.collapses(case.start["position"], case.start["predictor"])[:, 0][:1500]
-    plot = axes(420, (-case.reach * 1.05, case.reach * 1.05), (0.5 - case.reach * 1.05, 0.5 + case.reach * 1.05))
+    plot = empty_figure(
+        420, (-case.reach * 1.05, case.reach * 1.05), (0.5 - case.reach * 1.05, 0.5 + case.reach * 1.05)
+    )
     plot.xaxis[0].axis_label = "encoder θ at the start to the right, predictor φ upward"
     for some, role in ((falls, "red"), (~falls, "green")):
         marks(plot, array(case.theta[:1500][some]), array(case.phi[:1500][some]), role, size=7, alpha=0.7)

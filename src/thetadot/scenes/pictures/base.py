@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from bokeh.models import HoverTool
 
-from thetadot.report.figures.frame import axes, spread
+from thetadot.report.figures.frame import empty_figure, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
 from thetadot.report.series import LARGEST, Array
@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     import torch
     from bokeh.plotting import figure
 
-__all__ = ["Array", "Key", "Panel", "Picture", "array", "axes", "line", "lines", "marks", "paint", "picture", "spread"]
+__all__ = [
+    "Array",
+    "Key",
+    "Panel",
+    "Picture",
+    "array",
+    "empty_figure",
+    "line",
+    "lines",
+    "marks",
+    "padded_range",
+    "paint",
+    "picture",
+]
 
 HOVER = [("", "$x{0.0000}, $y{0.0000}")]
 
@@ -29,7 +42,7 @@ def array(values: torch.Tensor) -> Array:
     return cast("Array", np.where(np.abs(found) < LARGEST, found, np.nan))
 
 
-def _short(values: Array) -> Any:
+def _single_precision(values: Array) -> Any:
     return np.asarray(values, dtype=np.float32)
 
 
@@ -39,7 +52,7 @@ def line(
     """A line; a mark where it has one point alone."""
     if len(x) == 1:
         return marks(plot, x, y, role, size=3.0 + width)
-    drawn = plot.line(_short(x), _short(y), line_width=width, line_alpha=alpha, line_dash=dash)
+    drawn = plot.line(_single_precision(x), _single_precision(y), line_width=width, line_alpha=alpha, line_dash=dash)
     paint(drawn.glyph, line_color=role)
     return drawn
 
@@ -56,7 +69,11 @@ def lines(
 ) -> Any:
     """Many lines of one colour."""
     drawn = plot.multi_line(
-        [_short(x) for x in xs], [_short(y) for y in ys], line_width=width, line_alpha=alpha, line_dash=dash
+        [_single_precision(x) for x in xs],
+        [_single_precision(y) for y in ys],
+        line_width=width,
+        line_alpha=alpha,
+        line_dash=dash,
     )
     paint(drawn.glyph, line_color=role)
     return drawn
@@ -74,7 +91,9 @@ def marks(
     alpha: float = 1.0,
 ) -> Any:
     """Draw a scatter of marks."""
-    drawn = plot.scatter(_short(x), _short(y), marker=marker, size=size, line_width=1.8, fill_alpha=alpha)
+    drawn = plot.scatter(
+        _single_precision(x), _single_precision(y), marker=marker, size=size, line_width=1.8, fill_alpha=alpha
+    )
     paint(drawn.glyph, line_color=role, fill_color=role if filled else "card")
     return drawn
 

@@ -9,8 +9,8 @@ import contourpy
 import numpy as np
 import torch
 
-from thetadot.report.figures.frame import moving
-from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, line, lines, marks, paint, picture
+from thetadot.report.figures.frame import moving_source
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, empty_figure, line, lines, marks, paint, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,10 +48,10 @@ def on_curve(
     places = frames[:, :DOTS].double()
     up = array(potential(places.reshape(-1, 1)).reshape(places.shape[:2]))
     low = float(np.nanmin(height))
-    plot = axes(330, shown, (low - 0.08 * (top - low), top))
+    plot = empty_figure(330, shown, (low - 0.08 * (top - low), top))
     plot.xaxis[0].axis_label = name
     line(plot, array(x), height, "grey", width=2.5)
-    dots = plot.scatter("x", "y", source=moving({"x": array(places[..., 0]), "y": up}), size=8, fill_alpha=0.45)
+    dots = plot.scatter("x", "y", source=moving_source({"x": array(places[..., 0]), "y": up}), size=8, fill_alpha=0.45)
     paint(dots.glyph, line_color="blue", fill_color="blue")
     return picture(
         "landscape",
@@ -122,13 +122,15 @@ def in_plane(
         points: (what, mark, colour, where (k, 2)) that are worth a mark.
         names: of the coordinates.
     """
-    plot = axes(560, *box)
+    plot = empty_figure(560, *box)
     plot.xaxis[0].axis_label = f"{names[0]} to the right, {names[1]} upward"
     contours(plot, potential, box, top)
     ways = array(trails[:, :TRAILS])
     lines(plot, list(ways[..., 0].T), list(ways[..., 1].T), "purple", width=1.1, alpha=0.6)
     places = array(frames[:, :DOTS])
-    dots = plot.scatter("x", "y", source=moving({"x": places[..., 0], "y": places[..., 1]}), size=6, fill_alpha=0.5)
+    dots = plot.scatter(
+        "x", "y", source=moving_source({"x": places[..., 0], "y": places[..., 1]}), size=6, fill_alpha=0.5
+    )
     paint(dots.glyph, line_color="orange", fill_color="orange")
     keys = [
         Key("band", "blue", "the loss: the more colour, the lower"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from thetadot.report.figures.frame import moving
-from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, line, paint, picture, spread
+from thetadot.report.figures.frame import moving_source
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, empty_figure, line, padded_range, paint, picture
 
 if TYPE_CHECKING:
     import torch
@@ -47,9 +47,11 @@ def histogram(
     tops: list[Array] = [np.sort(bars, axis=None)[: -max(bars.size // 200, 1)]]
     tops += [law[1]] if law is not None else []
     tops += [bars[-1]]
-    plot = axes(340, shown, spread(*tops, zero=True))
+    plot = empty_figure(340, shown, padded_range(*tops, zero=True))
     plot.xaxis[0].axis_label = name
-    source = moving({"top": bars}, {"left": edges[:-1].astype(np.float32), "right": edges[1:].astype(np.float32)})
+    source = moving_source(
+        {"top": bars}, {"left": edges[:-1].astype(np.float32), "right": edges[1:].astype(np.float32)}
+    )
     drawn = plot.quad(left="left", right="right", bottom=0, top="top", source=source, fill_alpha=0.45, line_alpha=0)
     paint(drawn.glyph, fill_color="blue")
     keys = [Key("band", "blue", f"{frames.shape[1]:,} paths")]
@@ -58,7 +60,7 @@ def histogram(
         keys.append(Key("dashed" if evolving is not None else "line", "ink", labels[0]))
     if evolving is not None:
         x, rows = evolving
-        moved = plot.line("x", "y", source=moving({"y": rows}, {"x": x.astype(np.float32)}), line_width=2.5)
+        moved = plot.line("x", "y", source=moving_source({"y": rows}, {"x": x.astype(np.float32)}), line_width=2.5)
         paint(moved.glyph, line_color="orange")
         keys.append(Key("line", "orange", labels[1]))
     return picture(
@@ -89,11 +91,11 @@ def planes(
     most = float(np.max(law[-1]))  # early on, all may be in a few cells
     panels = []
     for title, rows in (("The paths", found), (label, law)):
-        plot = axes(360, *box)
+        plot = empty_figure(360, *box)
         share = np.clip(np.sqrt(np.broadcast_to(rows, (len(rows), cells, cells)) / most), 0.0, 1.0)
         still = {"x": x.ravel().astype(np.float32), "y": y.ravel().astype(np.float32)}
         flat = share.reshape(len(share), -1)
-        source = moving({"a": flat}, still) if len(flat) > 1 else ColumnDataSource(still | {"a": flat[0]})
+        source = moving_source({"a": flat}, still) if len(flat) > 1 else ColumnDataSource(still | {"a": flat[0]})
         drawn = plot.rect(
             "x",
             "y",

@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thetadot.report.figures.frame import rule
+from thetadot.report.figures.frame import straight_line
 from thetadot.report.series import thin
-from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, line, lines, paint, picture, spread, told
+from thetadot.scenes.pictures.base import (
+    Key,
+    Panel,
+    Picture,
+    array,
+    empty_figure,
+    line,
+    lines,
+    padded_range,
+    paint,
+    picture,
+    told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +63,10 @@ def curves(
     level: float | None = None,
 ) -> Picture:
     """Lines over time, or over anything else; those that share a label share a line of the key."""
-    plot = axes(
+    plot = empty_figure(
         height,
         _time_limits(*(curve.x for curve in drawn)),
-        spread(*(curve.y for curve in drawn), log=log, narrowest=0.02),
+        padded_range(*(curve.y for curve in drawn), log=log, narrowest=0.02),
         y_log=log,
     )
     plot.xaxis[0].axis_label = foot
@@ -68,14 +80,14 @@ def curves(
             told(plot, made, [(foot, "@x{0.0000}"), (curve.label, "@y{0.0000}")], along=True)
             keys[curve.label] = Key(mark, curve.role, curve.label)
     if level is not None:
-        rule(plot, level, "ink")
+        straight_line(plot, level, "ink")
     return picture(name, heading, reading, [Panel(label, unit, plot)], list(keys.values()), says=says)
 
 
 def _time_limits(*times: Array) -> tuple[float, float]:
     """Limits of the axis of time; a unit of it where there is only the start."""
     every = np.concatenate(times)
-    return spread(every, *([every + 1.0] if every.max() == every.min() else []), narrowest=0.0)
+    return padded_range(every, *([every + 1.0] if every.max() == every.min() else []), narrowest=0.0)
 
 
 def fan(
@@ -94,7 +106,9 @@ def fan(
     panels = []
     for at, name in enumerate(names):
         shown = values[:, at]
-        plot = axes(300 if len(names) == 1 else 240, _time_limits(t), spread(shown.ravel(), few[..., at].ravel()))
+        plot = empty_figure(
+            300 if len(names) == 1 else 240, _time_limits(t), padded_range(shown.ravel(), few[..., at].ravel())
+        )
         plot.xaxis[0].axis_label = "time"
         for low, high, alpha in ((0, 4, 0.16), (1, 3, 0.24)):
             _area(plot, t, shown[:, low], shown[:, high], alpha)

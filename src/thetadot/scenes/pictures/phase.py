@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import contourpy
 import numpy as np
 
-from thetadot.scenes.pictures.base import Key, Panel, Picture, array, axes, lines, marks, picture, spread
+from thetadot.scenes.pictures.base import Key, Panel, Picture, array, empty_figure, lines, marks, padded_range, picture
 from thetadot.scenes.pictures.landscape import outline
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def phase(portrait: Portrait, ways: torch.Tensor, *, heading: str, reading: str,
     """
     x, y, field = array(portrait.x), array(portrait.y), array(portrait.field)
     box = (float(x[0]), float(x[-1])), (float(y[0]), float(y[-1]))
-    plot = axes(height, *box)
+    plot = empty_figure(height, *box)
     plot.xaxis[0].axis_label = f"{portrait.names[0]} to the right, {portrait.names[1]} upward"
     _arrows(plot, x, y, field)
     keys = [Key("thin", "grey", "direction of the motion, with a dot at its head")]
@@ -96,7 +96,7 @@ def in_projection(ways: torch.Tensor, names: tuple[str, str]) -> Picture:
     """Paths (n, paths, dim) in the plane of their first two coordinates."""
     paths = array(ways[:, :FEWER, :2])
     flat = paths.reshape(-1, 2)
-    plot = axes(460, spread(flat[:, 0]), spread(flat[:, 1]))
+    plot = empty_figure(460, padded_range(flat[:, 0]), padded_range(flat[:, 1]))
     plot.xaxis[0].axis_label = f"{names[0]} to the right, {names[1]} upward"
     lines(plot, list(paths[..., 0].T), list(paths[..., 1].T), "purple", width=1.1, alpha=0.55)
     marks(plot, paths[0, :, 0], paths[0, :, 1], "ink", size=7, filled=False)

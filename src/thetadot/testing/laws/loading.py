@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thetadot.testing.compare import expect_refused, expect_same, expect_same_state, snapshot
 from thetadot.testing.law import expect, law
-from thetadot.testing.subject import saved, twins
+from thetadot.testing.subject import duplicates, saved
 
 if TYPE_CHECKING:
     from thetadot.testing.subject import Subject
@@ -52,7 +52,7 @@ def reordered_parameters_find_their_state_by_name(subject: Subject) -> None:
     params = subject.tensors(shapes=((3,), (3,), (3,)))
     optimizer = subject.optimizer(zip(_NAMES, params, strict=True))
     subject.run(optimizer, params)
-    others = twins(params)
+    others = duplicates(params)
     turned = list(zip(_NAMES, others, strict=True))[::-1]
     resumed = subject.optimizer(turned)
     resumed.load_state_dict(saved(optimizer))
@@ -73,7 +73,7 @@ def other_names_are_refused(subject: Subject) -> None:
     params = subject.tensors()
     optimizer = subject.optimizer(zip(_NAMES, params, strict=True))
     subject.run(optimizer, params)
-    other = subject.optimizer(zip(("weight", "bias", "gain"), twins(params), strict=True))
+    other = subject.optimizer(zip(("weight", "bias", "gain"), duplicates(params), strict=True))
     expect_refused(lambda: other.load_state_dict(saved(optimizer)), "a state dict with 'scale' where 'gain' is")
 
 

@@ -9,7 +9,7 @@ from torch.optim import lr_scheduler as torchs
 
 from thetadot.testing.compare import distance, expect_close, expect_same
 from thetadot.testing.law import BrokenLaw, expect, law
-from thetadot.testing.subject import saved, twins
+from thetadot.testing.subject import duplicates, saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,7 +138,7 @@ def a_run_resumes_in_the_middle_of_a_schedule(subject: Subject) -> None:
         optimizer = subject.optimizer(params)
         scheduler = SCHEDULERS[name](optimizer, subject.traits.lr)
         _scheduled(subject, optimizer, scheduler, params, 3)
-        file, place, others = saved(optimizer), scheduler.state_dict(), twins(params)
+        file, place, others = saved(optimizer), scheduler.state_dict(), duplicates(params)
         resumed = subject.optimizer(others)
         continued = SCHEDULERS[name](resumed, subject.traits.lr)
         continued.load_state_dict(place)

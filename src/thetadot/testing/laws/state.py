@@ -10,7 +10,7 @@ import torch
 
 from thetadot.testing.compare import expect_same, expect_same_state, snapshot, values
 from thetadot.testing.law import expect, law
-from thetadot.testing.subject import saved, twins
+from thetadot.testing.subject import duplicates, saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def _resumes(subject: Subject, dtype: torch.dtype) -> None:
     params = subject.tensors(dtype)
     optimizer = subject.optimizer(params)
     subject.run(optimizer, params)
-    file, others = saved(optimizer), twins(params)
+    file, others = saved(optimizer), duplicates(params)
     with torch.random.fork_rng(devices=[]):  # nothing but the file may tell how the run goes on
         torch.manual_seed(99)
         resumed = subject.build(others, lr=subject.traits.lr * 3)
@@ -114,7 +114,7 @@ def loaded_state_is_not_shared(subject: Subject) -> None:
     subject.run(optimizer, params)
     file = copy.deepcopy(optimizer.state_dict())
     kept = copy.deepcopy(file)
-    others = twins(params)
+    others = duplicates(params)
     other = subject.optimizer(others)
     other.load_state_dict(file)
     subject.run(other, others)
