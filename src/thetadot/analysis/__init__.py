@@ -2,6 +2,7 @@
 
 from thetadot.analysis.averaging import exponential_average
 from thetadot.analysis.basins import basins
+from thetadot.analysis.central_flow import CentralFlow, central_flow
 from thetadot.analysis.chart import StabilityChart, stability_chart
 from thetadot.analysis.descent import loss_rate
 from thetadot.analysis.fixed_points import FixedPoint, classify, describe, find_fixed_points
@@ -23,6 +24,7 @@ from thetadot.analysis.stationary import stationary_variance
 from thetadot.analysis.volume import divergence, log_volume
 
 __all__ = [
+    "CentralFlow",
     "FixedPoint",
     "Floquet",
     "LinearStep",
@@ -32,6 +34,7 @@ __all__ = [
     "StabilityChart",
     "adaptive_stability_limit",
     "basins",
+    "central_flow",
     "classify",
     "describe",
     "divergence",
