@@ -41,7 +41,7 @@ def test_few_imports_wait_until_a_function_is_called():
 
 
 def test_a_name_of_a_function_is_that_of_one_file():
-    """But for some sixty; siblings that are called alike by whoever runs them (``act``, ``picture``) are among these."""
+    """But for some sixty, siblings that are called alike by whoever runs them among these (``act``, ``picture``)."""
     where = {}
     for name, tree in modules().items():
         for function in tree.body:
