@@ -1,6 +1,6 @@
 """Weight decay, while a run knows its training data better than others.
 
-    on        while validation loss - training loss > |validation loss|/10 at two successive epochs
+    on        while validation loss - training loss > |validation loss|/10 at three successive epochs
     λ         lr·λ·S = 1.2 over the S steps of the run, at its first rate: what was learned at the beginning is
               forgotten to exp(-1.2), however long the run is
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from thetadot.training.progress import Progress
     from thetadot.training.steering import Steered
 
-APART, SUCCESSIVE = 0.1, 2
+APART, SUCCESSIVE = 0.1, 3
+"""Over eight development tasks the loss is .904 of what it was with three epochs, .924 with two; on the one with
+derivatives in its loss, whose losses scatter, 1.005 and 1.07. With .3 instead of .1: .92 to .93."""
 
 
 def decays(progress: Progress) -> bool:

@@ -153,7 +153,7 @@ def drift(level: float, further: float, lr: float, other_lr: float, *, raised: b
 def decay(value: float, train: float, valid: float) -> Choice:
     """Give the reason for decaying the weights."""
     why = (
-        f"the validation loss, {valid:.4g}, lay above the training loss, {train:.4g}, for two epochs: matrices "
+        f"the validation loss, {valid:.4g}, lay above the training loss, {train:.4g}, for three epochs: matrices "
         "decay as long as it does, by as much as forgets the run's beginning to its end"
     )
     return Choice("weight_decay", value, why, "measured")
