@@ -38,3 +38,13 @@ def test_few_imports_wait_until_a_function_is_called():
             if isinstance(function, ast.FunctionDef):
                 late |= {(name, n.lineno) for n in ast.walk(function) if isinstance(n, (ast.Import, ast.ImportFrom))}
     assert len(late) <= 30
+
+
+def test_a_name_of_a_function_is_that_of_one_file():
+    """But for some sixty, siblings that are called alike by whoever runs them among these (``act``, ``picture``)."""
+    where = {}
+    for name, tree in modules().items():
+        for function in tree.body:
+            if isinstance(function, ast.FunctionDef) and not function.name.startswith("__"):
+                where.setdefault(function.name, set()).add(name)
+    assert len([name for name, files in where.items() if len(files) > 1]) <= 60

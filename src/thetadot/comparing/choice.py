@@ -50,8 +50,8 @@ def edges(spec: Spec, chosen: Point) -> list[str]:
     """Sentences on settings whose chosen value is the least or largest of three or more that were tried.
 
     Example:
-        >>> from thetadot.comparing.spec import parse
-        >>> spec = parse("sgd:lr=0.01|0.1|1")
+        >>> from thetadot.comparing.spec import parse_spec
+        >>> spec = parse_spec("sgd:lr=0.01|0.1|1")
         >>> edges(spec, spec.points[2])
         ['lr=1 is the largest that was tried: a better one may lie beyond.']
     """

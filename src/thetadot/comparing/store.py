@@ -134,8 +134,8 @@ def file_name_of(job: Job) -> str:
 
     Example:
         >>> from thetadot.comparing.job import Job
-        >>> from thetadot.comparing.spec import parse
-        >>> file_name_of(Job("digits", "digits", parse("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
+        >>> from thetadot.comparing.spec import parse_spec
+        >>> file_name_of(Job("digits", "digits", parse_spec("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
         'sgd-lr-0.1-3d98c913f1-seed3'
     """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", job.point.label).strip("-.")[:40]

@@ -9,7 +9,7 @@ def decay_of(lr: float, steps: float) -> float:
     """Weight decay by which a run of so many steps forgets its beginning.
 
     Example:
-        >>> decay_of(0.01, 1200.0)
-        0.1
+        >>> decay_of(0.01, 240.0)
+        0.5
     """
     return FORGOTTEN / (lr * max(1.0, steps))
