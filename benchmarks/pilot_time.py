@@ -12,7 +12,7 @@ import torch
 from pilot_tasks import TASKS, maker
 
 from thetadot.comparing.conduct import conduct
-from thetadot.comparing.job import Job, Outcome
+from thetadot.comparing.job import ComparisonJob, Outcome
 from thetadot.comparing.spec import parse_spec
 from thetadot.core.files import place_text
 
@@ -73,7 +73,7 @@ def measured(name: str, settings: str, cost: float) -> dict[str, Any]:
     for seed in range(ROUNDS):
         for side, spec in (("grid", settings), ("ours", "untuned")):
             point = parse_spec(spec).points[0]
-            job = Job(make, name, point, seed, epochs, epochs * samples, setting.batch, threads=threads)
+            job = ComparisonJob(make, name, point, seed, epochs, epochs * samples, setting.batch, threads=threads)
             outcome: Outcome = conduct(job)[0]
             spent[side] += make.times()
             sizes[side] = int(outcome.settings.get("batch_size", point.batch_size or setting.batch))

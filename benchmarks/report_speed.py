@@ -99,7 +99,7 @@ def measure(path: str) -> None:
     """Judge and draw one record, then once more as it grows; seconds and megabytes as JSON."""
     from thetadot import records
     from thetadot.report.page import render
-    from thetadot.report.serve import Watch
+    from thetadot.report.serve import FolderWatch
 
     def memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -111,7 +111,7 @@ def measure(path: str) -> None:
     found = {"read": read, "all": time.process_time() - start, "memory": memory() - before, "page": len(page) / 2**20}
     last = record.of(records.Motion)[-1]
     del record, page
-    watch = Watch([path])
+    watch = FolderWatch([path])
     watch.page()
     with records.Writer(Path(path), Path(path).stat().st_size) as writer:
         writer.write(last)

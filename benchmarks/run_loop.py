@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import thetadot
 from thetadot.training import checkpoint
 from thetadot.training.loop import Loop
-from thetadot.training.plan import Plan, put
+from thetadot.training.plan import TrainingPlan, put
 from thetadot.translation import Settings
 
 
@@ -62,7 +62,7 @@ def by_hand(make, epochs, family, lr, batch):
     """A plain loop."""
     torch.manual_seed(0)
     task = make()
-    plan = Plan(family, lr, 0.9, batch, batch, "coupled" if family == "heavy-ball" else "linear")
+    plan = TrainingPlan(family, lr, 0.9, batch, batch, "coupled" if family == "heavy-ball" else "linear")
     optimizer = plan.build(task.model.parameters())
     loader = DataLoader(task.train, batch_size=batch, shuffle=True)
     held = DataLoader(task.valid, batch_size=512)

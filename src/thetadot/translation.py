@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from thetadot.core import cayley as formulas
-from thetadot.core.epochs import Epoch, epoch_share
+from thetadot.core.epochs import EpochDivision, epoch_share
 from thetadot.core.signatures import checked
 from thetadot.core.tensors import sqrt
 from thetadot.dictionary import conversion, sign_step
@@ -269,5 +269,5 @@ def _share(
     )
     if sampling == "replacement":
         return edge / (edge - lr * curvature)
-    epoch = Epoch.of(float(dataset_size or batch_size), float(batch_size), drop_last=drop_last)
+    epoch = EpochDivision.of(float(dataset_size or batch_size), float(batch_size), drop_last=drop_last)
     return epoch_share(lr, momentum, curvature, epoch)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from thetadot.cli import main
-from thetadot.scenes import SCENES, Row, ensemble, storage
+from thetadot.scenes import SCENES, SceneRow, ensemble, storage
 from thetadot.scenes.ensemble import FEW, OFTEN
 from thetadot.scenes.integrators import PLAIN, integrator
 from thetadot.scenes.library import harmonic
@@ -117,12 +117,12 @@ def test_a_step_that_is_too_coarse_is_seen_in_the_table(tmp_path, arguments, qua
 
 
 def test_a_row_agrees_within_four_errors_and_its_tolerance():
-    assert Row("x", 1.39, 1.0, error=0.1).agrees
-    assert not Row("x", 1.41, 1.0, error=0.1).agrees
-    assert Row("x", 1.41, 1.0, error=0.1, tolerance=0.02).agrees
-    assert not Row("x", 1e200, 1.0, error=math.inf).agrees
-    assert Row("x", math.nan, 1.0, error=0.1).agrees is False
-    assert Row("x", 1.0).agrees is None
+    assert SceneRow("x", 1.39, 1.0, error=0.1).agrees
+    assert not SceneRow("x", 1.41, 1.0, error=0.1).agrees
+    assert SceneRow("x", 1.41, 1.0, error=0.1, tolerance=0.02).agrees
+    assert not SceneRow("x", 1e200, 1.0, error=math.inf).agrees
+    assert SceneRow("x", math.nan, 1.0, error=0.1).agrees is False
+    assert SceneRow("x", 1.0).agrees is None
 
 
 # closed forms beside the defaults
@@ -515,7 +515,7 @@ def test_gibbs_law_is_held_against_only_where_heat_came_in(friction, tmp_path):
 
 
 def test_the_verdict_says_how_each_quantity_is_known():
-    some = [Row("x", 1.0, 1.0), Row("y", 1.0, 1.0, reference="grid solution"), Row("z", 1.0)]
+    some = [SceneRow("x", 1.0, 1.0), SceneRow("y", 1.0, 1.0, reference="grid solution"), SceneRow("z", 1.0)]
     assert verdict(some)[0] == (
         "All 2 quantities that are known (closed form: 1, grid solution: 1) came out as they should."
     )

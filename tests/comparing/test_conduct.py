@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 from thetadot.comparing.conduct import conduct
 from thetadot.comparing.curves import STRETCHES
-from thetadot.comparing.job import Job, numbers
+from thetadot.comparing.job import ComparisonJob, numbers
 from thetadot.comparing.spec import parse_spec
 from thetadot.errors import InadmissibleValue, TaskError
 from thetadot.training.data import Source
@@ -23,7 +23,7 @@ HERE = Path(tasks.__file__)
 
 def job(text, make=tasks.line, *, seed=0, epochs=3, batch_size=8, budget=None):
     (point,) = parse_spec(text).points
-    return Job(make, "line", point, seed, epochs, 64 * epochs if budget is None else budget, batch_size)
+    return ComparisonJob(make, "line", point, seed, epochs, 64 * epochs if budget is None else budget, batch_size)
 
 
 def done(text, make=tasks.line, **given):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from thetadot.core.epochs import (
-    Epoch,
+    EpochDivision,
     epoch_share,
     flat_share,
     heavy_ball_covariance,
@@ -37,8 +37,11 @@ def dense(matrix, kick, epoch, epochs=400):
 
 
 @pytest.mark.parametrize(
-    "epoch", [*map(Epoch, (1, 2, 3, 8, 13)), Epoch.of(10, 4), Epoch.of(10, 8), Epoch.of(9, 4, drop_last=True),
-              Epoch.of(70, 8), Epoch.of(70, 8, drop_last=True), Epoch.of(15, 8, drop_last=True)]
+    "epoch", [
+        *map(EpochDivision, (1, 2, 3, 8, 13)),
+        *(EpochDivision.of(*sizes) for sizes in ((10, 4), (10, 8), (70, 8))),
+        *(EpochDivision.of(*sizes, drop_last=True) for sizes in ((9, 4), (70, 8), (15, 8))),
+    ]
 )  # fmt: skip
 @pytest.mark.parametrize(("lr", "momentum", "h"), [(0.1, 0.0, 1.0), (0.3, 0.9, 2.0), (0.5, 0.5, 0.3), (0.2, 0.9, 0.05)])
 def test_epochs_by_doubling_are_epochs_step_by_step(lr, momentum, h, epoch):
@@ -53,7 +56,7 @@ def test_an_epoch_is_cut_as_a_data_loader_cuts_it():
             for drop_last in (False, True):
                 loader = torch.utils.data.DataLoader(range(size), batch_size=batch, drop_last=drop_last)
                 sizes = [len(x) for x in loader]
-                epoch = Epoch.of(size, batch, drop_last=drop_last)
+                epoch = EpochDivision.of(size, batch, drop_last=drop_last)
                 assert (epoch.batches, epoch.size) == (len(sizes), size / batch)
                 assert epoch.last * batch == pytest.approx(sizes[-1])
 
@@ -162,5 +165,5 @@ def test_what_epochs_need_is_asked_for():
     ("size", "batch", "drop_last"), [(1000, 32, False), (1000, 32, True), (10, 4, False), (7, 5, True)]
 )
 def test_batches_that_do_not_divide_an_epoch_leave_flat_directions_a_temperature(momentum, size, batch, drop_last):
-    epoch = Epoch.of(size, batch, drop_last=drop_last)
+    epoch = EpochDivision.of(size, batch, drop_last=drop_last)
     assert epoch_share(0.1, momentum, 1e-9, epoch) == pytest.approx(remainder_share(epoch), rel=1e-4)

@@ -11,7 +11,7 @@ import pytest
 
 from thetadot import report
 from thetadot.records import Writer
-from thetadot.report.serve import Server, Watch
+from thetadot.report.serve import FolderWatch, Server
 
 from . import chromium, conftest, watched
 
@@ -222,7 +222,7 @@ def test_paper_gets_every_picture_within_its_width(quiet, tmp_path, alone):
 @pytest.mark.slow
 def test_a_served_page_follows_its_record_and_keeps_what_the_reader_set(quiet, tmp_path):
     runs = several(tmp_path, ("slow", HOSTILE_FOLDER))
-    with Server(Watch([record.path for record in runs])) as server:
+    with Server(FolderWatch([record.path for record in runs])) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         quiet.go(server.address)
         quiet.wait("document.getElementById('live').textContent === 'live'")

@@ -16,7 +16,7 @@ from thetadot.errors import ThetadotError
 from thetadot.records import Writer
 from thetadot.report import serve
 from thetadot.report.embed import script
-from thetadot.report.serve import LOOPBACK, Server, Watch
+from thetadot.report.serve import LOOPBACK, FolderWatch, Server
 
 from . import conftest, watched
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    with Server(Watch([folder])) as running:
+    with Server(FolderWatch([folder])) as running:
         threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield running
         running.shutdown()
@@ -125,7 +125,7 @@ def test_the_stamp_changes_with_the_record_and_the_page_with_it(server, folder):
 
 def test_a_record_that_vanished_is_said_and_the_server_lives(tmp_path):
     record = conftest.put(tmp_path / "run", watched.header(layers=FEW), ())
-    with Server(Watch([record.path])) as server:
+    with Server(FolderWatch([record.path])) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         kept = record.path.read_bytes()
         record.path.unlink()
@@ -149,7 +149,7 @@ def test_a_client_that_says_nothing_or_nonsense_stops_nobody(server):
 
 def test_a_client_that_drips_its_request_is_cut_at_one_deadline(folder, monkeypatch):
     monkeypatch.setattr(serve, "PATIENCE", 0.5)
-    with Server(Watch([folder])) as running:
+    with Server(FolderWatch([folder])) as running:
         threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         with socket.create_connection((LOOPBACK, running.server_port), timeout=60) as dripping:
             sent = 0
@@ -186,4 +186,4 @@ def test_two_hundred_clients_are_answered_at_once(server):
 
 def test_a_port_that_is_taken_is_one_sentence(server, folder):
     with socket.create_server((LOOPBACK, 0)) as taken, pytest.raises(ThetadotError, match="Pass another --port"):
-        Server(Watch([folder]), port=taken.getsockname()[1])
+        Server(FolderWatch([folder]), port=taken.getsockname()[1])

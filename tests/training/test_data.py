@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from thetadot.errors import TaskError
-from thetadot.training.data import Request, Source, to_device
+from thetadot.training.data import BatchRequest, Source, to_device
 
 CPU = torch.device("cpu")
 
@@ -190,7 +190,7 @@ def test_judging_takes_all_in_their_own_order():
     assert [request.indices for request in requests] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert [request.indices for request in source(Random(10)).whole(2, [7, 3, 5])] == [[7, 3], [5]]
     assert requests == source(Random(10)).whole(4)
-    assert isinstance(requests[0], Request)
+    assert isinstance(requests[0], BatchRequest)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_judging_takes_all_in_their_own_order():
 )
 def test_a_sample_that_is_no_pair_is_refused(data, said):
     with pytest.raises(TaskError, match=rf"a sample is .*({said}).* Make dataset\[i\] return \(input, target\)"):
-        loaded(source(data), [Request(0, [0, 1])])
+        loaded(source(data), [BatchRequest(0, [0, 1])])
 
 
 @pytest.mark.parametrize("where", ["input", "target"])

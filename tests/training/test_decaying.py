@@ -12,13 +12,13 @@ import thetadot
 from thetadot.records import Choice
 from thetadot.training.decaying import decays, look
 from thetadot.training.forgetting import FORGOTTEN, decay_of
-from thetadot.training.plan import Plan, put
-from thetadot.training.progress import Progress
+from thetadot.training.plan import TrainingPlan, put
+from thetadot.training.progress import TrainingProgress
 from thetadot.translation import Settings
 
 from .test_mean import PLAN
 
-ADAM = Plan("adam", 0.01, 0.9, 16, 16, decay=0.5)
+ADAM = TrainingPlan("adam", 0.01, 0.9, 16, 16, decay=0.5)
 
 
 @pytest.mark.parametrize(("lr", "steps"), [(0.016, 300), (0.016, 20_000), (1e-3, 5000)])
@@ -56,7 +56,7 @@ def test_matrices_shrink_by_lr_times_decay_and_biases_stay():
 )
 def test_it_decays_while_three_epochs_lie_apart_whatever_the_losses_unit(losses, wanted, unit):
     written = []
-    progress = Progress()
+    progress = TrainingProgress()
     loop = SimpleNamespace(progress=progress, plan=ADAM, write=written.append)
     found = []
     for train, valid in losses:

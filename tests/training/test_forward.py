@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 from thetadot import Task
 from thetadot.errors import TaskError
-from thetadot.training.data import Batch
+from thetadot.training.data import TrainingBatch
 from thetadot.training.forward import accuracy, apply, derived_metric, judge, loss_of
 
 DATA = TensorDataset(torch.ones(4, 2), torch.zeros(4))
@@ -34,7 +34,7 @@ def task(model=None, **changes):
 
 
 def batch(inputs, target):
-    return Batch(inputs, target, len(target))
+    return TrainingBatch(inputs, target, len(target))
 
 
 def test_inputs_are_passed_as_they_come():
@@ -162,7 +162,7 @@ CLASSES = torch.tensor([0, 1, 2, 1])
     ],
 )
 def test_accuracy_is_derived_where_the_shapes_say_classes_and_nothing_elsewhere(output, target, name):
-    found, metric = derived_metric(task(Gives(output)), Batch(torch.ones(4), target, 4))
+    found, metric = derived_metric(task(Gives(output)), TrainingBatch(torch.ones(4), target, 4))
     assert found == name
     assert (metric is None) == (name is None)
     if metric is not None:
@@ -172,7 +172,7 @@ def test_accuracy_is_derived_where_the_shapes_say_classes_and_nothing_elsewhere(
 def test_deriving_leaves_mode_and_generators_alone():
     model = nn.Sequential(nn.Linear(2, 3), nn.Dropout())
     state = torch.get_rng_state()
-    derived_metric(task(model), Batch(torch.ones(4, 2), CLASSES, 4))
+    derived_metric(task(model), TrainingBatch(torch.ones(4, 2), CLASSES, 4))
     assert model.training
     assert model[1].training
     assert torch.equal(torch.get_rng_state(), state)

@@ -14,7 +14,7 @@ from thetadot.errors import InadmissibleValue
 from thetadot.records import Choice, Epoch, Noise
 from thetadot.report.repeat import command
 from thetadot.training.growing import OF_DATA, STEPS, Growing, largest
-from thetadot.training.progress import Progress
+from thetadot.training.progress import TrainingProgress
 
 from .test_run import Killed, same_states
 
@@ -68,7 +68,7 @@ def test_a_batch_leaves_steps_and_is_a_part_of_the_data():
 def test_it_grows_to_what_the_noise_scale_is_surely_above(low, seen, most, by, family, power):
     written = []
     loop = SimpleNamespace(
-        progress=Progress(step=20),
+        progress=TrainingProgress(step=20),
         seen=seen,
         total=1000,
         plan=SimpleNamespace(optimizer=family, lr=0.01),

@@ -13,7 +13,7 @@ from thetadot.records import Choice, Remark
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
 from thetadot.training.scales import in_usual_units, is_residual, remarks, scales
-from thetadot.training.units import Change, Coordinates
+from thetadot.training.units import Coordinates, UnitChange
 
 CPU = torch.device("cpu")
 X = torch.randn(256, 3, generator=torch.Generator().manual_seed(0))
@@ -147,7 +147,7 @@ def test_a_loss_of_output_minus_target_is_known_by_its_values():
 
 def test_coordinates_survive_a_checkpoint():
     model = net()
-    change = Change("0", "input", Units(OFFSETS.double(), FACTORS.double()))
+    change = UnitChange("0", "input", Units(OFFSETS.double(), FACTORS.double()))
     again = Coordinates.unpack(model, Coordinates(model, (change,)).pack())
     assert again.changes[0].layer == "0"
     assert torch.equal(again.changes[0].units.scale, change.units.scale)

@@ -29,12 +29,12 @@ from thetadot.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.comparing.job import Job, Measure
+    from thetadot.comparing.job import ComparisonJob, Measure
     from thetadot.comparing.spec import Spec
     from thetadot.tasks.task import Task
 
 
-class Begun(NamedTuple):
+class BegunComparison(NamedTuple):
     """What is known before the first run.
 
     Attributes:
@@ -43,12 +43,12 @@ class Begun(NamedTuple):
         constant: validation loss of the best constant output; None where there is none.
     """
 
-    base: Job
+    base: ComparisonJob
     shared: Shared
     constant: float | None
 
 
-def tried_out(asked: Job, specs: Sequence[Spec], by: Measure) -> Begun:
+def tried_out(asked: ComparisonJob, specs: Sequence[Spec], by: Measure) -> BegunComparison:
     """Take a step with each run, so that what cannot work is told at once."""
     threads = torch.get_num_threads()
     try:
@@ -60,7 +60,7 @@ def tried_out(asked: Job, specs: Sequence[Spec], by: Measure) -> Begun:
         torch.set_num_threads(threads)
 
 
-def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> Begun:
+def _checked(asked: ComparisonJob, specs: Sequence[Spec], task: Task, by: Measure) -> BegunComparison:
     device = next(task.model.parameters()).device
     train, valid = Source(task.train, asked.seed, device), Source(task.valid, asked.seed, device)
     if untested(by) != by and task.test is None:
@@ -97,10 +97,12 @@ def _checked(asked: Job, specs: Sequence[Spec], task: Task, by: Measure) -> Begu
         _digest_of_parameters(task),
         {"thetadot": __version__, "torch": str(torch.__version__)},
     )
-    return Begun(replace(asked, budget=asked.epochs * train.size), shared, None if flat is None else flat.valid_loss)
+    return BegunComparison(
+        replace(asked, budget=asked.epochs * train.size), shared, None if flat is None else flat.valid_loss
+    )
 
 
-def _require_steps(spec: Spec, task: Task, train: Source, asked: Job) -> None:
+def _require_steps(spec: Spec, task: Task, train: Source, asked: ComparisonJob) -> None:
     """Every point of a run can be built, and the first of them can step."""
     if spec.own:
         for point in spec.points:

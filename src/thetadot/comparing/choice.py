@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from thetadot.comparing.job import Measure, Outcome
-    from thetadot.comparing.spec import Point, Spec
+    from thetadot.comparing.spec import GridPoint, Spec
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Tried:
         mean: of its losses; None where it diverged on a seed.
     """
 
-    point: Point
+    point: GridPoint
     mean: float | None
 
 
-def rank_points(spec: Spec, outcomes: Mapping[Point, Sequence[Outcome]], by: Measure) -> list[Tried]:
+def rank_points(spec: Spec, outcomes: Mapping[GridPoint, Sequence[Outcome]], by: Measure) -> list[Tried]:
     """Return the points of a grid from the best to the worst, of equal ones as they were given.
 
     Args:
@@ -46,7 +46,7 @@ def rank_points(spec: Spec, outcomes: Mapping[Point, Sequence[Outcome]], by: Mea
     return sorted(found, key=lambda each: math.inf if each.mean is None else each.mean)
 
 
-def edges(spec: Spec, chosen: Point) -> list[str]:
+def edges(spec: Spec, chosen: GridPoint) -> list[str]:
     """Sentences on settings whose chosen value is the least or largest of three or more that were tried.
 
     Example:

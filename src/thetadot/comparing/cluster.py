@@ -12,13 +12,13 @@ from thetadot.integrations.cluster import Cluster, last_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from thetadot.comparing.job import Job
+    from thetadot.comparing.job import ComparisonJob
     from thetadot.comparing.workers import Done
 
 _AHEAD = 2  # tasks a core that are handed over at a time
 
 
-class Spread:
+class ClusterSpread:
     """The workers of a Ray cluster.
 
     Args:
@@ -36,9 +36,9 @@ class Spread:
         self.many = _AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)) // threads)
         self._conduct = self.ray.remote(num_cpus=threads, max_retries=LIVES - 1)(conduct)
 
-    def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
+    def done(self, jobs: Sequence[ComparisonJob]) -> Iterator[Done]:
         """Do all jobs, each by the next worker of the cluster that is free, and yield each with what came of it."""
-        waiting, running = list(reversed(jobs)), dict[Any, "Job"]()
+        waiting, running = list(reversed(jobs)), dict[Any, "ComparisonJob"]()
         try:
             while waiting or running:
                 while waiting and len(running) < self.many:
@@ -51,7 +51,7 @@ class Spread:
             for task in running:
                 self.ray.cancel(task, force=True)
 
-    def _sent(self, job: Job) -> Any:
+    def _sent(self, job: ComparisonJob) -> Any:
         try:
             return self._conduct.remote(job)
         except (TypeError, AttributeError, ValueError) as error:
@@ -60,7 +60,7 @@ class Spread:
                 "function without such objects."
             ) from error
 
-    def _fetch(self, task: Any, job: Job) -> Any:
+    def _fetch(self, task: Any, job: ComparisonJob) -> Any:
         errors = self.ray.exceptions
         try:
             return self.ray.get(task)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from thetadot.comparing.choice import Tried
     from thetadot.comparing.job import Measure, Outcome
-    from thetadot.comparing.spec import Point
+    from thetadot.comparing.spec import GridPoint
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ComparedRun:
     """
 
     name: str
-    point: Point
+    point: GridPoint
     outcomes: tuple[Outcome, ...]
     tried: tuple[Tried, ...] = ()
     remarks: tuple[str, ...] = ()

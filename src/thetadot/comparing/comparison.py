@@ -12,7 +12,7 @@ import msgspec
 
 from thetadot.comparing.asking import MOST_JOBS, require_counts, require_maker, seeds_of, specs_of, text_of
 from thetadot.comparing.checks import tried_out
-from thetadot.comparing.job import MEASURES, Job, Measure
+from thetadot.comparing.job import MEASURES, ComparisonJob, Measure
 from thetadot.comparing.page import comparison_page
 from thetadot.comparing.result import Comparison
 from thetadot.comparing.showing import shown
@@ -100,7 +100,7 @@ def compare(
     require_counts(epochs=(epochs, None), batch_size=(batch_size, None))
     name = (task if isinstance(task, str) else str(getattr(task, "__name__", "task"))).rpartition(":")[2]
     folder = Path(out) if out is not None else _default_folder(name)
-    asked = Job(task, name, specs[0].points[0], 0, epochs, 0, batch_size, device, threads)
+    asked = ComparisonJob(task, name, specs[0].points[0], 0, epochs, 0, batch_size, device, threads)
     begun = tried_out(asked, specs, by)
     store = Store(folder, begun.shared)
     with ExitStack() as held:
@@ -162,7 +162,7 @@ def _repeating_command(task: object, specs: Sequence[Spec], given: Mapping[str, 
 
 def _workers(jobs: int, ray: str | None, threads: int) -> Workers:
     if ray is not None:
-        from thetadot.comparing.cluster import Spread  # noqa: PLC0415 - an extra
+        from thetadot.comparing.cluster import ClusterSpread  # noqa: PLC0415 - an extra
 
-        return Spread(ray, jobs, threads)
+        return ClusterSpread(ray, jobs, threads)
     return Processes(jobs) if jobs > 1 else Here()

@@ -30,9 +30,9 @@ from thetadot.training.spec import users_code
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from thetadot.comparing.job import Job
+    from thetadot.comparing.job import ComparisonJob
     from thetadot.tasks.task import Metric
-    from thetadot.training.data import Batch, Request
+    from thetadot.training.data import BatchRequest, TrainingBatch
 
 _REFRESHED = 50
 """Batches by which running statistics are taken anew, as schedule-free methods ask for."""
@@ -54,7 +54,7 @@ class Judged(NamedTuple):
     test: float | None
 
 
-def conduct(job: Job) -> tuple[Outcome, bytes | None]:
+def conduct(job: ComparisonJob) -> tuple[Outcome, bytes | None]:
     """Return what came of a run, and the text of its record where it is thetadot's own.
 
     The process's generators and number of threads are as before.
@@ -78,7 +78,7 @@ class Training:
         job: what is asked for.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ComparisonJob) -> None:
         self.job, self.task = job, made(job)
         device = device_of(job.device)
         self.train, self.valid = Source(self.task.train, job.seed, device), Source(self.task.valid, job.seed, device)
@@ -142,10 +142,10 @@ class Training:
         epochs, rest = divmod(self.job.budget, self.train.size)
         return max(1, epochs * len(self._requests(0)) + (2 * rest + self.size) // (2 * self.size))
 
-    def _requests(self, epoch: int) -> list[Request]:
+    def _requests(self, epoch: int) -> list[BatchRequest]:
         return self.train.plan(epoch, lambda _: self.size)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Batch, list[int]]]:
+    def _batches(self, epoch: int) -> Iterator[tuple[TrainingBatch, list[int]]]:
         """Batches of an epoch with their samples, as many as the budget is for."""
         requests = self._requests(epoch)
         for request, batch in zip(requests, self.train.load(requests), strict=True):
@@ -157,7 +157,7 @@ class Training:
         """Whether another batch brings what is spent nearer to the budget."""
         return self.spent == 0 or 2 * (self.job.budget - self.spent) >= (size or self.size)
 
-    def _step(self, batch: Batch, indices: list[int]) -> None:
+    def _step(self, batch: TrainingBatch, indices: list[int]) -> None:
         value, evaluations = self.stepper.step(batch, min(1.0, self.passes / self.planned))
         self.steps += 1
         self.passes += evaluations
@@ -179,7 +179,7 @@ class Training:
             self.judged.append(found)
             self.best = found if better else self.best
 
-    def _recent(self, epoch: int) -> Iterator[Batch]:
+    def _recent(self, epoch: int) -> Iterator[TrainingBatch]:
         """Batches of training data that no run sees, in an order of their own."""
         return iter(self.train.load(self._requests(-epoch)[:_REFRESHED]))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch.optim import Optimizer
 
-    from thetadot.comparing.spec import Point
+    from thetadot.comparing.spec import GridPoint
 
 NAMED: dict[str, Callable[..., Optimizer]] = {
     name.lower(): each
@@ -34,7 +34,7 @@ OWN_SETTINGS = tuple(field.name for field in fields(Arguments) if field.name not
 """Settings of thetadot's own run that a point may give, beside batch_size."""
 
 
-def build(point: Point, params: Iterable[torch.Tensor]) -> Optimizer:
+def build(point: GridPoint, params: Iterable[torch.Tensor]) -> Optimizer:
     """Return the optimizer of a point.
 
     Raises:
@@ -64,7 +64,7 @@ def build(point: Point, params: Iterable[torch.Tensor]) -> Optimizer:
     return optimizer
 
 
-def require_own(point: Point) -> None:
+def require_own(point: GridPoint) -> None:
     """Check the settings of a point that is thetadot's own run.
 
     Raises:
@@ -133,7 +133,7 @@ def _known_names(make: Callable[..., Any]) -> str:
     return ", ".join(_known(make) or ["see its documentation"])
 
 
-def _require_known(point: Point, make: Callable[..., Any]) -> None:
+def _require_known(point: GridPoint, make: Callable[..., Any]) -> None:
     known = _known(make)
     for name, _ in point.settings:
         if known is not None and name not in known:

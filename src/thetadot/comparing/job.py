@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thetadot.comparing.spec import Point
+    from thetadot.comparing.spec import GridPoint
     from thetadot.tasks.task import Task
 
 SCHEMA = "thetadot.comparison.run"
@@ -38,7 +38,7 @@ def untested(by: Measure) -> Measure:
 
 
 @dataclass(frozen=True)
-class Job:
+class ComparisonJob:
     """A run that is to be done: a function of these fields alone.
 
     Attributes:
@@ -55,7 +55,7 @@ class Job:
 
     make: str | Callable[[], Task]
     task: str
-    point: Point
+    point: GridPoint
     seed: int
     epochs: int
     budget: int

@@ -22,12 +22,12 @@ from thetadot.training.setting import device_of
 if TYPE_CHECKING:
     from typing import Any
 
-    from thetadot.comparing.job import Job
+    from thetadot.comparing.job import ComparisonJob
     from thetadot.records import Record
     from thetadot.training import Result
 
 
-def outcome_of_own_run(job: Job) -> tuple[Outcome, bytes]:
+def outcome_of_own_run(job: ComparisonJob) -> tuple[Outcome, bytes]:
     """Return what came of the run, and the text of its record.
 
     Args:
@@ -57,7 +57,7 @@ def outcome_of_own_run(job: Job) -> tuple[Outcome, bytes]:
         return _outcome(job, read(folder), result, why), (folder / RECORD).read_bytes()
 
 
-def _outcome(job: Job, record: Record, result: Result | None, why: str) -> Outcome:
+def _outcome(job: ComparisonJob, record: Record, result: Result | None, why: str) -> Outcome:
     closing = record.result
     epochs = [entry for entry in standing(record, Epoch)[0] if math.isfinite(entry.valid_loss)]
     if closing is not None and closing.diverged:
@@ -100,7 +100,7 @@ def _averaged_losses(record: Record, spent: float) -> list[tuple[float, float]]:
     return bins.points()
 
 
-def _tested(job: Job, result: Result) -> float | None:
+def _tested(job: ComparisonJob, result: Result) -> float | None:
     """Loss of the last state on the test data."""
     task = made(job)
     if task.test is None:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from thetadot.comparing.job import Job, Outcome
+    from thetadot.comparing.job import ComparisonJob, Outcome
 
 _LINES = 10
 
 
 @dataclass(frozen=True)
-class Step:
+class ShownStep:
     """A run that has ended.
 
     Attributes:
@@ -32,13 +32,13 @@ class Step:
         kept: whether it was found in the folder.
     """
 
-    job: Job
+    job: ComparisonJob
     outcome: Outcome
     kept: bool = False
 
 
 @contextmanager
-def shown(task: str, total: int, folder: Path, *, wanted: bool | None) -> Iterator[Callable[[Step], None]]:
+def shown(task: str, total: int, folder: Path, *, wanted: bool | None) -> Iterator[Callable[[ShownStep], None]]:
     """Within, every run that has ended is shown.
 
     Args:
@@ -63,7 +63,7 @@ def shown(task: str, total: int, folder: Path, *, wanted: bool | None) -> Iterat
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         line = bar.add_task("runs", total=total, said="")
 
-        def say(step: Step) -> None:
+        def say(step: ShownStep) -> None:
             nonlocal done, found
             done, found = done + 1, found + step.kept
             said = f"{step.outcome.label}, seed {step.outcome.seed}: {_came_to(step.outcome)}"

@@ -42,7 +42,7 @@ _SHAPE = re.compile(
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """An optimizer with one value for every setting.
 
     Attributes:
@@ -67,10 +67,10 @@ class Point:
         """The point as a SPEC that can be given again.
 
         Example:
-            >>> Point("sgd", (("lr", 0.1), ("momentum", 0.9)), "cosine").label
+            >>> GridPoint("sgd", (("lr", 0.1), ("momentum", 0.9)), "cosine").label
             'sgd:lr=0.1,momentum=0.9,schedule=cosine'
         """
-        if self == Point(OWN):
+        if self == GridPoint(OWN):
             return UNTUNED
         listed = [f"{name}={value!r}" for name, value in self.settings]
         listed += [f"schedule={self.schedule}"] if self.schedule != "constant" else []
@@ -94,7 +94,7 @@ class Spec:
     """
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[GridPoint, ...]
     text: str = ""
 
     @property
@@ -140,14 +140,14 @@ def parse_spec(text: str, name: str | None = None) -> Spec:
     return Spec(name or _row_name(text, points), points, text)
 
 
-def _row_name(text: str, points: tuple[Point, ...]) -> str:
+def _row_name(text: str, points: tuple[GridPoint, ...]) -> str:
     """The text, or of a long grid what it is of: names stand in sentences and tables."""
     if len(text) <= _NAMED or len(points) == 1:
         return text
     return f"{' or '.join(dict.fromkeys(point.optimizer for point in points))} (best of {len(points):,})"
 
 
-def _points(text: str) -> Iterator[Point]:
+def _points(text: str) -> Iterator[GridPoint]:
     """Points of a part of a SPEC, which are of one optimizer."""
     match = _SHAPE.fullmatch(text)
     if match is None:
@@ -184,7 +184,7 @@ def _no_spec(text: str) -> InadmissibleValue:
     )
 
 
-def _grid_points(text: str, optimizer: str, settings: dict[str, list[Any]]) -> Iterator[Point]:
+def _grid_points(text: str, optimizer: str, settings: dict[str, list[Any]]) -> Iterator[GridPoint]:
     for values in itertools.product(*settings.values()):
         given = dict(zip(settings, values, strict=True))
         schedule = given.pop("schedule", "constant") if optimizer != OWN else "constant"
@@ -195,7 +195,7 @@ def _grid_points(text: str, optimizer: str, settings: dict[str, list[Any]]) -> I
         size = given.pop("batch_size", None)
         if size is not None and (type(size) is not int or size < 1):
             raise InadmissibleValue(f"run {_echoed(text)}: batch_size={size!r} is no whole number >= 1. Pass one.")
-        yield Point(optimizer, tuple(given.items()), schedule, size)
+        yield GridPoint(optimizer, tuple(given.items()), schedule, size)
 
 
 def _listed_values(text: str, listed: str) -> dict[str, list[Any]]:

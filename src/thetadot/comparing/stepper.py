@@ -24,9 +24,9 @@ from thetadot.training.learned import learned
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from thetadot.comparing.spec import Point
+    from thetadot.comparing.spec import GridPoint
     from thetadot.tasks.task import Task
-    from thetadot.training.data import Batch
+    from thetadot.training.data import TrainingBatch
 
 _FACTORS: dict[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
@@ -43,7 +43,7 @@ class Stepper:
         point: optimizer, settings and schedule.
     """
 
-    def __init__(self, task: Task, point: Point) -> None:
+    def __init__(self, task: Task, point: GridPoint) -> None:
         self.task, self.point = task, point
         self.optimizer = build(point, learned(task))
         self.first: list[Any] = [group.get("lr") for group in self.optimizer.param_groups]
@@ -52,7 +52,7 @@ class Stepper:
         if self.modal:
             self.optimizer.train()  # type: ignore[attr-defined]
 
-    def step(self, batch: Batch, t: float) -> tuple[float, int]:
+    def step(self, batch: TrainingBatch, t: float) -> tuple[float, int]:
         """Step once; return the loss of the batch, and how many gradients it took.
 
         Raises:
@@ -103,7 +103,7 @@ class Stepper:
         return not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
     @contextmanager
-    def averaged(self, batches: Iterable[Batch] = ()) -> Iterator[None]:
+    def averaged(self, batches: Iterable[TrainingBatch] = ()) -> Iterator[None]:
         """Within, parameters are those to be judged, and running statistics belong to them.
 
         Args:
@@ -121,7 +121,7 @@ class Stepper:
         finally:
             self.optimizer.train()  # type: ignore[attr-defined]
 
-    def _refresh(self, batches: Iterable[Batch]) -> None:
+    def _refresh(self, batches: Iterable[TrainingBatch]) -> None:
         """Pass batches through the model in train mode."""
         self.task.model.train()
         with torch.no_grad():

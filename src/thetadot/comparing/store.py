@@ -25,7 +25,7 @@ from thetadot.errors import DamagedFile, RunFolderError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from thetadot.comparing.job import Job
+    from thetadot.comparing.job import ComparisonJob
 
 SHARED, RESULT, PAGE = "comparison.json", "result.json", "report.html"
 _LONGEST = 1 << 22  # bytes of a file
@@ -85,7 +85,7 @@ class Store:
         except (OSError, ValueError) as error:
             raise unwritable(folder, error) from error
 
-    def find(self, job: Job) -> Outcome | None:
+    def find(self, job: ComparisonJob) -> Outcome | None:
         """Return what came of a run that has ended; None where there is none, or its file is damaged."""
         place = self.runs / f"{file_name_of(job)}.json"
         try:
@@ -109,7 +109,7 @@ class Store:
         self.redone.append(place.name)
         return None
 
-    def keep(self, job: Job, outcome: Outcome, record: bytes | None) -> None:
+    def keep(self, job: ComparisonJob, outcome: Outcome, record: bytes | None) -> None:
         """Write a run that has ended into the folder.
 
         Raises:
@@ -129,13 +129,13 @@ class Store:
             raise unwritable(self.folder, error) from error
 
 
-def file_name_of(job: Job) -> str:
+def file_name_of(job: ComparisonJob) -> str:
     """Return the name of a run's file: readable, and another for every other run.
 
     Example:
-        >>> from thetadot.comparing.job import Job
+        >>> from thetadot.comparing.job import ComparisonJob
         >>> from thetadot.comparing.spec import parse_spec
-        >>> file_name_of(Job("digits", "digits", parse_spec("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
+        >>> file_name_of(ComparisonJob("digits", "digits", parse_spec("sgd:lr=0.1").points[0], 3, 10, 1000, 32))
         'sgd-lr-0.1-3d98c913f1-seed3'
     """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", job.point.label).strip("-.")[:40]
@@ -143,7 +143,7 @@ def file_name_of(job: Job) -> str:
     return f"{readable}-{digest}-seed{job.seed}"
 
 
-def _job_identity(job: Job) -> tuple[str, int, int, int]:
+def _job_identity(job: ComparisonJob) -> tuple[str, int, int, int]:
     return job.point.identity, job.seed, job.epochs, job.budget
 
 

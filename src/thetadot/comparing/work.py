@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from thetadot.comparing.choice import Tried, edges, rank_points
 from thetadot.comparing.compared_run import ComparedRun
-from thetadot.comparing.showing import Step
+from thetadot.comparing.showing import ShownStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from thetadot.comparing.job import Job, Measure, Outcome
-    from thetadot.comparing.spec import Point, Spec
+    from thetadot.comparing.job import ComparisonJob, Measure, Outcome
+    from thetadot.comparing.spec import GridPoint, Spec
     from thetadot.comparing.store import Store
     from thetadot.comparing.workers import Workers
 
@@ -31,7 +31,7 @@ class Work:
         by: loss that is compared.
     """
 
-    base: Job
+    base: ComparisonJob
     specs: Sequence[Spec]
     store: Store
     seeds: range
@@ -44,10 +44,10 @@ class Work:
         points = sum(len(spec.points) for spec in self.specs if spec.grid)
         return points * len(self.choosers) + len(self.specs) * len(self.seeds)
 
-    def rows(self, workers: Workers, say: Callable[[Step], None]) -> list[ComparedRun]:
+    def rows(self, workers: Workers, say: Callable[[ShownStep], None]) -> list[ComparedRun]:
         """Do the runs that are still to be done, and return a row a run, in the order given."""
 
-        def do(jobs: Iterable[Job]) -> dict[tuple[str, int], Outcome]:
+        def do(jobs: Iterable[ComparisonJob]) -> dict[tuple[str, int], Outcome]:
             return {(job.point.identity, job.seed): outcome for job, outcome in self._done(list(jobs), workers, say)}
 
         single = [spec.points[0] for spec in self.specs if spec.own and not spec.grid]
@@ -77,7 +77,9 @@ class Work:
     def _order(self, spec: Spec, done: Mapping[tuple[str, int], Outcome]) -> list[Tried]:
         return rank_points(spec, {p: [done[p.identity, seed] for seed in self.choosers] for p in spec.points}, self.by)
 
-    def _jobs(self, points: Iterable[Point], seeds: range, budgets: Mapping[int, int] | None = None) -> list[Job]:
+    def _jobs(
+        self, points: Iterable[GridPoint], seeds: range, budgets: Mapping[int, int] | None = None
+    ) -> list[ComparisonJob]:
         """A job for each point and seed, a seed at a time: a comparison that is cut has whole seeds."""
         budgets = budgets or {}
         return [
@@ -86,8 +88,10 @@ class Work:
             for point in dict.fromkeys(points)
         ]
 
-    def _done(self, jobs: list[Job], workers: Workers, say: Callable[[Step], None]) -> list[tuple[Job, Outcome]]:
-        found: list[tuple[Job, Outcome]] = []
+    def _done(
+        self, jobs: list[ComparisonJob], workers: Workers, say: Callable[[ShownStep], None]
+    ) -> list[tuple[ComparisonJob, Outcome]]:
+        found: list[tuple[ComparisonJob, Outcome]] = []
         missing = []
         for job in jobs:
             outcome = self.store.find(job)
@@ -95,9 +99,9 @@ class Work:
                 missing.append(job)
                 continue
             found.append((job, outcome))
-            say(Step(job, outcome, kept=True))
+            say(ShownStep(job, outcome, kept=True))
         for job, outcome, record in workers.done(missing):
             self.store.keep(job, outcome, record)
             found.append((job, outcome))
-            say(Step(job, outcome))
+            say(ShownStep(job, outcome))
         return found

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from thetadot.comparing.job import Job, Outcome
+    from thetadot.comparing.job import ComparisonJob, Outcome
 
 LIVES = 4
 """Workers that may die of one run."""
 
-Done = tuple["Job", "Outcome", bytes | None]
+Done = tuple["ComparisonJob", "Outcome", bytes | None]
 
 
 class Workers(Protocol):
     """Protocol of what does the runs of a comparison: this process, several, or a cluster."""
 
-    def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
+    def done(self, jobs: Sequence[ComparisonJob]) -> Iterator[Done]:
         """Do all jobs, and yield each with what came of it when it has ended."""
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class Workers(Protocol):
 class Here:
     """Workers that are none: the process that asks does one run after another."""
 
-    def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
+    def done(self, jobs: Sequence[ComparisonJob]) -> Iterator[Done]:
         """Do the jobs one after another, and yield each with what came of it."""
         for job in jobs:
             outcome, record = conduct(job)
@@ -69,7 +69,7 @@ class Processes:
         self.many = many
         self._workers: list[_Worker] = []
 
-    def done(self, jobs: Sequence[Job]) -> Iterator[Done]:
+    def done(self, jobs: Sequence[ComparisonJob]) -> Iterator[Done]:
         """Do all jobs, each by the next process that is free, and yield each with what came of it."""
         _require_sent(jobs)
         waiting, deaths = deque(jobs), Counter[int]()
@@ -83,15 +83,15 @@ class Processes:
                 job, answer = worker.job, worker.answer()
                 if answer is not None:
                     outcome, record = answer
-                    yield cast("Job", job), outcome, record
+                    yield cast("ComparisonJob", job), outcome, record
                     continue
                 self._workers.remove(worker)
                 deaths[id(job)] += 1
                 if deaths[id(job)] >= LIVES:
-                    raise error_of_lost_worker(cast("Job", job), f"exit code {worker.process.exitcode}")
-                waiting.appendleft(cast("Job", job))
+                    raise error_of_lost_worker(cast("ComparisonJob", job), f"exit code {worker.process.exitcode}")
+                waiting.appendleft(cast("ComparisonJob", job))
 
-    def _hand_out(self, waiting: deque[Job]) -> None:
+    def _hand_out(self, waiting: deque[ComparisonJob]) -> None:
         while waiting:
             free = next((worker for worker in self._workers if worker.job is None), None)
             if free is None:
@@ -120,9 +120,9 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
-        self.job: Job | None = None
+        self.job: ComparisonJob | None = None
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: ComparisonJob) -> None:
         """Hand over a run; a worker that has died by now is found by its answer."""
         self.job = job
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -175,7 +175,7 @@ def _follow() -> None:
         os._exit(1)
 
 
-def _require_sent(jobs: Sequence[Job]) -> None:
+def _require_sent(jobs: Sequence[ComparisonJob]) -> None:
     for make in {id(job.make): job.make for job in jobs}.values():
         try:
             pickle.dumps(make)
@@ -186,7 +186,7 @@ def _require_sent(jobs: Sequence[Job]) -> None:
             ) from error
 
 
-def error_of_lost_worker(job: Job, why: str) -> ThetadotError:
+def error_of_lost_worker(job: ComparisonJob, why: str) -> ThetadotError:
     """The error of a run whose worker died again and again."""
     return ThetadotError(
         f"run {job.point.label!r}, seed {job.seed}, was lost with its worker {LIVES} times ({why}). "

@@ -157,7 +157,7 @@ def _equal_steps(change: Matrix, kick: Vector, count: int) -> _Block:
     return made
 
 
-class Epoch(NamedTuple):
+class EpochDivision(NamedTuple):
     """Division of an epoch of N samples into batches.
 
     Attributes:
@@ -171,12 +171,12 @@ class Epoch(NamedTuple):
     size: float | None = None
 
     @classmethod
-    def of(cls, dataset_size: float, batch_size: float, *, drop_last: bool = False) -> Epoch:
+    def of(cls, dataset_size: float, batch_size: float, *, drop_last: bool = False) -> EpochDivision:
         """An epoch of N samples in batches of B <= N, the rest left out if ``drop_last``.
 
         Example:
-            >>> Epoch.of(10, 4), Epoch.of(10, 4, drop_last=True)
-            (Epoch(batches=3, last=0.5, size=2.5), Epoch(batches=2, last=1.0, size=2.5))
+            >>> EpochDivision.of(10, 4), EpochDivision.of(10, 4, drop_last=True)
+            (EpochDivision(batches=3, last=0.5, size=2.5), EpochDivision(batches=2, last=1.0, size=2.5))
         """
         size = dataset_size / batch_size
         whole = math.floor(size * (1.0 + 1e-12))
@@ -186,7 +186,7 @@ class Epoch(NamedTuple):
         return cls(whole + 1, rest, size)
 
 
-def epoch_covariance(change: Matrix, kick: Vector, epoch: Epoch | int) -> Symmetric:
+def epoch_covariance(change: Matrix, kick: Vector, epoch: EpochDivision | int) -> Symmetric:
     """Covariance of x over the steps of an epoch, for gradient noise of variance s² = 1: xx, xy, yy.
 
     Args:
@@ -199,7 +199,7 @@ def epoch_covariance(change: Matrix, kick: Vector, epoch: Epoch | int) -> Symmet
         >>> round(descent[0] / (1e-6 * (81 - 1) / (6 * 9)), 4)  # α²(m²-1)/(6m)
         1.0
     """
-    batches, last, size = epoch if isinstance(epoch, Epoch) else Epoch(epoch)
+    batches, last, size = epoch if isinstance(epoch, EpochDivision) else EpochDivision(epoch)
     held = batches - 1 + last
     share = 1.0 / max(size or held, held)  # B/N
     equal = _equal_steps(change, kick, batches)
@@ -230,7 +230,7 @@ def _carried(matrix: Matrix, start: Symmetric, batches: int) -> Symmetric:
     return total
 
 
-def heavy_ball_covariance(lr: float, momentum: float, curvature: float, epoch: Epoch | int) -> Symmetric:
+def heavy_ball_covariance(lr: float, momentum: float, curvature: float, epoch: EpochDivision | int) -> Symmetric:
     """⟨θ²⟩, ⟨θΔ⟩, ⟨Δ²⟩ of heavy ball on hθ²/2 under shuffled epochs, Δ the last step, for noise of variance 1.
 
     Example:
@@ -242,7 +242,7 @@ def heavy_ball_covariance(lr: float, momentum: float, curvature: float, epoch: E
     return epoch_covariance((slope, momentum, slope, momentum - 1.0), (-lr, -lr), epoch)
 
 
-def heavy_ball_variance(lr: float, momentum: float, curvature: float, epoch: Epoch | int) -> float:
+def heavy_ball_variance(lr: float, momentum: float, curvature: float, epoch: EpochDivision | int) -> float:
     """⟨θ²⟩ of heavy ball on hθ²/2 under shuffled epochs, for gradient noise of variance 1, its mean over an epoch.
 
     Example:
@@ -254,7 +254,7 @@ def heavy_ball_variance(lr: float, momentum: float, curvature: float, epoch: Epo
 
 
 @functools.lru_cache(maxsize=1024)  # settings mostly stay from one reading to the next
-def epoch_share(lr: float, momentum: float, curvature: float, epoch: Epoch | int) -> float:
+def epoch_share(lr: float, momentum: float, curvature: float, epoch: EpochDivision | int) -> float:
     """h⟨θ²⟩ under shuffled epochs over α s²/(2(1-β)), which small steps of independent draws keep up.
 
     Args:
@@ -283,7 +283,7 @@ def flat_share(lr: float, momentum: float, batches: int) -> float:
     return epoch_share(lr, momentum, slow, batches) / slow
 
 
-def remainder_share(epoch: Epoch) -> float:
+def remainder_share(epoch: EpochDivision) -> float:
     """Share of a step's variance that an epoch's sum keeps where batches do not divide the epoch, h → 0.
 
         (Σ_k B/b_k - m² B/N) / m
@@ -292,7 +292,8 @@ def remainder_share(epoch: Epoch) -> float:
     the full gradient, and flat directions have a temperature of independent draws, of this share.
 
     Example:
-        >>> remainder_share(Epoch.of(12, 4)), round(remainder_share(Epoch.of(10, 4)), 4)  # (2 + 2 - 9/2.5)/3
+        >>> even, uneven = EpochDivision.of(12, 4), EpochDivision.of(10, 4)
+        >>> remainder_share(even), round(remainder_share(uneven), 4)  # (2 + 2 - 9/2.5)/3
         (0.0, 0.1333)
     """
     batches, last, size = epoch

@@ -69,7 +69,7 @@ Group = Literal["lr", "beta2", "decay", "length"]
 
 
 @dataclass(frozen=True)
-class Law:
+class ChangeLaw:
     """A rule of what else changes where several settings may.
 
     Attributes:
@@ -187,7 +187,7 @@ def _longer(power: float) -> Callable[[Settings, Change, Optimizer], Settings]:
     return solve
 
 
-HEAT = Law(
+HEAT = ChangeLaw(
     "temperature by momentum",
     "Smith et al. 2017, arXiv:1711.00489",
     "momentum descent at small steps",
@@ -197,7 +197,7 @@ HEAT = Law(
     _keep_temperature,
     heat=True,
 )
-FRICTION = Law(
+FRICTION = ChangeLaw(
     "friction by momentum",
     "Su 2018, kexue.fm/archives/5655",
     "momentum descent; annealing, where lr falls",
@@ -206,7 +206,7 @@ FRICTION = Law(
     _kicked,
     _friction,
 )
-SEESAW = Law(
+SEESAW = ChangeLaw(
     "Seesaw",
     "arXiv:2510.14717; descent: Smith et al. 2017, arXiv:1711.00489",
     "in place of a cut of lr in a schedule, while noise limits the step",
@@ -215,7 +215,7 @@ SEESAW = Law(
     _below_present_batch,
     _seesaw,
 )
-KEPT = Law(
+KEPT = ChangeLaw(
     "nothing else",
     "",
     "always; the factors say what it does",
@@ -224,7 +224,7 @@ KEPT = Law(
     lambda _, __, ___: True,
     lambda s, change, _: change.of(s),
 )
-DECAY_TIME = Law(
+DECAY_TIME = ChangeLaw(
     "constant decay time",
     "Wang and Aitchison 2024, arXiv:2405.13698",
     "settings beside it as they are; a decay time shorter than the run",
@@ -233,7 +233,7 @@ DECAY_TIME = Law(
     _decays,
     _decay_time,
 )
-SHARE = Law(
+SHARE = ChangeLaw(
     "constant share of the run",
     "Wang and Aitchison 2024, arXiv:2405.13698",
     "runs that end at another length; a decay time shorter than the run",
@@ -242,7 +242,7 @@ SHARE = Law(
     lambda s, change, kind: _decays(s, change, kind) and _lengthened(s, change, kind),
     _with_decay_share,
 )
-LR_FOR_DECAY = Law(
+LR_FOR_DECAY = ChangeLaw(
     "decay time by lr",
     "Kosson et al. 2025, arXiv:2510.19093",
     "decay and lr act by their product, late in a run",
@@ -251,7 +251,7 @@ LR_FOR_DECAY = Law(
     _lr_decays,
     _lr_for_decay,
 )
-CONVEX = Law(
+CONVEX = ChangeLaw(
     "convex rate",
     "Defazio et al. 2023, arXiv:2310.07831",
     "convex losses whose best lr is limited by the length of the run",
@@ -260,7 +260,7 @@ CONVEX = Law(
     lambda s, change, kind: _lengthened(s, change, kind) and change.lr is None,
     _longer(0.5),
 )
-BJORCK = Law(
+BJORCK = ChangeLaw(
     "Bjorck",
     "Bjorck et al. 2024, arXiv:2409.19913",
     "language models; measured, not derived",
@@ -270,4 +270,4 @@ BJORCK = Law(
     _longer(0.3),
 )
 
-LAWS: tuple[Law, ...] = (HEAT, FRICTION, SEESAW, LR_FOR_DECAY, KEPT, DECAY_TIME, SHARE, CONVEX, BJORCK)
+LAWS: tuple[ChangeLaw, ...] = (HEAT, FRICTION, SEESAW, LR_FOR_DECAY, KEPT, DECAY_TIME, SHARE, CONVEX, BJORCK)

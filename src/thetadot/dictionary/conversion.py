@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from thetadot.core.cayley import friction_of, step_of
 from thetadot.core.formatting import plain
 from thetadot.dictionary.batch_rules import EVERY, MALLADI, MAREK
-from thetadot.dictionary.change import LAWS, Change, Law, decay_ratio, with_decay_time
+from thetadot.dictionary.change import LAWS, Change, ChangeLaw, decay_ratio, with_decay_time
 from thetadot.dictionary.optimizers import Optimizer, optimizer_named, require_settings, settings_of
 from thetadot.dictionary.regime import WHY, NoiseScale, advice, preferred
 from thetadot.dictionary.row import Row
@@ -193,7 +193,7 @@ def _ruled(rule: Rule, present: Settings, change: Change, kind: Optimizer, noise
     return _row(new, present, kind, **named, verdict=caution)
 
 
-def _solved(law: Law, present: Settings, change: Change, kind: Optimizer) -> Row | None:
+def _solved(law: ChangeLaw, present: Settings, change: Change, kind: Optimizer) -> Row | None:
     """A rule of several settings."""
     named = {"rule": law.name, "source": law.source, "holds": law.condition, "about": law.group, "keeps": law.keeps}
     try:

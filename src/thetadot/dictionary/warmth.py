@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from thetadot.core.epochs import Epoch, epoch_share
+from thetadot.core.epochs import EpochDivision, epoch_share
 from thetadot.core.formatting import plain, share
 from thetadot.dictionary.families import known_family
 
@@ -66,7 +66,7 @@ def _flat_temperature(settings: Settings, curvature: float, dataset_size: float,
     if not rate * curvature < 2.0 * (1.0 + momentum):
         return None
     noise = math.sqrt(batch) if family in NOISY else batch
-    kept = epoch_share(rate, momentum, curvature, Epoch.of(dataset_size, batch))
+    kept = epoch_share(rate, momentum, curvature, EpochDivision.of(dataset_size, batch))
     return rate / ((1.0 - momentum) * noise) * kept
 
 
@@ -79,7 +79,7 @@ def broken(before: Settings, after: Settings, dataset_size: float | None, family
     changed = flat_change(before, after, dataset_size, family)
     if changed is None or abs(changed - 1.0) <= SAME_HEAT:
         return ""
-    batches = Epoch.of(dataset_size, max(after.batch, 1.0)).batches
+    batches = EpochDivision.of(dataset_size, max(after.batch, 1.0)).batches
     word = "come to" if changed < 1 else "rise to"
     return (
         f"noise adds up to nothing over an epoch's {plain(batches)} shuffled batches: flat directions "

@@ -68,7 +68,7 @@ class Blocks:
         outputs, inner = self._prepare(numbers)
         return outputs, inner
 
-    def pieces(self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str]) -> list[list[Piece]]:
+    def pieces(self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str]) -> list[list[BlockPiece]]:
         """Cut every row of ``tensors``, named ``names``, into blocks that are run in sequence.
 
         All are contiguous and of one dtype.
@@ -85,7 +85,7 @@ class Blocks:
                 held = dict(zip(names, parts, strict=True))
                 buffers = [buffer[: end - start].view(parts[0].shape) for buffer in scratch]
                 arguments = [*(held.get(name) for name in self.arrays), *buffers]
-                cut.append(Piece(start, end, arguments, parts[0], whole=count <= BLOCK))
+                cut.append(BlockPiece(start, end, arguments, parts[0], whole=count <= BLOCK))
             found.append(cut)
         return found
 
@@ -96,7 +96,7 @@ class Blocks:
 
     def batches(
         self, tensors: Sequence[Sequence[Tensor]], names: Sequence[str], together: int = TOGETHER
-    ) -> list[Batch]:
+    ) -> list[BlockBatch]:
         """Cut rows into blocks, of which small ones make a batch that is run at once.
 
         Args:
@@ -122,7 +122,7 @@ class Blocks:
         buffers = [tensors[0][0].new_empty(longest) for _ in range(scratch)]
         shapes = [[member.of(tensors[member.row][0]).shape for member in batch] for batch in batches]
         return [
-            Batch(batch, shape, self._arguments(batch, tensors, names, buffers))
+            BlockBatch(batch, shape, self._arguments(batch, tensors, names, buffers))
             for batch, shape in zip(batches, shapes, strict=True)
         ]
 
@@ -146,7 +146,7 @@ class Blocks:
         return [*(held.get(name) for name in self.arrays), *views]
 
     def run_batch(
-        self, batch: Batch, changing: Sequence[Tensor], inner: Sequence[Any], draws: Mapping[str, Sequence[Tensor]]
+        self, batch: BlockBatch, changing: Sequence[Tensor], inner: Sequence[Any], draws: Mapping[str, Sequence[Tensor]]
     ) -> None:
         """Run on a batch, in place.
 
@@ -169,7 +169,7 @@ class Blocks:
 
     def run(
         self,
-        pieces: Sequence[Piece],
+        pieces: Sequence[BlockPiece],
         changing: Tensor | None,
         inner: Sequence[Any],
         draw: Callable[[str, Tensor, int], Tensor] | None = None,
@@ -196,7 +196,7 @@ class Blocks:
 
 
 @dataclass
-class Piece:
+class BlockPiece:
     """A block of one row.
 
     Attributes:
@@ -232,7 +232,7 @@ class Member(NamedTuple):
         return tensor if self.whole else tensor.view(-1)[self.start : self.end]
 
 
-class Batch(NamedTuple):
+class BlockBatch(NamedTuple):
     """Blocks of rows that are run at once.
 
     Attributes:

@@ -22,7 +22,7 @@ from thetadot.fusion.controlled_parts import (
     summed,
 )
 from thetadot.fusion.march import VECTORS
-from thetadot.fusion.source import PREAMBLE, TYPES, Writer
+from thetadot.fusion.source import PREAMBLE, TYPES, SourceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +133,7 @@ def source(
     places = [f"{name}_{i}" for name, width in variables.items() for i in range(width)]
     names = {name: f"shared[{i}]" for i, name in enumerate(components.constants)}
     own = {name: f"y[{n}][i]" for n, name in enumerate(places)} | {f"{c}_0": f"c[{n}][i]" for n, c in enumerate(clocks)}
-    writer = Writer(program, names | {name: f"x_{name}" for name in program.inputs if name in own})
+    writer = SourceWriter(program, names | {name: f"x_{name}" for name in program.inputs if name in own})
     numbers = writer.statements(numbers=True)
     kinds = dict.fromkeys(places, TYPES[dtype]) | {f"{name}_0": "double" for name in clocks}
     loads = [f"const {kinds[name]} x_{name} = {own[name]};" for name in program.inputs if name in own]

@@ -15,7 +15,7 @@ import torch
 
 from thetadot.fusion.compiler import load_library
 from thetadot.fusion.noise import BLOCK, library
-from thetadot.fusion.source import PREAMBLE, TYPES, Writer
+from thetadot.fusion.source import PREAMBLE, TYPES, SourceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,7 +158,7 @@ def _source(
 ) -> str:
     names = {name: f"shared[{i}]" for i, name in enumerate(shared)} | {name: f"own[{i}]" for i, name in enumerate(own)}
     names |= {name: name for name in program.inputs if name not in names}
-    writer = Writer(program, names)
+    writer = SourceWriter(program, names)
     local = writer.statements(numbers=True)
     outputs = [f"out[{i}] = {writer.value(program.outputs[name], 'number')};" for i, name in enumerate(numbers)]
     elements = writer.statements(numbers=False)

@@ -17,7 +17,7 @@ import torch
 from thetadot.fusion.compiler import load_library
 from thetadot.fusion.noise import BLOCK, library
 from thetadot.fusion.program import NUMBER
-from thetadot.fusion.source import PREAMBLE, TYPES, Writer
+from thetadot.fusion.source import PREAMBLE, TYPES, SourceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -160,7 +160,7 @@ def _march_source(
     names = {name: f"shared[{i}]" for i, name in enumerate(components.constants)}
     names |= {name: name for name in program.inputs if name not in names}
     names |= {name: f"c_{name}" for name in carried}
-    writer = Writer(program, names)
+    writer = SourceWriter(program, names)
     numbers = writer.statements(numbers=True)
     elements = writer.statements(numbers=False)
     handed = [f"n_{name}" for name in carried]

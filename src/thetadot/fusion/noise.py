@@ -9,7 +9,7 @@ import torch
 
 from thetadot.core.rng import box_muller, element_words, threefry2x32
 from thetadot.fusion.program import trace
-from thetadot.fusion.source import TYPES, Writer
+from thetadot.fusion.source import TYPES, SourceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ def _pair(name: str, inputs: tuple[str, ...], function: Callable[..., tuple[Any,
         return {"first": first, "second": second}
 
     program = trace(body, dict.fromkeys(inputs, torch.int64))
-    writer = Writer(program, {word: word for word in inputs})
+    writer = SourceWriter(program, {word: word for word in inputs})
     statements = "\n    ".join(writer.statements(numbers=False))
     arguments = ", ".join(f"uint32_t {word}" for word in inputs)
     first, second = (writer.value(program.outputs[half], result) for half in ("first", "second"))

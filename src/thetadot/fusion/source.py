@@ -88,7 +88,7 @@ template <class T> static inline T greatest(T a, T b) { return a != a || a > b ?
 """
 
 
-class Writer:
+class SourceWriter:
     """Writes statements; knows the C++ name of every node."""
 
     def __init__(self, program: Program, names: Mapping[str, str]) -> None:

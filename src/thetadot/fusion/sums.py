@@ -15,7 +15,7 @@ import torch
 from thetadot.fusion.compiler import load_library
 from thetadot.fusion.kernel import HEAD, threads_for
 from thetadot.fusion.program import NUMBER
-from thetadot.fusion.source import PREAMBLE, TYPES, Writer
+from thetadot.fusion.source import PREAMBLE, TYPES, SourceWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ class Sums:
 
 def _sums_source(program: Program, arrays: Sequence[Array], shared: Sequence[str]) -> str:
     names = {name: f"shared[{i}]" for i, name in enumerate(shared)}
-    writer = Writer(program, names | {array.name: array.name for array in arrays})
+    writer = SourceWriter(program, names | {array.name: array.name for array in arrays})
     numbers = writer.statements(numbers=True)
     elements = writer.statements(numbers=False)
     result = program.outputs["value"]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from thetadot.simulation.asked import Asked
     from thetadot.simulation.choice import Compile
     from thetadot.simulation.engines import Engine, Randomness
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
 _LIVES = 4  # workers that may die of one shard
 _SHARDS = 4  # a worker and march: the last to finish then keeps the others waiting a quarter as long
@@ -83,7 +83,7 @@ class RayEnsemble:
 
     def build(
         self,
-        motion: Motion,
+        motion: PosedMotion,
         randomness: Randomness,
         like: Tensor,
         compile: Compile,  # noqa: A002
@@ -219,7 +219,7 @@ def _built(job: bytes) -> Any:
     return called(name, motion, randomness, like)
 
 
-def _require_apart(motion: Motion, like: Tensor) -> None:
+def _require_apart(motion: PosedMotion, like: Tensor) -> None:
     """Refuse paths that see each other: by the trace, and where there is none, by four paths together and alone."""
     own = asked(motion, like, motion.begin({POSITION: like}))
     try:
@@ -241,14 +241,14 @@ def _require_apart(motion: Motion, like: Tensor) -> None:
             raise _together("paths see each other") from None
 
 
-def _trace_if_short(motion: Motion, like: Tensor, own: Asked) -> None:
+def _trace_if_short(motion: PosedMotion, like: Tensor, own: Asked) -> None:
     """Trace what is not too long for it."""
     if operations(own) > MOST_OPERATIONS:
         raise CannotCompile("it has too many operations on components.")
     traced_step(motion, like, like.dtype, own.draws)
 
 
-def _stepped(motion: Motion, state: State) -> dict[str, Tensor]:
+def _stepped(motion: PosedMotion, state: State) -> dict[str, Tensor]:
     """Variables by path after a step, all noise being 1."""
     after = motion.advance(state, lambda: torch.ones_like(tensor_of(state, POSITION)))
     return {name: tensor_of(after, name) for name, value in after.items() if _by_path(value)}

@@ -20,7 +20,7 @@ from thetadot.integrators.adaptive import require_timed
 from thetadot.integrators.base import name_of
 from thetadot.integrators.controller import FLOOR
 from thetadot.integrators.endless import Guarded
-from thetadot.integrators.pace import WINDOW, Pace
+from thetadot.integrators.pace import WINDOW, StepPace
 from thetadot.integrators.runge_kutta import combined, moving, slopes
 from thetadot.systems.base import POSITION
 
@@ -145,7 +145,7 @@ class Controlling(Guarded):
         self.held_back = known.get("held_back", torch.zeros_like(one, dtype=torch.bool))
         self.shortest = known.get("shortest", torch.full_like(self.time, torch.inf))
         self.longest = known.get("longest", torch.zeros_like(self.time))
-        self._pace = Pace(self.time, self.tried)
+        self._pace = StepPace(self.time, self.tried)
         self.rows, self.weights, self.distance = integrator.tableau.floats
         self._begin(known.get("length"))
         for said, given in (("state", self.state), (f"drift of {name_of(system)}", self.first)):

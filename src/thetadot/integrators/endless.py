@@ -9,7 +9,7 @@ import torch
 
 from thetadot.core.tensors import tensor_of
 from thetadot.errors import Diverged, NotConverged
-from thetadot.integrators.pace import HOPELESS, Look, Pace, look
+from thetadot.integrators.pace import HOPELESS, Look, StepPace, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ class Guarded(ABC):
     end: float | None
     rejected: Tensor
     measured: Sequence[str]
-    _pace: Pace
+    _pace: StepPace
 
     @property
     @abstractmethod

@@ -36,7 +36,7 @@ _TRIED_BEYOND = 0.5  # of a rate times a step: accuracy alone would choose less
 _JUMPS = 0.05  # of the tolerance, that a drift's change must move a path by in a step
 
 
-class Pace:
+class StepPace:
     """Progress of every path since the last check.
 
     Args:

@@ -12,7 +12,7 @@ from thetadot.monitor.progress import Progress
 from thetadot.monitor.reference_readings import ReferenceReadings
 from thetadot.monitor.reference_state import ReferenceState
 from thetadot.monitor.remarks import Remarks
-from thetadot.monitor.settings import Settings
+from thetadot.monitor.settings import OptimizerSettings
 from thetadot.monitor.step_recorder import StepRecorder
 from thetadot.monitor.step_statistics import StepStatistics
 from thetadot.records.step_losses import StepLosses
@@ -79,7 +79,7 @@ class Monitor:
         self.layout, self.plan, self.write, self.reference = layout, plan, write, reference
         self.reads = rank == 0 or layout.sharded
         """Whether this rank measures: one does for replicas, all do for shards."""
-        self.settings = Settings(optimizer, layout)
+        self.settings = OptimizerSettings(optimizer, layout)
         self.progress = Progress(step, ranks)
         self.remarks = Remarks(write, self.progress, rank)
         self.statistics = StepStatistics(layout, away=plan.away, pairs=plan.pairs)

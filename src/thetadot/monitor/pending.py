@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasuredRow:
     """Data of a measured step; ``numbers`` (10, parameters) and ``loss`` may still be in transit."""
 
     step: int
@@ -56,7 +56,7 @@ class PendingRows:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.rows: list[Row] = []
+        self.rows: list[MeasuredRow] = []
 
     def fetch(self) -> list[tuple[Sample, Motion, Layers]]:
         """The rows since the last call, as entries; numbers that are not finite become None or 0."""
@@ -67,7 +67,7 @@ class PendingRows:
         losses = [math.nan if row.loss is None else float(row.loss) for row in rows]
         return [self._entries(row, matrix[i], loss) for i, (row, loss) in enumerate(zip(rows, losses, strict=True))]
 
-    def _entries(self, row: Row, numbers: Tensor, loss: float) -> tuple[Sample, Motion, Layers]:
+    def _entries(self, row: MeasuredRow, numbers: Tensor, loss: float) -> tuple[Sample, Motion, Layers]:
         gradient, weight, update, slope, virial, radial, energy, away, outward, pair = numbers.sum(dim=1).tolist()
         reading, memory, heat = row.reading, row.reading.memory, row.temperature
         sample = Sample(row.step, reading, loss, virial, radial, energy, update, pair, row.step)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from thetadot.monitor.layers import Layout
     from thetadot.probes.reference import State
-    from thetadot.state import Change
+    from thetadot.state import StateChange
 
 PARTS = 8
 
@@ -158,7 +158,7 @@ class Reference:
             return cost
         return cost + gradients(2.0 * size, 3, batch) + gradients(1.5 * size, 2, batch) / 3.0
 
-    def changed(self) -> list[Change]:
+    def changed(self) -> list[StateChange]:
         """List what a pass changes and cannot be restored; from now on the rest is restored."""
         roots = self._roots()
         if self.layout.sharded:  # shards have no copy, nor can they be put back while their whole stands in their place
@@ -169,7 +169,7 @@ class Reference:
 
         return self.told(changes_of(run, {"model": self.model, "loss": roots["loss"]}))
 
-    def told(self, found: list[Change]) -> list[Change]:
+    def told(self, found: list[StateChange]) -> list[StateChange]:
         """List what cannot be restored of all that a pass changes; from now on the rest is restored."""
         if any(change.kind != "buffer" or not change.place.startswith("model.") for change in found):
             self.written = [change.place for change in found if change.kind == "parameter"]

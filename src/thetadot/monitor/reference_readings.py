@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from thetadot.monitor.reference import Reference
     from thetadot.monitor.reference_state import ReferenceState
     from thetadot.monitor.remarks import Remarks
-    from thetadot.monitor.settings import Settings
+    from thetadot.monitor.settings import OptimizerSettings
     from thetadot.records import Entry
 
 PLAIN = ("told", "unfit", "summed", "prepared", "_batch", "_ended")
@@ -61,7 +61,7 @@ class ReferenceReadings:
         *,
         plan: Plan,
         layout: Layout,
-        settings: Settings,
+        settings: OptimizerSettings,
         reference: Reference | None,
         state: ReferenceState,
         quiet: Callable[[], AbstractContextManager[Any]],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _OTHERS = ("params", "thetadot", "param_names")
 
 
-class Settings:
+class OptimizerSettings:
     """Reading of an optimizer's groups; the group with most parameters represents the whole."""
 
     def __init__(self, optimizer: Any, layout: Layout) -> None:

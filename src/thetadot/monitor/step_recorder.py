@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from thetadot.monitor.pending import PendingRows, Row
+from thetadot.monitor.pending import MeasuredRow, PendingRows
 from thetadot.monitor.restoring import restore
 from thetadot.monitor.settings import clock_step, friction
 from thetadot.monitor.window import FEWEST, EstimationWindow, equilibrium
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from thetadot.monitor.progress import Progress
     from thetadot.monitor.reference_state import ReferenceState
     from thetadot.monitor.remarks import Remarks
-    from thetadot.monitor.settings import Settings
+    from thetadot.monitor.settings import OptimizerSettings
     from thetadot.monitor.step_statistics import StepStatistics
     from thetadot.records import Entry
 
@@ -53,7 +53,7 @@ class StepRecorder:
         self,
         *,
         layout: Layout,
-        settings: Settings,
+        settings: OptimizerSettings,
         statistics: StepStatistics,
         state: ReferenceState,
         write: Callable[[Entry], None],
@@ -85,7 +85,7 @@ class StepRecorder:
         step = clock_step(reading)
         self.clock += step * (progress.step - self._clocked)
         self._clocked = progress.step
-        row = Row(
+        row = MeasuredRow(
             step=progress.step,
             numbers=numbers,
             loss=loss,

@@ -25,7 +25,7 @@ SMALL = 2**16
 """Numbers of parameters that are read as one vector: of many small ones, else, each takes a dozen operations."""
 
 
-class Piece:
+class ParameterPiece:
     """Parameters that are read together, as one vector: small ones of a device, or a large one alone."""
 
     def __init__(self, places: list[int], parameters: list[Tensor]) -> None:
@@ -67,7 +67,7 @@ class Piece:
         return torch.stack([part.sum(dim=1) for part in parts], dim=1)
 
 
-def pieces_of(parameters: Sequence[Tensor]) -> list[Piece]:
+def pieces_of(parameters: Sequence[Tensor]) -> list[ParameterPiece]:
     """Cut the parameters into pieces.
 
     Example:
@@ -88,7 +88,7 @@ def pieces_of(parameters: Sequence[Tensor]) -> list[Piece]:
             filling[device], room[device] = [place], SMALL - size
             found.append(filling[device])
     found.sort(key=len)
-    return [Piece(places, [parameters[place] for place in places]) for places in found]
+    return [ParameterPiece(places, [parameters[place] for place in places]) for places in found]
 
 
 class StepStatistics:
@@ -138,7 +138,7 @@ class StepStatistics:
             distributed.all_reduce(numbers)
         return numbers
 
-    def _piece(self, piece: Piece, reading: Reading, start: Tensor, previous: Tensor | None, k: int) -> Tensor:
+    def _piece(self, piece: ParameterPiece, reading: Reading, start: Tensor, previous: Tensor | None, k: int) -> Tensor:
         """The numbers of a piece, (10, parameters in it)."""
         gradient = piece.gradients()
         moved = piece.values() - start

@@ -31,7 +31,7 @@ EXACT = 2.0**53
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """Layout of a kind's fields, by name.
 
     Attributes:
@@ -50,13 +50,13 @@ class Layout:
 
 
 @cache
-def layout(kind: type[Any]) -> Layout:
+def layout(kind: type[Any]) -> ColumnLayout:
     """Return the layout of a kind, from its annotations."""
     hints = get_type_hints(kind)
     fields = {name: options(hints[name]) for name in kind.__struct_fields__}
     numbers = {name: _BACK[found] for name, found in fields.items() if found in _BACK}
     lists = tuple(name for name, found in fields.items() if found == {tuple[float, ...]})
-    return Layout(
+    return ColumnLayout(
         numbers,
         {name: _SINGLE[fields[name]] for name in numbers},
         tuple(name for name in numbers if int in fields[name]),

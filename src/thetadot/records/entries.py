@@ -48,7 +48,7 @@ class Entries(Sequence[Entry]):
         Raises:
             InadmissibleValue: one is of no kind that a record has.
         """
-        growing = Growing(given)
+        growing = GrowingEntries(given)
         growing.take(list(entries))
         return growing.entries()
 
@@ -106,7 +106,7 @@ class Entries(Sequence[Entry]):
         return Entries(order, rows)
 
 
-class Growing:
+class GrowingEntries:
     """Entries that arrive in sequence, packed into columns some thousands at a time."""
 
     def __init__(self, pack: Any = decoded) -> None:

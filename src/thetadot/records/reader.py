@@ -12,7 +12,7 @@ import msgspec
 from thetadot.core.formatting import html_table, plain
 from thetadot.core.signatures import checked
 from thetadot.errors import DamagedFile
-from thetadot.records.entries import Entries, Growing
+from thetadot.records.entries import Entries, GrowingEntries
 from thetadot.records.schema import SCHEMA, VERSION, Entry, Extension, Header, Result
 from thetadot.records.table import frame, table
 
@@ -174,7 +174,7 @@ def require_modest(file: Path) -> None:
         raise DamagedFile(f"{file} is larger than {MOST_BYTES // 2**20} MiB. Pass the record.jsonl of a run.")
 
 
-class Piece(NamedTuple):
+class LinePiece(NamedTuple):
     """Some lines of a file, without their ends.
 
     Attributes:
@@ -188,7 +188,7 @@ class Piece(NamedTuple):
     whole: bool
 
 
-def pieces(stream: BinaryIO) -> Iterator[Piece]:
+def pieces(stream: BinaryIO) -> Iterator[LinePiece]:
     """Iterate over the lines of a file, from its current position."""
     rest, size = b"", 0
     while read := stream.read(PIECE):  # so only a line that began before can be too long
@@ -196,11 +196,11 @@ def pieces(stream: BinaryIO) -> Iterator[Piece]:
         *lines, rest = (rest + read).split(b"\n")
         if lines:
             lines[0] = lines[0][:LONGEST_LINE]
-            yield Piece(lines, size - len(rest), whole=True)
+            yield LinePiece(lines, size - len(rest), whole=True)
             size = len(rest)
         rest = rest[:LONGEST_LINE]
     if rest:
-        yield Piece([rest], size, whole=False)
+        yield LinePiece([rest], size, whole=False)
 
 
 def _header(line: bytes, file: Path) -> Header:
@@ -233,7 +233,7 @@ class Body:
     def __init__(self, file: Path) -> None:
         self.header: Header | None = None
         self._file = file
-        self._entries = Growing()
+        self._entries = GrowingEntries()
         self._damage: list[str] = []
         self._lines = 0
         self._waiting: list[Entry] = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from thetadot.records.columns import Array, Block, Layout
+    from thetadot.records.columns import Array, Block, ColumnLayout
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -74,7 +74,7 @@ class Rows(Sequence[E], Generic[E]):
         return f"<{len(self)} {self.kind.__name__} entries>"
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> ColumnLayout:
         """Layout of the fields."""
         return layout(self.kind)
 

@@ -9,7 +9,7 @@ from thetadot.report.names import clean
 from thetadot.verdicts.headline import lowered
 
 if TYPE_CHECKING:
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
     from thetadot.verdicts import Verdict
 
 STATES = {
@@ -36,7 +36,7 @@ def reason(verdict: Verdict) -> str:
     return lowered(_LEAD.sub("", verdict.says)).rstrip(".")
 
 
-def judged(run: Run) -> list[tuple[str, str, str, Verdict]]:
+def judged(run: RecordedRun) -> list[tuple[str, str, str, Verdict]]:
     """Icon, word and question of every verdict, and the verdict."""
     verdicts = list(run.findings.values())[:MOST]
     return [(*STATES[verdict.state], clean(verdict.name, 60).replace("_", " "), verdict) for verdict in verdicts]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thetadot.report.figures.picture import Picture
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
 
 MOST_UNREADABLE = 20
 
@@ -99,7 +99,7 @@ def render(
     )
 
 
-def _sections(runs: Sequence[Run], line: Timeline) -> list[Section]:
+def _sections(runs: Sequence[RecordedRun], line: Timeline) -> list[Section]:
     ours = any(run.record.header.watched is None for run in runs)
     planned: list[tuple[str, str, list[Picture | None], str]] = [
         ("chosen", "What was chosen, and why", [forks.picture(runs)], "Nothing was decided on the way."),
@@ -134,7 +134,7 @@ def _sections(runs: Sequence[Run], line: Timeline) -> list[Section]:
     return [section for section in found if section.pictures or section.silent]
 
 
-def _keyed(picture: Picture, runs: Sequence[Run]) -> Picture:
+def _keyed(picture: Picture, runs: Sequence[RecordedRun]) -> Picture:
     """The picture with the runs in front of its key, where there are several."""
     if len(runs) == 1:
         return picture

@@ -34,7 +34,7 @@ MOST_UNDONE = 20
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """A record on a page.
 
     Attributes:
@@ -100,7 +100,7 @@ class Run:
         return renderer
 
 
-def line_up(records: Sequence[Record]) -> tuple[Run, ...]:
+def line_up(records: Sequence[Record]) -> tuple[RecordedRun, ...]:
     """Runs in the order given.
 
     Raises:
@@ -113,7 +113,7 @@ def line_up(records: Sequence[Record]) -> tuple[Run, ...]:
         )
     names = _distinct([_name(record) for record in records])
     return tuple(
-        Run(record, name, index, several=len(records) > 1)
+        RecordedRun(record, name, index, several=len(records) > 1)
         for index, (record, name) in enumerate(zip(records, names, strict=True))
     )
 

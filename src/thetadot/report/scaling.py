@@ -10,7 +10,7 @@ from thetadot.report.present import Present, present
 from thetadot.verdicts.scaling import RULES, Rule
 
 if TYPE_CHECKING:
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
 
 FACTORS = (0.25, 0.5, 2.0, 4.0, 16.0)
 
@@ -19,12 +19,12 @@ FACTORS = (0.25, 0.5, 2.0, 4.0, 16.0)
 class Scaling:
     """A table: batch sizes, and for each rule its learning rates, each with whether it is vetoed."""
 
-    run: Run
+    run: RecordedRun
     batches: tuple[str, ...]
     rows: tuple[tuple[Rule, tuple[tuple[str, bool], ...]], ...]
 
 
-def scaling(run: Run) -> Scaling | None:
+def scaling(run: RecordedRun) -> Scaling | None:
     """The table of a run; None where it has no settings or no rule was made for its optimizer."""
     now = present(run.facts)
     rules = [] if now is None else now.rules(RULES)

@@ -37,7 +37,7 @@ WAITING = 512
 """Connections that may wait to be taken up: as many ask at once as have the page open when a record grows."""
 
 
-class Watch:
+class FolderWatch:
     """Records that are read again when they grow, and the page of what they came to.
 
     Args:
@@ -88,7 +88,7 @@ def gather(followers: Sequence[Follower]) -> tuple[list[Any], list[str]]:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers for one :class:`Watch`.
+    """Answers for one :class:`FolderWatch`.
 
     Args:
         watch: what is shown.
@@ -103,7 +103,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = WAITING
     block_on_close = False
 
-    def __init__(self, watch: Watch, host: str = LOOPBACK, port: int = 0) -> None:
+    def __init__(self, watch: FolderWatch, host: str = LOOPBACK, port: int = 0) -> None:
         self.watch = watch
         self.host = host
         try:

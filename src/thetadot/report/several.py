@@ -15,7 +15,7 @@ from thetadot.verdicts.headline import to_do
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
     from thetadot.verdicts import Verdict
     from thetadot.verdicts.comparison import Group, Scored
 
@@ -29,10 +29,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """A run: its settings, losses, metric and what to do."""
 
-    run: Run
+    run: RecordedRun
     settings: Cell
     loss: Cell
     metric: Cell
@@ -42,7 +42,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """Runs of the same settings: how many, their mean loss, and how far it is above the lowest."""
 
     name: str
@@ -53,7 +53,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """First words and table of a page of several runs.
 
     Attributes:
@@ -65,19 +65,19 @@ class Comparison:
     """
 
     headline: Verdict
-    rows: tuple[Row, ...]
+    rows: tuple[RunRow, ...]
     judged: str
     metric: str
-    differences: tuple[Difference, ...]
+    differences: tuple[RunDifference, ...]
 
 
-def compared(runs: Sequence[Run]) -> Comparison:
+def compared(runs: Sequence[RecordedRun]) -> RunComparison:
     """Compare the runs of a page."""
     found = [scored(run.name, run.facts) for run in runs]
     grouped = groups(found)
     names = dict.fromkeys(run.record.header.metric for run in runs if run.record.header.metric)
     repeated = any(len(group.runs) > 1 for group in grouped)
-    return Comparison(
+    return RunComparison(
         headline=compare_headlines({run.name: run.headline for run in runs}, grouped),
         rows=tuple(_table_row(run, each) for run, each in zip(runs, found, strict=True)),
         judged=" or ".join(dict.fromkeys(each.judged for each in found if each.loss is not None)),
@@ -86,11 +86,11 @@ def compared(runs: Sequence[Run]) -> Comparison:
     )
 
 
-def _table_row(run: Run, found: Scored) -> Row:
+def _table_row(run: RecordedRun, found: Scored) -> RunRow:
     state = run.headline.state
     metric = _metric(run)
     said = to_do(run.findings["advice"]) if "advice" in run.findings else "not known"
-    return Row(
+    return RunRow(
         run,
         Cell(_settings(run), _settings(run)),
         Cell(plain(found.loss), _sortable(found.loss)),
@@ -105,12 +105,12 @@ def _sortable(value: float | None) -> str:
     return "" if value is None else repr(float(value)) if abs(value) < 1e300 else ""
 
 
-def _metric(run: Run) -> float | None:
+def _metric(run: RecordedRun) -> float | None:
     result, epochs = run.record.result, run.record.of(Epoch)
     return result.metric if result is not None else epochs[-1].metric if epochs else None
 
 
-def _settings(run: Run) -> str:
+def _settings(run: RecordedRun) -> str:
     """Optimizer, and the settings of the operating point."""
     facts, point = run.facts, run.facts.point
     parts = [facts.optimizer]
@@ -123,16 +123,16 @@ def _settings(run: Run) -> str:
     return ", ".join(part for part in (*parts, f"seed {_seed(run)}") if part)
 
 
-def _seed(run: Run) -> str:
+def _seed(run: RecordedRun) -> str:
     seed = run.record.header.seed
     return str(seed) if abs(seed) < 10**20 else plain(seed)
 
 
-def _group_difference(group: Group) -> Difference:
+def _group_difference(group: Group) -> RunDifference:
     half = "" if group.half is None else f" ± {plain(group.half, 2)}"
     if group.difference is None:
         above, resolved = "the lowest", "–"
     else:
         above = f"+{plain(group.difference)}{between(group.low, group.high)}"
         resolved = "no interval of one seed" if group.low is None else "yes" if group.resolved else "no"
-    return Difference(group.name, plain(len(group.runs)), f"{plain(group.mean)}{half}", above, resolved)
+    return RunDifference(group.name, plain(len(group.runs)), f"{plain(group.mean)}{half}", above, resolved)

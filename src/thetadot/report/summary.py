@@ -15,7 +15,7 @@ from thetadot.report.tiles import SOURCES, Tile, facts, tiles
 
 if TYPE_CHECKING:
     from thetadot.records import Record
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
     from thetadot.verdicts import Verdict
 
 MOST_DAMAGE = 20
@@ -27,7 +27,7 @@ MOST_GROUPS = 20
 class Summary:
     """Sentences, tables and numbers of a run, in the order of the page."""
 
-    run: Run
+    run: RecordedRun
     sentence: str
     tiles: list[Tile]
     facts: list[tuple[str, str]]
@@ -46,7 +46,7 @@ class Summary:
     quantities: list[tuple[str, tuple[str, str]]]
 
 
-def summarize(run: Run) -> Summary:
+def summarize(run: RecordedRun) -> Summary:
     """Summarize a run; what the record lacks is empty."""
     record, header = run.record, run.record.header
     return Summary(
@@ -70,7 +70,7 @@ def summarize(run: Run) -> Summary:
     )
 
 
-def why_unseen(run: Run) -> str:
+def why_unseen(run: RecordedRun) -> str:
     """Say why no loss of a run was seen, and what would show it."""
     said = next((entry.says for entry in run.record.of(Remark) if entry.about == "training loss"), "")
     return f"No loss was seen: {said or 'none is in the record'}."

@@ -14,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from thetadot.scenes.catalogue import SCENES
-from thetadot.scenes.rows import ERRORS, Row
-from thetadot.scenes.scene import Parameter, Scene, Settings, Setup
+from thetadot.scenes.rows import ERRORS, SceneRow
+from thetadot.scenes.scene import Parameter, Scene, SceneSettings, Setup
 
 if TYPE_CHECKING:
     from thetadot.scenes.custom import own
@@ -47,9 +47,9 @@ __all__ = [
     "Experiment",
     "Parameter",
     "Result",
-    "Row",
     "Scene",
-    "Settings",
+    "SceneRow",
+    "SceneSettings",
     "Setup",
     "Table",
     "competition",

@@ -6,7 +6,7 @@ import importlib
 import math
 from typing import TYPE_CHECKING
 
-from thetadot.scenes.scene import Parameter, Scene, Settings, Setup
+from thetadot.scenes.scene import Parameter, Scene, SceneSettings, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,10 +15,10 @@ _PERIOD = 2.0 * math.pi / 500.0
 """Of the pivot in the scene of Mathieu, by default."""
 
 
-def _late(module: str) -> Callable[[Settings], Setup]:
+def _late(module: str) -> Callable[[SceneSettings], Setup]:
     """The scene's ``make``, its module loaded when it is called: that needs torch, and bokeh for the pictures."""
 
-    def make(settings: Settings) -> Setup:
+    def make(settings: SceneSettings) -> Setup:
         setup: Setup = importlib.import_module(f"thetadot.scenes.library.{module}").make(settings)
         return setup
 

@@ -21,8 +21,8 @@ from thetadot.scenes.pictures.landscape import in_plane, on_curve
 from thetadot.scenes.pictures.law import histogram
 from thetadot.scenes.pictures.phase import in_projection, phase
 from thetadot.scenes.request import request_of
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import FRAMES, Scene, Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import FRAMES, Scene, SceneSettings, Setup
 from thetadot.simulation.initial import started
 from thetadot.simulation.motion import posed
 from thetadot.systems import Kramers, Problem, System
@@ -125,7 +125,7 @@ def _scene(name: str, title: str, whence: str, found: Mapping[str, Any]) -> Scen
     initial = started(found.get("initial", torch.zeros(1, 1, dtype=torch.float64)), None, None).points
     _try_functions(name, motion, initial, given="initial" in found)
 
-    def make(_: Settings) -> Setup:
+    def make(_: SceneSettings) -> Setup:
         return _setup(motion, initial)
 
     return Scene(
@@ -194,22 +194,22 @@ def _paths(initial: Mapping[str, torch.Tensor], motion: Problem | System) -> int
 
 
 def _setup(motion: Problem | System, initial: Mapping[str, torch.Tensor]) -> Setup:
-    def rows(trajectory: Trajectory) -> list[Row]:
+    def rows(trajectory: Trajectory) -> list[SceneRow]:
         end = trajectory["states"].values[-1].double()
         table = []
         for at in range(min(end.shape[-1], 6)):
             column = end[:, at]
             drawn = len(column) > 1 and noisy(_system(motion))  # of paths that were given, the mean is no estimate
             error = float(column.std()) / math.sqrt(len(column)) if drawn else 0.0
-            table.append(Row(f"mean of x{at + 1} at the end", float(column.mean()), error=error))
+            table.append(SceneRow(f"mean of x{at + 1} at the end", float(column.mean()), error=error))
             if len(column) > 1:
-                table.append(Row(f"its standard deviation, x{at + 1}", float(column.std())))
+                table.append(SceneRow(f"its standard deviation, x{at + 1}", float(column.std())))
         if "energy" in trajectory.series:
             energy = trajectory["energy"].values.double().sum(-1)
             apart = bool(trajectory.end.rule)  # velocities belong to other times
             still = not noisy(motion.system) and not motion.friction and "velocity" in motion.system.variables  # type: ignore[union-attr]
             table.append(
-                Row(
+                SceneRow(
                     "mean energy at the end",
                     float(energy[-1]),
                     float(energy[0]) if still and not apart else None,

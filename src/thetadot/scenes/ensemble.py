@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from thetadot.errors import Diverged, InadmissibleValue, ThetadotError
-from thetadot.scenes.rows import Row
+from thetadot.scenes.rows import SceneRow
 from thetadot.scenes.spelling import argument
 from thetadot.scenes.time_grid import grid_of
 from thetadot.simulation import Save, Series, Trajectory, simulate
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from thetadot.integrators import Integrator
     from thetadot.integrators.adaptive import Embedded
-    from thetadot.scenes.scene import Settings, Setup
+    from thetadot.scenes.scene import SceneSettings, Setup
     from thetadot.scenes.time_grid import TimeGrid
     from thetadot.systems import System
 
@@ -46,7 +46,7 @@ class Ensemble:
     """
 
     setup: Setup
-    settings: Settings
+    settings: SceneSettings
     rule: Integrator | Embedded
     frames: int
 
@@ -141,7 +141,7 @@ class Ensemble:
             raise ThetadotError(f"{said}. {self.grid.advice}") from error
         return self._joined(begun, found)
 
-    def rows(self, trajectory: Trajectory) -> list[Row]:
+    def rows(self, trajectory: Trajectory) -> list[SceneRow]:
         """The table: the scene's own lines, and the counts of an adaptive method."""
         counts = trajectory.counts
         found = list(self.setup.rows(trajectory))
@@ -150,12 +150,12 @@ class Ensemble:
         stops = len({time for at in self.places.values() for time in at if time > 0})
         said = {"accepted": f"mean of the paths; {stops} end at times that are saved", "rejected": "mean of the paths"}
         found += [
-            Row(f"steps {name} by a path", float(counts[name].double().mean()), None, said[name]) for name in said
+            SceneRow(f"steps {name} by a path", float(counts[name].double().mean()), None, said[name]) for name in said
         ]
         short, long = float(counts["shortest"].min()), float(counts["longest"].max())
         if long > 0:
             source = "of those that no saved time cut short"
-            found += [Row("shortest step", short, None, source), Row("longest step", long, None, source)]
+            found += [SceneRow("shortest step", short, None, source), SceneRow("longest step", long, None, source)]
         return found
 
     @property

@@ -21,7 +21,7 @@ from thetadot.scenes.folder import Folder
 from thetadot.scenes.integrators import require_steps, rule
 from thetadot.scenes.request import fitting
 from thetadot.scenes.result import Result
-from thetadot.scenes.scene import Settings
+from thetadot.scenes.scene import SceneSettings
 from thetadot.scenes.storage import described
 from thetadot.scenes.table import Table
 
@@ -104,7 +104,7 @@ class Experiment:
         asked = self.request
         chosen = rule(asked.integrator, self.scene.rule, asked.tolerance)
         require_steps(chosen, asked.step)
-        settings = Settings(
+        settings = SceneSettings(
             asked.paths,
             asked.time,
             asked.step,

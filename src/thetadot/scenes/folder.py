@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from thetadot.scenes.ensemble import Ensemble
-    from thetadot.scenes.rows import Row
+    from thetadot.scenes.rows import SceneRow
     from thetadot.scenes.scene import Scene
     from thetadot.scenes.storage import Request
     from thetadot.simulation import Trajectory
@@ -82,7 +82,9 @@ class Folder:
         draw_page(self.scene, self.request, self.ensemble, self.path, last, None, seconds)
 
 
-def write(request: Request, folder: Path, trajectory: Trajectory, rows: Sequence[Row] | None, seconds: float) -> None:
+def write(
+    request: Request, folder: Path, trajectory: Trajectory, rows: Sequence[SceneRow] | None, seconds: float
+) -> None:
     """Write the record and the arrays; without rows, those of a simulation that goes on."""
     record = storage.Simulation(
         storage.SCHEMA,
@@ -104,7 +106,7 @@ def draw_page(
     ensemble: Ensemble,
     folder: Path,
     trajectory: Trajectory,
-    rows: Sequence[Row] | None,
+    rows: Sequence[SceneRow] | None,
     seconds: float,
 ) -> None:
     """Write the page, of a whole simulation if there is a table, else of one that was interrupted."""
@@ -119,7 +121,7 @@ def draw_page(
         ) from error
 
 
-def line_of(row: Row) -> Line:
+def line_of(row: SceneRow) -> Line:
     """Return a row as it is kept: what is not finite is no number."""
 
     def finite(value: float | None) -> float | None:
@@ -138,6 +140,6 @@ def line_of(row: Row) -> Line:
     )
 
 
-def to_dict(request: Request, rows: Sequence[Row]) -> dict[str, Any]:
+def to_dict(request: Request, rows: Sequence[SceneRow]) -> dict[str, Any]:
     """Return the settings and the table in plain containers."""
     return {"asked": msgspec.to_builtins(request), "rows": [msgspec.to_builtins(line_of(row)) for row in rows]}

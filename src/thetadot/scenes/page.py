@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from thetadot.report.figures.picture import Picture
     from thetadot.scenes.ensemble import Ensemble
-    from thetadot.scenes.rows import Row
+    from thetadot.scenes.rows import SceneRow
     from thetadot.scenes.scene import Scene
     from thetadot.scenes.storage import Request
     from thetadot.simulation import Trajectory
@@ -71,7 +71,7 @@ def page(
     asked: Request,
     ensemble: Ensemble,
     trajectory: Trajectory,
-    rows: Sequence[Row],
+    rows: Sequence[SceneRow],
     *,
     seconds: float,
     resume: str | None,

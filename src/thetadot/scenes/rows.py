@@ -16,7 +16,7 @@ ERRORS = 4.0
 
 
 @dataclass(frozen=True)
-class Row:
+class SceneRow:
     """A line of the table: what was measured beside what is known.
 
     Attributes:
@@ -44,8 +44,8 @@ class Row:
         """Whether measured and expected are within 4 standard errors and the tolerance; None without expectation.
 
         Example:
-            >>> Row("x", 1.1, 1.0, error=0.03).agrees, Row("x", 1.2, 1.0, error=0.03).agrees, Row("x", 1.0).agrees
-            (True, False, None)
+            >>> [SceneRow("x", value, 1.0, error=0.03).agrees for value in (1.1, 1.2)], SceneRow("x", 1.0).agrees
+            ([True, False], None)
         """
         if self.expected is None:
             return None
@@ -62,18 +62,18 @@ def mean_row(
     source: str,
     tolerance: float = 0.0,
     reference: Reference = "closed form",
-) -> Row:
+) -> SceneRow:
     """Compare the mean of independent samples with its known value."""
     values = samples.detach().double().flatten()
     error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return Row(quantity, float(values.mean()), expected, source, error, tolerance, reference=reference)
+    return SceneRow(quantity, float(values.mean()), expected, source, error, tolerance, reference=reference)
 
 
 def share_row(
     quantity: str, hits: torch.Tensor, expected: float | None, source: str, reference: Reference = "closed form"
-) -> Row:
+) -> SceneRow:
     """A share of paths beside its probability; its error is that of the probability, which a share of 0 has too."""
     share = float(hits.double().mean())
     known = share if expected is None else expected
     error = math.sqrt(max(known * (1.0 - known), 1.0 / hits.numel()) / hits.numel())
-    return Row(quantity, share, expected, source, error, reference=reference)
+    return SceneRow(quantity, share, expected, source, error, reference=reference)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from thetadot.integrators import Integrator
     from thetadot.integrators.adaptive import Embedded
     from thetadot.report.figures.picture import Picture
-    from thetadot.scenes.rows import Row
+    from thetadot.scenes.rows import SceneRow
     from thetadot.simulation import Save, Trajectory
     from thetadot.systems import Problem, System
 
@@ -31,7 +31,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Settings:
+class SceneSettings:
     """Settings of a scene, defaults included; ``step`` is None where the method chooses its own steps."""
 
     paths: int
@@ -68,7 +68,7 @@ class Setup:
 
     motion: Problem | System
     initial: torch.Tensor | Mapping[str, torch.Tensor]
-    rows: Callable[[Trajectory], list[Row]]
+    rows: Callable[[Trajectory], list[SceneRow]]
     pictures: Callable[[Trajectory], list[Picture]]
     save: Mapping[str, Save] = field(default_factory=dict)
     names: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class Scene:
     name: str
     title: str
     says: str
-    make: Callable[[Settings], Setup]
+    make: Callable[[SceneSettings], Setup]
     paths: int
     time: float
     step: float

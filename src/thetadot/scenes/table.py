@@ -12,7 +12,7 @@ from thetadot.core.formatting import plain
 from thetadot.errors import InadmissibleValue
 
 if TYPE_CHECKING:
-    from thetadot.scenes.rows import Row
+    from thetadot.scenes.rows import SceneRow
     from thetadot.scenes.storage import Line
 
 COLUMNS = ("quantity", "measured", "expected", "agrees", "where that is from")
@@ -30,7 +30,7 @@ class Words:
     remark: str
 
 
-def row_in_words(row: Row) -> Words:
+def row_in_words(row: SceneRow) -> Words:
     """Put a row of the table into words."""
     digits = 4 if row.error else 7 if row.expected else 4
     error = f" ± {plain(row.error, 2)}" if row.error else ""
@@ -46,7 +46,7 @@ def row_in_words(row: Row) -> Words:
     )
 
 
-def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
+def verdict(rows: Sequence[SceneRow | Line]) -> tuple[str, str]:
     """A sentence, and how good it is: "finished" or "diverged"."""
     judged = [row for row in rows if row.agrees is not None]
     wrong = [row.quantity for row in judged if row.agrees is False]
@@ -65,15 +65,15 @@ def verdict(rows: Sequence[Row | Line]) -> tuple[str, str]:
     return said, "diverged"
 
 
-class Table(Sequence["Row"]):
+class Table(Sequence["SceneRow"]):
     """Rows of measured against known: by number, or by the name of a quantity.
 
     Args:
         rows: in order.
 
     Example:
-        >>> from thetadot.scenes import Row
-        >>> table = Table([Row("mean of x", 0.01, 0.0, "by symmetry", error=0.02), Row("furthest", 3.0)])
+        >>> from thetadot.scenes import SceneRow
+        >>> table = Table([SceneRow("mean of x", 0.01, 0.0, "by symmetry", error=0.02), SceneRow("furthest", 3.0)])
         >>> table.agrees, table["furthest"].measured, len(table)
         (True, 3.0, 2)
         >>> print(table)
@@ -83,14 +83,14 @@ class Table(Sequence["Row"]):
         The one quantity that is known (closed form: 1) came out as it should.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[SceneRow]) -> None:
         self._rows = tuple(rows)
 
     @overload
-    def __getitem__(self, place: int | str) -> Row: ...
+    def __getitem__(self, place: int | str) -> SceneRow: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Row]: ...
-    def __getitem__(self, place: int | str | slice) -> Row | Sequence[Row]:
+    def __getitem__(self, place: slice) -> Sequence[SceneRow]: ...
+    def __getitem__(self, place: int | str | slice) -> SceneRow | Sequence[SceneRow]:
         if not isinstance(place, str):
             return self._rows[place]
         found = [row for row in self._rows if row.quantity == place]

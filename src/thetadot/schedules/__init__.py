@@ -3,7 +3,7 @@
 from thetadot.schedules.amos import Decayed, amos_schedule, p_from_half_life
 from thetadot.schedules.batch import BatchSchedule, staircase
 from thetadot.schedules.clock import Clock
-from thetadot.schedules.coupled import Coupled, Point
+from thetadot.schedules.coupled import Coupled, StepSettings
 from thetadot.schedules.coupling import at_fixed_friction
 from thetadot.schedules.curves import (
     Constant,
@@ -38,12 +38,12 @@ __all__ = [
     "Linear",
     "Part",
     "Piecewise",
-    "Point",
     "Polynomial",
     "Power",
     "Prediction",
     "Recorded",
     "ScheduleLR",
+    "StepSettings",
     "amos_schedule",
     "at_fixed_friction",
     "best_schedule",

@@ -35,7 +35,7 @@ Velocity = Literal["sum", "mean"]
 Decay = Literal["decoupled", "l2"]
 
 
-class Point(NamedTuple):
+class StepSettings(NamedTuple):
     """All settings of one step."""
 
     lr: float
@@ -170,7 +170,7 @@ class Coupled:
         """Whether weight decay acts through the velocity, as the gradient does."""
         return self.decay == "l2" and self.velocity == "sum"
 
-    def __call__(self, t: float) -> Point:
+    def __call__(self, t: float) -> StepSettings:
         """All settings at time t."""
         value = float(self.along(t))
         require(math.isfinite(value), f"along({t:g})={value:g}", "is not finite", "Pass a schedule of finite values.")
@@ -189,7 +189,7 @@ class Coupled:
         if "decay time" in self.holds:
             rate = self._pull(lr, momentum) / self._pull(self.lr, self.momentum)
             decay = self.weight_decay * (batch / self.batch_size) / rate
-        return Point(lr, momentum, batch, decay)
+        return StepSettings(lr, momentum, batch, decay)
 
     def _require_share(self, share: float, t: float) -> None:
         require(share >= 0, f"along({t:g})={share:g}", "is negative", "Pass a schedule of shares >= 0.")

@@ -48,7 +48,7 @@ class Solved(NamedTuple):
     covariance: Array
 
 
-class Fit:
+class LawFit:
     """Least squares in the three factors at a given shape, nonnegative."""
 
     def __init__(self, bins: list[tuple[Path, Array, Array, Array]], *, moving: bool) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from thetadot.core.signatures import checked
 from thetadot.errors import InadmissibleValue, require
 from thetadot.schedules.curves import Constant, Cosine, Curve, Join, Linear, Polynomial
-from thetadot.schedules.law_fit import Fit, binned
+from thetadot.schedules.law_fit import LawFit, binned
 from thetadot.schedules.paths import Array, Path, Recorded, Shape, of_steps
 
 FEWEST = 40  # steps of all records together
@@ -151,7 +151,7 @@ def predict(records: Sequence[Recorded] | Recorded) -> Prediction:
     require(known >= FEWEST, f"{known} losses", f"are fewer than {FEWEST}", "Pass those of more steps.")
     rates = np.concatenate([np.diff(record.path.time)[_warm(record) :] for record in several])
     moving = bool(rates.max() >= MOVED * max(float(rates.min()), 1e-300))
-    fit = Fit([binned(record) for record in several], moving=moving)
+    fit = LawFit([binned(record) for record in several], moving=moving)
     shapes = [(fit.solve(shape), shape) for shape in fit.grid()]
     _, start = min(shapes, key=lambda pair: pair[0].cost)
     shape, around = fit.refined(start)

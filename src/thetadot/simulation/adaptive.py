@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from thetadot.integrators.base import Integrator
     from thetadot.simulation.choice import Compile
     from thetadot.simulation.initial import Start
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
     from thetadot.simulation.saving import Save
     from thetadot.systems.base import System
     from thetadot.systems.problem import Problem
@@ -60,7 +60,7 @@ def adaptively(
 
 
 def simulate_adaptively(
-    motion: Motion,
+    motion: PosedMotion,
     integrator: Embedded,
     begun: tuple[State, float, int, Mapping[str, Tensor]],
     time: float,
@@ -116,7 +116,7 @@ def simulate_adaptively(
     return trajectory()
 
 
-def _work(motion: Motion, state: State, memory: Mapping[str, Tensor]) -> float:
+def _work(motion: PosedMotion, state: State, memory: Mapping[str, Tensor]) -> float:
     """Done so far, in path-steps times components; paths are evaluated together, until the last has arrived."""
     taken = [memory[name] for name in ("accepted", "rejected") if name in memory]
     if not taken:
@@ -131,5 +131,5 @@ def counted(memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: memory[name].flatten() for name in COUNTS if name in memory}
 
 
-def _motion_tensors(motion: Motion, state: State) -> dict[str, Tensor]:
+def _motion_tensors(motion: PosedMotion, state: State) -> dict[str, Tensor]:
     return {name: tensor_of(state, name) for name in motion.tensors}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.core.annotations import State
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
     Made = TypeVar("Made")
 
@@ -80,7 +80,7 @@ _entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 _lock = threading.Lock()
 
 
-def asked(motion: Motion, like: Tensor, state: State) -> Asked:
+def asked(motion: PosedMotion, like: Tensor, state: State) -> Asked:
     """Ask one step on some of the paths, and look at the shapes of what its fields return.
 
     Args:
@@ -108,7 +108,7 @@ def asked(motion: Motion, like: Tensor, state: State) -> Asked:
     return replace(found, key=None, hindrance=failed)
 
 
-def _looked_at(found: Asked, motion: Motion, begun: State, state: State) -> Asked:
+def _looked_at(found: Asked, motion: PosedMotion, begun: State, state: State) -> Asked:
     """Shapes follow from the recording: they are looked at once a key."""
     entry = found.entry
     if not entry.looked:
@@ -123,7 +123,7 @@ def _looked_at(found: Asked, motion: Motion, begun: State, state: State) -> Aske
     return found
 
 
-def _recorded(motion: Motion, position: Tensor, *, silent: bool) -> tuple[Asked, State]:
+def _recorded(motion: PosedMotion, position: Tensor, *, silent: bool) -> tuple[Asked, State]:
     """One step, and the state that it was taken from."""
     paths, dim = position.shape
     noise: list[Tensor] = []

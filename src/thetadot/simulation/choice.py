@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from thetadot.simulation.asked import Asked
     from thetadot.simulation.engines import Engine, Randomness
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
 Compile = Literal["auto"] | bool
 Named = Literal["plain", "in place", "compiled"]
@@ -42,7 +42,7 @@ class Builder(Protocol):
 
     def build(
         self,
-        motion: Motion,
+        motion: PosedMotion,
         randomness: Randomness,
         like: Tensor,
         compile: Compile,  # noqa: A002
@@ -52,7 +52,7 @@ class Builder(Protocol):
 
 
 def choose(
-    motion: Motion,
+    motion: PosedMotion,
     randomness: Randomness,
     like: Tensor,
     compile: Compile,  # noqa: A002
@@ -121,7 +121,7 @@ def whole_pays(own: Asked, paths: int) -> bool:
 
 
 def _tried(
-    kind: type[Compiled | InPlace], motion: Motion, randomness: Randomness, like: Tensor, own: Asked
+    kind: type[Compiled | InPlace], motion: PosedMotion, randomness: Randomness, like: Tensor, own: Asked
 ) -> Compiled | InPlace:
     """An engine that is believed; tried once a trace."""
     engine = kind(motion, randomness, like, own)
@@ -138,7 +138,7 @@ class _Belief:
     held = False
 
 
-def _engine_named(engine: Named, motion: Motion, randomness: Randomness, like: Tensor, own: Asked) -> Engine:
+def _engine_named(engine: Named, motion: PosedMotion, randomness: Randomness, like: Tensor, own: Asked) -> Engine:
     if engine == Plain.name:
         return Plain(motion, randomness, own)
     kind = Compiled if engine == Compiled.name else InPlace
@@ -166,7 +166,7 @@ def require_known(compile: object, engine: object = None) -> None:  # noqa: A002
         raise InadmissibleValue(f"engine={engine!r} contradicts compile={compile!r}. Leave one of them out.")
 
 
-def called(name: str, motion: Motion, randomness: Randomness, like: Tensor) -> Plain | InPlace | Compiled:
+def called(name: str, motion: PosedMotion, randomness: Randomness, like: Tensor) -> Plain | InPlace | Compiled:
     """The engine of that name: what :func:`choose` took for a job, built again where a part of it is marched.
 
     Raises:

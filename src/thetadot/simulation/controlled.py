@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from thetadot.fusion.components import Components
     from thetadot.integrators.adaptive import Embedded
     from thetadot.simulation.choice import Compile
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
     Entry = Callable[[Sequence[Tensor], Sequence[float]], tuple[int, int]]
 
@@ -46,7 +46,7 @@ _MOST_OPERATIONS = 4000  # of a drift: compilers take longer for more than the k
 
 
 def controlling(
-    motion: Motion,
+    motion: PosedMotion,
     integrator: Embedded,
     state: State,
     start: float,
@@ -78,7 +78,7 @@ def controlling(
     return run, said
 
 
-def _coupled(motion: Motion, state: State) -> bool:
+def _coupled(motion: PosedMotion, state: State) -> bool:
     """Whether the slopes of some paths change where others are moved."""
     paths = len(tensor_of(state, POSITION))
     begun = each_its_own_time(state)
@@ -112,7 +112,7 @@ class Marched(Controlling):
         self,
         kernel: ControlledMarch,
         integrator: Embedded,
-        motion: Motion,
+        motion: PosedMotion,
         state: State,
         start: float,
         end: float,
@@ -163,7 +163,7 @@ class Marched(Controlling):
         return found
 
 
-def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMarch:
+def compiled(motion: PosedMotion, integrator: Embedded, state: State) -> ControlledMarch:
     """The kernel of a motion.
 
     Raises:
@@ -180,7 +180,7 @@ def compiled(motion: Motion, integrator: Embedded, state: State) -> ControlledMa
     return kept_for_step(asked_slopes(motion, state), ("controlled", method), make)
 
 
-def _made(motion: Motion, integrator: Embedded, state: State, method: Method) -> ControlledMarch:
+def _made(motion: PosedMotion, integrator: Embedded, state: State, method: Method) -> ControlledMarch:
     """Traced, compiled and tried."""
     like, names = tensor_of(state, POSITION), moving(motion.system)
     clocks = [name for name in names if name in motion.system.scalars]
@@ -195,7 +195,7 @@ def _made(motion: Motion, integrator: Embedded, state: State, method: Method) ->
     return kernel
 
 
-def _require_same_slopes(kernel: ControlledMarch, motion: Motion, integrator: Embedded, state: State) -> None:
+def _require_same_slopes(kernel: ControlledMarch, motion: PosedMotion, integrator: Embedded, state: State) -> None:
     """Raise CannotCompile where the kernel's slopes are not those of the function that is called."""
     paths = len(tensor_of(state, POSITION))
     some: State = {
@@ -227,7 +227,7 @@ def _near_wanted(found: Tensor, wanted: Tensor) -> bool:
     return bool(((found - wanted).abs() <= most)[finite].all())
 
 
-def traced_slopes(motion: Motion, like: Tensor) -> Components:
+def traced_slopes(motion: PosedMotion, like: Tensor) -> Components:
     """The drift of all variables as a program of components."""
     names = moving(motion.system)
     clocks = [name for name in names if name in motion.system.scalars]

@@ -15,10 +15,10 @@ from thetadot.systems.base import POSITION
 
 if TYPE_CHECKING:
     from thetadot.core.annotations import State
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
 
-def asked_slopes(motion: Motion, state: State) -> Asked:
+def asked_slopes(motion: PosedMotion, state: State) -> Asked:
     """Ask the slopes of all variables, of some of the paths.
 
     Args:
@@ -44,7 +44,7 @@ def asked_slopes(motion: Motion, state: State) -> Asked:
     return Asked(None, 0, 0, 0.0, 0.0, silent=False, hindrance=f"it cannot be asked of {paths} paths ({said}).")
 
 
-def _recorded_step(motion: Motion, some: State, *, silent: bool) -> Asked:
+def _recorded_step(motion: PosedMotion, some: State, *, silent: bool) -> Asked:
     position = tensor_of(some, POSITION)
     known = {name: tensor_of(some, name) for name in some}
     with Recorder(known) as recorder, torch.no_grad() if silent else nullcontext():

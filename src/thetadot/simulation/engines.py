@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from thetadot.core.annotations import Draw, State
     from thetadot.simulation.asked import Asked
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
 MARCH = 1 << 28
 """Components × steps between two looks at whether all is finite: a fraction of a second."""
@@ -92,7 +92,7 @@ class Plain(_Numbered):
 
     name = "plain"
 
-    def __init__(self, motion: Motion, randomness: Randomness, own: Asked | None = None) -> None:
+    def __init__(self, motion: PosedMotion, randomness: Randomness, own: Asked | None = None) -> None:
         self._motion, self._randomness, self._asked = motion, randomness, own
         self._sources: list[BlockNoise] = []
 
@@ -149,7 +149,7 @@ class _InBlocks:
     draws: int
 
     @classmethod
-    def of(cls, motion: Motion, like: Tensor, draws: int) -> Self:
+    def of(cls, motion: PosedMotion, like: Tensor, draws: int) -> Self:
         """Trace a motion into an engine by blocks."""
         traced = traced_step(motion, like, like.dtype, draws)
         return cls(dict(traced.constants), _component_names(motion, like), Blocks(traced.program, changing=""), draws)
@@ -164,7 +164,7 @@ class InPlace(_Numbered):
 
     name = "in place"
 
-    def __init__(self, motion: Motion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
+    def __init__(self, motion: PosedMotion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
         self._motion, self._randomness = motion, randomness
         own = own or asked(motion, like, motion.begin({POSITION: like[:1]}))
         self._step = kept_for_step(own, (self.name, like.dtype), lambda: _InBlocks.of(motion, like, own.draws))
@@ -229,7 +229,7 @@ class Compiled(_Numbered):
     name = "compiled"
     counters = True
 
-    def __init__(self, motion: Motion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
+    def __init__(self, motion: PosedMotion, randomness: Randomness, like: Tensor, own: Asked | None = None) -> None:
         if like.device.type != "cpu":
             raise CannotCompile(f"kernels of ensembles are for the CPU, and the paths lie on {like.device}.")
         if like.dtype not in (torch.float32, torch.float64):
@@ -263,7 +263,7 @@ class Compiled(_Numbered):
         }
 
 
-def traced_step(motion: Motion, like: Tensor, noise: torch.dtype, draws: int) -> Components:
+def traced_step(motion: PosedMotion, like: Tensor, noise: torch.dtype, draws: int) -> Components:
     """Trace one step as a program of components, which takes so many tensors of noise.
 
     Raises:
@@ -296,10 +296,10 @@ def _each_alone() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _component_names(motion: Motion, like: Tensor) -> list[str]:
+def _component_names(motion: PosedMotion, like: Tensor) -> list[str]:
     return [component(name, i) for name in motion.tensors for i in range(like.shape[-1])]
 
 
-def _copies(motion: Motion, state: State) -> list[Tensor]:
+def _copies(motion: PosedMotion, state: State) -> list[Tensor]:
     """Copy every tensor of a state, contiguous, so that the given state stays unchanged."""
     return [tensor_of(state, name).clone(memory_format=torch.contiguous_format) for name in motion.tensors]

@@ -17,7 +17,7 @@ from thetadot.integrators.base import name_of
 from thetadot.simulation.memory import require_room
 from thetadot.simulation.motion import clocked, detached
 from thetadot.simulation.noise import by_counter
-from thetadot.simulation.run import Begun
+from thetadot.simulation.run import BegunSimulation
 from thetadot.simulation.trajectory import End, Trajectory
 from thetadot.systems.base import POSITION, noisy
 from thetadot.systems.custom import TIME
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from thetadot.core.annotations import State
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
     from thetadot.simulation.noise import Noise
     from thetadot.simulation.saving import Save
 
@@ -50,7 +50,7 @@ class Start:
         """Variables that are tensors."""
         return {name: value for name, value in self.end.state.items() if isinstance(value, Tensor)}
 
-    def require_room(self, motion: Motion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:
+    def require_room(self, motion: PosedMotion, saves: Mapping[str, Save], counts: Mapping[str, int]) -> None:
         """Raise TooLarge where the states that would be saved do not fit into memory.
 
         Args:
@@ -64,13 +64,13 @@ class Start:
         # saved, and stacked at the end; the state itself is there three times while it is marched
         require_room((2 * kept + 3) * state, f"saving {kept} times {len(position)} paths")
 
-    def keyed(self, motion: Motion, key: int | None) -> Start:
+    def keyed(self, motion: PosedMotion, key: int | None) -> Start:
         """Return the start with a key from torch's default generator, if none was given and there is noise."""
         if key is not None or self.kept or not noisy(motion.system):
             return self
         return replace(self, end=replace(self.end, key=int(torch.randint(2**63 - 1, (), device="cpu"))))
 
-    def require_known(self, motion: Motion) -> None:
+    def require_known(self, motion: PosedMotion) -> None:
         """Raise InadmissibleValue where what is given is not what moves, or was kept by another rule."""
         known = set(motion.tensors) | set(motion.numbers)
         if self.kept and (missing := sorted(known - set(self.end.state))):
@@ -150,11 +150,11 @@ def _shaped(name: str, given: Any, paths: int | None) -> Tensor:
     return value.expand(int(paths), -1)
 
 
-def begin(motion: Motion, start: Start, noise: Noise) -> Begun:
+def begin(motion: PosedMotion, start: Start, noise: Noise) -> BegunSimulation:
     """Into the rule's own variables; a word is run up to the place of its cycle that it is stepped from."""
     if start.kept:
         state = clocked(start.end.state)
-        return Begun(state, state, start.end.steps, 0, start.end.key)
+        return BegunSimulation(state, state, start.end.steps, 0, start.end.key)
     given = {name: value.contiguous() for name, value in start.points.items()}
     state = motion.begin(given)
     draws = iter(range(1 << 30))
@@ -164,10 +164,10 @@ def begin(motion: Motion, start: Start, noise: Noise) -> Begun:
 
     opened, steps = motion.integrator.open(motion.system, motion.step, state, motion.force, draw)
     opened = detached(opened)
-    return Begun(opened, state if steps else opened, 0, steps, start.end.key)
+    return BegunSimulation(opened, state if steps else opened, 0, steps, start.end.key)
 
 
-def begin_at(motion: Motion, start: Start) -> tuple[State, Mapping[str, Tensor]]:
+def begin_at(motion: PosedMotion, start: Start) -> tuple[State, Mapping[str, Tensor]]:
     """The state of a motion that is not staggered, and what an adaptive method remembers of its steps."""
     if start.kept:
         return clocked(start.end.state), start.end.memory

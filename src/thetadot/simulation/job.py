@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from thetadot.simulation.choice import Builder, Compile, Named
     from thetadot.simulation.initial import Start
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
     from thetadot.simulation.noise import Noise
     from thetadot.simulation.saving import Saving
     from thetadot.simulation.trajectory import Trajectory
@@ -50,7 +50,7 @@ class Job:
         TooLarge: what is to be saved does not fit into memory.
     """
 
-    motion: Motion
+    motion: PosedMotion
     start: Start
     time: float
     save: Saving | Mapping[str, Saving]

@@ -30,7 +30,7 @@ _NOISE = "noise"
 
 
 @dataclass(frozen=True)
-class Motion:
+class PosedMotion:
     """A system stepped by an integrator, for all paths at once.
 
     Args:
@@ -230,7 +230,7 @@ def require_kinds(system: object, integrator: object) -> None:
     _require("integrator", integrator, Integrator | Embedded, "an integrator", "EulerMaruyama()")
 
 
-def posed(system: System | Problem, integrator: Integrator, step: float) -> Motion:
+def posed(system: System | Problem, integrator: Integrator, step: float) -> PosedMotion:
     """The motion of a system or problem; a step that is not a number for an integrator that finds its own.
 
     Raises:
@@ -238,13 +238,13 @@ def posed(system: System | Problem, integrator: Integrator, step: float) -> Moti
     """
     require_kinds(system, integrator)
     if isinstance(system, Problem):
-        return Motion(system.system, integrator, step, system.gradient, system.potential)
+        return PosedMotion(system.system, integrator, step, system.gradient, system.potential)
     if not isinstance(system, Driven):
         raise IncompatiblePair(
             f"{name_of(system)} moves by the gradient of a potential, and none was given. "
             "Pass Problem(system, potential), or loss=."
         )
-    return Motion(system, integrator, step, None, None)
+    return PosedMotion(system, integrator, step, None, None)
 
 
 def _path_by_path(system: System, integrator: Integrator, position: Tensor) -> State:

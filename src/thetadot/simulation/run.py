@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from thetadot.core.annotations import State
     from thetadot.simulation.engines import Engine
     from thetadot.simulation.ledger import Ledger
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
 
 @dataclass(frozen=True)
-class Begun:
+class BegunSimulation:
     """The state as the rule keeps it, steps taken before this call and in opening, and what is shown at the start."""
 
     state: State
@@ -41,10 +41,10 @@ class Run:
 
     def __init__(
         self,
-        motion: Motion,
+        motion: PosedMotion,
         runner: Engine,
         ledger: Ledger,
-        begun: Begun,
+        begun: BegunSimulation,
         randomness: Randomness,
         clock: Callable[[int], float],
         remark: str,
@@ -119,7 +119,7 @@ class Run:
         return Trajectory(self.ledger.series(), end, self.runner.name, self.remark)
 
 
-def _state_is_finite(motion: Motion, state: State) -> bool:
+def _state_is_finite(motion: PosedMotion, state: State) -> bool:
     """A finite sum has finite terms, and takes a tenth of the time; an infinite one may be of large terms."""
     tensors = (tensor_of(state, name) for name in motion.tensors)
     return all(bool(value.sum().isfinite()) or bool(value.isfinite().all()) for value in tensors)

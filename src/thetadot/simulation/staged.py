@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from thetadot.core.annotations import State
     from thetadot.integrators.adaptive import Embedded
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
 
 class Staged(Controlling):
@@ -35,7 +35,7 @@ class Staged(Controlling):
 
     def __init__(
         self,
-        motion: Motion,
+        motion: PosedMotion,
         integrator: Embedded,
         state: State,
         start: float,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from thetadot.simulation.asked import Asked
     from thetadot.simulation.engines import Randomness
-    from thetadot.simulation.motion import Motion
+    from thetadot.simulation.motion import PosedMotion
 
     Traced = TypeVar("Traced", bound=Compiled | InPlace)
 
@@ -30,7 +30,7 @@ _ROUNDINGS = 1e3  # of a variable
 _SHARE = 1e-2  # of its change; both far above what another order of operations does, and below any other function
 
 
-def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tensor, own: Asked) -> Traced:
+def believed(engine: Traced, motion: PosedMotion, randomness: Randomness, like: Tensor, own: Asked) -> Traced:
     """The engine, if a step of it is that of torch's own operations.
 
     Args:
@@ -54,7 +54,7 @@ def believed(engine: Traced, motion: Motion, randomness: Randomness, like: Tenso
     )
 
 
-def _agree(motion: Motion, plain: Plain, engine: Compiled | InPlace, points: Tensor) -> bool:
+def _agree(motion: PosedMotion, plain: Plain, engine: Compiled | InPlace, points: Tensor) -> bool:
     """The second step: in the first, empty memories may be a case of their own."""
     state = plain.march(motion.begin({POSITION: points}), 0, 1)
     wanted, found = plain.march(state, 1, 1), engine.march(state, 1, 1)

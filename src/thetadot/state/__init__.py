@@ -14,9 +14,18 @@ a pass changes, and what of it could not be put back.
 from thetadot.state.generators import generators, generators_kept, keyed, restore_generators
 from thetadot.state.kept import Kept, kept
 from thetadot.state.packed import pack, unpack
-from thetadot.state.passes import Change, changes_of, hidden_in
+from thetadot.state.passes import StateChange, changes_of, hidden_in
 
 __all__ = [
-    "Change", "Kept", "changes_of", "generators", "generators_kept", "hidden_in", "kept", "keyed", "pack",
-    "restore_generators", "unpack",
+    "Kept",
+    "StateChange",
+    "changes_of",
+    "generators",
+    "generators_kept",
+    "hidden_in",
+    "kept",
+    "keyed",
+    "pack",
+    "restore_generators",
+    "unpack",
 ]  # fmt: skip

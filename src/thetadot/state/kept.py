@@ -24,8 +24,8 @@ class Kept:
 
     Args:
         roots: modules and functions, by the name under which they are spoken of.
-        parameters: those to copy: all, or those named (of :class:`~thetadot.state.passes.Change`); a copy of all takes
-            their memory once more, and a forward pass rarely writes any.
+        parameters: those to copy: all, or those named (of :class:`~thetadot.state.passes.StateChange`); a copy of all
+            takes their memory once more, and a forward pass rarely writes any.
 
     Example:
         >>> import torch

@@ -25,7 +25,7 @@ _HOOKS = tuple(name for name in nn.Module().__dict__ if name.endswith("_hooks"))
 
 
 @dataclass(frozen=True)
-class Change:
+class StateChange:
     """A thing that a pass writes.
 
     Attributes:
@@ -46,7 +46,7 @@ class Change:
         return f"{self.place} ({self.kind} of {self.owner})"
 
 
-def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, Any]) -> list[Change]:
+def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, Any]) -> list[StateChange]:
     """List what one forward and backward pass changes in the roots, and whether each can be restored.
 
     The pass is made on deep copies where modules can be copied, else on the roots themselves; their state is bit for
@@ -62,7 +62,7 @@ def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, A
 
     Example:
         >>> changes_of(lambda r: r["model"](torch.ones(4, 2)).sum(), {"model": nn.BatchNorm1d(2)})[0]
-        Change(place='model.num_batches_tracked', kind='buffer', owner='BatchNorm1d', kept=True)
+        StateChange(place='model.num_batches_tracked', kind='buffer', owner='BatchNorm1d', kept=True)
     """
     with kept(**roots) as own:
         copies = _copied(roots)
@@ -86,23 +86,23 @@ def changes_of(run: Callable[[dict[str, Any]], torch.Tensor], roots: dict[str, A
             for p, gradient in zip(parameters, gradients, strict=True):
                 p.grad = gradient
         if not _equal(value, again):
-            hidden.append(Change("", "hidden", "", kept=False))
+            hidden.append(StateChange("", "hidden", "", kept=False))
     places = {change.place: change for change in (*found, *beside, *hidden)}
     return [places[place] for place in sorted(places)]
 
 
-def hidden_in(roots: dict[str, Any]) -> list[Change]:
+def hidden_in(roots: dict[str, Any]) -> list[StateChange]:
     """Find objects that are not looked into, which a pass may change and nothing puts back.
 
     Example:
         >>> net = nn.Linear(1, 1)
         >>> net.draws = iter(range(3))
         >>> hidden_in({"model": net})
-        [Change(place='model.draws', kind='attribute', owner='Linear', kept=False)]
+        [StateChange(place='model.draws', kind='attribute', owner='Linear', kept=False)]
     """
     held = _Opaque(roots).held
     return [
-        Change(owner.place(name), "attribute", type(owner.held).__name__, kept=False)
+        StateChange(owner.place(name), "attribute", type(owner.held).__name__, kept=False)
         for owner, name, _, written in held
         if written is not None
     ]
@@ -126,10 +126,10 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b)) or (not exact and math.isclose(a, b, rel_tol=1e-3))
 
 
-def _observed(state: Kept, parameters: Iterable[Any]) -> list[Change]:
-    found = [Change(o.place(name), kind, type(o.held).__name__, kept=True) for o, name, kind in state.differing()]
+def _observed(state: Kept, parameters: Iterable[Any]) -> list[StateChange]:
+    found = [StateChange(o.place(name), kind, type(o.held).__name__, kept=True) for o, name, kind in state.differing()]
     if any(p.grad is not None for p in parameters):
-        found.append(Change("the gradients that backward() adds up", "gradient", "the loss", kept=False))
+        found.append(StateChange("the gradients that backward() adds up", "gradient", "the loss", kept=False))
     return found
 
 
@@ -162,10 +162,10 @@ class _Opaque:
         told = [(owner, name, value) for owner, name, value in walk.opaque.values() if not is_machinery(value)]
         self.held = [(owner, name, value, _written(value)) for owner, name, value in told]
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[StateChange]:
         """List the values that differ now."""
         return [
-            Change(owner.place(name), "attribute", type(owner.held).__name__, kept=False)
+            StateChange(owner.place(name), "attribute", type(owner.held).__name__, kept=False)
             for owner, name, value, before in self.held
             if before is not None and _written(value) != before
         ]

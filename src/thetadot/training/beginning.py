@@ -20,7 +20,7 @@ from thetadot.training.learned import learned
 from thetadot.training.mean import RunningMean
 from thetadot.training.misfit import remarks_on_targets
 from thetadot.training.scales import in_usual_units, remarks, residual_loss, scales
-from thetadot.training.start import Given, Start, typical_size
+from thetadot.training.start import Given, RunStart, typical_size
 from thetadot.training.steering import Steering
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from thetadot.training.arguments import Arguments
     from thetadot.training.cost import Cost
     from thetadot.training.data import Source
-    from thetadot.training.plan import Plan
+    from thetadot.training.plan import TrainingPlan
     from thetadot.training.units import Coordinates
 
 FEW = 100
@@ -61,7 +61,7 @@ class Begun(NamedTuple):
     coordinates: Coordinates | None = None
 
 
-class Beginning:
+class RunBeginning:
     """Everything that is done before the first step.
 
     Args:
@@ -95,7 +95,7 @@ class Beginning:
         self.samples = asked.epochs * source.size
         self.coordinates: Coordinates | None = None
 
-    def settle(self) -> tuple[Plan, Begun]:
+    def settle(self) -> tuple[TrainingPlan, Begun]:
         """Return the first settings, and what is known before the first step.
 
         Raises:
@@ -117,7 +117,7 @@ class Beginning:
             raise TaskError(self._not_finite(loss[0]))
         require_motion(gradient, loss[0])
         asked = self.asked
-        start = Start(
+        start = RunStart(
             self.source,
             before,
             self.samples,
@@ -161,7 +161,7 @@ class Beginning:
         self.cost.forward(len(indices))
         return judge(self.task, self.source.load(self.source.whole(_KNOWN, indices)), None)[0] < bar.train_loss
 
-    def steering(self, plan: Plan, samples: int) -> Steering:
+    def steering(self, plan: TrainingPlan, samples: int) -> Steering:
         """What decides the rate on the way, in so many samples: nothing where it was given."""
         steps = max(1, samples // plan.batch_size)
         if self.asked.lr is not None:
@@ -179,7 +179,7 @@ class Beginning:
         """Whether there is memory for copies of the parameters."""
         return sum(p.numel() * p.element_size() for p in learned(self.task)) <= self.asked.fork_memory
 
-    def growing(self, plan: Plan) -> Growing | None:
+    def growing(self, plan: TrainingPlan) -> Growing | None:
         """What lets the batch grow; None where it was given, or many small steps are preferred, or lr is given."""
         if self.asked.prefer != "wall" or self.asked.lr is not None:
             return None

@@ -31,7 +31,7 @@ from thetadot.core.signatures import checked
 from thetadot.core.validation import require_count, require_numbers, require_whole
 from thetadot.errors import InadmissibleValue, require
 from thetadot.state import keyed
-from thetadot.training.data import Request, Source
+from thetadot.training.data import BatchRequest, Source
 from thetadot.training.forward import loss_of
 from thetadot.training.spec import users_code
 from thetadot.training.suggesting import task_of
@@ -203,7 +203,7 @@ class _Trainer:
         draw = torch.Generator().manual_seed(derive(self.seed, 1, repeat) % 2**63)
         steps = self.samples // batch
         order = torch.randint(self.source.size, (steps * batch,), generator=draw).view(steps, batch).tolist()
-        requests = [Request(derive(self.seed, 2, repeat, i), row) for i, row in enumerate(order)]
+        requests = [BatchRequest(derive(self.seed, 2, repeat, i), row) for i, row in enumerate(order)]
         marks = {round(steps * (i + 1) / looks) for i in range(looks)}
         taken, losses = [0], [self.looked(model, loss)]
         with users_code(), keyed(derive(self.seed, 3, repeat)):

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
-class Request(NamedTuple):
+class BatchRequest(NamedTuple):
     """Request for a batch: its samples, and the key of their transforms' randomness."""
 
     key: int
     indices: list[int]
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Inputs, targets and their number; of samples that are dicts both are the whole dict."""
 
     inputs: Any
@@ -45,7 +45,7 @@ class _Failed(NamedTuple):
     message: str
 
 
-def keyed_batch(dataset: Dataset[Any], request: Request) -> Any:
+def keyed_batch(dataset: Dataset[Any], request: BatchRequest) -> Any:
     """Samples drawn and collated, with the transforms' randomness from the request's key."""
     collate = dataset.collate if isinstance(dataset, Collated) else default_collate
     with keyed(request.key), users_code():  # here, before a generator makes another error of StopIteration
@@ -60,7 +60,7 @@ class _Keyed(Dataset[Any]):
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, request: Request) -> Any:
+    def __getitems__(self, request: BatchRequest) -> Any:
         """In a worker, where an exception would lose the user's file and line on its way."""
         try:
             return keyed_batch(self.dataset, request)
@@ -111,15 +111,17 @@ class Source:
         pool = list(range(self.size)) if among is None else list(among)
         return [pool[i] for i in permutation(self.seed, epoch, len(pool)).tolist()]
 
-    def plan(self, epoch: int, batch_size: Callable[[int], int], among: Sequence[int] | None = None) -> list[Request]:
+    def plan(
+        self, epoch: int, batch_size: Callable[[int], int], among: Sequence[int] | None = None
+    ) -> list[BatchRequest]:
         """Plan an epoch's batches; ``batch_size`` is a function of the samples already taken in the epoch."""
         order = self.order(epoch, among)
         return [
-            Request(derive(self.seed, 2, epoch, place), order[place : place + take])
+            BatchRequest(derive(self.seed, 2, epoch, place), order[place : place + take])
             for place, take in spans(len(order), batch_size)
         ]
 
-    def load(self, requests: Sequence[Request]) -> Iterator[Batch]:
+    def load(self, requests: Sequence[BatchRequest]) -> Iterator[TrainingBatch]:
         """Batches on the device, in order."""
         if self._tensors is not None:
             for request in requests:
@@ -140,10 +142,12 @@ class Source:
             for request in requests:
                 yield self._batch(keyed_batch(self.dataset, request), len(request.indices))
 
-    def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[Request]:
+    def whole(self, batch_size: int, indices: Sequence[int] | None = None) -> list[BatchRequest]:
         """Iterate over all samples in their own order, in batches, for evaluation."""
         pool = list(range(self.size)) if indices is None else list(indices)
-        return [Request(derive(self.seed, 3, i), pool[i : i + batch_size]) for i in range(0, len(pool), batch_size)]
+        return [
+            BatchRequest(derive(self.seed, 3, i), pool[i : i + batch_size]) for i in range(0, len(pool), batch_size)
+        ]
 
     def not_finite(self, indices: Sequence[int] | None = None) -> str | None:
         """The first of these samples with NaN or infinite values, in words; None if all are finite."""
@@ -159,18 +163,18 @@ class Source:
         found = self.not_finite(indices)
         return None if found is None else f"{found} in the training data, and the loss is {loss}. Clean the data."
 
-    def _batch(self, items: Any, size: int) -> Batch:
+    def _batch(self, items: Any, size: int) -> TrainingBatch:
         if isinstance(items, _Failed):
             raise TaskError(items.message)
         if isinstance(items, Mapping):
             whole = to_device(items, self.device)
-            return Batch(whole, whole, size)
+            return TrainingBatch(whole, whole, size)
         if not isinstance(items, list | tuple) or len(items) != 2:
             raise TaskError(
                 f"a sample is {_described(items)}. Make dataset[i] return (input, target), or a dict; "
                 "inputs may be a tensor, a tuple or a dict."
             )
-        return Batch(to_device(items[0], self.device), to_device(items[1], self.device), size)
+        return TrainingBatch(to_device(items[0], self.device), to_device(items[1], self.device), size)
 
 
 def to_device(value: Any, device: torch.device) -> Any:

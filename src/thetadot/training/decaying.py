@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from thetadot.training import reasons
 
 if TYPE_CHECKING:
-    from thetadot.training.progress import Progress
+    from thetadot.training.progress import TrainingProgress
     from thetadot.training.steering import Steered
 
 APART, SUCCESSIVE = 0.1, 3
@@ -26,7 +26,7 @@ APART, SUCCESSIVE = 0.1, 3
 derivatives in its loss, whose losses scatter, 1.005 and 1.07. With .3 instead of .1: .92 to .93."""
 
 
-def decays(progress: Progress) -> bool:
+def decays(progress: TrainingProgress) -> bool:
     """Whether the next step is decayed."""
     return progress.apart >= SUCCESSIVE
 

@@ -17,7 +17,7 @@ from thetadot.records import Epoch, Extension
 from thetadot.training import checkpoint, reasons
 from thetadot.training.arguments import Arguments
 from thetadot.training.forks import packed
-from thetadot.training.progress import Progress
+from thetadot.training.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def first_epoch(saved: dict[str, Any], out: Path) -> int:
     with checkpoint.same_model(out):
         if saved["phase"] == "training":
             return checkpoint.converted(saved["loop"].get("first"), int, out / checkpoint.NAME)
-        return checkpoint.converted(saved["loop"]["progress"], Progress, out / checkpoint.NAME).epoch
+        return checkpoint.converted(saved["loop"]["progress"], TrainingProgress, out / checkpoint.NAME).epoch
 
 
 def ended(loop: Loop) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def go_on(loop: Loop, state: dict[str, Any], final: Snapshot, best: Snapshot) ->
     """Begin a loop where an earlier plan :func:`ended`: at rest, with a guard and forks of its own."""
     loop.load_known(state)
     loop.guard.load_origin(state["guard"])
-    progress = msgspec.convert(state["progress"], Progress)
+    progress = msgspec.convert(state["progress"], TrainingProgress)
     loop.progress = replace(
         progress, place=0, loss_sum=0.0, loss_count=0, factor=1.0, forks=0, mean_next=False, growth=1, looks=0
     )

@@ -20,7 +20,7 @@ from thetadot.core.rng import derive
 from thetadot.errors import RunFolderError
 from thetadot.state.leaves import is_generator, put_back, taken
 from thetadot.state.walk import Walk
-from thetadot.training.data import Request, keyed_batch
+from thetadot.training.data import BatchRequest, keyed_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,13 +71,13 @@ def _of(data: Dataset[Any], seed: int) -> dict[str, Any]:
     places = {0, size - 1, *(derive(seed, 4, k) % size for k in range(_SOME))}
     samples = {}
     for index in sorted(places):
-        request = Request(derive(seed, 5, index), [index])
+        request = BatchRequest(derive(seed, 5, index), [index])
         once, again = (_read(data, request) for _ in range(2))
         samples[str(index)] = {part: value for part, value in once.items() if again.get(part) == value}
     return {"size": size, "samples": samples}
 
 
-def _read(data: Dataset[Any], request: Request) -> dict[str, str]:
+def _read(data: Dataset[Any], request: BatchRequest) -> dict[str, str]:
     with _generators_kept(data):
         sample = keyed_batch(data, request)
     named = {"input": sample} if isinstance(sample, Mapping) else {}

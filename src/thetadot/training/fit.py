@@ -14,7 +14,7 @@ import torch
 
 from thetadot.errors import TaskError, ThetadotError
 from thetadot.training.constant import targets_of
-from thetadot.training.data import Batch, Request, keyed_batch
+from thetadot.training.data import BatchRequest, TrainingBatch, keyed_batch
 from thetadot.training.forward import apply, judging, loss_of
 from thetadot.training.learned import learned
 from thetadot.training.misfit import TEXT, first_line, other_targets, require_finite, require_shares, text_in
@@ -64,7 +64,7 @@ def _require_numbers(source: Source, name: str) -> None:
     if source.holds_tensors or source.collates:
         return
     try:
-        keyed_batch(source.dataset, Request(0, [0]))
+        keyed_batch(source.dataset, BatchRequest(0, [0]))
     except TaskError as error:
         found = text_in(source.dataset[0])
         if found is None:
@@ -78,7 +78,7 @@ def _require_alike(source: Source, name: str) -> None:
         return
     first = None
     for index in _shown(source):
-        sample = keyed_batch(source.dataset, Request(0, [index]))
+        sample = keyed_batch(source.dataset, BatchRequest(0, [index]))
         parts = {where: (tuple(part.shape[1:]), part.dtype) for where, part in _parts(sample, "")}
         if first is None:
             first, at = parts, index
@@ -144,7 +144,7 @@ def _output(task: Task, source: Source) -> Any:
         ) from error
 
 
-def _batch(source: Source, indices: list[int]) -> Batch:
+def _batch(source: Source, indices: list[int]) -> TrainingBatch:
     return next(iter(source.load(source.whole(len(indices), indices))))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thetadot.tasks.task import Loss, Metric, Task
-    from thetadot.training.data import Batch
+    from thetadot.training.data import TrainingBatch
 
 
 def apply(model: nn.Module, inputs: Any) -> Any:
@@ -30,7 +30,7 @@ def apply(model: nn.Module, inputs: Any) -> Any:
     return model(inputs)
 
 
-def loss_of(model: nn.Module, loss: Loss, batch: Batch) -> Tensor:
+def loss_of(model: nn.Module, loss: Loss, batch: TrainingBatch) -> Tensor:
     """The scalar loss of a batch.
 
     Raises:
@@ -69,7 +69,7 @@ def judging(task: Task) -> Iterator[None]:
         yield
 
 
-def judge(task: Task, batches: Iterable[Batch], metric: Metric | None) -> tuple[float, float | None]:
+def judge(task: Task, batches: Iterable[TrainingBatch], metric: Metric | None) -> tuple[float, float | None]:
     """Mean loss and metric in eval mode, weighted by batch size; nothing of the run is changed."""
     total, score, count = 0.0, 0.0, 0
     with judging(task):
@@ -88,7 +88,7 @@ def accuracy(output: Tensor, target: Tensor) -> float:
     return float((output.argmax(dim=1) == target).double().mean())
 
 
-def derived_metric(task: Task, batch: Batch) -> tuple[str | None, Metric | None]:
+def derived_metric(task: Task, batch: TrainingBatch) -> tuple[str | None, Metric | None]:
     """The task's own metric; else accuracy where the shapes say that targets are classes; else none."""
     if task.metric is not None:
         return getattr(task.metric, "__name__", "metric"), task.metric

@@ -24,7 +24,7 @@ from thetadot.records import SCHEMA, UNITS, VERSION, Entry, Header, Remark, Writ
 from thetadot.tasks.task import Task
 from thetadot.training import checkpoint
 from thetadot.training.arguments import EPOCHS, FORK_MEMORY, Arguments, require_same
-from thetadot.training.beginning import Beginning, Begun
+from thetadot.training.beginning import Begun, RunBeginning
 from thetadot.training.closing import closing
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
@@ -35,7 +35,7 @@ from thetadot.training.forward import judge
 from thetadot.training.learned import learned
 from thetadot.training.loop import Loop
 from thetadot.training.monitoring import monitor_of, reference_of
-from thetadot.training.plan import Plan
+from thetadot.training.plan import TrainingPlan
 from thetadot.training.result import Result
 from thetadot.training.setting import device_of, seed_all
 from thetadot.training.snapshot import Snapshot
@@ -241,13 +241,13 @@ class _Run:
     def _loop(self) -> Loop:
         """The loop at its start, where the checkpoint left it, or at the start of an extension."""
         saved = self.saved
-        beginning = Beginning(
+        beginning = RunBeginning(
             self.task, self.source, self.valid, self.asked, least=self.tried.least, cost=self.cost, write=self._write
         )
         first, begun = 0, Begun()
         with users_code():
             if saved is not None and saved["phase"] != "measuring":
-                plan = checkpoint.converted(saved["plan"], Plan, self.out / checkpoint.NAME)
+                plan = checkpoint.converted(saved["plan"], TrainingPlan, self.out / checkpoint.NAME)
                 first = first_epoch(saved, self.out)
                 with checkpoint.same_model(self.out):
                     begun = Begun(coordinates=Coordinates.unpack(self.task.model, saved.get("units", [])))
@@ -271,7 +271,7 @@ class _Run:
             loop.checkpoint(True)  # noqa: FBT003 - durable
         return loop
 
-    def _made(self, beginning: Beginning, plan: Plan, begun: Begun, first: int) -> Loop:
+    def _made(self, beginning: RunBeginning, plan: TrainingPlan, begun: Begun, first: int) -> Loop:
         """A loop from its first step on."""
         epochs = first + self.asked.extended[-1] if self.asked.extended else self.asked.epochs
         measured = [] if self.tried.lost else reference_of(self.source, 0, self.samples)

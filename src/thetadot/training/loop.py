@@ -20,7 +20,7 @@ from thetadot.training.forward import loss_of
 from thetadot.training.learned import learned
 from thetadot.training.levels import CHANCE, MOST_ROLLBACKS, Guard, piece_of
 from thetadot.training.plan import put
-from thetadot.training.progress import Progress, Rewound
+from thetadot.training.progress import Rewound, TrainingProgress
 from thetadot.training.snapshot import Snapshot
 from thetadot.training.start import SHARE_OF_SIZE, typical_size
 from thetadot.training.validating import of_the_parameters, validate
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from thetadot.tasks.task import Metric, Task
     from thetadot.training.beginning import Begun
     from thetadot.training.cost import Cost
-    from thetadot.training.data import Batch, Source
+    from thetadot.training.data import Source, TrainingBatch
     from thetadot.training.growing import Growing
     from thetadot.training.mean import RunningMean
-    from thetadot.training.plan import Plan
+    from thetadot.training.plan import TrainingPlan
     from thetadot.training.steering import Steering
 
 LOST = 0.02, 100
@@ -76,7 +76,7 @@ class Loop:
         self,
         *,
         task: Task,
-        plan: Plan,
+        plan: TrainingPlan,
         source: Source,
         valid: Source,
         metric: Metric | None,
@@ -100,7 +100,7 @@ class Loop:
         self.parameters = learned(task)
         self.optimizer = plan.build(self.parameters)
         self.monitor = monitor(self.optimizer, self.note, lambda: self.cost.samples)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         steps = max(1, self.total // plan.batch_size)
         self.start_loss, error = begun.loss
         self.steering, self.constant, self.offset = steering, begun.constant, begun.offset
@@ -167,7 +167,7 @@ class Loop:
             self._step(batch, request.indices)
         self._close_epoch()
 
-    def _step(self, batch: Batch, indices: list[int]) -> None:
+    def _step(self, batch: TrainingBatch, indices: list[int]) -> None:
         progress = self.progress
         self.steering.begin(self)
         settings = self.plan.at((self.seen + 0.5 * batch.size) / self.total, progress.factor)
@@ -250,7 +250,7 @@ class Loop:
             factor = self.guard.restart(self.progress.best_step, self.best)
             self._go_back(self.progress.best_step, self.best, factor, because)
 
-    def _meet_no_number(self, batch: Batch, indices: list[int]) -> NoReturn:
+    def _meet_no_number(self, batch: TrainingBatch, indices: list[int]) -> NoReturn:
         """Go back and try the same batch again; raise Diverged where a smaller step cannot help."""
         at = self.progress.step
         step, state, factor = self.guard.rewind()
@@ -274,7 +274,7 @@ class Loop:
         self.progress.factor *= factor
         self.write(Rollback(self.progress.step, step, because, self.progress.factor))
 
-    def _loss_at_good(self, batch: Batch) -> float:
+    def _loss_at_good(self, batch: TrainingBatch) -> float:
         with torch.no_grad():
             value = float(loss_of(self.task.model, self.task.loss, batch))
         self.cost.forward(batch.size)
@@ -300,7 +300,7 @@ class Loop:
 
     def take_branch(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`branch`, bit for bit."""
-        self.progress = msgspec.convert(state["progress"], Progress)
+        self.progress = msgspec.convert(state["progress"], TrainingProgress)
         self.last_epoch = msgspec.convert(state["last_epoch"], Epoch | None)
         self.best = state["best"] and Snapshot.unpack(state["best"])
         if self.mean is not None:

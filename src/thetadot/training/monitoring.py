@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from thetadot.optim import Flow
     from thetadot.records import Entry
-    from thetadot.state import Change
+    from thetadot.state import StateChange
     from thetadot.tasks.task import Task
     from thetadot.training.data import Source
 
@@ -71,7 +71,7 @@ def monitor_of(
     *,
     samples: int,
     batch: int,
-    changes: list[Change],
+    changes: list[StateChange],
 ) -> Monitor:
     """What measures the run.
 

@@ -34,7 +34,7 @@ COLDEST = 0.01
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The settings of a run before anything is learned on the way: forks and the guard multiply the rate.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
         falling = linear(max(0.0, t - 1.0 + FALL) / FALL) if self.annealing == "linear" else cosine(t, self.end)
         return self._with(factor, falling * warmup(t, self.warmup))
 
-    def again(self, factor: float, samples: int) -> Plan:
+    def again(self, factor: float, samples: int) -> TrainingPlan:
         """The plan once more for so many samples, at the rate that ``factor`` has made of its own."""
         reached = self._with(factor, 1.0)
         decay = decay_of(float(reached.lr), samples / self.batch_size) if self.decay else 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Progress of a run.
 
     Attributes:

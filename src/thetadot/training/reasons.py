@@ -9,7 +9,7 @@ from thetadot.translation import to_physical
 
 if TYPE_CHECKING:
     from thetadot.records import Noise
-    from thetadot.training.plan import Family, Plan
+    from thetadot.training.plan import Family, TrainingPlan
 
 Source = Literal["measured", "rule", "given"]
 PRICE = (
@@ -114,7 +114,7 @@ def momentum(family: Family, lr: float, value: float, *, given: bool) -> Choice:
     return Choice("momentum", value, why, "rule")
 
 
-def annealing(plan: Plan, *, given: bool) -> Choice:
+def annealing(plan: TrainingPlan, *, given: bool) -> Choice:
     """Give the reason for the schedule."""
     source: Source = "given" if given else "rule"
     if plan.annealing == "linear":
@@ -159,7 +159,7 @@ def decay(value: float, train: float, valid: float) -> Choice:
     return Choice("weight_decay", value, why, "measured")
 
 
-def extension(plan: Plan, epoch: int, epochs: int) -> str:
+def extension(plan: TrainingPlan, epoch: int, epochs: int) -> str:
     """Say by which plan a finished run goes on."""
     falls = (
         f"constant, then in a straight line to 0 after {epochs} more epochs"

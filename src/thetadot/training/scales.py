@@ -24,7 +24,7 @@ from thetadot.state import kept
 from thetadot.training.constant import MOST, stackable, targets_of
 from thetadot.training.cure import last_bias
 from thetadot.training.forward import apply, judging
-from thetadot.training.units import Change, Coordinates
+from thetadot.training.units import Coordinates, UnitChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +135,7 @@ def in_usual_units(
     Raises:
         TaskError: inputs are badly scaled for a layer, and that cannot be mended here.
     """
-    changes: list[Change] = []
+    changes: list[UnitChange] = []
     said: list[Choice] = []
     if found.inputs:
         fed, also = _fed(task, source, cost)
@@ -145,7 +145,7 @@ def in_usual_units(
                 continue
             if name in also:
                 raise _refused(task, name, ill)
-            changes.append(_exact(task, source, Change(name, "input", usual_units(values, constant=math.inf)), ill))
+            changes.append(_exact(task, source, UnitChange(name, "input", usual_units(values, constant=math.inf)), ill))
             said.append(_choice("inputs", name, ill, "(x - mean)/deviation, by column"))
     if found.targets and residual:
         head = _head(task, source)
@@ -164,7 +164,7 @@ def _choice(what: str, layer: str, ill: str, how: str) -> Choice:
     return Choice(f"units of {what}", "their own", f"{because}at the end: the same functions. --no-cure leaves it")
 
 
-def _exact(task: Task, source: Source, change: Change, ill: str) -> Change:
+def _exact(task: Task, source: Source, change: UnitChange, ill: str) -> UnitChange:
     """The change, if folding it is exact.
 
     Raises:
@@ -176,7 +176,7 @@ def _exact(task: Task, source: Source, change: Change, ill: str) -> Change:
         if layer.bias is None:
             zero = torch.zeros_like(change.units.mean)
             size = (change.units.scale.square() + change.units.mean.square()).sqrt()
-            change = Change(change.layer, "input", change.units._replace(mean=zero, scale=size))
+            change = UnitChange(change.layer, "input", change.units._replace(mean=zero, scale=size))
         with judging(task):
             if Coordinates(task.model, (change,)).exact(lambda: apply(task.model, batch.inputs)):
                 return change
@@ -192,7 +192,7 @@ def _refused(task: Task, layer: str, ill: str) -> TaskError:
     )
 
 
-def _head(task: Task, source: Source) -> Change | None:
+def _head(task: Task, source: Source) -> UnitChange | None:
     """The last layer in the targets' units; None where there is none whose outputs are the model's."""
     targets = targets_of(source)
     batch = next(iter(source.load(source.whole(_TRIED, list(range(min(_TRIED, source.size)))))))
@@ -206,7 +206,7 @@ def _head(task: Task, source: Source) -> Change | None:
             if not isinstance(layer, _HEADS) or (isinstance(layer, nn.Linear) and last.dim != targets.dim() - 1 > 0):
                 return None
             columns = _by_channel(targets, last.dim, len(last.bias))
-            change = Change(name, "output", usual_units(columns))
+            change = UnitChange(name, "output", usual_units(columns))
             if Coordinates(task.model, (change,)).exact(lambda: apply(task.model, batch.inputs)):
                 return change
     except _ERRORS:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from thetadot.training import reasons
 from thetadot.training.forgetting import decay_of
 from thetadot.training.growing import largest
-from thetadot.training.plan import Annealing, Family, Plan
+from thetadot.training.plan import Annealing, Family, TrainingPlan
 from thetadot.training.setting import power_of_two, reference_size
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Start:
+class RunStart:
     """What the rules need of a run.
 
     Attributes:
@@ -82,7 +82,7 @@ class Start:
     steered: bool = True
     wall: bool = False
 
-    def plan(self) -> Plan:
+    def plan(self) -> TrainingPlan:
         """Settle what is not given, and say why."""
         batch = self._batch_size()
         given = self.given
@@ -94,7 +94,7 @@ class Start:
         annealing: Annealing = given.annealing or ("coupled" if family == "heavy-ball" else "linear")
         if annealing == "coupled" and (family == "adam" or momentum == 0):
             annealing = "cosine"  # no momentum to raise
-        plan = Plan(family, lr, momentum, batch, self._last_batch(batch, annealing), annealing)
+        plan = TrainingPlan(family, lr, momentum, batch, self._last_batch(batch, annealing), annealing)
         plan = replace(plan, eps=min(EPS[0], EPS[1] * self.slope))
         if family == "adam" and given.lr is None and self.steered:
             plan = replace(plan, decay=decay_of(lr, self.samples / batch))

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from thetadot.monitor.monitor import Monitor
     from thetadot.records import Entry, Epoch
     from thetadot.training.levels import Guard
-    from thetadot.training.plan import Plan
-    from thetadot.training.progress import Progress
+    from thetadot.training.plan import TrainingPlan
+    from thetadot.training.progress import TrainingProgress
 
 
 class Steered(Protocol):
@@ -29,8 +29,8 @@ class Steered(Protocol):
         write: receives record entries.
     """
 
-    plan: Plan
-    progress: Progress
+    plan: TrainingPlan
+    progress: TrainingProgress
     parameters: list[Parameter]
     total: int
     guard: Guard

@@ -14,7 +14,7 @@ from thetadot.state import kept
 from thetadot.tasks.loaded import loaded
 from thetadot.tasks.task import Task, require_data
 from thetadot.training.arguments import EPOCHS, Arguments
-from thetadot.training.beginning import Beginning
+from thetadot.training.beginning import RunBeginning
 from thetadot.training.cost import Cost
 from thetadot.training.data import Source
 from thetadot.training.setting import reference_size
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from thetadot.records import Entry
     from thetadot.tasks.task import Loss
-    from thetadot.training.plan import Annealing, Family, Plan
+    from thetadot.training.plan import Annealing, Family, TrainingPlan
 
 LEAST = 22
 """Gradient evaluations that a suggestion takes at least: a gradient of 16 samples and a loss of 18."""
@@ -102,7 +102,7 @@ def suggest(
     with users_code(), kept(model=task.model, loss=task.loss):
         found = tried(task, source, source, batch_size)
         told += [Remark(0, "state", f"{change} is written by a pass and cannot be put back") for change in found.lost]
-        beginning = Beginning(
+        beginning = RunBeginning(
             task, source, None, asked, least=found.least, cost=cost, write=told.append, steered=False, most=most
         )
         plan, begun = beginning.settle()
@@ -135,7 +135,7 @@ def task_of(model: nn.Module, loss: Loss | None, data: Any) -> Task:
     return Task(model, loss, data, data)  # type: ignore[arg-type]  # no loss: the model's own
 
 
-def _read_on(beginning: Beginning, samples: int, told: list[Entry]) -> None:
+def _read_on(beginning: RunBeginning, samples: int, told: list[Entry]) -> None:
     """Read noise and curvature where no rule has asked for them, for what they say of the settings."""
     before, size = beginning.before, beginning.source.size
     most, part = NOISE
@@ -146,7 +146,7 @@ def _read_on(beginning: Beginning, samples: int, told: list[Entry]) -> None:
         told.append(curvature)
 
 
-def _require_curvature(plan: Plan, lr: float | None, budget: float | None, told: list[Entry]) -> None:
+def _require_curvature(plan: TrainingPlan, lr: float | None, budget: float | None, told: list[Entry]) -> None:
     """A run without a curvature is caught by its guard; a loop of one's own has none."""
     if plan.optimizer == "heavy-ball" and lr is None and budget is not None and _first(told, Curvature) is None:
         raise InadmissibleValue(

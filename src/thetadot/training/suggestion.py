@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from thetadot.core import signatures
 from thetadot.core.formatting import between, count, plain, share
 from thetadot.errors import require
-from thetadot.training.plan import Plan
+from thetadot.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ class PlanLR(LRScheduler):
     Example:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        >>> schedule = PlanLR(optimizer, Plan("adam", 0.1, 0.9, 16, 16, warmup=0.0), steps=10)
+        >>> schedule = PlanLR(optimizer, TrainingPlan("adam", 0.1, 0.9, 16, 16, warmup=0.0), steps=10)
         >>> rates = []
         >>> for _ in range(10):
         ...     rates.append(round(schedule.get_last_lr()[0], 3))
@@ -50,7 +50,7 @@ class PlanLR(LRScheduler):
         [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.875, 0.625, 0.375, 0.125]
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, plan: Plan, steps: int) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, plan: TrainingPlan, steps: int) -> None:
         require(steps >= 1, f"steps={steps}", "is below 1", "Pass the steps of the whole training.")
         self.plan, self.steps = plan, steps
         super().__init__(optimizer)
@@ -72,7 +72,7 @@ class PlanLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        super().load_state_dict({**state_dict, "plan": Plan(**state_dict["plan"])})
+        super().load_state_dict({**state_dict, "plan": TrainingPlan(**state_dict["plan"])})
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +92,7 @@ class Suggestion:
         epochs: of the training.
     """
 
-    plan: Plan
+    plan: TrainingPlan
     settings: tuple[Choice, ...]
     remarks: tuple[Remark, ...]
     loss: tuple[float, float]

@@ -14,12 +14,12 @@ from thetadot.training.learned import require_all_learned
 from thetadot.training.spec import users_code
 
 if TYPE_CHECKING:
-    from thetadot.state import Change
+    from thetadot.state import StateChange
     from thetadot.tasks.task import Metric, Task
     from thetadot.training.data import Source
 
 
-class Tried(NamedTuple):
+class TriedRate(NamedTuple):
     """What a trial of one batch told.
 
     Attributes:
@@ -30,17 +30,17 @@ class Tried(NamedTuple):
     """
 
     least: int
-    changes: list[Change]
+    changes: list[StateChange]
     metric_name: str | None
     metric: Metric | None
 
     @property
-    def lost(self) -> list[Change]:
+    def lost(self) -> list[StateChange]:
         """Changes that cannot be put back."""
         return [change for change in self.changes if not change.kept]
 
 
-def tried(task: Task, source: Source, valid: Source, batch_size: int | None) -> Tried:
+def tried(task: Task, source: Source, valid: Source, batch_size: int | None) -> TriedRate:
     """Try a task out, changing nothing.
 
     Raises:
@@ -61,7 +61,7 @@ def tried(task: Task, source: Source, valid: Source, batch_size: int | None) -> 
         batch = next(iter(source.load(source.whole(min(2, source.size)))))
         require_all_learned(task, loss_of(task.model, task.loss, batch))
         changes = changes_of(lambda now: loss_of(now["model"], now["loss"], batch), parts)
-        return Tried(least, changes, *derived_metric(task, batch))
+        return TriedRate(least, changes, *derived_metric(task, batch))
 
 
 def _require_mean(task: Task, source: Source) -> None:

@@ -32,7 +32,7 @@ Side = Literal["input", "output"]
 
 
 @dataclass(frozen=True)
-class Change:
+class UnitChange:
     """Units of one layer's input or output.
 
     Attributes:
@@ -83,7 +83,7 @@ class Coordinates:
     """
 
     model: nn.Module
-    changes: tuple[Change, ...] = ()
+    changes: tuple[UnitChange, ...] = ()
     handles: list[RemovableHandle] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ class Coordinates:
     @classmethod
     def unpack(cls, model: nn.Module, packed: list[Mapping[str, Any]]) -> Coordinates:
         """Rebuild them from the output of :meth:`pack`."""
-        return cls(model, tuple(Change(p["layer"], p["side"], Units(p["mean"], p["scale"])) for p in packed))
+        return cls(model, tuple(UnitChange(p["layer"], p["side"], Units(p["mean"], p["scale"])) for p in packed))
 
 
 def _folded_input(layer: Any, units: Units) -> None:

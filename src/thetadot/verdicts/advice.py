@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from thetadot.core.formatting import plain, share
-from thetadot.verdicts.base import Change, Verdict
+from thetadot.verdicts.base import SettingChange, Verdict
 from thetadot.verdicts.course import course, unlowered
 from thetadot.verdicts.damping import forgetting, remembers
 from thetadot.verdicts.dead import ZERO, dead
@@ -99,40 +99,40 @@ def basis(finding: str, verdicts: Mapping[str, Verdict]) -> Verdict | None:
     return verdicts.get(_SOURCE.get(finding, "batch"))
 
 
-def _advice_sureness(verdicts: Mapping[str, Verdict], change: Change) -> str:
+def _advice_sureness(verdicts: Mapping[str, Verdict], change: SettingChange) -> str:
     found = basis(change.finding, verdicts)
     return confidence("moderate", "a rule of thumb") if found is None or not found.confidence else found.confidence
 
 
-def _scale_inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _scale_inputs(_: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     inputs = verdicts["inputs"]
-    return Change("scale inputs", inputs.advice, inputs.evidence) if inputs.finding == "badly scaled" else None
+    return SettingChange("scale inputs", inputs.advice, inputs.evidence) if inputs.finding == "badly scaled" else None
 
 
-def _dead(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _dead(facts: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     if verdicts["learning"].finding != "dead":
         return None
     lr, evidence, gone = largest_lr(facts), verdicts["learning"].evidence, dead(facts)
     if gone is None or gone.remedy or lr is None:
-        return Change("new start", ZERO if gone is None or not gone.remedy else gone.remedy, evidence)
+        return SettingChange("new start", ZERO if gone is None or not gone.remedy else gone.remedy, evidence)
     said = f"Start anew with lr {plain(lr / TENFOLD)} instead of {plain(lr)}: what is dead does not come back."
-    return Change("lower lr", said, evidence, (("lr", lr / TENFOLD),))
+    return SettingChange("lower lr", said, evidence, (("lr", lr / TENFOLD),))
 
 
-def _lower_momentum(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _lower_momentum(facts: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     damping, motion = verdicts["damping"], facts.peak
     beta = number(motion.momentum) if motion is not None else None
     if beta is not None and 0 <= beta < 1 and remembers(facts, beta):
         new = forgetting(facts.steps)
         said = f"Lower momentum from {beta:.6g} to {new:.3g}, lr as it is: the velocity remembers "
         said += f"{plain(1 / (1 - beta))} steps, and the run has {plain(facts.steps)}."
-        return Change("lower momentum", said, (f"momentum {beta:.6g}",), (("momentum", new),))
+        return SettingChange("lower momentum", said, (f"momentum {beta:.6g}",), (("momentum", new),))
     if damping.finding == "over-damped" and damping.advice:
-        return Change("raise momentum", damping.advice)
+        return SettingChange("raise momentum", damping.advice)
     return None
 
 
-def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     where, lr = step_range(facts), largest_lr(facts)
     if lr is None or (where.side != "large" and verdicts["edge"].state != "bad"):
         return None
@@ -141,7 +141,7 @@ def _lower_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     why = where.why if where.side == "large" else verdicts["edge"].says.rstrip(".")
     said = f"Lower lr from {plain(lr)} to {plain(new)}: {why[:1].lower()}{why[1:]}. Momentum as it is."
     said += _same_temperature(facts, 1.0 / factor)
-    return Change("lower lr", said, where.evidence, (("lr", new),))
+    return SettingChange("lower lr", said, where.evidence, (("lr", new),))
 
 
 def _excess(facts: Facts) -> float:
@@ -150,14 +150,14 @@ def _excess(facts: Facts) -> float:
     return min(max(2.0 * worst, 2.0), TENFOLD)
 
 
-def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _raise_lr(facts: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     where, lr = step_range(facts), largest_lr(facts)
     if where.side != "small" or lr is None or verdicts["edge"].state == "bad":
         return None
     factor = where.factor
     said = f"Raise lr from {plain(lr)} to {plain(lr * factor)}: {where.why}. Momentum as it is."
     said += _warmer(facts, factor)
-    return Change("raise lr", said, where.evidence, (("lr", lr * factor),))
+    return SettingChange("raise lr", said, where.evidence, (("lr", lr * factor),))
 
 
 def _same_temperature(facts: Facts, ratio: float) -> str:
@@ -193,7 +193,7 @@ def _warmer(facts: Facts, factor: float) -> str:
     return f"{warmer}; {plain(kept)} would keep the temperature ({rule} rule)."
 
 
-def _smaller_batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _smaller_batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     """A smaller batch, where steps are what the run lacks: never below 16, and eightfold at a time."""
     found, present, noise = course(facts), facts.batch, fit(facts)
     if present is None or not short(facts) or step_range(facts).side == "large" or (found and found.spent):
@@ -210,10 +210,10 @@ def _smaller_batch(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | No
     said += f"{late}the run has only {plain(facts.steps)} steps."
     said += _price(facts, present / target)
     evidence = verdicts["batch"].evidence + _rules(facts, target)
-    return Change("lower batch", said, evidence, (("batch", target),))
+    return SettingChange("lower batch", said, evidence, (("batch", target),))
 
 
-def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
+def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> SettingChange | None:
     """A larger batch, where it is so small that it costs no time, and noise kept the loss from falling."""
     found, present = course(facts), facts.batch
     noise = nearest_noise(facts, 0.0)
@@ -233,7 +233,7 @@ def _tiny_batch(facts: Facts, _: Mapping[str, Verdict]) -> Change | None:
         f"scale was {plain(noise)} samples, and the loss did not come to rest below where it began. It saves time too."
     )
     evidence = (f"noise scale at the start: {plain(noise)} samples", f"loss rose by {share(found.rose)} of its fall")
-    return Change("raise batch", said, evidence, (("batch", target),))
+    return SettingChange("raise batch", said, evidence, (("batch", target),))
 
 
 def _price(facts: Facts, times: float) -> str:
@@ -284,12 +284,12 @@ def _line(present: Settings, row: Row) -> str:
     return f"{row.rule.name}, {row.rule.source}: {numbers}{reason}{remark}"
 
 
-def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     if verdicts["stationarity"].finding not in {"stationary", "too hot"} or not learned(facts):
         return None
     lr = positive(facts.motions[-1].lr) if facts.motions else None
     if lr is None:
-        return Change("cool", "Anneal: lower the lr, or raise the batch size.")
+        return SettingChange("cool", "Anneal: lower the lr, or raise the batch size.")
     said = f"Cool: lr from {plain(lr)} to {plain(lr / COOLING)} at this momentum"
     epochs = facts.epoch_size
     if facts.batch is not None:
@@ -300,12 +300,12 @@ def _cool(facts: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
     line = f"temperature ∝ lr/((1-β)B): {plain(COOLING)} times lower"
     if epochs is not None:
         line += f"; under shuffled epochs along steep directions, along flat ones {plain(COOLING**2)} times"
-    return Change("cool", f"{said}.", (line,), (("lr", lr / COOLING),))
+    return SettingChange("cool", f"{said}.", (line,), (("lr", lr / COOLING),))
 
 
-def _overfits(_: Facts, verdicts: Mapping[str, Verdict]) -> Change | None:
+def _overfits(_: Facts, verdicts: Mapping[str, Verdict]) -> SettingChange | None:
     found = verdicts["generalization"]
-    return Change("stop earlier", found.advice, found.evidence) if found.finding == "overfitting" else None
+    return SettingChange("stop earlier", found.advice, found.evidence) if found.finding == "overfitting" else None
 
 
 def _smith_loses(facts: Facts, lr: float, batch: float) -> str:

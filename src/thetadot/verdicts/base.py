@@ -41,7 +41,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """A single change of a setting, or of several that go together."""
 
     finding: str

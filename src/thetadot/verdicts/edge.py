@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Point:
+class EdgeReading:
     """Sharpness over limit at one step, and the ends of λmax over limit."""
 
     step: float
@@ -44,7 +44,7 @@ class Point:
     limit: float
 
 
-def points(facts: Facts) -> list[Point]:
+def points(facts: Facts) -> list[EdgeReading]:
     """Return every measurement with a limit, in order."""
     found = []
     for entry in facts.curvatures:
@@ -52,11 +52,11 @@ def points(facts: Facts) -> list[Point]:
         if limit is None or sharpness is None or step is None:
             continue
         low, high = interval(entry)
-        found.append(Point(step, sharpness / limit, low / limit, high / limit, entry, limit))
+        found.append(EdgeReading(step, sharpness / limit, low / limit, high / limit, entry, limit))
     return found
 
 
-def latest(facts: Facts, found: list[Point]) -> list[Point]:
+def latest(facts: Facts, found: list[EdgeReading]) -> list[EdgeReading]:
     """The last quarter, at least one, of those near the run's largest lr: annealing ends far from any edge."""
     peak = (number(facts.peak.lr) or 0.0) if facts.peak is not None else 0.0
     near = [p for p in found if (m := facts.at(p.step)) is None or (number(m.lr) or 0.0) >= WARM * peak] or found
@@ -89,7 +89,7 @@ def accusing(facts: Facts, entry: Curvature) -> bool:
     return samples >= FAIR and (facts.batch is None or samples >= min(facts.batch, everything or facts.batch))
 
 
-def began_above(facts: Facts, found: list[Point]) -> bool:
+def began_above(facts: Facts, found: list[EdgeReading]) -> bool:
     """Whether the run began above its limit, by the lower end.
 
     An adaptive method's first measurements are left out: its preconditioner has not yet seen gradients.
@@ -133,7 +133,7 @@ class Now:
         return f"{plain(max(self.low, 0.0))} to {plain(self.high)}"
 
 
-def _now(facts: Facts, found: list[Point]) -> Now:
+def _now(facts: Facts, found: list[EdgeReading]) -> Now:
     late = latest(facts, found)
     return Now(middle([p.ratio for p in late]), middle([p.low for p in late]), middle([p.high for p in late]))
 
@@ -149,7 +149,7 @@ def _without_limit(facts: Facts) -> Verdict:
     return Verdict("edge", "unknown", "attention", said, (), confidence("low", "the loss alone tells it"))
 
 
-def _by_ratio(facts: Facts, found: list[Point], now: Now) -> Verdict:
+def _by_ratio(facts: Facts, found: list[EdgeReading], now: Now) -> Verdict:
     evidence, sure, verb = _stability_evidence(facts, found), _stability_sureness(facts, found), _verb(facts, found)
     if now.low > ABOVE:
         return _above(facts, now, verb, evidence, sure)
@@ -178,13 +178,13 @@ def _above(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure: s
     return Verdict("edge", "above the edge", "bad", f"{said}.", evidence, sure)
 
 
-def _verb(facts: Facts, found: list[Point]) -> str:
+def _verb(facts: Facts, found: list[EdgeReading]) -> str:
     """Is, or was while the lr was large."""
     last = latest(facts, found)[-1]
     return "is" if last is found[-1] else f"at the large lr, until step {plain(last.step)}, was"
 
 
-def _diverged(facts: Facts, found: list[Point], loss: Loss) -> Verdict:
+def _diverged(facts: Facts, found: list[EdgeReading], loss: Loss) -> Verdict:
     said = f"The loss is lost: {loss.why}."
     sound = [p for p in found if p.step <= loss.before]
     if sound:
@@ -194,7 +194,7 @@ def _diverged(facts: Facts, found: list[Point], loss: Loss) -> Verdict:
     return Verdict("edge", "diverged", "bad", said, _stability_evidence(facts, found), sure)
 
 
-def _above_at_start(facts: Facts, found: list[Point], now: Now) -> Verdict:
+def _above_at_start(facts: Facts, found: list[EdgeReading], now: Now) -> Verdict:
     first, evidence = found[0], _stability_evidence(facts, found)
     said = (
         f"The run began above the edge: sharpness was {plain(first.ratio)} times the limit at step {plain(first.step)}"
@@ -222,7 +222,7 @@ def _at_edge(facts: Facts, now: Now, verb: str, evidence: tuple[str, ...], sure:
     return Verdict("edge", "at the edge", "attention" if harmed else "good", said, evidence, sure)
 
 
-def _stability_evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
+def _stability_evidence(facts: Facts, found: list[EdgeReading]) -> tuple[str, ...]:
     lines = []
     if found:
         last = found[-1]
@@ -247,7 +247,7 @@ def _stability_evidence(facts: Facts, found: list[Point]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _stability_sureness(facts: Facts, found: list[Point]) -> str:
+def _stability_sureness(facts: Facts, found: list[EdgeReading]) -> str:
     sides = {_side_of_limit(value) for p in latest(facts, found) for value in (p.low, p.high)}
     if len(sides) > 1:
         said = confidence("moderate" if len(sides) == 2 else "low", "intervals and waves reach another finding")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetadot.core.formatting import plain, ratio, times
-from thetadot.verdicts.base import Change
+from thetadot.verdicts.base import SettingChange
 from thetadot.verdicts.damping import forgetting
 from thetadot.verdicts.edge import accusing, began_above, points
 from thetadot.verdicts.facts import number, positive
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from thetadot.verdicts.pace import Pace
 
 
-def rescue(before: Facts) -> Change:
+def rescue(before: Facts) -> SettingChange:
     """Recommend a change, from what was known before the loss was lost."""
     motion = before.peak
     lr = positive(motion.lr) if motion is not None else None
     if motion is None or lr is None:
-        return Change("lower lr", "Lower the lr tenfold, or warm it up.")
+        return SettingChange("lower lr", "Lower the lr tenfold, or warm it up.")
     beta = number(motion.momentum)
     if beta is not None and USUAL < beta < 1 and 1 / (1 - beta) > MEMORY * before.steps:
         return _momentum(before, lr, beta)
@@ -52,26 +52,26 @@ def rescue(before: Facts) -> Change:
     factor, why, evidence = _amount(before, found)
     new = lr / factor
     said = f"Lower lr from {plain(lr)} to {plain(new)}, {why}. Momentum as it is."
-    return Change("lower lr", said, evidence, (("lr", new),))
+    return SettingChange("lower lr", said, evidence, (("lr", new),))
 
 
-def _momentum(before: Facts, lr: float, beta: float) -> Change:
+def _momentum(before: Facts, lr: float, beta: float) -> SettingChange:
     memory = f"the velocity remembers {plain(1 / (1 - beta))} of {plain(before.steps)} steps"
     new = forgetting(before.steps)
     said = f"Lower momentum from {beta:.6g} to {new:.3g}, the usual one, or what forgets within a tenth of the run; "
     said += f"lr {plain(lr)} as it is: {memory}."
     evidence = (f"momentum {beta:.6g}: memory 1/(1-β) = {plain(1 / (1 - beta))} steps",)
-    return Change("lower momentum", said, evidence, (("momentum", new),))
+    return SettingChange("lower momentum", said, evidence, (("momentum", new),))
 
 
-def _larger_batch(before: Facts, lr: float, found: Pace) -> Change:
+def _larger_batch(before: Facts, lr: float, found: Pace) -> SettingChange:
     """Too hot for its batch, which is so small that a larger one costs no time."""
     batch = before.batch or 1.0
     new = batch * EIGHTFOLD
     said = f"Too hot for its batch: the noise scale was {times(found.excess)} the batch of {plain(batch)}. Raise the "
     said += f"batch from {plain(batch)} to {plain(new)} at lr {plain(lr)}, which saves time as well."
     line = f"bound over the step at the first measurement: {plain(found.start)}"
-    return Change("raise batch", said, (line,), (("batch", new),))
+    return SettingChange("raise batch", said, (line,), (("batch", new),))
 
 
 def _amount(before: Facts, found: Pace | None) -> tuple[float, str, tuple[str, ...]]:

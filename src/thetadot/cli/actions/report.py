@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from thetadot.errors import ThetadotError, require
 from thetadot.records import Follower
 from thetadot.report import put
-from thetadot.report.serve import LOOPBACK, Server, Watch, gather
+from thetadot.report.serve import LOOPBACK, FolderWatch, Server, gather
 from thetadot.scenes.files import PAGE, RECORD
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _same_file(place: Path, record: Path) -> bool:
 
 
 def _serve_page(options: argparse.Namespace) -> int:
-    watch: Any = Watch(options.runs, options.title)
+    watch: Any = FolderWatch(options.runs, options.title)
     watch.page()  # what cannot be read or drawn is said here, not in the browser
     host = options.host or LOOPBACK
     try:  # around all of it: whoever reads the address may interrupt at once

@@ -19,7 +19,7 @@ from thetadot.systems.base import POSITION
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thetadot.fusion.blocks import Batch
+    from thetadot.fusion.blocks import BlockBatch
     from thetadot.fusion.draws import Keys
     from thetadot.optim.engine.move import Move
     from thetadot.optim.engine.rows import ParamRow
@@ -41,8 +41,8 @@ class InBlocks(Launch):
         self.blocks = once("blocks", first, lambda: Blocks(program_of(first)))
         if not self.blocks.takes_lists:
             raise CannotCompile("an operation knows no lists.")
-        self.batches: list[Batch] = []
-        self.noise: BlockNoise | None = None
+        self.batches: list[BlockBatch] = []
+        self.noise: RowBlockNoise | None = None
         self.apart = False
 
     def _cut(self, *, apart: bool) -> None:
@@ -52,7 +52,10 @@ class InBlocks(Launch):
         tensors = [*zip(self.parameters, *self.kept, strict=True)]
         batches = self.blocks.batches(tensors, [POSITION, *self.names], **{"together": 0} if apart else {})
         names = [name for _, name in self.blocks.draws]
-        self.batches, self.noise = batches, BlockNoise(batches, self.places, names, self.sweep.move) if names else None
+        self.batches, self.noise = (
+            batches,
+            RowBlockNoise(batches, self.places, names, self.sweep.move) if names else None,
+        )
         self.apart = apart
 
     def run(self, step: StepNumbers, gradients: Sequence[Tensor], addresses: Sequence[int] | None = None) -> None:  # noqa: ARG002
@@ -82,7 +85,7 @@ class InBlocks(Launch):
         return given if isinstance(given, list) else [given] * len(self.states)
 
 
-class BlockNoise:
+class RowBlockNoise:
     """The noise of batches of blocks, a batch drawn at once, into memory that all of them use in turn.
 
     Args:
@@ -93,7 +96,7 @@ class BlockNoise:
     """
 
     def __init__(
-        self, batches: Sequence[Batch], places: Sequence[tuple[int, int]], names: Sequence[str], move: Move
+        self, batches: Sequence[BlockBatch], places: Sequence[tuple[int, int]], names: Sequence[str], move: Move
     ) -> None:
         members = [member for batch in batches for member in batch.members]
         self._numbers = np.array([places[member.row][0] for member in members], dtype=np.int64)

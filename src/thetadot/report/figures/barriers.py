@@ -11,7 +11,7 @@ from thetadot.core.formatting import between, plain
 from thetadot.records import Barrier, standing
 from thetadot.report.figures.frame import Timeline, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import by_step, column, drawable, gathered, sparse
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from thetadot.records import Rows
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Height of each barrier at the step where the motion was beyond it; None where none was measured."""
     measured = [(run, standing(run.record, Barrier)[0]) for run in runs]
     found = {run.index: rows.where(column(rows, "height") >= 0) for run, rows in measured}

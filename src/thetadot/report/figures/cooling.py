@@ -10,7 +10,7 @@ from thetadot.records import Equilibrium, Motion, standing
 from thetadot.report import words
 from thetadot.report.figures.frame import Timeline, band, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import by_step, column, finite, smooth, thin
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Line = tuple[str, float, float, str, str, tuple["Array", "Array"]]
 """Colour, width, opacity, what the key says, what the tooltip says, and the points."""
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Temperature of noise, positions and velocities, and the learning rate below; None where none is positive."""
     drawn = [(run, _cooling_lines(run)) for run in runs]
     drawn = [(run, lines) for run, lines in drawn if lines]
@@ -61,7 +61,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _cooling_lines(run: Run) -> list[Line]:
+def _cooling_lines(run: RecordedRun) -> list[Line]:
     motions, windows = standing(run.record, Motion)[0], standing(run.record, Equilibrium)[0]
     x, energy = finite(by_step(motions), column(motions, "kinetic"))
     lines: list[Line] = [
@@ -77,7 +77,7 @@ def _cooling_lines(run: Run) -> list[Line]:
     return [line for line in lines if len(line[-1][0])]
 
 
-def _schedule(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
+def _schedule(runs: Sequence[RecordedRun], timeline: Timeline) -> Panel | None:
     lines = []
     for run in runs:
         motions, _ = standing(run.record, Motion)

@@ -19,7 +19,7 @@ from thetadot.core.formatting import plain
 from thetadot.report.figures.frame import dots, empty_figure, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.verdicts.noise import fit, scale
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ WIDEST = 1e6
 """Batches this many times the noise scale, or as small a share of it, are drawn at the curve's end."""
 
 
-def picture(runs: Sequence[Run]) -> Picture | None:
+def picture(runs: Sequence[RecordedRun]) -> Picture | None:
     """The hyperbola with each run on it; None where no run has both a noise scale and a batch size."""
     placed = [(run, place) for run in runs if (place := _place(run)) is not None]
     if not placed:
@@ -62,7 +62,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _CriticalPlace:
     """The batch, its ratio to the noise scale with an interval, and whether that is only a bound."""
 
     batch: float
@@ -73,7 +73,7 @@ class _Place:
     bound: bool
 
 
-def _place(run: Run) -> _Place | None:
+def _place(run: RecordedRun) -> _CriticalPlace | None:
     """Where the batch verdict puts the run; None where it knows no place."""
     found, known, batch = fit(run.facts), scale(run.facts), run.facts.batch
     if found is None or known is None or batch is None:
@@ -81,7 +81,7 @@ def _place(run: Run) -> _Place | None:
     half = found.ratio if known.low is None or known.high is None else known.value / known.low
     low, high = (0.0, found.ratio) if found.bound else (found.ratio / half, found.ratio * half)
     low, ratio, high = (min(max(each, 1 / WIDEST), WIDEST) for each in (low, found.ratio, high))
-    return _Place(batch, ratio, low, high, found.scale, found.bound)
+    return _CriticalPlace(batch, ratio, low, high, found.scale, found.bound)
 
 
 def _plane(ratio: Array) -> tuple[Array, Array]:
@@ -94,7 +94,7 @@ def _plane(ratio: Array) -> tuple[Array, Array]:
     return 1 + 1 / ratio, 1 + ratio
 
 
-def _here(plot: figure, run: Run, place: _Place, ends: Array) -> list[Key]:
+def _here(plot: figure, run: RecordedRun, place: _CriticalPlace, ends: Array) -> list[Key]:
     arc = plot.line(*_plane(np.geomspace(ends[0], max(ends[1], ends[0] * 1.001), 80)), line_width=7, line_alpha=0.4)
     arc.glyph.line_cap = "round"
     paint(arc.glyph, line_color=run.role("purple"))

@@ -12,7 +12,7 @@ from thetadot.report.figures import losses
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import above, by_step, column, drawable, finite, gathered, sparse, thin
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FLOOR = 0.2
 """A band that reaches below this share of the lowest curvature is cut there: a logarithmic axis has no zero."""
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Largest curvature with its interval, the limit as a line, danger shaded; None where nothing was measured."""
     found = {run.index: above(standing(run.record, Curvature)[0], "sharpness") for run in runs}
     measured = [(run, found[run.index]) for run in runs if found[run.index]]
@@ -58,7 +58,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _draw_limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: Timeline, top: float) -> list[Key]:
+def _draw_limit(
+    plot: figure, run: RecordedRun, entries: Sequence[Curvature], timeline: Timeline, top: float
+) -> list[Key]:
     x, y = thin(*finite(by_step(entries), column(entries, "limit"), positive=True))
     if not len(x):
         return []
@@ -76,7 +78,7 @@ def _draw_limit(plot: figure, run: Run, entries: Sequence[Curvature], timeline: 
 
 
 def _draw_group(
-    plot: figure, run: Run, entries: Sequence[Curvature], role: str, marker: str, floor: float
+    plot: figure, run: RecordedRun, entries: Sequence[Curvature], role: str, marker: str, floor: float
 ) -> list[Key]:
     if not entries:
         return []

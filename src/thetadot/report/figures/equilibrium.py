@@ -13,7 +13,7 @@ from thetadot.records import Equilibrium, standing
 from thetadot.report.figures.frame import Timeline, band, dots, draw_line, hover, padded_range, straight_line
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import above, by_step, column, gathered, sparse
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ MEANINGS = {
 }
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Draw the ratio with its interval against steps; None where no window has a ratio."""
     found = {run.index: above(standing(run.record, Equilibrium)[0], "ratio", -math.inf) for run in runs}
     every = list(found.values())
@@ -65,7 +65,9 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _draw_equilibrium(plot: figure, run: Run, windows: Rows[Equilibrium], shown: tuple[float, float]) -> list[Key]:
+def _draw_equilibrium(
+    plot: figure, run: RecordedRun, windows: Rows[Equilibrium], shown: tuple[float, float]
+) -> list[Key]:
     keys = []
     low, high = shown
     still = windows.where(_in_state(windows, "stationary"))

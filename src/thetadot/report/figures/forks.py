@@ -14,7 +14,7 @@ from thetadot.report import words
 from thetadot.report.figures.frame import FACTORS, dots, empty_figure, hover, padded_range, path
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import Array, drawable, gathered
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MOST = 8
 """Forks of a run that are drawn."""
 
 
-def picture(runs: Sequence[Run]) -> Picture | None:
+def picture(runs: Sequence[RecordedRun]) -> Picture | None:
     """Two curves a fork, side by side; None where nothing was decided on the way."""
     found = {run.index: run.record.of(Fork)[:MOST] for run in runs}
     every = [fork for forks in found.values() for fork in forks]
@@ -59,7 +59,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     )
 
 
-def _fork(plot: figure, run: Run, place: int, fork: Fork) -> None:
+def _fork(plot: figure, run: RecordedRun, place: int, fork: Fork) -> None:
     """Both curves across the width of one place, and the levels that decided."""
     branches = (
         ("blue", fork.losses, fork.level, fork.lr),

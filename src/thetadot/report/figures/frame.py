@@ -43,7 +43,7 @@ from thetadot.report.series import LARGEST, MOST_MARKS, Array, column
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
 
 Limits = tuple[float, float]
 FACTORS = "Equal distances upward are equal factors, not equal amounts."
@@ -125,7 +125,9 @@ def _formatter(limits: Any, *, log: bool) -> TickFormatter:
     return LogTickFormatter() if log else BasicTickFormatter(precision=1)
 
 
-def hover(plot: figure, run: Run, renderer: Any, rows: Sequence[tuple[str, str]], *, along: bool = False) -> None:
+def hover(
+    plot: figure, run: RecordedRun, renderer: Any, rows: Sequence[tuple[str, str]], *, along: bool = False
+) -> None:
     """Tooltips on one renderer. ``along`` answers for the nearest step, otherwise the pointer must be on a mark."""
     fields: Any = {token.split("{")[0]: "printf" for _, token in rows if "{%" in token}
     plot.add_tools(
@@ -143,7 +145,7 @@ def hover(plot: figure, run: Run, renderer: Any, rows: Sequence[tuple[str, str]]
 
 def draw_line(
     plot: figure,
-    run: Run,
+    run: RecordedRun,
     xy: tuple[Array, Array],
     role: str,
     *,
@@ -166,7 +168,7 @@ def draw_line(
 
 
 def path(
-    plot: figure, run: Run, xy: Any, role: str, width: float = 2.0, alpha: float = 1.0, dash: str = "solid"
+    plot: figure, run: RecordedRun, xy: Any, role: str, width: float = 2.0, alpha: float = 1.0, dash: str = "solid"
 ) -> Any:
     """A line of a run through all points, whatever lies on its axes."""
     line = plot.line(*xy, line_width=width, line_alpha=alpha, line_dash=run.dash(dash))
@@ -174,7 +176,7 @@ def path(
     return run.own(line)
 
 
-def stretches(run: Run, x: Array, *others: Array) -> list[slice]:
+def stretches(run: RecordedRun, x: Array, *others: Array) -> list[slice]:
     """Stretches of a line between places that are no numbers, and between points of which a rollback undid most."""
     x = np.asarray(x, dtype=np.float64)
     good = np.all([np.isfinite(each) for each in (x, *others)], axis=0)
@@ -199,7 +201,7 @@ def joined(found: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
 
 def dots(
     plot: figure,
-    run: Run,
+    run: RecordedRun,
     source: ColumnDataSource,
     role: str,
     *,
@@ -214,7 +216,7 @@ def dots(
     return run.own(marks)
 
 
-def band(plot: figure, run: Run, x: Array, low: Array, high: Array, role: str, *, alpha: float = 0.22) -> None:
+def band(plot: figure, run: RecordedRun, x: Array, low: Array, high: Array, role: str, *, alpha: float = 0.22) -> None:
     """The area between two lines of a run, broken like a line; of a point by itself a bar."""
     alpha *= 0.6 if run.several else 1
     single: list[int] = []
@@ -250,7 +252,7 @@ def moving_source(frames: Mapping[str, Array], still: Mapping[str, Any] | None =
 class Timeline:
     """The step axis: one range, one cursor and the marks of rollbacks, shared by all pictures along steps."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[RecordedRun]) -> None:
         found = [column(run.record.of(kind), "step") for run in runs for kind in KINDS]
         known = [steps[np.isfinite(steps)] for steps in found]
         steps = np.array([end for steps in known if len(steps) for end in (steps.min(), steps.max())])
@@ -273,7 +275,7 @@ class Timeline:
         return steps[np.unique(place.astype(np.int64), return_index=True)[1]]
 
     def axes(
-        self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: Run | None = None
+        self, height: int, shown: Limits, *, log: bool = False, label: str = "step", only: RecordedRun | None = None
     ) -> figure:
         """Return an empty figure along the steps, with the rollbacks of one run or of all."""
         plot = empty_figure(height, self.range, shown, y_log=log)

@@ -12,7 +12,7 @@ from thetadot.records import Curvature, standing
 from thetadot.report.figures.frame import FACTORS, dots, empty_figure, hover, padded_range, straight_line
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import drawable, sparse
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ OVER = 2.0
 """Above this ζ a direction creeps so much that friction is wasted on it; it takes 2ζ times as long as at ζ = 1."""
 
 
-def picture(runs: Sequence[Run]) -> Picture | None:
+def picture(runs: Sequence[RecordedRun]) -> Picture | None:
     """ζ of each top eigenvalue, at the first measurement and the last; None where no damping was recorded."""
     found = {run.index: _measured(run) for run in runs}
     every = [entry for entries in found.values() for entry in entries]
@@ -61,7 +61,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     )
 
 
-def _measured(run: Run) -> list[Curvature]:
+def _measured(run: RecordedRun) -> list[Curvature]:
     rows = standing(run.record, Curvature)[0]
     return [entry for entry in sparse(rows.where(rows.counts("damping") > 0), "sharpness") if len(_curvatures(entry))]
 
@@ -71,7 +71,7 @@ def _curvatures(entry: Curvature) -> np.ndarray[tuple[int], np.dtype[np.float64]
     return found[np.isfinite(found) & (found > 0)]
 
 
-def _draw_ladder(plot: figure, run: Run, entries: Sequence[Curvature]) -> list[Key]:
+def _draw_ladder(plot: figure, run: RecordedRun, entries: Sequence[Curvature]) -> list[Key]:
     keys: list[Key] = []
     if len(entries) > 1:
         _rung(plot, run, entries[0], filled=False)
@@ -82,11 +82,11 @@ def _draw_ladder(plot: figure, run: Run, entries: Sequence[Curvature]) -> list[K
     return keys
 
 
-def _step_in_words(run: Run, entry: Curvature) -> str:
+def _step_in_words(run: RecordedRun, entry: Curvature) -> str:
     return "" if run.several else f", step {plain(entry.step)}"
 
 
-def _rung(plot: figure, run: Run, entry: Curvature, *, filled: bool) -> None:
+def _rung(plot: figure, run: RecordedRun, entry: Curvature, *, filled: bool) -> None:
     zeta = _curvatures(entry)
     positive = [value for value in entry.spectrum if value > 0] or [entry.sharpness]
     curved = [positive[i] if i < len(positive) else None for i in range(len(zeta))]

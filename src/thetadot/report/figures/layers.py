@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bokeh.plotting import figure
 
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
     from thetadot.report.series import Array
 
 MOST_ROWS = 200
@@ -46,7 +46,7 @@ class Sheet:
     end: float
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """A panel for each run, with one image a quantity; None where no layer was recorded."""
     sheets = {run.index: (names, found) for run in runs for names, found in [_sheets(run)] if found}
     if not sheets:
@@ -77,7 +77,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _sheets(run: Run) -> tuple[list[str], dict[str, Sheet]]:
+def _sheets(run: RecordedRun) -> tuple[list[str], dict[str, Sheet]]:
     names = list(run.record.layers)
     rows, noises = standing(run.record, Layers)[0], standing(run.record, Noise)[0]
     for name in ("gradient", "weight", "update"):
@@ -194,8 +194,8 @@ def _colour_range(tables: Sequence[Array]) -> tuple[float, float] | None:
 
 
 def _layer_panel(
-    run: Run, timeline: Timeline, names: Sequence[str], found: dict[str, Sheet], ends: dict[str, tuple[float, float]],
-    first: str,
+    run: RecordedRun, timeline: Timeline, names: Sequence[str], found: dict[str, Sheet],
+    ends: dict[str, tuple[float, float]], first: str,
 ) -> Panel:  # fmt: skip
     rows = len(names)
     pitch = 22 if rows <= 20 else 15 if rows <= 60 else 11

@@ -14,7 +14,7 @@ from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, draw_li
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.palette import paint
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import (
     LARGEST,
     MOST_MARKS,
@@ -46,7 +46,7 @@ LOWER = 230
 """Of several runs, whose table stands below."""
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Training loss and validation loss; None where no loss was seen."""
     if not any(_has_losses(run) for run in runs):
         return None
@@ -70,7 +70,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )  # fmt: skip
 
 
-def metric(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def metric(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Draw the metric on the validation set; None where none was taken."""
     measured = [(run, *_epochs(run, "metric")) for run in runs]
     measured = [(run, at, values) for run, at, values in measured if len(at)]
@@ -94,7 +94,7 @@ def metric(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def beneath(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
+def beneath(runs: Sequence[RecordedRun], timeline: Timeline) -> Panel | None:
     """The smoothed loss on the same steps, to stand below another picture."""
     if not any(len(losses_of(run.record)[0]) for run in runs):
         return None
@@ -107,17 +107,17 @@ def beneath(runs: Sequence[Run], timeline: Timeline) -> Panel | None:
     return Panel("Training loss on the same steps", "L, running mean", plot)
 
 
-def _has_losses(run: Run) -> bool:
+def _has_losses(run: RecordedRun) -> bool:
     return bool(len(loss_curve(run.record).losses) and np.isfinite(loss_curve(run.record).losses).any()) or any(
         len(found) for found in (_epochs(run, "valid_loss")[0], _reference(run)[0], _wild(run))
     )
 
 
-def _any(runs: Sequence[Run], kind: type[Epoch]) -> bool:
+def _any(runs: Sequence[RecordedRun], kind: type[Epoch]) -> bool:
     return any(run.record.of(kind) for run in runs)
 
 
-def _losses_sentence(run: Run) -> str:
+def _losses_sentence(run: RecordedRun) -> str:
     """How far the loss came, and what ended it; whether that is overfitting, a finding says."""
     epochs, _ = standing(run.record, Epoch)
     said = words.losses(epochs) if epochs else words.training_sentence(run.record)
@@ -131,7 +131,7 @@ def _losses_sentence(run: Run) -> str:
     return f"{said} {judged.says}".strip() if judged is not None and judged.state in ("attention", "bad") else said
 
 
-def _smoothing(runs: Sequence[Run]) -> str:
+def _smoothing(runs: Sequence[RecordedRun]) -> str:
     """What the faint band and the line are, with the numbers where there is one run."""
     if len(runs) > 1:
         return "Each line is the running mean of a run's training loss over 2% of what was recorded of it."
@@ -150,7 +150,7 @@ def _smoothing(runs: Sequence[Run]) -> str:
     return f"{faint}{line}{missing}{undone if curve.undone else ''}"
 
 
-def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure, bool, float]:
+def _axes(runs: Sequence[RecordedRun], timeline: Timeline, height: int) -> tuple[figure, bool, float]:
     raw = [losses_of(run.record)[1] for run in runs]
     every = np.concatenate([
         *(smooth(y) for y in raw),
@@ -172,12 +172,12 @@ def _axes(runs: Sequence[Run], timeline: Timeline, height: int) -> tuple[figure,
     return timeline.axes(height, shown, log=log, label=_axis_label(runs)), log, shown[1]
 
 
-def _reference(run: Run) -> tuple[Array, Array]:
+def _reference(run: RecordedRun) -> tuple[Array, Array]:
     motions, _ = standing(run.record, Motion)
     return finite(by_step(motions), column(motions, "reference_loss"))
 
 
-def _epochs(run: Run, name: str, *, mean: bool | None = None) -> tuple[Array, Array]:
+def _epochs(run: RecordedRun, name: str, *, mean: bool | None = None) -> tuple[Array, Array]:
     """Steps and values of the epochs; only of those that judged the running mean, or only of the others."""
     epochs, _ = standing(run.record, Epoch)
     values = column(epochs, name)
@@ -188,7 +188,7 @@ def _epochs(run: Run, name: str, *, mean: bool | None = None) -> tuple[Array, Ar
     return x[kept], y[kept]
 
 
-def _draw_losses(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
+def _draw_losses(plot: figure, run: RecordedRun, *, log: bool, top: float) -> list[Key]:
     keys = []
     x, y = losses_of(run.record)
     if len(x):
@@ -217,7 +217,7 @@ def _draw_losses(plot: figure, run: Run, *, log: bool, top: float) -> list[Key]:
     return keys
 
 
-def _single(plot: figure, run: Run, x: Array, y: Array, *, log: bool) -> list[Key]:
+def _single(plot: figure, run: RecordedRun, x: Array, y: Array, *, log: bool) -> list[Key]:
     """The loss of single steps: where there are more than pixels, from the lowest to the highest, and the mean."""
     middle, low, high, mean = pixels(x, y)
     if log:
@@ -232,7 +232,7 @@ def _single(plot: figure, run: Run, x: Array, y: Array, *, log: bool) -> list[Ke
     return [Key("band", "blue", f"training loss of {every}, lowest to highest")]
 
 
-def _lost(plot: figure, run: Run, top: float) -> list[Key]:
+def _lost(plot: figure, run: RecordedRun, top: float) -> list[Key]:
     """Steps that a rollback undid, and steps whose loss was no number."""
     curve, keys = loss_curve(run.record), []
     apart: list[Array] = []
@@ -256,13 +256,13 @@ def _lost(plot: figure, run: Run, top: float) -> list[Key]:
     return keys
 
 
-def _wild(run: Run) -> Array:
+def _wild(run: RecordedRun) -> Array:
     """Steps whose loss was no number, or infinite."""
     curve = loss_curve(run.record)
     return curve.steps[np.isinf(curve.losses) & (np.abs(curve.steps) < LARGEST)]
 
 
-def _marks(plot: figure, run: Run, at: Array, values: Array, what: str, marker: str = "circle") -> None:
+def _marks(plot: figure, run: RecordedRun, at: Array, values: Array, what: str, marker: str = "circle") -> None:
     """One dot an epoch, with the epoch in its tooltip."""
     epochs = run.record.of(Epoch)
     number = dict(zip(by_step(epochs), column(epochs, "epoch"), strict=True))
@@ -271,7 +271,7 @@ def _marks(plot: figure, run: Run, at: Array, values: Array, what: str, marker: 
     hover(plot, run, marks, [("epoch", "@epoch"), ("step", "@x{0,0}"), (what, "@y{%.4g}")])
 
 
-def _axis_label(runs: Sequence[Run]) -> str:
+def _axis_label(runs: Sequence[RecordedRun]) -> str:
     """The step axis, with the length of an epoch where it is one number."""
     lengths: set[float] = set()
     for run in runs:

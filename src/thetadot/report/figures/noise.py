@@ -13,7 +13,7 @@ from thetadot.records import Motion, Noise, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, dots, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.palette import paint
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import above, by_step, column, finite, gathered, sparse, thin
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ METHODS = {
 }
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Noise scale with its band against the batch used; None where it was not measured."""
     found = {run.index: above(standing(run.record, Noise)[0], "noise_scale") for run in runs}
     every = list(found.values())
@@ -62,12 +62,12 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _batch_sizes(run: Run) -> tuple[Array, Array]:
+def _batch_sizes(run: RecordedRun) -> tuple[Array, Array]:
     motions, _ = standing(run.record, Motion)
     return finite(by_step(motions), column(motions, "batch_size"), positive=True)
 
 
-def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
+def _readings(plot: figure, run: RecordedRun, entries: Sequence[Noise]) -> list[Key]:
     # a band only between neighbours that are both resolved: between others nothing is known
     stretches = [list(group) for known, group in groupby(entries, key=lambda entry: entry.resolved) if known]
     if len(stretches) > MOST_STRETCHES:
@@ -96,7 +96,7 @@ def _readings(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
     return keys
 
 
-def _bars(plot: figure, run: Run, some: Sequence[Noise]) -> None:
+def _bars(plot: figure, run: RecordedRun, some: Sequence[Noise]) -> None:
     """Each interval by itself, where stretches between unresolved ones are too many for bands."""
     x, low, high = by_step(some), column(some, "low"), column(some, "high")
     good = np.isfinite(x) & np.isfinite(low) & np.isfinite(high) & (low > 0)
@@ -106,7 +106,7 @@ def _bars(plot: figure, run: Run, some: Sequence[Noise]) -> None:
     run.own(bars)
 
 
-def _draw_marks(plot: figure, run: Run, some: Sequence[Noise], marker: str, how: str) -> None:
+def _draw_marks(plot: figure, run: RecordedRun, some: Sequence[Noise], marker: str, how: str) -> None:
     known = some[0].resolved
     source = ColumnDataSource({
         "x": by_step(some),
@@ -120,7 +120,7 @@ def _draw_marks(plot: figure, run: Run, some: Sequence[Noise], marker: str, how:
     hover(plot, run, marks, rows)
 
 
-def _weighed(plot: figure, run: Run, entries: Sequence[Noise]) -> list[Key]:
+def _weighed(plot: figure, run: RecordedRun, entries: Sequence[Noise]) -> list[Key]:
     """The noise scale as curvature weighs it: what the batch should be held against, where it was measured."""
     x, y = finite(by_step(entries), column(entries, "curvature_scale"), positive=True)
     if not len(x):

@@ -14,7 +14,7 @@ from thetadot.report.figures.picture import Key, Panel, Picture
 from thetadot.report.names import clean
 from thetadot.report.palette import paint
 from thetadot.report.present import Present, present
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import drawable
 from thetadot.verdicts.scaling import RULES, Rule
 
@@ -42,7 +42,7 @@ STYLES: tuple[tuple[str, str, Mark], ...] = (
 """Colour and line style of each rule; where colours tell runs apart, the style alone."""
 
 
-def picture(runs: Sequence[Run]) -> Picture | None:
+def picture(runs: Sequence[RecordedRun]) -> Picture | None:
     """Draw every rule's curve through the operating point; None where no run has a learning rate and a batch size."""
     found = [(run, present(run.facts)) for run in runs]
     here = [(run, now) for run, now in found if now is not None]
@@ -90,7 +90,7 @@ def _near_present(lr: float, present_lr: float) -> bool:
     return present_lr / FARTHEST_LR <= lr <= present_lr * FARTHEST_LR
 
 
-def _draw_rule(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Array) -> list[Key]:
+def _draw_rule(plot: figure, run: RecordedRun, rule: Rule, now: Present, x: Array, y: Array) -> list[Key]:
     if not len(x):
         return []
     role, dash, mark = STYLES[(RULES if run.several else now.rules(RULES)).index(rule) % len(STYLES)]
@@ -101,7 +101,7 @@ def _draw_rule(plot: figure, run: Run, rule: Rule, now: Present, x: Array, y: Ar
     return [run.key(mark, role, clean(rule.name, 40))]
 
 
-def _draw_veto(plot: figure, run: Run, now: Present, top: float) -> list[Key]:
+def _draw_veto(plot: figure, run: RecordedRun, now: Present, top: float) -> list[Key]:
     if now.highest_lr is None:
         return []
     area = plot.harea(y=[now.highest_lr, top * 1e6], x1=[1e-3, 1e-3], x2=[1e12, 1e12],
@@ -114,7 +114,7 @@ def _draw_veto(plot: figure, run: Run, now: Present, top: float) -> list[Key]:
     return [Key("band", "red", "vetoed: unstable at the measured curvature")]
 
 
-def _draw_critical(plot: figure, run: Run, now: Present, shown: tuple[float, float]) -> list[Key]:
+def _draw_critical(plot: figure, run: RecordedRun, now: Present, shown: tuple[float, float]) -> list[Key]:
     if now.noise is None:
         return []
     low, high = shown[0] / 1e3, shown[1] * 1e3

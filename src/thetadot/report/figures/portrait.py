@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from bokeh.plotting import figure
 
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
     from thetadot.report.series import Array
 
 MOST_MARKS = 600
 
 
-def picture(runs: Sequence[Run]) -> Picture | None:
+def picture(runs: Sequence[RecordedRun]) -> Picture | None:
     """Displacement against speed, coloured by time; None with fewer than two places."""
     paths = [(run, *_path(run)) for run in runs]
     known = [path for path in paths if len(path[1]) > 1]
@@ -58,7 +58,7 @@ def picture(runs: Sequence[Run]) -> Picture | None:
     )
 
 
-def _path(run: Run) -> tuple[Array, Array, Array, Array]:
+def _path(run: RecordedRun) -> tuple[Array, Array, Array, Array]:
     motions, _ = standing(run.record, Motion)
     steps, place, speed = by_step(motions), column(motions, "displacement"), column(motions, "speed")
     good = np.isfinite(steps) & np.isfinite(place) & np.isfinite(speed)
@@ -70,7 +70,7 @@ def _kept_places(steps: Array) -> Any:
     return np.unique(np.linspace(0, len(steps) - 1, MOST_MARKS).astype(np.int64))
 
 
-def _draw(plot: figure, run: Run, steps: Array, place: Array, speed: Array) -> None:
+def _draw(plot: figure, run: RecordedRun, steps: Array, place: Array, speed: Array) -> None:
     rows = [("step", "@step{0,0}"), ("distance", "@x{%.4g}"), ("speed", "@y{%.4g}")]
     source = ColumnDataSource({"x": place, "y": speed, "step": steps})
     path(plot, run, (place, speed), "grey", width=1.5, alpha=1.0 if run.several else 0.6)

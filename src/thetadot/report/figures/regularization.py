@@ -10,7 +10,7 @@ from thetadot.core.formatting import plain, ratio
 from thetadot.records import Regularization, standing
 from thetadot.report.figures.frame import FACTORS, Timeline, band, draw_line, hover, padded_range
 from thetadot.report.figures.picture import Key, Panel, Picture
-from thetadot.report.runs import Run, merged
+from thetadot.report.runs import RecordedRun, merged
 from thetadot.report.series import by_step, column, drawable, finite, gathered, thin
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LINES = (
 )
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Draw both terms of implicit gradient regularization beside the loss; None where none is positive."""
     found = {run.index: standing(run.record, Regularization)[0] for run in runs}
     values = [gathered(found.values(), name) for name, *_ in LINES]

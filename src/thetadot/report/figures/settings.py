@@ -15,7 +15,7 @@ from thetadot.report.series import by_step, column, finite, thin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from thetadot.report.runs import Run
+    from thetadot.report.runs import RecordedRun
 
 PANELS = (
     ("lr", "Learning rate", "α"),
@@ -31,7 +31,7 @@ LOG_FROM = 100.0
 """Of several runs whose largest values differ by more than this factor, a linear axis shows the largest only."""
 
 
-def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
+def picture(runs: Sequence[RecordedRun], timeline: Timeline) -> Picture | None:
     """Pairs of panels, the optimizer's word left and its physical counterpart right; of the known quantities only."""
     if not any(run.record.of(Motion) for run in runs):
         return None
@@ -54,7 +54,7 @@ def picture(runs: Sequence[Run], timeline: Timeline) -> Picture | None:
     )
 
 
-def _says(run: Run) -> str:
+def _says(run: RecordedRun) -> str:
     motions, _ = standing(run.record, Motion)
     said = words.join_halves(
         words.change("momentum", column(motions, "momentum")), words.change("friction", column(motions, "friction"))
@@ -68,7 +68,7 @@ def _says(run: Run) -> str:
     return " ".join(text for text in (said, cooled) if text)
 
 
-def _panel(runs: Sequence[Run], timeline: Timeline, *names: str) -> tuple[Panel, bool] | None:
+def _panel(runs: Sequence[RecordedRun], timeline: Timeline, *names: str) -> tuple[Panel, bool] | None:
     name, label, symbol = names
     role = "blue" if name in ("lr", "momentum", "batch_size") else "green"
     lines = []

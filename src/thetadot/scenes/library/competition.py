@@ -13,8 +13,8 @@ import torch
 
 from thetadot.analysis import find_fixed_points, phase_portrait
 from thetadot.scenes.pictures.phase import phase
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.systems import Competition
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _CompetitionCase:
     """Two species, how many of each live alone, and where they begin."""
 
     species: Competition
@@ -31,7 +31,7 @@ class _Case:
     start: torch.Tensor
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Starts all over the plane."""
     species = Competition(
         (settings.number("growth1"), settings.number("growth2")),
@@ -42,17 +42,17 @@ def make(settings: Settings) -> Setup:
     at = torch.arange(1, settings.paths + 1, dtype=torch.float64)
     shares = torch.stack(((at * 0.7548776662466927) % 1.0, (at * 0.5698402909980532) % 1.0), -1)
     start = (0.03 + 1.15 * shares) * size
-    case = _Case(species, size, start)
+    case = _CompetitionCase(species, size, start)
     return Setup(species, start, partial(_rows, case), partial(_pictures, case), names=("species 1", "species 2"))
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _CompetitionCase, trajectory: Trajectory) -> list[SceneRow]:
     end = trajectory["states"].values[-1].double()
     rests = case.species.fixed_points
     stable = rests[(case.species.eigenvalues < 0).all(-1)]
     distance = torch.cdist(end / case.size, stable / case.size).min(-1).values
     table = [
-        Row(
+        SceneRow(
             "share of paths at a stable rest",
             float((distance < 0.01).double().mean()),
             1.0,
@@ -66,7 +66,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     for name, rest, values in zip(names, rests, case.species.eigenvalues, strict=False):
         near = min(found, key=lambda one, rest=rest: float((one.point - rest).norm()))  # type: ignore[misc]
         table.append(
-            Row(
+            SceneRow(
                 f"{name}: slowest eigenvalue",
                 float(near.eigenvalues.real.max()),
                 float(values.max()),
@@ -77,7 +77,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     if case.species.coexistence is not None and case.species.coexist:
         for index, exact in enumerate(case.species.coexistence):
             table.append(
-                Row(
+                SceneRow(
                     f"species {index + 1} at the end",
                     float(end[:, index].mean()),
                     exact,
@@ -88,7 +88,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     return table
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _CompetitionCase, trajectory: Trajectory) -> list[Picture]:
     few = trajectory["paths"].values
     box = [(-0.04 * float(n), 1.22 * float(n)) for n in case.size]
     portrait = phase_portrait(case.species, box[0], box[1], points=81, names=("species 1", "species 2"))

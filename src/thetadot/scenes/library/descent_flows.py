@@ -20,9 +20,9 @@ from thetadot.potentials import UnevenWells
 from thetadot.scenes.catalogue import SCENES
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
-from thetadot.scenes.pictures.over_time import Curve, curves
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.pictures.over_time import PlottedCurve, curves
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import GradientFlow, NormalizedFlow, PolyakFlow, Problem, SignFlow
@@ -40,17 +40,17 @@ _ROLES = {"gradient": "blue", "sign": "green", "normalized": "purple", "polyak":
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _DescentCase:
     """A loss, the flow that all follow, and where they begin."""
 
-    settings: Settings
+    settings: SceneSettings
     flow: str
     wells: UnevenWells
     first: float
     start: torch.Tensor
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Start all paths in a row, the last one at the given start."""
     flow = settings.word("flow")
     if flow not in FLOWS:
@@ -60,11 +60,11 @@ def make(settings: Settings) -> Setup:
     first = settings.number("start")
     near = wells.minima[1] + 0.25
     start = torch.linspace(near, first, settings.paths, dtype=torch.float64).flip(0)[:, None]
-    case = _Case(settings, flow, wells, first, start)
+    case = _DescentCase(settings, flow, wells, first, start)
     return Setup(problem, start, partial(_rows, case), partial(_pictures, case), names=("x",), shown=())
 
 
-def _compared(case: _Case) -> dict[str, Trajectory]:
+def _compared(case: _DescentCase) -> dict[str, Trajectory]:
     """The one path from the start, by Euler's steps of every flow: they pass where a flow itself would end."""
     step = case.settings.step or case.settings.time / math.ceil(case.settings.time / SCENES["descent-flows"].step)
     found = {}
@@ -80,7 +80,7 @@ def _compared(case: _Case) -> dict[str, Trajectory]:
     return found
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _DescentCase, trajectory: Trajectory) -> list[SceneRow]:
     points = case.start
     slope = case.wells.gradient(points)
     excess = case.wells(points)
@@ -94,7 +94,9 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     for name, kind in FLOWS.items():
         formula, exact = known[name]
         error = float((loss_rate(Problem(kind(), case.wells), points) / exact - 1.0).abs().max())
-        table.append(Row(f"{name}: largest error of dL/dt", error, 0.0, f"{formula}, at the starts", tolerance=1e-12))
+        table.append(
+            SceneRow(f"{name}: largest error of dL/dt", error, 0.0, f"{formula}, at the starts", tolerance=1e-12)
+        )
     series = trajectory["states"]
     end = series.values[-1].double()
     if case.flow == "polyak":
@@ -106,7 +108,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
         rule = case.settings.rule
         error = 100.0 * rule.rtol if isinstance(rule, Embedded) else 4.0 * (case.settings.step or 0.0) * time
         table.append(
-            Row(
+            SceneRow(
                 f"L at time {time:.3g}, from the start",
                 lost,
                 exact_loss,
@@ -118,10 +120,10 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     for name, other in _compared(case).items():
         last = other.states[-1]
         lowest = float(case.wells(other.states.double()).min())
-        table.append(Row(f"{name}: where it ends", float(last), None, f"lowest loss on the way {lowest:.3g}"))
+        table.append(SceneRow(f"{name}: where it ends", float(last), None, f"lowest loss on the way {lowest:.3g}"))
     if case.flow == "gradient":
         table.append(
-            Row(
+            SceneRow(
                 "furthest from the near minimum",
                 float((end - case.wells.minima[1]).abs().max()),
                 0.0,
@@ -132,7 +134,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     return table
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _DescentCase, trajectory: Trajectory) -> list[Picture]:
     series = trajectory["states"]
     drawn = [on_curve(case.wells, series.times, series.values, (-0.7, max(case.first, 3.9) + 0.1), 7.0)]
     others = _compared(case)
@@ -145,7 +147,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             "the same.",
             "x",
             [
-                Curve(
+                PlottedCurve(
                     name,
                     array(one.times),
                     array(one.states[:, 0, 0]),
@@ -163,7 +165,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             "On this scale a straight line is an exponential: Polyak's, while there is a slope.",
             "L - L*",
             [
-                Curve(
+                PlottedCurve(
                     name,
                     array(one.times),
                     array(case.wells(one.states.double())[:, 0]),

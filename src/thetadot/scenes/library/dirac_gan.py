@@ -18,10 +18,10 @@ from thetadot.errors import require
 from thetadot.integrators import Euler
 from thetadot.scenes.integrators import integrator
 from thetadot.scenes.pictures.base import array
-from thetadot.scenes.pictures.over_time import Curve, curves
+from thetadot.scenes.pictures.over_time import PlottedCurve, curves
 from thetadot.scenes.pictures.phase import phase
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.scenes.starts import round_about
 from thetadot.systems import DiracGAN
@@ -41,7 +41,7 @@ class _Play:
 
     game: DiracGAN
     dim: int
-    settings: Settings
+    settings: SceneSettings
 
     @property
     def free(self) -> bool:
@@ -49,7 +49,7 @@ class _Play:
         return self.game.penalty is None and self.game.decay == 0
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Starts round the solution, at different distances."""
     penalty = settings.word("penalty")
     game = DiracGAN(
@@ -77,7 +77,7 @@ def make(settings: Settings) -> Setup:
     )
 
 
-def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
+def _rows(play: _Play, trajectory: Trajectory) -> list[SceneRow]:
     series = trajectory["states"]
     theta, phi = series.values.double(), tensor_of(dict(series.variables), "critic").double()
     square = play.game.radius_square(theta, phi)
@@ -85,7 +85,7 @@ def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
     change = float((square[-1] / square[0] - 1.0).abs().max())
     if play.free and play.game.kind in CONSERVES and play.settings.rule.order > 1:
         table.append(
-            Row(
+            SceneRow(
                 "largest change of r²",
                 change,
                 0.0,
@@ -97,40 +97,40 @@ def _rows(play: _Play, trajectory: Trajectory) -> list[Row]:
     elif play.free and play.game.kind == "linear" and isinstance(play.settings.rule, Euler):
         growth = (1.0 + (play.settings.step or 0.0) ** 2) ** trajectory.end.steps
         found = float((square[-1] / square[0]).mean())
-        table.append(Row("growth of r²", found, growth, "(1+γ²)ⁿ, of Euler's steps", tolerance=1e-9 * growth))
+        table.append(SceneRow("growth of r²", found, growth, "(1+γ²)ⁿ, of Euler's steps", tolerance=1e-9 * growth))
     else:
-        table.append(Row("mean r² at the end", float(square[-1].mean())))
-    table.append(Row("mean distance from the data", float(theta[-1].norm(dim=-1).mean())))
+        table.append(SceneRow("mean r² at the end", float(square[-1].mean())))
+    table.append(SceneRow("mean distance from the data", float(theta[-1].norm(dim=-1).mean())))
     if play.dim == 2:
         table.append(_turning(play, theta, phi, trajectory.end.time))
     table += _factors(play)
     average = exponential_average(_path_values(trajectory), 0.99)[-1, ..., : play.dim]
-    table.append(Row("mean distance of the average of the path", float(average.norm(dim=-1).mean())))
+    table.append(SceneRow("mean distance of the average of the path", float(average.norm(dim=-1).mean())))
     return table
 
 
-def _turning(play: _Play, theta: torch.Tensor, phi: torch.Tensor, time: float) -> Row:
+def _turning(play: _Play, theta: torch.Tensor, phi: torch.Tensor, time: float) -> SceneRow:
     """Compare the angular momentum J with its closed form."""
     angular = play.game.angular(theta, phi)
     if play.game.kind == "wgan" or play.game.penalty == "gp":
-        return Row("largest change of J", float((angular[-1] - angular[0]).abs().max()))
+        return SceneRow("largest change of J", float((angular[-1] - angular[0]).abs().max()))
     moved = float((angular[-1] - angular[0] * math.exp(-play.game.decay * time)).abs().max())
     said = "J' = -κJ whatever the game"
-    return Row("largest error of J", moved, 0.0, said, tolerance=2e-3, remark="the integrator's own error")
+    return SceneRow("largest error of J", moved, 0.0, said, tolerance=2e-3, remark="the integrator's own error")
 
 
-def _factors(play: _Play) -> list[Row]:
+def _factors(play: _Play) -> list[SceneRow]:
     """By what one step multiplies near the solution."""
     step = play.settings.step
     if not (play.free and play.game.kind in _PULL) or step is None:
         return []
-    table: list[Row] = []
+    table: list[SceneRow] = []
     point = torch.zeros(2 * play.dim, dtype=torch.float64)
     for name, exact in (("euler", math.hypot(1.0, step * _PULL[play.game.kind])), ("semi-implicit", 1.0)):
         radius = local_spectral_radius(play.game, integrator(name), point, step=step)
         what = "simultaneous" if name == "euler" else "alternating"
         table.append(
-            Row(
+            SceneRow(
                 f"factor of one {what} step near the solution",
                 radius,
                 exact,
@@ -165,7 +165,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
             "Each line is a path: level means that the path circles without end, falling that it converges.",
             "r² = |θ|²+|φ|²",
             [
-                Curve("paths", array(few.times), array(square[:, path]), "purple", width=1.3, alpha=0.7)
+                PlottedCurve("paths", array(few.times), array(square[:, path]), "purple", width=1.3, alpha=0.7)
                 for path in range(min(square.shape[1], 12))
             ],
             log=bool((square > 0).all()),
@@ -180,7 +180,7 @@ def _pictures(play: _Play, trajectory: Trajectory) -> list[Picture]:
                 "Where J = θ₁φ₂ - θ₂φ₁ is level and not zero, the solution cannot be reached.",
                 "J",
                 [
-                    Curve("paths", array(few.times), array(angular[:, path]), "blue", width=1.3, alpha=0.7)
+                    PlottedCurve("paths", array(few.times), array(angular[:, path]), "blue", width=1.3, alpha=0.7)
                     for path in range(min(angular.shape[1], 12))
                 ],
             )

@@ -21,9 +21,9 @@ from thetadot.scenes.laws import CELLS, laws
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.law import histogram
-from thetadot.scenes.pictures.over_time import Curve, curves
-from thetadot.scenes.rows import Row, mean_row, share_row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.pictures.over_time import PlottedCurve, curves
+from thetadot.scenes.rows import SceneRow, mean_row, share_row
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.simulation import Save
 from thetadot.systems import Kramers, Langevin, Problem
@@ -39,10 +39,10 @@ _SHARE = 0.2  # of T over the barrier, above which Kramers' formula says little
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _DoubleWellCase:
     """A heated double well, its law at rest, and at any time."""
 
-    settings: Settings
+    settings: SceneSettings
     temperature: float
     well: DoubleWell
     edge: float
@@ -67,7 +67,7 @@ class _Case:
         return _slack(self.settings.step or 0.0, self.well, self.temperature) if self.overdamped else 0.0
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Start all paths in the left well, at rest."""
     temperature = settings.temperature or 0.0
     require(
@@ -85,7 +85,7 @@ def make(settings: Settings) -> Setup:
     pace = math.sqrt(8.0 * well.barrier) / well.half_width
     known = laws(problem, (-edge, edge), -well.half_width, settings.time, pace)
     start = torch.tensor([[-well.half_width]], dtype=torch.float64)
-    case = _Case(settings, temperature, well, edge, grid, Gibbs(well, temperature, grid), known)
+    case = _DoubleWellCase(settings, temperature, well, edge, grid, Gibbs(well, temperature, grid), known)
     return Setup(
         problem,
         start,
@@ -106,7 +106,7 @@ def _at(times: torch.Tensor, every: torch.Tensor) -> torch.Tensor:
     return torch.searchsorted(every, times)
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _DoubleWellCase, trajectory: Trajectory) -> list[SceneRow]:
     series = trajectory["states"]
     x = series.values[-1].double().flatten()
     table = [_rested(case, "mean of x² at the end", x * x, trajectory)]
@@ -123,15 +123,15 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
         table.append(replace(share, tolerance=case.slack + doubt))
     if case.settings.friction == 0:  # no heat comes in: all stay where they were let go
         moved = float((x + case.well.half_width).abs().max())
-        table.append(Row("furthest from the start", moved, 0.0, "at rest in a minimum, without noise"))
+        table.append(SceneRow("furthest from the start", moved, 0.0, "at rest in a minimum, without noise"))
         return table
     table += _escapes(case, trajectory)
     distance, chance = case.law.discrepancy(series.values[-1])
-    table.append(Row("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
+    table.append(SceneRow("distance of histogram and Gibbs", distance, None, f"{chance:.3g} by chance once at rest"))
     return table
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _DoubleWellCase, trajectory: Trajectory) -> list[Picture]:
     series, sides = trajectory["states"], trajectory["sides"]
     every = _known_times(trajectory)
     evolving, named = None, ""
@@ -152,15 +152,17 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     ]
     t = sides.times
     rate = _kramers(case.well, case.temperature, case.settings.friction)
-    lines = [Curve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
+    lines = [PlottedCurve("paths", array(t), array(sides.values[:, 0].abs()), "blue", width=2.5)]
     if case.laws is not None and case.overdamped:
         gap = case.laws.equations[0].spectral_gap()
-        lines.append(Curve("slowest decay of the equation", array(t), array((-gap * t).exp()), "orange", "dashed"))
+        lines.append(
+            PlottedCurve("slowest decay of the equation", array(t), array((-gap * t).exp()), "orange", "dashed")
+        )
     elif case.laws is not None:
         left = case.laws.mean(every, lambda x: -x.sign())[0][_at(t, every)]
-        lines.append(Curve(case.laws.name, array(t), array(left), "orange", "dashed"))
+        lines.append(PlottedCurve(case.laws.name, array(t), array(left), "orange", "dashed"))
     if rate is not None:
-        lines.append(Curve("Kramers' formula", array(t), array((-2.0 * rate * t).exp()), "green", "dashed"))
+        lines.append(PlottedCurve("Kramers' formula", array(t), array((-2.0 * rate * t).exp()), "green", "dashed"))
     floor = 1.0 / math.sqrt(series.values.shape[1])
     drawn.append(
         curves(
@@ -187,7 +189,7 @@ def _slack(step: float, well: DoubleWell, temperature: float) -> float:
     return temperature * min(step * curvature / 2.0, 0.05)
 
 
-def _rested(case: _Case, name: str, squares: torch.Tensor, trajectory: Trajectory) -> Row:
+def _rested(case: _DoubleWellCase, name: str, squares: torch.Tensor, trajectory: Trajectory) -> SceneRow:
     expected = float(case.law.covariance())
     if not case.relaxed:
         why = "yet: friction times time is below 7" if case.settings.friction else "without friction"
@@ -201,7 +203,7 @@ def _rested(case: _Case, name: str, squares: torch.Tensor, trajectory: Trajector
     return replace(row, tolerance=missing + 0.01 * expected, remark="not at rest yet" if far else "1% for the step")
 
 
-def _escapes(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _escapes(case: _DoubleWellCase, trajectory: Trajectory) -> list[SceneRow]:
     """The rate from the decay of the mean side between two times at which it is well above its noise."""
     times, sides = trajectory["sides"].times, trajectory["sides"].values
     paths, settings, well = trajectory["states"].values.shape[1], case.settings, case.well
@@ -221,7 +223,7 @@ def _escapes(case: _Case, trajectory: Trajectory) -> list[Row]:
         exact = case.laws.equations[0].spectral_gap() / 2.0
         slack = 0.5 * (settings.step or 0.0) * exact * 8.0 * well.barrier / well.half_width**2 + 0.01 * exact
         source, remark = f"half the spectral gap of the {case.laws.name}", "1% for the faster parts, and the step"
-        table.append(Row("escapes per time", rate, exact, source, error, slack, remark, "grid solution"))
+        table.append(SceneRow("escapes per time", rate, exact, source, error, slack, remark, "grid solution"))
     elif case.laws is not None:
         # what is faster than escape takes long itself where friction is strong or weak
         every = _known_times(trajectory)
@@ -230,22 +232,22 @@ def _escapes(case: _Case, trajectory: Trajectory) -> list[Row]:
         slack = float((doubt / mean).sum()) / (2.0 * span)
         source = f"{case.laws.name}, between the same times"
         said = "the equation's cells"
-        table.append(Row("escapes per time", rate, exact, source, error, slack, said, "grid solution"))
+        table.append(SceneRow("escapes per time", rate, exact, source, error, slack, said, "grid solution"))
     formula = _kramers(well, settings.temperature or 0.0, settings.friction)
     if formula is not None and case.relaxed:
         table.append(_beside(rate, error, formula, (settings.temperature or 0.0) / well.barrier))
     return table
 
 
-def _beside(rate: float, error: float, formula: float, share: float) -> Row:
+def _beside(rate: float, error: float, formula: float, share: float) -> SceneRow:
     """Kramers' formula, which is held against where its own error leaves something to be said."""
     name = "escapes per time, once more"
     if share > _SHARE:
         said = f"Kramers' formula gives {formula:.3g}, but is for T well below the barrier: T/b = {share:.2g}"
-        return Row(name, rate, None, said, error)
+        return SceneRow(name, rate, None, said, error)
     remark = f"its own error is a share of about T/b = {share:.2g}"
     source = "Kramers' formula, for T well below the barrier"
-    return Row(name, rate, formula, source, error, share * formula, remark, "asymptotic formula")
+    return SceneRow(name, rate, formula, source, error, share * formula, remark, "asymptotic formula")
 
 
 def _kramers(well: DoubleWell, temperature: float, friction: float | None) -> float | None:

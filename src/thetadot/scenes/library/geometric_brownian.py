@@ -15,9 +15,9 @@ import torch
 from thetadot.errors import require
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.law import histogram
-from thetadot.scenes.pictures.over_time import Curve, curves
-from thetadot.scenes.rows import Row, mean_row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.pictures.over_time import PlottedCurve, curves
+from thetadot.scenes.rows import SceneRow, mean_row
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.systems import GeometricBrownian
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _BrownianCase:
     """A stock, and a call on it."""
 
-    settings: Settings
+    settings: SceneSettings
     stock: GeometricBrownian
     spot: float
     strike: float
     price: float
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Start all paths at the spot price."""
     stock = GeometricBrownian(settings.number("growth"), settings.number("volatility"))
     spot, strike = settings.number("spot"), settings.number("strike")
@@ -47,11 +47,11 @@ def make(settings: Settings) -> Setup:
     )
     price = stock.call_price(spot, strike=strike, time=settings.time)
     start = torch.tensor([[spot]], dtype=torch.float64)
-    case = _Case(settings, stock, spot, strike, price)
+    case = _BrownianCase(settings, stock, spot, strike, price)
     return Setup(stock, start, partial(_rows, case), partial(_pictures, case), names=("S",), shown=())
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _BrownianCase, trajectory: Trajectory) -> list[SceneRow]:
     end = trajectory["states"].values[-1].double().flatten()
     time, step = trajectory.end.time, case.settings.step or 0.0
     mean, variance = case.stock.log_law(time)
@@ -63,7 +63,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     remark = "the step's error"
     return [
         mean_row("mean at the end", end, case.stock.mean(case.spot, time), "S₀ exp(μT)", steps * case.spot),
-        Row(
+        SceneRow(
             "log of the median over the start",
             middle,
             mean,
@@ -72,7 +72,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             steps,
             remark,
         ),
-        Row(
+        SceneRow(
             "mean of the logarithm",
             float(logs.mean()),
             mean,
@@ -81,7 +81,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             steps,
             remark,
         ),
-        Row(
+        SceneRow(
             "its variance",
             float(logs.var()),
             variance,
@@ -90,7 +90,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             steps * variance,
             remark,
         ),
-        Row(
+        SceneRow(
             "discounted mean of a call",
             float(paid.mean()),
             case.price,
@@ -102,13 +102,13 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     ]
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _BrownianCase, trajectory: Trajectory) -> list[Picture]:
     few, band = trajectory["paths"], trajectory["band"]
     times = array(few.times)
     grown = case.spot * torch.exp(case.stock.growth * few.times)
     typical = case.spot * torch.exp((case.stock.growth - case.stock.correction) * few.times)
     ways = [
-        Curve("paths", times, array(few.values[:, path, 0]), "purple", width=0.9, alpha=0.5)
+        PlottedCurve("paths", times, array(few.values[:, path, 0]), "purple", width=0.9, alpha=0.5)
         for path in range(min(few.values.shape[1], 24))
     ]
     return [
@@ -120,10 +120,10 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
             "S",
             [
                 *ways,
-                Curve("mean, S₀ exp(μt)", times, array(grown), "orange", width=2.5),
-                Curve("median, S₀ exp((μ-σ²/2)t)", times, array(typical), "blue", width=2.5),
-                Curve("mean of the paths", array(band.times), array(band.values[:, 0, 5]), "ink", "dashed"),
-                Curve("median of the paths", array(band.times), array(band.values[:, 0, 2]), "green", "dashed"),
+                PlottedCurve("mean, S₀ exp(μt)", times, array(grown), "orange", width=2.5),
+                PlottedCurve("median, S₀ exp((μ-σ²/2)t)", times, array(typical), "blue", width=2.5),
+                PlottedCurve("mean of the paths", array(band.times), array(band.values[:, 0, 5]), "ink", "dashed"),
+                PlottedCurve("median of the paths", array(band.times), array(band.values[:, 0, 2]), "green", "dashed"),
             ],
             height=360,
         ),
@@ -131,7 +131,7 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     ]
 
 
-def _law(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _law(case: _BrownianCase, trajectory: Trajectory) -> list[Picture]:
     """Histograms after the start, where all paths are in one place."""
     series = trajectory["states"]
     t = series.times[1:]

@@ -19,8 +19,8 @@ from thetadot.potentials import Harmonic
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import on_curve
 from thetadot.scenes.pictures.law import histogram
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.systems import Kramers, Langevin, Problem
 
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _HarmonicCase:
     """A well, and what is let go in it."""
 
-    settings: Settings
+    settings: SceneSettings
     curvature: float
     start: float
     temperature: float
     system: Kramers | Langevin
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Kramers' equation where there is a friction, overdamped otherwise."""
     curvature, start = settings.number("curvature"), settings.number("start")
     require(curvature > 0, f"curvature={curvature:g}", "is not positive", f"Pass {argument('curvature', 1)}.")
     temperature = settings.temperature or 0.0
     system = Langevin(temperature) if settings.friction is None else Kramers(settings.friction, temperature)
     initial = torch.tensor([[start]], dtype=torch.float64)
-    case = _Case(settings, curvature, start, temperature, system)
+    case = _HarmonicCase(settings, curvature, start, temperature, system)
     return Setup(
         Problem(system, Harmonic(curvature)), initial, partial(_rows, case), partial(_pictures, case), names=("x",)
     )
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _HarmonicCase, trajectory: Trajectory) -> list[SceneRow]:
     rule, step = case.settings.rule, case.settings.step
     if step is None or isinstance(rule, Embedded):
         return _swing(case, trajectory)
@@ -69,7 +69,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
         kept = 4.0 * left * (case.start * case.start + case.temperature / case.curvature)
         remark = "the tolerance is what is left of the start" if kept > 1e-9 else ""
         table.append(
-            Row(
+            SceneRow(
                 "mean of x² at the end",
                 square,
                 exact,
@@ -81,7 +81,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             )
         )
         table.append(
-            Row(
+            SceneRow(
                 "the same, of the equation",
                 square,
                 case.temperature / case.curvature,
@@ -91,11 +91,11 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
                 "the tolerance is the step's departure",
             )
         )
-    table.append(Row("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
+    table.append(SceneRow("largest factor of a step", linear.spectral_radius(), None, "below 1: the step is stable"))
     return table
 
 
-def _swing(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _swing(case: _HarmonicCase, trajectory: Trajectory) -> list[SceneRow]:
     """Without noise all paths are one, exp(tA)(x, 0)."""
     friction = case.settings.friction
     if friction is None:
@@ -105,10 +105,10 @@ def _swing(case: _Case, trajectory: Trajectory) -> list[Row]:
         exact = case.start * float(torch.linalg.matrix_exp(trajectory.end.time * field)[0, 0])
     found = float(trajectory["states"].values[-1, 0, 0])
     size = max(abs(case.start), 1.0)
-    return [Row("x at the end", found, exact, "the damped swing, in closed form", tolerance=1e-3 * size)]
+    return [SceneRow("x at the end", found, exact, "the damped swing, in closed form", tolerance=1e-3 * size)]
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _HarmonicCase, trajectory: Trajectory) -> list[Picture]:
     series = trajectory["states"]
     wide = max(abs(case.start) * 1.1, 4.5 * math.sqrt(case.temperature / case.curvature), 1e-3)
     x = torch.linspace(-wide, wide, 300, dtype=torch.float64)

@@ -16,8 +16,8 @@ from thetadot.core.tensors import tensor_of
 from thetadot.integrators import RungeKutta
 from thetadot.scenes.pictures.base import Key, Panel, array, empty_figure, lines, marks, picture
 from thetadot.scenes.pictures.landscape import contours
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.simulation import Trajectory, simulate
 from thetadot.systems import ODE, Jacobi
 
@@ -47,7 +47,7 @@ _FEW = 16
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _JacobiCase:
     """Rays, where they begin, and Newton's ways once they are known."""
 
     wells: Lens
@@ -57,7 +57,7 @@ class _Case:
     known: dict[int, torch.Tensor]
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Start parallel rays on the left, moving towards a hollow (or a hill)."""
     wells = Lens(settings.number("depth"))
     system = Jacobi(wells, settings.number("energy"))
@@ -66,11 +66,11 @@ def make(settings: Settings) -> Setup:
     begun = system.start(place, torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand_as(place).contiguous())
     start = {name: tensor_of(begun, name) for name in begun}
     known: dict[int, torch.Tensor] = {}
-    case = _Case(wells, system, place, start, known)
+    case = _JacobiCase(wells, system, place, start, known)
     return Setup(system, start, partial(_rows, case), partial(_pictures, case), names=("x", "y"), shown=())
 
 
-def _newton_paths(case: _Case, trajectory: Trajectory) -> torch.Tensor:
+def _newton_paths(case: _JacobiCase, trajectory: Trajectory) -> torch.Tensor:
     """Newton's ways (n, paths, 5) over the time that each geodesic's clock shows, in units of it."""
     if id(trajectory) in case.known:
         return case.known[id(trajectory)]
@@ -90,7 +90,7 @@ def _newton_paths(case: _Case, trajectory: Trajectory) -> torch.Tensor:
     return case.known[id(trajectory)]
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _JacobiCase, trajectory: Trajectory) -> list[SceneRow]:
     series = trajectory["states"]
     end = series.values[-1].double()
     other = _newton_paths(case, trajectory)[-1]
@@ -99,7 +99,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     energy = 0.5 * (other[:, 2:4] ** 2).sum(-1) + case.wells(other[:, :2])
     clock = tensor_of(dict(series.variables), "clock")[-1]
     return [
-        Row(
+        SceneRow(
             "furthest apart at the end",
             float((end - other[:, :2]).norm(dim=-1).max()),
             0.0,
@@ -108,25 +108,25 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             remark="where paths part fast, the step's error grows",
             reference="other method",
         ),
-        Row(
+        SceneRow(
             "largest error of the unit length",
             float((length - 1.0).abs().max()),
             0.0,
             "(E-U)|x'|² = 1",
             tolerance=1e-4,
         ),
-        Row(
+        SceneRow(
             "largest change of Newton's energy",
             float((energy - case.system.energy).abs().max()),
             0.0,
             "½|ẋ|² + U = E",
             tolerance=1e-6,
         ),
-        Row("mean time that passed", float(clock.mean())),
+        SceneRow("mean time that passed", float(clock.mean())),
     ]
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _JacobiCase, trajectory: Trajectory) -> list[Picture]:
     geodesics, other = array(trajectory["paths"].values[:, :_FEW, :2]), array(_newton_paths(case, trajectory)[:, :_FEW])
     right, high = float(geodesics[..., 0].max()) + 0.2, float(abs(geodesics[..., 1]).max()) + 0.3
     box = ((-3.2, right), (-high, high))

@@ -16,9 +16,9 @@ import torch
 from thetadot.analysis import floquet, stability_chart
 from thetadot.errors import require
 from thetadot.scenes.pictures.base import Key, Panel, array, empty_figure, line, marks, paint, picture
-from thetadot.scenes.pictures.over_time import Curve, curves
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.pictures.over_time import PlottedCurve, curves
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.simulation import Save
 from thetadot.systems import InvertedPendulum, mathieu_matrix
@@ -34,7 +34,7 @@ _CHART = 60
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _MathieuCase:
     """A pendulum, its least angle, and what a period does."""
 
     pendulum: InvertedPendulum
@@ -42,7 +42,7 @@ class _Case:
     once: Floquet
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Paths 0 and 1 begin at (1, 0) and (0, 1) times a small angle: after a period they are the monodromy matrix."""
     pendulum = InvertedPendulum(
         settings.number("frequency"),
@@ -75,7 +75,7 @@ def make(settings: Settings) -> Setup:
     at = tuple(min(period * n, settings.time) for n in range(periods + 1))
     once = floquet(pendulum.matrix, pendulum.period)
     start = {"position": position, "velocity": velocity}
-    case = _Case(pendulum, small, once)
+    case = _MathieuCase(pendulum, small, once)
     return Setup(
         pendulum,
         start,
@@ -106,12 +106,12 @@ def _phase_point(_: float, variables: Mapping[str, torch.Tensor]) -> torch.Tenso
     return torch.cat((variables["position"][:2], variables["velocity"][:2]), -1)
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _MathieuCase, trajectory: Trajectory) -> list[SceneRow]:
     columns = trajectory["periods"].values[1].double() / case.small
     trace, determinant = float(columns.diagonal().sum()), float(torch.linalg.det(columns))
     ripple = 2.0 * (case.pendulum.height / case.pendulum.length) ** 2
     table = [
-        Row(
+        SceneRow(
             "trace of one period",
             trace,
             float(case.once.trace),
@@ -120,14 +120,14 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             remark="the step's error" if case.pendulum.linear else "sin θ is not θ",
             reference="other method",
         ),
-        Row(
+        SceneRow(
             "volume after one period",
             determinant,
             math.exp(-case.pendulum.friction * case.pendulum.period),
             "Liouville: e^(-λP)",
             tolerance=1e-4 + (0.0 if case.pendulum.linear else case.small**2),
         ),
-        Row(
+        SceneRow(
             "largest factor of a period",
             float(case.once.multipliers.abs().max()),
             None,
@@ -137,7 +137,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     if bool(case.once.stable) and case.pendulum.slow_square > 0 and case.pendulum.friction == 0:
         slow = float(case.once.exponents.imag.abs().max())
         table.append(
-            Row(
+            SceneRow(
                 "slow frequency",
                 slow,
                 math.sqrt(case.pendulum.slow_square),
@@ -148,17 +148,17 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             )
         )
     furthest = float(trajectory["states"].values.abs().max())
-    table.append(Row("furthest from upright, in radians", furthest))
+    table.append(SceneRow("furthest from upright, in radians", furthest))
     return table
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _MathieuCase, trajectory: Trajectory) -> list[Picture]:
     few = trajectory["paths"]
     t = few.times
-    drawn = [Curve("the pendulum", array(t), array(few.values[:, 0, 0]), "blue", width=1.6)]
+    drawn = [PlottedCurve("the pendulum", array(t), array(few.values[:, 0, 0]), "blue", width=1.6)]
     if case.pendulum.slow_square > 0 and case.pendulum.friction == 0:
         slow = case.small * (math.sqrt(case.pendulum.slow_square) * t).cos()
-        drawn.append(Curve("averaged motion", array(t), array(slow), "orange", "dashed"))
+        drawn.append(PlottedCurve("averaged motion", array(t), array(slow), "orange", "dashed"))
     return [
         curves(
             "angle",

@@ -18,8 +18,8 @@ from thetadot.potentials import Quartic2d, gradient_of
 from thetadot.scenes.pictures.base import array
 from thetadot.scenes.pictures.landscape import in_plane
 from thetadot.scenes.pictures.law import planes
-from thetadot.scenes.rows import Row, mean_row, share_row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow, mean_row, share_row
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.spelling import argument
 from thetadot.systems import Kramers, Langevin, Problem
 
@@ -34,10 +34,10 @@ PLANE = 48
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _QuarticCase:
     """Heated wells, their law, and the equation of the density where there is no inertia."""
 
-    settings: Settings
+    settings: SceneSettings
     temperature: float
     wells: Quartic2d
     edge: float
@@ -47,7 +47,7 @@ class _Case:
     start: torch.Tensor
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Start all paths at one point."""
     temperature = settings.temperature or 0.0
     require(
@@ -63,17 +63,17 @@ def make(settings: Settings) -> Setup:
     law = Gibbs(wells, temperature, grid)
     equation = FokkerPlanck(wells, temperature, grid) if settings.friction is None else None
     start = torch.tensor([settings.number("x"), settings.number("y")], dtype=torch.float64)
-    case = _Case(settings, temperature, wells, edge, grid, law, equation, start)
+    case = _QuarticCase(settings, temperature, wells, edge, grid, law, equation, start)
     return Setup(Problem(system, wells), start[None], partial(_rows, case), partial(_pictures, case), names=("x", "y"))
 
 
-def _densities(case: _Case, times: torch.Tensor) -> torch.Tensor | None:
+def _densities(case: _QuarticCase, times: torch.Tensor) -> torch.Tensor | None:
     if case.equation is None:
         return None
     return case.equation.propagate(case.grid.normal(case.start.tolist(), case.grid.spacing[0]), times.tolist())
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _QuarticCase, trajectory: Trajectory) -> list[SceneRow]:
     series = trajectory["states"]
     at = series.values[-1].double()
     frames = _densities(case, series.times[[0, -1]])
@@ -114,11 +114,11 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
         hits = (at[:, 0] * sx > 0) & (at[:, 1] * sy > 0)
         table.append(share_row(f"share of paths {name}", hits, expected(inside), source, reference))
     distance = float(case.grid.integrate((law_now - case.law.density).abs()))
-    table.append(Row("distance from rest", distance, None, "∫|p - exp(-U/T)/Z| of the Fokker-Planck equation"))
+    table.append(SceneRow("distance from rest", distance, None, "∫|p - exp(-U/T)/Z| of the Fokker-Planck equation"))
     return table if frames is not None else table[:-1]
 
 
-def _is_at_rest(case: _Case) -> bool:
+def _is_at_rest(case: _QuarticCase) -> bool:
     """Whether with friction λ the slowest passage has died out to 1e-3: slower than without inertia by λ or 1/λ."""
     friction = case.settings.friction
     if not friction:
@@ -127,7 +127,7 @@ def _is_at_rest(case: _Case) -> bool:
     return gap / (friction + 1.0 / friction) * case.settings.time > _RELAXED
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _QuarticCase, trajectory: Trajectory) -> list[Picture]:
     series, trails = trajectory["states"], trajectory["paths"]
     frames = _densities(case, series.times)
     half = (-0.82 * case.edge, 0.82 * case.edge)

@@ -15,8 +15,8 @@ from thetadot.analysis import phase_portrait
 from thetadot.core.tensors import tensor_of
 from thetadot.scenes.pictures.base import Key, Panel, array, empty_figure, marks, picture
 from thetadot.scenes.pictures.phase import phase
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.systems import SimSiam
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _NEAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _SimSiamCase:
     """A toy, and where it begins."""
 
     system: SimSiam
@@ -38,7 +38,7 @@ class _Case:
     start: dict[str, torch.Tensor]
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """A grid of starts."""
     system = SimSiam(cast("Kept", settings.word("kept")))
     reach = settings.number("reach")
@@ -47,11 +47,11 @@ def make(settings: Settings) -> Setup:
     theta = ((at * 0.7548776662466927) % 1.0 * 2.0 - 1.0) * reach
     phi = ((at * 0.5698402909980532) % 1.0 * 2.0 - 1.0) * reach + 0.5
     start = {"position": theta[:, None], "predictor": phi[:, None]}
-    case = _Case(system, reach, theta, phi, start)
+    case = _SimSiamCase(system, reach, theta, phi, start)
     return Setup(system, start, partial(_rows, case), partial(_pictures, case), names=("θ",))
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _SimSiamCase, trajectory: Trajectory) -> list[SceneRow]:
     series = trajectory["states"]
     theta, phi = series.values[-1].double(), tensor_of(dict(series.variables), "predictor")[-1].double()
     ends = case.system.limit(case.start["position"], case.start["predictor"])
@@ -62,7 +62,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     arrived = (distance < 0.02).double().mean()
     told = (theta.abs() < 0.1) == falls
     return [
-        Row(
+        SceneRow(
             "share of paths at their predicted end",
             float(arrived),
             1.0,
@@ -70,7 +70,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             tolerance=0.06,
             remark="those near a border take long",
         ),
-        Row(
+        SceneRow(
             "share whose collapse was predicted",
             float(told.double().mean()),
             1.0,
@@ -78,8 +78,10 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             tolerance=0.06,
             remark="those near a border take long",
         ),
-        Row("median distance from the predicted end", float(distance.median()), 0.0, "closed form", tolerance=_NEAR),
-        Row(
+        SceneRow(
+            "median distance from the predicted end", float(distance.median()), 0.0, "closed form", tolerance=_NEAR
+        ),
+        SceneRow(
             "largest change of the invariant",
             float(drift.max()),
             0.0,
@@ -87,11 +89,11 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
             tolerance=1e-4,
             remark="the integrator's own error",
         ),
-        Row("share that collapses", float(falls.double().mean()), None, "of these starts"),
+        SceneRow("share that collapses", float(falls.double().mean()), None, "of these starts"),
     ]
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _SimSiamCase, trajectory: Trajectory) -> list[Picture]:
     few = trajectory["paths"].values
     # its rests are two whole lines, which the nullclines show
     portrait = replace(

@@ -14,10 +14,10 @@ import torch
 
 from thetadot.analysis import phase_portrait
 from thetadot.scenes.pictures.base import array
-from thetadot.scenes.pictures.over_time import Curve, curves
+from thetadot.scenes.pictures.over_time import PlottedCurve, curves
 from thetadot.scenes.pictures.phase import phase
-from thetadot.scenes.rows import Row
-from thetadot.scenes.scene import Settings, Setup
+from thetadot.scenes.rows import SceneRow
+from thetadot.scenes.scene import SceneSettings, Setup
 from thetadot.scenes.starts import round_about
 from thetadot.systems import WGANDiv
 from thetadot.systems.power_damping import log_radius_square
@@ -31,23 +31,23 @@ _SHOWN = 25  # times at which the equation is solved for the picture
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _DivergenceCase:
     """A game, and how far from its solution it begins."""
 
     game: WGANDiv
     radius: float
 
 
-def make(settings: Settings) -> Setup:
+def make(settings: SceneSettings) -> Setup:
     """Start the paths at one distance and different angles."""
     game = WGANDiv(settings.number("weight"), settings.number("power"))
     radius = settings.number("radius")
     start = round_about(settings.paths, 1, radius, radius)
-    case = _Case(game, radius)
+    case = _DivergenceCase(game, radius)
     return Setup(game, start, partial(_rows, case), partial(_pictures, case), names=("θ",), shown=())
 
 
-def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
+def _rows(case: _DivergenceCase, trajectory: Trajectory) -> list[SceneRow]:
     few = trajectory["paths"]
     square = (few.values.double() ** 2).sum(-1)
     table = []
@@ -58,7 +58,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     gap = torch.linspace(0.0, 5.0, 200_001, dtype=torch.float64)
     value = gap - case.game.weight * gap**case.game.power
     table.append(
-        Row(
+        SceneRow(
             "best value at a gap of 1",
             float(value.max()),
             case.game.value(1.0),
@@ -69,7 +69,7 @@ def _rows(case: _Case, trajectory: Trajectory) -> list[Row]:
     return table
 
 
-def _shrunk(case: _Case, time: float, starts: torch.Tensor, mean: float) -> Row:
+def _shrunk(case: _DivergenceCase, time: float, starts: torch.Tensor, mean: float) -> SceneRow:
     """The mean over the paths beside that of the equation for size and angle, each from its own start."""
     game, (generator, critic) = case.game, starts.unbind(-1)
     sizes, angles = (starts**2).sum(-1).tolist(), torch.atan2(critic, generator).tolist()
@@ -80,10 +80,10 @@ def _shrunk(case: _Case, time: float, starts: torch.Tensor, mean: float) -> Row:
     expected = math.fsum(each) / len(each)
     source = "the equation for ln r and the angle, integrated to 1e-9"
     name, slack = f"mean r² at time {time:.4g}", 0.01 * expected
-    return Row(name, mean, expected, source, 0.0, slack, "1% for the step", "other method")
+    return SceneRow(name, mean, expected, source, 0.0, slack, "1% for the step", "other method")
 
 
-def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
+def _pictures(case: _DivergenceCase, trajectory: Trajectory) -> list[Picture]:
     few = trajectory["paths"]
     far = 1.15 * case.radius
     portrait = phase_portrait(case.game, (-far, far), (-far, far), points=61, names=("generator θ", "critic φ"))
@@ -91,10 +91,12 @@ def _pictures(case: _Case, trajectory: Trajectory) -> list[Picture]:
     shown = t[:: max(1, len(t) // _SHOWN)]
     exact = torch.tensor([case.game.radius_square(float(time), case.radius**2) for time in shown], dtype=torch.float64)
     lines = [
-        Curve("paths", array(t), array(square[:, path]), "purple", width=1.2, alpha=0.6)
+        PlottedCurve("paths", array(t), array(square[:, path]), "purple", width=1.2, alpha=0.6)
         for path in range(min(square.shape[1], 12))
     ]
-    lines.append(Curve("the game from θ = φ, by its own equation", array(shown), array(exact), "orange", "dashed", 2.5))
+    lines.append(
+        PlottedCurve("the game from θ = φ, by its own equation", array(shown), array(exact), "orange", "dashed", 2.5)
+    )
     return [
         phase(
             portrait,

@@ -36,7 +36,7 @@ FEW = 20
 
 
 @dataclass(frozen=True)
-class Curve:
+class PlottedCurve:
     """A line of a picture."""
 
     label: str
@@ -53,7 +53,7 @@ def curves(
     heading: str,
     reading: str,
     label: str,
-    drawn: Sequence[Curve],
+    drawn: Sequence[PlottedCurve],
     *,
     unit: str = "",
     foot: str = "time",
@@ -146,12 +146,12 @@ def energy(times: torch.Tensor, values: torch.Tensor, temperature: float | None,
         dim: coordinates.
     """
     t, found = array(times), array(values)
-    drawn = [Curve("mean loss", t, found[:, 0], "blue")]
+    drawn = [PlottedCurve("mean loss", t, found[:, 0], "blue")]
     level = None
     if found.shape[1] > 1:
         drawn += [
-            Curve("mean kinetic energy", t, found[:, 1], "orange"),
-            Curve("their sum", t, found.sum(1), "ink", width=1.4),
+            PlottedCurve("mean kinetic energy", t, found[:, 1], "orange"),
+            PlottedCurve("their sum", t, found.sum(1), "ink", width=1.4),
         ]
         level = dim * temperature / 2.0 if temperature else None
     reading = (
