@@ -3,6 +3,7 @@
 from thetadot.probes.alignment import alignment, stationary_alignment
 from thetadot.probes.averages import Interval, Ratio, mean_interval, ratio_interval
 from thetadot.probes.barrier import Barrier, barrier
+from thetadot.probes.batch_sharpness import BatchSharpness, batch_sharpness
 from thetadot.probes.critical_sharpness import CriticalSharpness, critical_sharpness
 from thetadot.probes.curvature_noise import CurvatureNoise, curvature_noise
 from thetadot.probes.fluctuation import Fluctuation, fluctuation, heavy_ball_fluctuation
@@ -16,6 +17,7 @@ from thetadot.probes.trend import trend
 
 __all__ = [
     "Barrier",
+    "BatchSharpness",
     "CriticalSharpness",
     "CurvatureNoise",
     "Fluctuation",
@@ -28,6 +30,7 @@ __all__ = [
     "Stationarity",
     "alignment",
     "barrier",
+    "batch_sharpness",
     "critical_sharpness",
     "curvature_noise",
     "fluctuation",
