@@ -53,7 +53,7 @@ def test_it_judges_at_the_mean_and_twice_as_far_and_leaves_the_run_where_it_was(
 
         def __init__(self):
             self.parameters = [torch.zeros(1)]
-            self.progress = thetadot.training.loop.Progress()
+            self.progress = thetadot.training.loop.TrainingProgress()
             self.total, self.written, self.places = 100, [], []
             self.seen = 6  # samples
 

@@ -203,7 +203,7 @@ def test_the_mean_is_returned_where_it_is_the_best_and_the_result_says_so(tmp_pa
 
 def test_the_mean_changes_no_step_and_costs_no_evaluation(tmp_path, monkeypatch):
     with_mean = thetadot.run(noisy, out=tmp_path / "a", **PLAN)
-    monkeypatch.setattr("thetadot.training.beginning.Beginning.mean", lambda self: None)
+    monkeypatch.setattr("thetadot.training.beginning.RunBeginning.mean", lambda self: None)
     without = thetadot.run(noisy, out=tmp_path / "b", **PLAN)
     ours, theirs = with_mean.record.result, without.record.result
     assert not with_mean.record.of(Rollback)
