@@ -15,7 +15,8 @@ SAMPLES, EPOCHS, WORDS = 256, 3, 16
 begin = torch.randint(WORDS, (SAMPLES, 1), generator=torch.Generator().manual_seed(0))
 data = [{"input_ids": text, "labels": text} for text in (begin + torch.arange(12)) % WORDS]
 torch.manual_seed(0)
-model = GPT2LMHeadModel(GPT2Config(WORDS, 16, 32, 2, 2, bos_token_id=0, eos_token_id=0))
+shape = {"vocab_size": WORDS, "n_positions": 16, "n_embd": 32, "n_layer": 2, "n_head": 2}
+model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0))
 sampler = BatchSampler(SAMPLES, BatchSchedule((0, SAMPLES, 2 * SAMPLES), (8, 16, 32)))
 optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9)
 falling = warmup_stable_decay(EPOCHS * SAMPLES, warmup=60, decay=200, first=0.1, last=0.1)
