@@ -78,5 +78,5 @@ def batch_sharpness(objectives: Sequence[Objective]) -> BatchSharpness:
     if not found:
         raise InadmissibleValue("no mini-batch has a gradient. Pass batches whose loss depends on the parameters.")
     mean, half = interval(found)
-    ends = (None, None) if half is None else (mean - half, mean + half)
-    return BatchSharpness(mean, *ends, tuple(found))
+    low, high = (None, None) if half is None else (mean - half, mean + half)
+    return BatchSharpness(mean, low, high, tuple(found))
