@@ -100,7 +100,7 @@ def central_flow(
         squares: RMSprop's ν at the start, (d,); the squared gradient there where it is None.
         substeps: of each step of the rule, at least; as many are taken as Euler's rule needs not to swing as the run
             does, 2 for descent and up to 2(1+β)/(1-β) for heavy ball.
-        most: directions that may be at the limit at once.
+        most: directions that may be at the limit at once; where ``directions`` comes to it, pass more.
 
     Returns:
         Losses, sharpness, variance and points at whole steps.

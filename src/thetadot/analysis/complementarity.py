@@ -3,7 +3,8 @@ r"""Small semidefinite complementarity problems.
     X ⪰ 0,    S = A + R[X] ⪯ 0,    ⟨X, S⟩ = 0        k by k, symmetric
 
 R is linear and, where -R is monotone, the solution is unique in R[X]. Solved by extragradient steps, X ← Π(X + τS),
-with Π the projection on positive semidefinite matrices; at a fixed point the three conditions hold.
+with Π the projection on positive semidefinite matrices; at a fixed point the three conditions hold. What has not come
+to rest after :data:`MOST` steps is returned as it then is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def complementary(a: np.ndarray, response: np.ndarray) -> np.ndarray:
         response: R, (k, k, k, k): R[X]ᵢⱼ = Σ response[i, j, k, l] Xₖₗ.
 
     Raises:
-        InadmissibleValue: no solution was found: -R is not monotone.
+        InadmissibleValue: R has no hold on A: of one direction it is not negative, of several it is zero.
 
     Example:
         >>> one = np.array([[2.0]]), np.array([[[[-0.5]]]])
